@@ -1,0 +1,70 @@
+"""Every exception that feast-hybrid raises of itself, in one tree rooted at :class:`HybridError`.
+
+No class here derives from ``ValueError``: pydantic turns a ``ValueError`` raised by a validator into a
+``ValidationError``, which prints the whole input, secrets included.
+
+A message names the thing (view, site, file, column), what was expected, what was found and what to change.
+It never holds the value of a secret.
+"""
+
+from __future__ import annotations
+
+
+class HybridError(Exception):
+    """The root: catch this to catch everything that feast-hybrid raises of itself."""
+
+
+class ConfigError(HybridError):
+    """``feature_store.yaml`` holds something that cannot be meant, or lacks something."""
+
+
+class CredentialError(ConfigError):
+    """A credential is incomplete, or a secret that it refers to is not there."""
+
+
+class RoutingError(HybridError):
+    """A URI belongs to no lake: wrong scheme, no scheme, or under none of the configured sites."""
+
+
+class SourceError(HybridError):
+    """A :class:`~feast_hybrid.HybridSparkSource` is defined in a way that cannot be read."""
+
+
+class SourceNotFoundError(SourceError):
+    """What a source points to does not exist on its site, or cannot be reached there."""
+
+
+class SchemaError(HybridError):
+    """Columns are missing, or their types do not go together."""
+
+
+class EntityFrameError(HybridError):
+    """The entity rows that the caller gave cannot be used."""
+
+
+class SessionError(HybridError):
+    """The Spark session cannot do what is asked of it, such as a lake's driver missing from its class path."""
+
+
+class RetrievalError(HybridError):
+    """A retrieval failed while it ran."""
+
+
+class RetrievalTimeoutError(RetrievalError):
+    """A retrieval did not end within the time given to it, and was cancelled."""
+
+
+class WriteError(HybridError):
+    """Rows could not be written; nothing of them is to be seen."""
+
+
+class JoinError(HybridError):
+    """An as-of join was asked for that cannot be done."""
+
+
+class LakeError(HybridError):
+    """A test lake's server could not be set up, started or reached."""
+
+
+class MissingDependencyError(HybridError):
+    """A package, a program or a container engine that this needs is not installed."""
