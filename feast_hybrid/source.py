@@ -1,0 +1,372 @@
+"""The data source, and where saved datasets and logs are kept: what Feast's registry holds of this package."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from feast.data_source import DataSource
+from feast.feature_logging import LoggingDestination
+from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
+from feast.protos.feast.core.FeatureService_pb2 import LoggingConfig as LoggingConfigProto
+from feast.protos.feast.core.SavedDataset_pb2 import SavedDatasetStorage as SavedDatasetStorageProto
+from feast.saved_dataset import SavedDatasetStorage
+
+from feast_hybrid.errors import SourceError
+from feast_hybrid.sites import parse_uri
+from feast_hybrid.types import value_type_of_spark
+
+if TYPE_CHECKING:
+    from feast.repo_config import RepoConfig
+    from feast.value_type import ValueType
+
+#: Options with these beginnings set up a file system or a session, which is a site's business.
+_RESERVED_OPTIONS = ("fs.", "dfs.", "spark.", "hadoop.")
+
+
+class HybridSparkSource(DataSource):
+    """A batch source on HDFS or on Azure Data Lake Gen2, told apart by the scheme of its URI.
+
+    Exactly one of ``path``, ``table`` and ``query`` says where the rows are.
+
+    Args:
+        name: unique in the project; the table's name where it is left out. In the SQL text of an ``entity_df``
+            this name stands for the source's rows.
+        path: a URI of files, such as ``hdfs://lake/flights`` or ``abfss://c@acct.dfs.core.windows.net/weather``.
+        file_format: what Spark's ``format()`` knows: ``parquet`` (the default), ``orc``, ``avro``, ``csv``,
+            ``json``, ``delta``, ``iceberg`` …
+        options: reader options of that format, such as ``{"header": "true"}``. Never credentials.
+        table: a table of the session's catalogs, by its full name.
+        query: one SELECT.
+        site: the configured site of a table or query; needed where several sites are configured. A path's site
+            is told by its URI.
+        timestamp_field: the event time. A ``timestamp`` column is an instant; ``timestamp_ntz`` is UTC; a ``date``
+            is its midnight in UTC. Feast infers it only for its own sources, so name it, but for a source that
+            only stores a saved dataset.
+        created_timestamp_column: when the row was written; ranks rows of one event time.
+        date_partition_column: a partition column derived from the event time in UTC, by which reads are cut.
+        date_partition_column_format: its values, as ``strftime`` writes them.
+        field_mapping: column in the source → name in Feast; for features, join keys and timestamps.
+        description: for people.
+        tags: for people and tools.
+        owner: for people; an e-mail address as a rule.
+
+    Raises:
+        SourceError: none or several of path, table and query; an option that belongs to a site; a query that is
+            not one SELECT.
+        RoutingError: the path names no lake that is known.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        path: str | None = None,
+        file_format: str | None = None,
+        options: Mapping[str, str] | None = None,
+        table: str | None = None,
+        query: str | None = None,
+        site: str | None = None,
+        timestamp_field: str | None = None,
+        created_timestamp_column: str | None = None,
+        date_partition_column: str | None = None,
+        date_partition_column_format: str | None = None,
+        field_mapping: dict[str, str] | None = None,
+        description: str | None = "",
+        tags: dict[str, str] | None = None,
+        owner: str | None = "",
+    ) -> None:
+        name = name or table
+        if not name:
+            raise SourceError("HybridSparkSource: give it a name; only a table's name can stand for one.")
+        what = f"source {name!r}"
+        if timestamp_field and timestamp_field == created_timestamp_column:
+            raise SourceError(
+                f"{what}: timestamp_field and created_timestamp_column are both {timestamp_field!r}; leave out "
+                "created_timestamp_column if there is none."
+            )
+        super().__init__(
+            name=name,
+            timestamp_field=timestamp_field,
+            created_timestamp_column=created_timestamp_column,
+            field_mapping=field_mapping,
+            description=description,
+            tags=tags,
+            owner=owner,
+            date_partition_column=date_partition_column,
+        )
+        given = [key for key, value in (("path", path), ("table", table), ("query", query)) if value]
+        if len(given) != 1:
+            found = " and ".join(given) if given else "none of them"
+            raise SourceError(f"{what}: give exactly one of path, table and query; found {found}.")
+        if path is None and (file_format or options):
+            raise SourceError(f"{what}: file_format and options go with path, not with {given[0]}.")
+        if path is not None:
+            if site is not None:
+                raise SourceError(f"{what}: leave out site; the path's URI tells it.")
+            parse_uri(path, what=f"path of {what}")
+        if query is not None:
+            query = _checked_query(query, what)
+        self.path = path
+        self.file_format = (file_format or "parquet").lower() if path is not None else None
+        self.options = _checked_options(options or {}, what)
+        self.table = table
+        self.query = query
+        self.site = site
+        self.date_partition_column_format = date_partition_column_format or "%Y-%m-%d"
+
+    @property
+    def table_ref(self) -> str:
+        """How SQL text names this source's rows: its name, quoted."""
+        quoted = self.name.replace("`", "``")
+        return f"`{quoted}`"
+
+    @property
+    def location(self) -> str:
+        """Where the rows are, for people: the URI, the table's name or ``a query``."""
+        return self.path or (f"table {self.table}" if self.table else "a query")
+
+    def source_type(self) -> DataSourceProto.SourceType.ValueType:
+        """Feast's word for a source that it does not ship."""
+        return DataSourceProto.CUSTOM_SOURCE
+
+    def _spec(self) -> dict[str, Any]:
+        """What the base class does not keep: the JSON in the registry."""
+        spec = {
+            "path": self.path,
+            "file_format": self.file_format,
+            "options": self.options,
+            "table": self.table,
+            "query": self.query,
+            "site": self.site,
+            "date_partition_column_format": self.date_partition_column_format,
+        }
+        return {key: value for key, value in spec.items() if value}
+
+    @staticmethod
+    def from_proto(data_source: DataSourceProto) -> HybridSparkSource:
+        """Read a source from the registry.
+
+        Raises:
+            SourceError: the entry was not written by this class.
+        """
+        what = f"source {data_source.name!r}"
+        try:
+            spec = json.loads(data_source.custom_options.configuration)
+        except ValueError:
+            raise SourceError(f"{what}: its entry in the registry is not a HybridSparkSource's JSON.") from None
+        known = {"path", "file_format", "options", "table", "query", "site", "date_partition_column_format"}
+        if not isinstance(spec, dict) or not set(spec) <= known:
+            raise SourceError(
+                f"{what}: its entry in the registry was written by a newer feast-hybrid; upgrade this one."
+            )
+        return HybridSparkSource(
+            name=data_source.name,
+            timestamp_field=data_source.timestamp_field,
+            created_timestamp_column=data_source.created_timestamp_column,
+            date_partition_column=data_source.date_partition_column,
+            field_mapping=dict(data_source.field_mapping),
+            description=data_source.description,
+            tags=dict(data_source.tags),
+            owner=data_source.owner,
+            **spec,
+        )
+
+    def _to_proto_impl(self) -> DataSourceProto:
+        return DataSourceProto(
+            name=self.name,
+            type=DataSourceProto.CUSTOM_SOURCE,
+            data_source_class_type="feast_hybrid.HybridSparkSource",
+            custom_options=DataSourceProto.CustomSourceOptions(
+                configuration=json.dumps(self._spec(), sort_keys=True, ensure_ascii=False).encode()
+            ),
+            timestamp_field=self.timestamp_field,
+            created_timestamp_column=self.created_timestamp_column,
+            date_partition_column=self.date_partition_column,
+            field_mapping=self.field_mapping,
+            description=self.description,
+            tags=self.tags,
+            owner=self.owner,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, HybridSparkSource):
+            return NotImplemented
+        return bool(super().__eq__(other)) and self._spec() == other._spec()
+
+    def __hash__(self) -> int:
+        return int(super().__hash__())
+
+    def __repr__(self) -> str:
+        return f"HybridSparkSource(name={self.name!r}, location={self.location!r})"
+
+    def validate(self, config: RepoConfig) -> None:
+        """Ask the site whether the rows are there and have the columns that this source names.
+
+        Raises:
+            SourceNotFoundError: nothing is there, or the site cannot be reached. Says which site was asked.
+            SchemaError: a column that this source names is missing.
+        """
+        from feast_hybrid.reading import validate_source
+
+        validate_source(self, config)
+
+    @staticmethod
+    def source_datatype_to_feast_value_type() -> Callable[[str], ValueType]:
+        """From Spark's type names to Feast's value types."""
+        return value_type_of_spark
+
+    def get_table_column_names_and_types(self, config: RepoConfig) -> Iterable[tuple[str, str]]:
+        """Names and Spark type names of the columns; for Parquet paths without a JVM.
+
+        Raises:
+            SourceNotFoundError: nothing is there, or the site cannot be reached. Says which site was asked.
+        """
+        from feast_hybrid.reading import source_columns
+
+        return source_columns(self, config)
+
+    def get_table_query_string(self) -> str:
+        """How SQL text names this source's rows; see :attr:`table_ref`."""
+        return self.table_ref
+
+
+class SavedDatasetHybridSparkStorage(SavedDatasetStorage):
+    """Where a saved dataset is kept: a path on either lake, or a table.
+
+    Args:
+        path: a URI of a folder.
+        file_format: ``parquet`` by default.
+        options: reader and writer options of the format.
+        table: a table of the session's catalogs.
+        site: the table's site, where several are configured.
+    """
+
+    _proto_attr_name = "custom_storage"
+
+    def __init__(
+        self,
+        path: str | None = None,
+        file_format: str | None = None,
+        options: Mapping[str, str] | None = None,
+        table: str | None = None,
+        site: str | None = None,
+    ) -> None:
+        self._source = _storage_source(path, file_format, options, table, site)
+
+    @staticmethod
+    def from_proto(storage_proto: SavedDatasetStorageProto) -> SavedDatasetHybridSparkStorage:
+        """Read the storage from the registry."""
+        spec = json.loads(storage_proto.custom_storage.configuration)
+        return SavedDatasetHybridSparkStorage(**{key: spec[key] for key in _STORAGE_KEYS if key in spec})
+
+    def to_proto(self) -> SavedDatasetStorageProto:
+        """The registry's entry, with the class's name, so that any process can read it."""
+        configuration = json.dumps(_storage_spec(self._source), sort_keys=True).encode()
+        return self._custom_storage_proto(DataSourceProto.CustomSourceOptions(configuration=configuration))
+
+    def to_data_source(self) -> HybridSparkSource:
+        """The source that reads what was saved."""
+        return self._source
+
+    @staticmethod
+    def from_data_source(data_source: DataSource) -> SavedDatasetHybridSparkStorage:
+        """The storage that a source reads.
+
+        Raises:
+            SourceError: the source is of another kind, or is a query.
+        """
+        if not isinstance(data_source, HybridSparkSource) or data_source.query:
+            raise SourceError(f"a saved dataset needs the path or table of a HybridSparkSource, found {data_source!r}.")
+        return SavedDatasetHybridSparkStorage(**_storage_spec(data_source))
+
+
+class HybridSparkLoggingDestination(LoggingDestination):
+    """Where the features that a feature service served are logged: a path on either lake, or a table.
+
+    Args:
+        path: a URI of a folder.
+        file_format: ``parquet`` by default.
+        options: writer options of the format.
+        table: a table of the session's catalogs.
+        site: the table's site, where several are configured.
+    """
+
+    _proto_kind = "feast_hybrid"
+
+    def __init__(
+        self,
+        *,
+        path: str | None = None,
+        file_format: str | None = None,
+        options: Mapping[str, str] | None = None,
+        table: str | None = None,
+        site: str | None = None,
+    ) -> None:
+        self._source = _storage_source(path, file_format, options, table, site)
+
+    @classmethod
+    def from_proto(cls, config_proto: LoggingConfigProto) -> HybridSparkLoggingDestination:
+        """Read the destination from the registry."""
+        return cls(**json.loads(config_proto.custom_destination.config["spec"]))
+
+    def to_proto(self) -> LoggingConfigProto:
+        """The registry's entry."""
+        spec = json.dumps(_storage_spec(self._source), sort_keys=True)
+        return LoggingConfigProto(
+            custom_destination=LoggingConfigProto.CustomDestination(kind=self._proto_kind, config={"spec": spec})
+        )
+
+    def to_data_source(self) -> HybridSparkSource:
+        """The source that reads the logs."""
+        return self._source
+
+
+_STORAGE_KEYS = ("path", "file_format", "options", "table", "site")
+
+
+def _storage_source(
+    path: str | None,
+    file_format: str | None,
+    options: Mapping[str, str] | None,
+    table: str | None,
+    site: str | None,
+) -> HybridSparkSource:
+    return HybridSparkSource(
+        name=table or path, path=path, file_format=file_format, options=options, table=table, site=site
+    )
+
+
+def _storage_spec(source: HybridSparkSource) -> dict[str, Any]:
+    return {key: value for key, value in source._spec().items() if key in _STORAGE_KEYS}
+
+
+def _checked_options(options: Mapping[str, str], what: str) -> dict[str, str]:
+    for key, value in options.items():
+        if key.lower().startswith(_RESERVED_OPTIONS):
+            raise SourceError(
+                f"{what}: option {key!r} sets up a file system or a session; it belongs to the site in "
+                "feature_store.yaml (offline_store.sites)."
+            )
+        if key.lower() in ("path", "paths"):
+            raise SourceError(f"{what}: option {key!r} would overrule path; give path alone.")
+        if not isinstance(value, str):
+            raise SourceError(f"{what}: option {key!r} must be text, found {type(value).__name__}.")
+    return dict(options)
+
+
+def _checked_query(query: str, what: str) -> str:
+    import sqlglot
+    from sqlglot import exp
+    from sqlglot.errors import SqlglotError
+
+    try:
+        statements = [statement for statement in sqlglot.parse(query, dialect="spark") if statement is not None]
+    except SqlglotError as error:
+        raise SourceError(f"{what}: query does not parse as Spark SQL: {error}") from None
+    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+        kinds = ", ".join(statement.key.upper() for statement in statements) or "nothing"
+        raise SourceError(f"{what}: query must be a single SELECT; found {kinds}.")
+    return query.strip().rstrip(";")
+
