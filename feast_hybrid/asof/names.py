@@ -1,0 +1,71 @@
+"""From the caller's column names to our own, and back.
+
+Every frame is renamed by position to names of ours on entry, so that whatever a caller's columns are called
+never reaches Spark's name resolution or SQL text: ``a.b``, ``a;b`` and ``val_.*`` are data.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from feast_hybrid.errors import JoinError, SchemaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+def position(name: str, columns: Sequence[str], *, case_sensitive: bool, owner: str, role: str) -> int:
+    """Where the column called ``name`` stands.
+
+    An exact match wins; else, where the session ignores case as Spark does by default, the only column
+    that differs in case alone.
+
+    Args:
+        name: The column asked for.
+        columns: The frame's columns.
+        case_sensitive: Whether the session tells ``a`` from ``A``.
+        owner: The frame, for the error: ``view 'rides'``, ``the entity frame``.
+        role: What the column is for, for the error.
+
+    Raises:
+        SchemaError: No column or more than one column of that name.
+    """
+    exact = [i for i, column in enumerate(columns) if column == name]
+    found = exact
+    if not found and not case_sensitive:
+        found = [i for i, column in enumerate(columns) if column.lower() == name.lower()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        which = ", ".join(repr(columns[i]) for i in found)
+        raise SchemaError(f"{owner}: {role} {name!r} is ambiguous: the frame has {which}; rename all but one")
+    near = difflib.get_close_matches(name, columns, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    has = ", ".join(map(repr, columns)) or "no columns"
+    raise SchemaError(f"{owner}: {role} {name!r} is not a column; the frame has {has}{hint}")
+
+
+def refuse_clashes(
+    entity_columns: Sequence[str], features: Iterable[tuple[str, str]], *, case_sensitive: bool
+) -> None:
+    """Refuse feature columns that would take the name of another output column.
+
+    Args:
+        entity_columns: The entity frame's columns. These may repeat each other: they are carried by position.
+        features: Pairs of (view, output column).
+        case_sensitive: Whether the session tells ``a`` from ``A``.
+
+    Raises:
+        JoinError: Two output columns have one name; it says which two.
+    """
+
+    def key(name: str) -> str:
+        return name if case_sensitive else name.lower()
+
+    taken = {key(column): f"entity column {column!r}" for column in entity_columns}
+    for view, column in features:
+        mine = f"feature column {column!r} of view {view!r}"
+        other = taken.setdefault(key(column), mine)
+        if other is not mine:
+            raise JoinError(f"{mine} and {other} would have one name in the result; rename one of them")
