@@ -1,0 +1,73 @@
+"""Lakes to test against: HDFS, ADLS Gen2 (Azurite) and a Spark cluster, as containers or as processes.
+
+>>> with start_hdfs() as onprem, start_adls() as cloud:  # doctest: +SKIP
+...     sites = [onprem.site("onprem"), cloud.site("cloud")]
+
+Each is a context manager with the same interface however it is run. The mode comes from the argument, or
+else from the environment variable ``LAKES`` (``container``, which is the default, or ``process``). Nothing of
+Feast or Spark is imported here.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from feast_hybrid.testing.adls import AdlsLake
+from feast_hybrid.testing.artifacts import azure_jars
+from feast_hybrid.testing.hdfs import HdfsLake
+from feast_hybrid.testing.lake import Lake, Mode, Server, resolve_mode
+from feast_hybrid.testing.spark import SparkCluster, session_conf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "AdlsLake",
+    "HdfsLake",
+    "Lake",
+    "Lakes",
+    "Mode",
+    "Server",
+    "SparkCluster",
+    "azure_jars",
+    "lakes",
+    "resolve_mode",
+    "session_conf",
+    "start_adls",
+    "start_hdfs",
+    "start_spark",
+]
+
+
+def start_hdfs(mode: str | None = None) -> HdfsLake:
+    """Start an HDFS; see :class:`HdfsLake`."""
+    return HdfsLake(mode).start()
+
+
+def start_adls(mode: str | None = None) -> AdlsLake:
+    """Start a storage account; see :class:`AdlsLake`."""
+    return AdlsLake(mode).start()
+
+
+def start_spark(mode: str | None = None, *, cores: int = 2, memory: str = "2g") -> SparkCluster:
+    """Start a Spark Standalone cluster; see :class:`SparkCluster`."""
+    return SparkCluster(mode, cores=cores, memory=memory).start()
+
+
+class Lakes(NamedTuple):
+    """An on-premises lake and a cloud lake."""
+
+    hdfs: HdfsLake
+    adls: AdlsLake
+
+    def sites(self) -> list[dict[str, object]]:
+        """The entries of ``offline_store.sites``: ``onprem`` and ``cloud``."""
+        return [self.hdfs.site("onprem"), self.adls.site("cloud")]
+
+
+@contextmanager
+def lakes(mode: str | None = None) -> Iterator[Lakes]:
+    """Both lakes, for as long as the context lasts."""
+    with ExitStack() as stack:
+        yield Lakes(stack.enter_context(start_hdfs(mode)), stack.enter_context(start_adls(mode)))

@@ -1,0 +1,47 @@
+"""Run one command, and end it when standard input ends.
+
+Standard input is a pipe that the starting process holds open: it ends when that process closes it, and also
+when that process dies, however it dies. (A parent-death signal would do this on Linux only, and it fires when
+the starting *thread* ends.) Run as a script, in a process group of its own; knows the standard library only.
+
+Usage: ``python _guard.py COMMAND…``, or ``python _guard.py --at-end COMMAND…`` to run the command only then.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+GRACE_SECONDS = 8.0
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command until it ends, or until standard input does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if arguments[0] == "--at-end":
+        sys.stdin.buffer.read()
+        subprocess.run(arguments[1:], stdin=subprocess.DEVNULL, check=False)
+        return
+    child = subprocess.Popen(arguments, stdin=subprocess.DEVNULL)
+
+    def end() -> None:
+        sys.stdin.buffer.read()
+        child.terminate()
+        try:
+            child.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+
+    threading.Thread(target=end, daemon=True).start()
+    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    code = child.wait()
+    sys.stdout.write(f"[the process ended with exit code {code}]\n")
+    sys.stdout.flush()
+    os.killpg(os.getpgrp(), signal.SIGKILL)  # what the command started and left, such as executors
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

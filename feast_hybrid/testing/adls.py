@@ -1,0 +1,131 @@
+"""ADLS Gen2 as far as it can be had without Azure: Azurite's Blob endpoint with sorted listings."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from feast_hybrid.testing import artifacts
+from feast_hybrid.testing.lake import Lake
+from feast_hybrid.testing.services import HOST, Service, free_ports
+
+SCRIPT = Path(__file__).with_name("azurite.js")
+
+
+class AdlsLake(Lake):
+    """A storage account with one container, reached by its account key.
+
+    The account's name is new at each start: Hadoop keeps an opened filesystem by its name, and would go on
+    using the port of an earlier one. What it cannot show: the hierarchical namespace, ACLs, Entra roles.
+
+    Args:
+        mode: ``container`` or ``process``.
+        container: The name of the container (filesystem) to create.
+    """
+
+    kind = "adls"
+
+    def __init__(self, mode: str | None = None, *, container: str = "lake") -> None:
+        super().__init__(mode)
+        self.container = container
+        self.account = self._key = ""
+        self._port = 0
+
+    @property
+    def uri(self) -> str:
+        """``abfs://CONTAINER@ACCOUNT.dfs.core.windows.net``."""
+        return f"abfs://{self.container}@{self._host}"
+
+    @property
+    def key_variable(self) -> str:
+        """The environment variable that holds the account's key while the lake runs."""
+        return f"FEAST_HYBRID_{self.account.upper()}_KEY"
+
+    @property
+    def endpoint(self) -> str:
+        """``127.0.0.1:PORT``."""
+        return f"{HOST}:{self._port}"
+
+    @property
+    def connection_string(self) -> str:
+        """What Azure's own clients are given."""
+        return (
+            f"DefaultEndpointsProtocol=http;AccountName={self.account};AccountKey={self._key};"
+            f"BlobEndpoint=http://{self.endpoint}/{self.account};"
+        )
+
+    def site(self, name: str) -> dict[str, Any]:
+        """A site with the ``emulator`` credential, whose key is in the environment."""
+        credential = {
+            "type": "emulator",
+            "account_key": {"env": self.key_variable},
+            "endpoint": self.endpoint,
+        }
+        return {"name": name, "uri": self.uri, "credential": credential}
+
+    def hadoop_options(self) -> dict[str, str]:
+        """The ABFS driver's settings, for the Blob endpoint of an account without hierarchical namespace."""
+        return {
+            "fs.azure.abfs.endpoint": self.endpoint,
+            "fs.azure.always.use.https": "false",
+            "fs.azure.networking.library": "JDK_HTTP_URL_CONNECTION",
+            f"fs.azure.account.auth.type.{self._host}": "SharedKey",
+            f"fs.azure.account.key.{self._host}": self._key,
+            f"fs.azure.account.hns.enabled.{self._host}": "false",
+            f"fs.azure.fns.account.service.type.{self._host}": "BLOB",
+        }
+
+    def filesystem(self) -> Any:
+        """``adlfs``'s. Paths begin with the container: ``lake/folder/file``."""
+        from adlfs import AzureBlobFileSystem
+
+        return AzureBlobFileSystem(connection_string=self.connection_string, skip_instance_cache=True)
+
+    @property
+    def _host(self) -> str:
+        return f"{self.account}.dfs.core.windows.net"
+
+    def _fetch(self) -> None:
+        if self.mode == "process":
+            artifacts.azurite()
+
+    def _plan(self, folder: Path) -> list[Service]:
+        (self._port,) = free_ports(1)
+        self.account = "lake" + secrets.token_hex(6)  # 3 to 24 lower-case letters and digits
+        self._key = base64.b64encode(secrets.token_bytes(64)).decode()
+        where = str(folder / "azurite") if self.mode == "process" else "/data"
+        options = (
+            *("--blobHost", HOST, "--blobPort", str(self._port), "--location", where),
+            *("--skipApiVersionCheck", "--disableTelemetry", "--silent"),
+        )
+        command: tuple[str, ...] = ()
+        if self.mode == "process":
+            main = artifacts.azurite().path / "node_modules/azurite/dist/src/blob/main.js"
+            command = (str(artifacts.node()), str(SCRIPT), str(main), *options)
+        environment = {"AZURITE_ACCOUNTS": f"{self.account}:{self._key}"}
+        return [Service("azurite", command, image="adls", arguments=options, environment=environment)]
+
+    def _ready(self) -> str | None:
+        from azure.core.exceptions import AzureError
+        from azure.storage.blob import BlobServiceClient
+
+        client = BlobServiceClient.from_connection_string(
+            self.connection_string, retry_total=0, connection_timeout=2, read_timeout=5
+        )
+        with client:
+            try:
+                container = client.get_container_client(self.container)
+                if not container.exists():
+                    container.create_container()
+            except AzureError:
+                return "Azurite to answer"
+        return None
+
+    def _started(self) -> None:
+        os.environ[self.key_variable] = self._key
+
+    def _stopped(self) -> None:
+        os.environ.pop(self.key_variable, None)

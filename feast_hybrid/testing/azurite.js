@@ -1,0 +1,101 @@
+// Azurite's blob service with sorted listings.
+//
+// Azurite lists all blobs of a page and then all prefixes, where Azure sorts both together by name. Hadoop's ABFS
+// driver relies on that order: unsorted, it sees each directory twice (as its marker blob and as its prefix), and
+// the commit of a partitioned write fails. This script stands between the HTTP server and Azurite's handlers and
+// sorts the entries of <Blobs> in each listing. Pages are contiguous in name order already, so that no entry has
+// to move from one to another.
+//
+// Usage: node azurite.js PATH/TO/azurite/dist/src/blob/main.js [Azurite's options]
+
+'use strict';
+
+const http = require('http');
+
+const ENTITIES = { lt: '<', gt: '>', amp: '&', quot: '"', apos: "'" };
+
+function unescapeXml(text) {
+  return text.replace(/&(?:#x([0-9a-fA-F]+)|#(\d+)|(\w+));/g, (whole, hex, decimal, name) => {
+    if (name) return ENTITIES[name] ?? whole;
+    return String.fromCodePoint(hex ? parseInt(hex, 16) : Number(decimal));
+  });
+}
+
+// The name that an entry sorts by, as UTF-8: Azure compares code points, JavaScript's < compares UTF-16 units.
+function sortKey(entry) {
+  const name = /<Name(\s[^>]*)?>([\s\S]*?)<\/Name>/.exec(entry);
+  if (!name) return Buffer.alloc(0);
+  const text = unescapeXml(name[2]);
+  const encoded = /\bEncoded\s*=\s*["']true["']/i.test(name[1] ?? '');
+  return Buffer.from(encoded ? decodeURIComponent(text) : text);
+}
+
+// The elements at the top level of `xml`, as text. Metadata may use any tag name, so depth is counted.
+function elements(xml) {
+  const found = [];
+  let depth = 0;
+  let begin = 0;
+  for (const tag of xml.matchAll(/<(\/?)[^\s\/>!?][^>]*?(\/?)>/g)) {
+    const [text, closing, empty] = tag;
+    if (!closing && depth === 0) begin = tag.index;
+    if (closing) depth -= 1;
+    else if (!empty) depth += 1;
+    if (depth === 0) found.push(xml.slice(begin, tag.index + text.length));
+  }
+  return found;
+}
+
+// A "List Blobs" answer with the entries of <Blobs> sorted by name; anything else comes back as it is.
+function sortListing(xml) {
+  const begin = xml.indexOf('<Blobs>');
+  const end = xml.lastIndexOf('</Blobs>');
+  if (begin < 0 || end < 0) return xml;
+  const inside = begin + '<Blobs>'.length;
+  const sorted = elements(xml.slice(inside, end))
+    .map((entry) => [sortKey(entry), entry])
+    .sort((a, b) => Buffer.compare(a[0], b[0]))
+    .map((pair) => pair[1]);
+  return xml.slice(0, inside) + sorted.join('') + xml.slice(end);
+}
+
+function isListing(request) {
+  const query = new URL(request.url, 'http://lake').searchParams;
+  return request.method === 'GET' && query.get('comp') === 'list' && query.get('restype') === 'container';
+}
+
+// Holds the answer back until it is whole, and sends it sorted.
+function sortAnswer(response) {
+  const chunks = [];
+  const { end } = response;
+  const keep = (chunk, encoding) => {
+    if (chunk && typeof chunk !== 'function') chunks.push(Buffer.from(chunk, typeof encoding === 'string' ? encoding : undefined));
+  };
+  response.write = (chunk, encoding, callback) => {
+    keep(chunk, encoding);
+    const done = typeof encoding === 'function' ? encoding : callback;
+    if (done) process.nextTick(done);
+    return true;
+  };
+  response.end = (chunk, encoding, callback) => {
+    keep(chunk, encoding);
+    delete response.write;
+    delete response.end;
+    const body = Buffer.from(sortListing(Buffer.concat(chunks).toString('utf8')), 'utf8');
+    if (!response.headersSent) response.setHeader('content-length', body.length);
+    return end.call(response, body, [chunk, encoding, callback].find((given) => typeof given === 'function'));
+  };
+}
+
+function serve(azurite, options) {
+  const { emit } = http.Server.prototype;
+  http.Server.prototype.emit = function (event, request, response) {
+    if (event === 'request' && isListing(request)) sortAnswer(response);
+    return emit.apply(this, arguments);
+  };
+  process.argv = [process.argv[0], azurite, ...options];
+  require(azurite);
+}
+
+module.exports = { sortListing };
+
+if (require.main === module) serve(require('path').resolve(process.argv[2]), process.argv.slice(3));

@@ -1,0 +1,111 @@
+"""A one-node HDFS of the real server classes."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+from feast_hybrid.testing import artifacts
+from feast_hybrid.testing.lake import Lake
+from feast_hybrid.testing.services import HOST, Service, free_ports
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAMENODE = "org.apache.hadoop.hdfs.server.namenode.NameNode"
+DATANODE = "org.apache.hadoop.hdfs.server.datanode.DataNode"
+JVM = ("-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+
+
+class HdfsLake(Lake):
+    """A NameNode and a DataNode, with replication 1, for the user who runs this process.
+
+    That user is HDFS's superuser; permissions are checked as usual for everybody else.
+    """
+
+    kind = "hdfs"
+
+    def __init__(self, mode: str | None = None) -> None:
+        super().__init__(mode)
+        self._port = self._web_port = 0
+
+    @property
+    def uri(self) -> str:
+        """``hdfs://127.0.0.1:PORT``."""
+        return f"hdfs://{HOST}:{self._port}"
+
+    def site(self, name: str) -> dict[str, Any]:
+        """A site with ``simple`` sign-in."""
+        return {"name": name, "uri": self.uri, "credential": {"type": "simple"}}
+
+    def hadoop_options(self) -> dict[str, str]:
+        """Nothing but the wish to see each block's replica at once."""
+        return {"dfs.replication": "1"}
+
+    def filesystem(self) -> Any:
+        """``hdfs_native``'s."""
+        from hdfs_native.fsspec import HdfsFileSystem
+
+        return HdfsFileSystem(host=HOST, port=self._port)
+
+    def _fetch(self) -> None:
+        if self.mode == "process":
+            artifacts.hdfs_jars()
+
+    def _plan(self, folder: Path) -> list[Service]:
+        self._port, self._web_port, data, ipc, web = free_ports(5)
+        self._seen = False
+        where = folder if self.mode == "process" else "/data"
+        settings = {
+            "fs.defaultFS": self.uri,
+            "dfs.replication": "1",
+            "dfs.namenode.rpc-address": f"{HOST}:{self._port}",
+            "dfs.namenode.http-address": f"{HOST}:{self._web_port}",
+            "dfs.namenode.name.dir": f"file://{where}/namenode/name",
+            "dfs.namenode.safemode.extension": "0",
+            "dfs.namenode.datanode.registration.ip-hostname-check": "false",
+            "dfs.datanode.hostname": HOST,
+            "dfs.datanode.address": f"{HOST}:{data}",
+            "dfs.datanode.ipc.address": f"{HOST}:{ipc}",
+            "dfs.datanode.http.address": f"{HOST}:{web}",
+            "dfs.datanode.data.dir": f"file://{where}/datanode/data",
+            "dfs.heartbeat.interval": "1s",
+        }
+        options = tuple(part for key, value in settings.items() for part in ("-D", f"{key}={value}"))
+        return [
+            self._service("namenode", NAMENODE, options),
+            self._service("datanode", DATANODE, options),
+        ]
+
+    def _service(self, name: str, main: str, options: tuple[str, ...]) -> Service:
+        command: tuple[str, ...] = ()
+        if self.mode == "process":
+            jars = artifacts.hdfs_jars().path
+            run = (artifacts.java(), *JVM, "-cp", f"{jars}:{jars}/*", main, *options)
+            # A shell, so that formatting and serving are one service, as they are in the image.
+            script = 'if [ "$1" = format ]; then shift; "$@" -format -nonInteractive || exit; fi; exec "$@"'
+            command = ("sh", "-c", script, "sh", "format", *run)
+            if name != "namenode":
+                command = run
+        return Service(
+            name=name,
+            command=command,
+            image="hdfs",
+            arguments=(name, *options),
+            # The server's user is the superuser: the one who runs this process, also in a container.
+            environment={"HADOOP_USER_NAME": getpass.getuser()},
+        )
+
+    def _ready(self) -> str | None:
+        address = f"http://{HOST}:{self._web_port}/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState"
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(address, timeout=2) as answer:
+                beans = json.load(answer)["beans"]
+        except (OSError, ValueError):
+            return "the NameNode to answer"
+        if not beans or beans[0]["FSState"] != "Operational":
+            return "the NameNode to leave safe mode"
+        return None if beans[0]["NumLiveDataNodes"] == 1 else "the DataNode to register"

@@ -1,0 +1,184 @@
+"""What all test servers have in common: they start, say when they are ready, keep their logs, and end."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import shutil
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+
+from feast_hybrid.errors import LakeError
+
+if TYPE_CHECKING:
+    from feast_hybrid.testing.services import Runner, Running, Service
+
+log = logging.getLogger(__name__)
+
+Mode = Literal["container", "process"]
+"""How servers are run. Both ways have the same interface."""
+
+START_SECONDS = 90.0
+PORT_TRIES = 3
+
+
+def resolve_mode(mode: str | None = None) -> Mode:
+    """The mode given, or else the environment variable ``LAKES``, or else containers.
+
+    Raises:
+        LakeError: It is neither ``container`` nor ``process``.
+    """
+    chosen = mode or os.environ.get("LAKES") or "container"
+    for known in get_args(Mode):
+        if chosen == known:
+            return known  # type: ignore[no-any-return]  # get_args is untyped
+    raise LakeError(f"Lakes run as 'container' or 'process', not {chosen!r}: see LAKES in the environment.")
+
+
+def _runner(mode: Mode) -> Runner:
+    if mode == "process":
+        from feast_hybrid.testing.services import ProcessRunner
+
+        return ProcessRunner()
+    from feast_hybrid.testing.containers import ContainerRunner
+
+    return ContainerRunner()
+
+
+class Server(ABC):
+    """One or more services that are started and ended together. A context manager.
+
+    Args:
+        mode: ``container`` or ``process``; by default what ``LAKES`` says, or else containers.
+    """
+
+    kind: str
+
+    def __init__(self, mode: str | None = None) -> None:
+        self.mode = resolve_mode(mode)
+        self.start_seconds = 0.0
+        """How long the last start took, downloads and image builds not counted."""
+        self.folder: Path | None = None
+        self._running: list[Running] = []
+
+    @property
+    @abstractmethod
+    def uri(self) -> str:
+        """What clients are given to reach it."""
+
+    @abstractmethod
+    def _fetch(self) -> None:
+        """Get what is to be run; its time is not start time."""
+
+    @abstractmethod
+    def _plan(self, folder: Path) -> list[Service]:
+        """Choose ports and names anew; return the services in the order of their start."""
+
+    @abstractmethod
+    def _ready(self) -> str | None:
+        """None when clients can use it, else what it is waiting for."""
+
+    def _started(self) -> None:  # noqa: B027  # a hook, not a gap
+        """Called once it is ready."""
+
+    def _stopped(self) -> None:  # noqa: B027
+        """Called before its services are ended."""
+
+    def start(self) -> Self:
+        """Start it and return when it can be used.
+
+        Raises:
+            LakeError: It did not get ready; the message has the last log lines and where the logs are.
+            MissingDependencyError: Java, Node.js or a container engine is missing.
+        """
+        if self._running:
+            raise LakeError(f"This {self.kind} runs already, at {self.uri}.")
+        runner = _runner(self.mode)
+        self._fetch()
+        for attempt in range(1, PORT_TRIES + 1):
+            began = time.monotonic()
+            self.folder = Path(tempfile.mkdtemp(prefix=f"feast-hybrid-{self.kind}-"))
+            try:
+                for service in self._plan(self.folder):
+                    self._running.append(runner.start(service, self.folder))
+                self._wait(began + START_SECONDS)
+                self._started()
+            except BaseException as error:
+                logs = self.logs()
+                self._end(keep_logs=True)
+                taken = isinstance(error, LakeError) and _port_taken(logs)
+                if taken and attempt < PORT_TRIES:
+                    log.warning("another program took a port of the %s first: trying other ports", self.kind)
+                    continue
+                raise
+            self.start_seconds = time.monotonic() - began
+            atexit.register(self.stop)
+            log.info("%s at %s, ready in %.1f s", self.kind, self.uri, self.start_seconds)
+            break
+        return self
+
+    def stop(self) -> None:
+        """End it and remove its data. Does nothing where it does not run."""
+        atexit.unregister(self.stop)
+        if self._running:
+            self._stopped()
+        self._end(keep_logs=False)
+
+    def logs(self) -> str:
+        """What its services have written so far."""
+        return "\n".join(f"--- {running.name}\n{running.log()}" for running in self._running)
+
+    def __enter__(self) -> Self:
+        return self if self._running else self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _wait(self, deadline: float) -> None:
+        while (waiting_for := self._ready()) is not None:
+            ended = [running.name for running in self._running if not running.alive()]
+            if ended or time.monotonic() > deadline:
+                reason = f"its {ended[0]} ended" if ended else f"still waiting for {waiting_for}"
+                last = "\n".join(
+                    line for running in self._running for line in running.log().splitlines()[-15:]
+                )
+                raise LakeError(
+                    f"The {self.kind} did not start: {reason}. Logs are in {self.folder}. Last lines:\n{last}"
+                )
+            time.sleep(0.1)
+
+    def _end(self, *, keep_logs: bool) -> None:
+        for running in reversed(self._running):
+            if keep_logs and self.folder is not None:
+                with suppress(Exception):
+                    (self.folder / f"{running.name}.log").write_text(running.log())
+            running.stop()
+        self._running = []
+        if self.folder is not None and not keep_logs:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder = None
+
+
+class Lake(Server):
+    """A server that holds files."""
+
+    @abstractmethod
+    def site(self, name: str) -> dict[str, Any]:
+        """Its entry under ``offline_store.sites`` of ``feature_store.yaml``, called ``name``."""
+
+    @abstractmethod
+    def hadoop_options(self) -> dict[str, str]:
+        """The Hadoop settings that reach it, to be given as reader and writer options."""
+
+    @abstractmethod
+    def filesystem(self) -> Any:
+        """An fsspec filesystem of it, which needs no JVM. Paths are as in its URIs' path part."""
+
+
+def _port_taken(logs: str) -> bool:
+    return any(sign in logs for sign in ("BindException", "EADDRINUSE", "Address already in use"))

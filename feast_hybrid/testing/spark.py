@@ -1,0 +1,109 @@
+"""A Spark Standalone cluster of the installed PySpark: one master, one worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import urllib.request
+from typing import TYPE_CHECKING
+
+from feast_hybrid.testing import artifacts
+from feast_hybrid.testing.lake import Server
+from feast_hybrid.testing.services import HOST, Service, free_ports
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MASTER = "org.apache.spark.deploy.master.Master"
+WORKER = "org.apache.spark.deploy.worker.Worker"
+
+
+def session_conf() -> dict[str, str]:
+    """What a session needs from its start to reach both lakes: the ABFS driver's jars."""
+    return {
+        "spark.jars": ",".join(artifacts.azure_jars().jars()),
+        "spark.driver.host": HOST,
+        "spark.driver.bindAddress": HOST,
+        "spark.ui.enabled": "false",
+        "spark.sql.session.timeZone": "UTC",
+    }
+
+
+class SparkCluster(Server):
+    """A master and a worker, whose executors run in processes and folders of their own.
+
+    Python workers must have the driver's Python: while the cluster runs, ``PYSPARK_PYTHON`` is this
+    interpreter unless it is set already.
+
+    Args:
+        mode: ``container`` or ``process``.
+        cores: How many tasks the worker runs at once.
+        memory: What the worker may give to executors.
+    """
+
+    kind = "spark"
+
+    def __init__(self, mode: str | None = None, *, cores: int = 2, memory: str = "2g") -> None:
+        super().__init__(mode)
+        self.cores = cores
+        self.memory = memory
+        self._port = self._web_port = 0
+        self._set_python = False
+
+    @property
+    def uri(self) -> str:
+        """The master: ``spark://127.0.0.1:PORT``."""
+        return f"spark://{HOST}:{self._port}"
+
+    def session_conf(self) -> dict[str, str]:
+        """The settings of a session on this cluster that reaches both lakes."""
+        return {**session_conf(), "spark.master": self.uri, "spark.executor.memory": "1g"}
+
+    def _fetch(self) -> None:
+        artifacts.azure_jars()
+
+    def _plan(self, folder: Path) -> list[Service]:
+        self._port, self._web_port, worker, worker_web = free_ports(4)
+        work = str(folder / "worker" / "work") if self.mode == "process" else "/data"
+        return [
+            self._service("master", MASTER, ["--port", str(self._port), "--webui-port", str(self._web_port)]),
+            self._service(
+                "worker",
+                WORKER,
+                [
+                    *("--port", str(worker), "--webui-port", str(worker_web), "--work-dir", work),
+                    *("--cores", str(self.cores), "--memory", self.memory, self.uri),
+                ],
+            ),
+        ]
+
+    def _service(self, name: str, main: str, options: list[str]) -> Service:
+        arguments = (main, "--host", HOST, *options)
+        environment = {"SPARK_LOCAL_IP": HOST, "SPARK_DAEMON_MEMORY": "384m"}
+        command: tuple[str, ...] = ()
+        if self.mode == "process":
+            home = artifacts.pyspark_home()
+            command = (str(home / "bin" / "spark-class"), *arguments)
+            java_home = os.path.dirname(os.path.dirname(os.path.realpath(artifacts.java())))
+            environment |= {"SPARK_HOME": str(home), "JAVA_HOME": java_home, "PYSPARK_PYTHON": sys.executable}
+        return Service(name, command, image="spark", arguments=arguments, environment=environment)
+
+    def _ready(self) -> str | None:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(f"http://{HOST}:{self._web_port}/json/", timeout=2) as answer:
+                workers = json.load(answer)["aliveworkers"]
+        except (OSError, ValueError):
+            return "the master to answer"
+        return None if workers == 1 else "the worker to register"
+
+    def _started(self) -> None:
+        if "PYSPARK_PYTHON" not in os.environ:
+            os.environ["PYSPARK_PYTHON"] = sys.executable
+            self._set_python = True
+
+    def _stopped(self) -> None:
+        if self._set_python:
+            os.environ.pop("PYSPARK_PYTHON", None)
+            self._set_python = False
