@@ -278,7 +278,9 @@ class SavedDatasetHybridSparkStorage(SavedDatasetStorage):
             SourceError: the source is of another kind, or is a query.
         """
         if not isinstance(data_source, HybridSparkSource) or data_source.query:
-            raise SourceError(f"a saved dataset needs the path or table of a HybridSparkSource, found {data_source!r}.")
+            raise SourceError(
+                f"a saved dataset needs the path or table of a HybridSparkSource, found {data_source!r}."
+            )
         return SavedDatasetHybridSparkStorage(**_storage_spec(data_source))
 
 
@@ -369,4 +371,3 @@ def _checked_query(query: str, what: str) -> str:
         kinds = ", ".join(statement.key.upper() for statement in statements) or "nothing"
         raise SourceError(f"{what}: query must be a single SELECT; found {kinds}.")
     return query.strip().rstrip(";")
-

@@ -108,5 +108,3 @@ class Router:
         if services:
             merged["dfs.nameservices"] = ",".join(dict.fromkeys(services))
         return merged
-
-

@@ -13,7 +13,6 @@ from pydantic_core import CoreSchema, core_schema
 
 from feast_hybrid.errors import CredentialError
 
-
 _VARIABLE = re.compile(r"^\$\{\w+\}$")
 
 

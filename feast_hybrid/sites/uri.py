@@ -110,8 +110,7 @@ def parse_uri(uri: str, *, what: str = "the path") -> LakeUri:
         secure = "abfss" if scheme == "wasbs" else "abfs"
         rest = match["rest"].partition("?")[0].replace(".blob.", ".dfs.", 1)
         raise RoutingError(
-            f"{what}: {scheme}:// is gone from Hadoop (3.5 dropped the driver). The same data is at "
-            f"{secure}://{rest}"
+            f"{what}: {scheme}:// is gone from Hadoop (3.5 dropped the driver). The same data is at {secure}://{rest}"
         )
     if scheme not in SCHEMES:
         known = ", ".join(f"{name}://" for name in SCHEMES)

@@ -1,0 +1,68 @@
+"""The latest row of each key: the as-of join's ranking without entity rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from feast_hybrid.asof import ties
+from feast_hybrid.asof.names import position
+from feast_hybrid.asof.times import micros, require_time
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyspark.sql import DataFrame
+
+
+def latest_rows(
+    frame: DataFrame,
+    *,
+    keys: Sequence[str],
+    timestamp: str,
+    created: str | None = None,
+    values: Sequence[str] = (),
+) -> DataFrame:
+    """Of all rows with the same keys the one with the greatest (``timestamp``, ``created``).
+
+    Rows that tie on both are ranked by their values, as in :func:`feast_hybrid.asof.asof_join`. Rows with a null
+    key or a null time are left out: nothing could be looked up by them. Without keys, the one latest row.
+
+    Args:
+        frame: the rows.
+        keys: the columns that identify an entity; may be empty.
+        timestamp: the event time.
+        created: when the row was written; a null ranks lowest.
+        values: the columns to keep besides the keys and times; they rank ties.
+
+    Returns:
+        ``keys``, ``values``, ``timestamp`` and ``created``, each once.
+
+    Raises:
+        SchemaError: a column is missing, or its type is unfit.
+    """
+    from pyspark.sql import functions as F
+
+    case_sensitive = frame.sparkSession.conf.get("spark.sql.caseSensitive", "false") == "true"
+    names = list(dict.fromkeys([*keys, *values, timestamp, *([created] if created else [])]))
+    schema = frame.schema.fields
+    at = {
+        name: position(name, frame.columns, case_sensitive=case_sensitive, owner="the source", role="column")
+        for name in names
+    }
+    own = {name: f"__fh_l{i}" for i, name in enumerate(names)}
+    kinds = {name: schema[at[name]].dataType for name in names}
+    numbered = frame.toDF(*(f"__fh_s{i}" for i in range(len(schema))))
+    rows = numbered.select(*(F.col(f"__fh_s{at[name]}").alias(own[name]) for name in names))
+    rows = rows.dropna(subset=[own[name] for name in [*keys, timestamp]])
+    order = []
+    for name, role in (
+        (timestamp, "timestamp column"),
+        *([(created, "created timestamp column")] if created else []),
+    ):
+        require_time(kinds[name], owner="the source", role=role, name=name)
+        order.append(micros(F.col(own[name]), kinds[name]))
+    order += ties.ranks([(name, own[name], kinds[name]) for name in values if name not in keys])
+    rank = F.struct(*(column.alias(f"r{i}") for i, column in enumerate(order)))
+    best = F.max_by(F.struct(*(F.col(own[name]) for name in names)), rank).alias("__fh_best")
+    grouped = rows.groupBy(*(own[name] for name in keys)).agg(best).where(F.col("__fh_best").isNotNull())
+    return grouped.select("__fh_best.*").toDF(*names)

@@ -1,0 +1,105 @@
+"""Reading only the rows and partitions of a time range."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+    from pyspark.sql.types import DataType
+
+    from feast_hybrid.source import HybridSparkSource
+
+#: Partitions are often named by the local day of a company, which is up to 14 hours away from UTC's.
+_ZONES = timedelta(days=1)
+
+#: Formats whose texts sort as their times do: from the year downwards, in fixed widths.
+_SORTABLE = re.compile(r"^%Y(\W?%m(\W?%d(\W?%H(\W?%M(\W?%S)?)?)?)?)?$|^%Y-%m-%d$|^%F$")
+
+
+def as_utc(time: datetime) -> datetime:
+    """The instant in UTC; a naive time is UTC already."""
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def between(
+    frame: DataFrame,
+    source: HybridSparkSource,
+    timestamp: str,
+    start: datetime | None,
+    end: datetime | None,
+) -> DataFrame:
+    """The source's rows with start ≤ ``timestamp`` ≤ end, cut at the partitions where there are any.
+
+    The bounds are literals of the column's own type, so that file formats can skip what lies outside.
+
+    Args:
+        frame: all rows.
+        source: says which column partitions the rows, if one does.
+        timestamp: the column in the frame.
+        start: None for no bound; naive times are UTC.
+        end: None for no bound; naive times are UTC.
+    """
+    from pyspark.sql import functions as F
+
+    columns = {field.name: field.dataType for field in frame.schema.fields}
+    conditions: list[Column] = []
+    for bound, at_least in ((start, True), (end, False)):
+        if bound is None:
+            continue
+        if timestamp in columns:
+            quoted = "`" + timestamp.replace("`", "``") + "`"
+            conditions.append(_bound(F.col(quoted), columns[timestamp], as_utc(bound), at_least))
+        part = source.date_partition_column
+        if part and part in columns and _SORTABLE.match(source.date_partition_column_format):
+            moved = _moved(as_utc(bound), -_ZONES if at_least else _ZONES)
+            literal = _partition_literal(moved, columns[part], source.date_partition_column_format)
+            if literal is not None:
+                column = F.col("`" + part.replace("`", "``") + "`")
+                conditions.append(column >= literal if at_least else column <= literal)
+    for condition in conditions:
+        frame = frame.where(condition)
+    return frame
+
+
+def _moved(time: datetime, by: timedelta) -> datetime:
+    try:
+        return time + by
+    except OverflowError:
+        return time
+
+
+def _bound(column: Column, kind: DataType, bound: datetime, at_least: bool) -> Column:
+    from pyspark.sql import functions as F
+    from pyspark.sql.types import DateType, TimestampNTZType
+
+    if isinstance(kind, DateType):
+        # A date is its midnight in UTC, so a start within a day excludes that day.
+        day = bound.date()
+        if at_least and bound.time() != datetime.min.time():
+            day += timedelta(days=1)
+        literal = F.lit(day)
+    elif isinstance(kind, TimestampNTZType):
+        literal = F.lit(bound.replace(tzinfo=None).isoformat(sep=" ")).cast("timestamp_ntz")
+    else:
+        literal = F.timestamp_micros(F.lit(epoch_micros(bound)))
+    return column >= literal if at_least else column <= literal
+
+
+def _partition_literal(bound: datetime, kind: DataType, text_format: str) -> Column | None:
+    from pyspark.sql import functions as F
+    from pyspark.sql.types import DateType, IntegralType, StringType
+
+    text = bound.strftime(text_format)
+    if isinstance(kind, DateType):
+        return F.lit(bound.date())
+    if isinstance(kind, IntegralType):
+        return F.lit(int(text)) if text.isdigit() else None
+    return F.lit(text) if isinstance(kind, StringType) else None
+
+
+def epoch_micros(time: datetime) -> int:
+    """Microseconds since 1970-01-01T00:00Z, without floating point."""
+    return (as_utc(time) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

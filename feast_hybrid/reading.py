@@ -1,0 +1,127 @@
+"""A source's rows as a Spark frame, and its columns; for Parquet paths the columns without a JVM."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from feast_hybrid.errors import SchemaError, SourceNotFoundError
+from feast_hybrid.session import child_session, get_session
+from feast_hybrid.sites import parse_uri
+from feast_hybrid.spark_errors import explained, first_line
+from feast_hybrid.types import columns_of
+
+if TYPE_CHECKING:
+    from feast.repo_config import RepoConfig
+    from pyspark.sql import DataFrame, SparkSession
+
+    from feast_hybrid.config import HybridSparkOfflineStoreConfig
+    from feast_hybrid.sites import Router
+    from feast_hybrid.source import HybridSparkSource
+
+
+class Reader:
+    """Reads the sources of one call, each from its site, into frames of one Spark application.
+
+    Paths carry their site's settings as reader options, so the session keeps its own. Tables and queries take no
+    options: they are read in one child session of this call, which holds the settings of all sites.
+    """
+
+    def __init__(self, spark: SparkSession, router: Router) -> None:
+        self.spark = spark
+        self.router = router
+        self._child: SparkSession | None = None
+
+    def child(self) -> SparkSession:
+        """The call's own session, with the settings of all sites."""
+        if self._child is None:
+            self._child = child_session(self.spark, self.router.hadoop_options())
+        return self._child
+
+    def read(self, source: HybridSparkSource, *, session: SparkSession | None = None) -> DataFrame:
+        """All rows of a source, lazily.
+
+        Args:
+            source: where the rows are.
+            session: the session to read in; by default the call's, or its child for tables and queries.
+        """
+        what = f"source {source.name!r}"
+        with explained(what, where_is(source, self.router)):
+            if source.path is not None:
+                site = self.router.route(source.path, what=f"path of {what}")
+                reader = (session or self.spark).read.format(source.file_format or "parquet")
+                # The site's settings come last: a source cannot overrule how a site is signed in to.
+                reader = reader.options(**source.options).options(**site.hadoop_options())
+                return reader.load(str(parse_uri(source.path)))
+            self.router.named(source.site, what=what)
+            child = session or self.child()
+            return child.table(source.table) if source.table is not None else child.sql(source.query or "")
+
+
+def where_is(source: HybridSparkSource, router: Router) -> str:
+    """The site and place of a source, for messages."""
+    if source.path is not None:
+        site = router.route(source.path, what=f"path of source {source.name!r}")
+        return f"site {site.name!r}, {source.path}"
+    site_of = router.named(source.site, what=f"source {source.name!r}")
+    return f"site {site_of.name!r}, {source.location}" if site_of else source.location
+
+
+def reader_for(config: HybridSparkOfflineStoreConfig, sources: list[HybridSparkSource]) -> Reader:
+    """A reader in the session to work in, started if need be with what these sources need."""
+    lakes = {parse_uri(source.path).lake for source in sources if source.path is not None}
+    return Reader(get_session(config, lakes), config.router)
+
+
+def source_columns(source: HybridSparkSource, config: RepoConfig) -> list[tuple[str, str]]:
+    """Names and Spark type names of a source's columns, partition columns last."""
+    store = config.offline_store
+    if source.path is not None and source.file_format == "parquet" and not source.options:
+        return _parquet_columns(source, store.router)
+    reader = reader_for(store, [source])
+    return columns_of(reader.read(source).schema)
+
+
+def validate_source(source: HybridSparkSource, config: RepoConfig) -> None:
+    """See :meth:`HybridSparkSource.validate`."""
+    found = [name for name, _ in source_columns(source, config)]
+    reverse = {mapped: column for column, mapped in source.field_mapping.items()}
+    named = {
+        "timestamp_field": source.timestamp_field,
+        "created_timestamp_column": source.created_timestamp_column,
+        "date_partition_column": source.date_partition_column,
+    }
+    where = where_is(source, config.offline_store.router)
+    for role, column in named.items():
+        if column and column not in found and reverse.get(column) not in found:
+            raise SchemaError(
+                f"source {source.name!r} ({where}): {role} is {column!r}, but the columns are {', '.join(found)}."
+            )
+    for column in source.field_mapping:
+        if column not in found:
+            raise SchemaError(
+                f"source {source.name!r} ({where}): field_mapping names {column!r}, but the columns are "
+                f"{', '.join(found)}."
+            )
+
+
+def _parquet_columns(source: HybridSparkSource, router: Router) -> list[tuple[str, str]]:
+    from feast_hybrid.sites.parquet import parquet_columns
+
+    assert source.path is not None
+    what = f"source {source.name!r}"
+    at = parse_uri(source.path, what=f"path of {what}")
+    site = router.route(at)
+    where = f"site {site.name!r}, {source.path}"
+    try:
+        columns = parquet_columns(site.filesystem(at), site.fsspec_path(at))
+    except FileNotFoundError:
+        raise SourceNotFoundError(f"{what}: nothing is at {where}.") from None
+    except SchemaError as error:
+        raise SchemaError(f"{what} ({where}): {error}") from None
+    except Exception as error:
+        raise SourceNotFoundError(
+            f"{what}: {where} cannot be read: {first_line(f'{type(error).__name__}: {error}')}"
+        ) from error
+    if columns is None:
+        raise SourceNotFoundError(f"{what}: {where} holds no Parquet files.")
+    return columns

@@ -1,0 +1,202 @@
+"""The retrieval job: what was asked for, run when the caller asks for rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
+
+from feast_hybrid.errors import WriteError
+from feast_hybrid.session import run
+from feast_hybrid.spark_errors import explained
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from feast.on_demand_feature_view import OnDemandFeatureView
+    from feast.saved_dataset import SavedDatasetStorage
+    from pyspark.sql import DataFrame
+
+    from feast_hybrid.entity_rows import PandasRows
+    from feast_hybrid.sites import Router
+
+
+class Rows(Protocol):
+    """The rows of a job before on-demand transformations, lazily."""
+
+    def to_spark(self) -> DataFrame:
+        """All columns, in Spark."""
+
+    def to_arrow(self, timeout: float | None) -> pa.Table:
+        """All columns, collected."""
+
+
+class FrameRows:
+    """Rows that are a Spark frame."""
+
+    def __init__(self, frame: DataFrame, what: str) -> None:
+        self._frame = frame
+        self._what = what
+
+    def to_spark(self) -> DataFrame:
+        """The frame itself."""
+        return self._frame
+
+    def to_arrow(self, timeout: float | None) -> pa.Table:
+        """The frame, collected."""
+        return collect(self._frame, timeout=timeout, what=self._what)
+
+
+class JoinedPandasRows:
+    """Entity rows of a pandas frame joined with features: the features go through Spark, the rows stay here."""
+
+    def __init__(self, rows: PandasRows, join: Callable[[DataFrame], DataFrame], spark: Any, keys: Sequence[str]):
+        self._rows = rows
+        self._join = join
+        self._spark = spark
+        self._keys = tuple(keys)
+        # Plan now, so that what is wrong with keys or columns is said by the call that caused it.
+        self._numbered = self._join(rows.numbered(spark, self._keys))
+
+    def to_spark(self) -> DataFrame:
+        """All columns of the pandas frame, and the features, in Spark."""
+        return self._join(self._rows.full(self._spark))
+
+    def to_arrow(self, timeout: float | None) -> pa.Table:
+        """The features collected and put beside the pandas frame's rows, in their order."""
+        carried = {*self._keys, self._rows.timestamp}
+        answers = self._numbered.toDF(*(f"c{i}" for i in range(len(self._numbered.columns))))
+        names = self._numbered.columns
+        kept = [i for i, name in enumerate(names) if i >= 1 + len(carried) or i == 0]
+        table = collect(answers.select(*(f"c{i}" for i in kept)), timeout=timeout, what="historical features")
+        return self._rows.attach(table.rename_columns([names[i] for i in kept]))
+
+
+class HybridSparkRetrievalJob(RetrievalJob):
+    """A lazy training set, or rows of a source.
+
+    ``to_df``, ``to_arrow`` and ``to_spark_df`` each run it anew. Timestamps are UTC in pandas and Arrow.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        *,
+        router: Router,
+        full_feature_names: bool = False,
+        on_demand_feature_views: Sequence[OnDemandFeatureView] = (),
+        metadata: Callable[[], RetrievalMetadata] | None = None,
+    ) -> None:
+        self._rows = rows
+        self._router = router
+        self._full_feature_names = full_feature_names
+        self._on_demand_feature_views = list(on_demand_feature_views)
+        self._make_metadata = metadata
+        self._metadata: RetrievalMetadata | None = None
+
+    @property
+    def full_feature_names(self) -> bool:
+        """Whether features are called ``view__feature``."""
+        return self._full_feature_names
+
+    @property
+    def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        """The on-demand feature views that are applied to the rows."""
+        return self._on_demand_feature_views
+
+    @property
+    def metadata(self) -> RetrievalMetadata | None:
+        """Features, keys, and the first and last time of the entity rows.
+
+        For entity rows in Spark or SQL the times are asked for now, which runs a job.
+        """
+        if self._metadata is None and self._make_metadata is not None:
+            self._metadata = self._make_metadata()
+        return self._metadata
+
+    def to_spark_df(self) -> DataFrame:
+        """The result as a lazy Spark frame, on-demand feature views included.
+
+        It stays valid whatever is called next. On-demand feature views run in the executors, batch by batch, so
+        these need Feast installed.
+        """
+        frame = self._rows.to_spark()
+        if self._on_demand_feature_views:
+            from feast_hybrid.on_demand import with_on_demand_features
+
+            frame = with_on_demand_features(
+                frame, self._on_demand_feature_views, self.metadata, self._full_feature_names
+            )
+        return frame
+
+    def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
+        return self._rows.to_arrow(timeout)
+
+    def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
+        return self._to_arrow_internal(timeout).to_pandas(maps_as_pydicts="strict")
+
+    def persist(
+        self,
+        storage: SavedDatasetStorage,
+        allow_overwrite: bool = False,
+        timeout: int | None = None,
+    ) -> None:
+        """Write the result to a path on either lake, or to a table; seen whole or not at all.
+
+        Args:
+            storage: a :class:`~feast_hybrid.SavedDatasetHybridSparkStorage`.
+            allow_overwrite: whether what is there may be replaced.
+            timeout: seconds; the job is cancelled after them.
+
+        Raises:
+            WriteError: something is there already, or the rows could not be written.
+            RetrievalTimeoutError: the time ran out.
+        """
+        from feast_hybrid.source import SavedDatasetHybridSparkStorage
+        from feast_hybrid.writing import save
+
+        if not isinstance(storage, SavedDatasetHybridSparkStorage):
+            raise WriteError(f"persist needs a SavedDatasetHybridSparkStorage, found {type(storage).__name__}.")
+        frame = self.to_spark_df()
+        target = storage.to_data_source()
+        run(
+            frame.sparkSession,
+            lambda: save(frame, target, self._router, overwrite=allow_overwrite),
+            timeout=timeout,
+            what=f"persist to {target.location}",
+        )
+
+
+def collect(frame: DataFrame, *, timeout: float | None, what: str) -> pa.Table:
+    """Bring a frame's rows to the driver as Arrow, instants in UTC.
+
+    Raises:
+        RetrievalTimeoutError: the time ran out; the job was cancelled.
+        RetrievalError: the job failed.
+    """
+    with explained(what, "while it ran"):
+        table = run(frame.sparkSession, frame.toArrow, timeout=timeout, what=what)
+    return in_utc(table)
+
+
+def in_utc(table: pa.Table) -> pa.Table:
+    """The same instants, labelled UTC instead of the session's time zone."""
+    import pyarrow as pa
+
+    schema = pa.schema([field.with_type(_utc_type(field.type)) for field in table.schema])
+    return table if schema.equals(table.schema) else table.cast(schema)
+
+
+def _utc_type(kind: pa.DataType) -> pa.DataType:
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        return pa.timestamp(kind.unit, tz="UTC")
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_utc_type(kind.value_type)))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_utc_type(field.type)) for field in kind])
+    if pa.types.is_map(kind):
+        return pa.map_(_utc_type(kind.key_type), _utc_type(kind.item_type))
+    return kind

@@ -1,0 +1,93 @@
+"""Spark's errors in the words of this package: the one place where their texts are read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from feast_hybrid.errors import (
+    HybridError,
+    RetrievalError,
+    SchemaError,
+    SessionError,
+    SourceError,
+    SourceNotFoundError,
+)
+
+_NANOS = re.compile(r"Illegal Parquet type: .*TIMESTAMP\(NANOS|PARQUET_TYPE_ILLEGAL.*NANOS", re.DOTALL)
+_SECRET = re.compile(r"(sig=|AccountKey=)[^\s&;]+", re.IGNORECASE)
+
+
+@contextmanager
+def explained(what: str, where: str) -> Iterator[None]:
+    """Turn what Spark raises inside into an error that names the thing and what to change.
+
+    Args:
+        what: such as ``source 'weather'``.
+        where: such as ``site 'cloud' at abfss://…``.
+
+    Raises:
+        SourceNotFoundError: nothing is there, or the lake does not answer or does not let us in.
+        SessionError: the session lacks the lake's driver or the format's package.
+        SchemaError: a column or its type is not what was expected.
+        RetrievalError: anything else.
+    """
+    try:
+        yield
+    except HybridError:
+        raise
+    except Exception as error:
+        translated = _translate(error, what, where)
+        if translated is None:
+            raise
+        raise translated from error
+
+
+def _translate(error: Exception, what: str, where: str) -> HybridError | None:
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    if not isinstance(error, (PySparkException, Py4JError)):
+        return None
+    text = str(error)
+    if ("azurebfs" in text and ("ClassNotFoundException" in text or "not found" in text)) or (
+        "UNSUPPORTED_FILE_SYSTEM" in text or "No FileSystem for scheme" in text
+    ):
+        from feast_hybrid.session import hadoop_version
+
+        return SessionError(
+            f"{what} ({where}): this Spark session has no driver for the lake, and one cannot be added to a running "
+            "session. Start it with spark.jars.packages=org.apache.hadoop:hadoop-azure:"
+            f"{hadoop_version()} (for Feast's spark.engine in batch_engine.spark_conf; for Spark Connect on the "
+            "server)."
+        )
+    if "PATH_NOT_FOUND" in text or "FileNotFoundException" in text or "does not exist" in text:
+        return SourceNotFoundError(f"{what}: nothing is at {where}.")
+    if "TABLE_OR_VIEW_NOT_FOUND" in text:
+        return SourceNotFoundError(f"{what}: no such table ({where}): {first_line(text)}")
+    if _NANOS.search(text):
+        return SchemaError(
+            f"{what} ({where}): a Parquet column holds nanosecond timestamps, which Spark cannot read. Write them "
+            "as microseconds (pyarrow: coerce_timestamps='us')."
+        )
+    if "DATA_SOURCE_NOT_FOUND" in text or "Failed to find the data source" in text:
+        return SessionError(
+            f"{what} ({where}): the session does not know this file format; add its package to "
+            f"spark.jars.packages. {first_line(text)}"
+        )
+    if "UNABLE_TO_INFER_SCHEMA" in text:
+        return SourceError(f"{what}: {where} holds no files of this format.")
+    if any(
+        sign in text for sign in ("AuthorizationFailure", "AuthenticationFailed", "AccessControlException", "403")
+    ):
+        return SourceNotFoundError(f"{what}: {where} does not let us in: {first_line(text)}")
+    if any(sign in text for sign in ("Connection refused", "UnknownHostException", "ConnectException", "timed out")):
+        return SourceNotFoundError(f"{what}: {where} does not answer: {first_line(text)}")
+    return RetrievalError(f"{what} ({where}): {first_line(text)}")
+
+
+def first_line(text: str) -> str:
+    """The line of a long error that says what is wrong, with signatures and keys struck out."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("An error occurred")]
+    return _SECRET.sub(r"\1…", lines[0] if lines else text)[:600]
