@@ -174,7 +174,7 @@ class _Source:
 
 
 def _distinct_keys(frame: DataFrame, keys: Sequence[str]) -> tuple[DataFrame, tuple[str, ...]]:
-    """Name the history's keys as the entity frame does; a key that is there twice has to agree with itself."""
+    """Name the keys as the entity frame does; a key that is there twice has to agree with itself."""
     from pyspark.sql import functions as F
 
     first: dict[str, str] = {}

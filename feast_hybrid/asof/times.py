@@ -48,7 +48,7 @@ def micros(column: Column, kind: DataType) -> Column:
         return F.unix_micros(column)
     if isinstance(kind, DateType):
         return F.try_multiply(F.unix_date(column).cast("long"), F.lit(_DAY))
-    # A naive time is split into its fields: for this type, Spark reads them in UTC, not in the session's zone.
+    # A naive time is split into its fields: Spark reads those in UTC, not in the session's zone.
     days = F.unix_date(column.cast("date")).cast("long")
     minutes = F.hour(column).cast("long") * F.lit(60) + F.minute(column)
     within = (F.date_part(F.lit("SECOND"), column) * F.lit(_SECOND)).cast("long")

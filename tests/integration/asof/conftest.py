@@ -1,0 +1,69 @@
+"""A small local Spark session, and what the as-of tests ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+from pyspark.sql import SparkSession
+
+Settings = Callable[..., AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="session")
+def spark() -> SparkSession:
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        return active
+    return (
+        SparkSession.builder.master("local[2]")
+        .appName("feast-hybrid asof tests")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.shuffle.partitions", "4")
+        .getOrCreate()
+    )
+
+
+@pytest.fixture(params=["window", "native"])
+def strategy(request: pytest.FixtureRequest, spark: SparkSession) -> str:
+    """Each strategy that this Spark can do."""
+    name: str = request.param
+    skip_unless_available(spark, name)
+    return name
+
+
+def available(spark: SparkSession) -> list[str]:
+    major, minor = (int(part) for part in spark.version.split(".")[:2])
+    return ["window", "native"] if (major, minor) >= (4, 3) else ["window"]
+
+
+def skip_unless_available(spark: SparkSession, name: str) -> None:
+    if name not in available(spark):
+        pytest.skip(f"Spark {spark.version} has no as-of operator")
+
+
+@pytest.fixture
+def settings(spark: SparkSession) -> Settings:
+    """``with settings(zone=…, ansi=…):`` the session's settings, put back afterwards."""
+
+    @contextmanager
+    def change(*, zone: str | None = None, ansi: bool | None = None) -> Iterator[None]:
+        wanted = {
+            "spark.sql.session.timeZone": zone,
+            "spark.sql.ansi.enabled": None if ansi is None else str(ansi).lower(),
+        }
+        wanted = {key: value for key, value in wanted.items() if value is not None}
+        before = {key: spark.conf.get(key, None) for key in wanted}
+        try:
+            for key, value in wanted.items():
+                spark.conf.set(key, str(value))
+            yield
+        finally:
+            for key, value in before.items():
+                if value is None:
+                    spark.conf.unset(key)
+                else:
+                    spark.conf.set(key, value)
+
+    return change

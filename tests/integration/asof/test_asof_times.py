@@ -1,0 +1,132 @@
+"""Times are instants: neither the session's zone nor the column's type changes an answer."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from feast_hybrid.asof import AsOfView, asof_join
+from feast_hybrid.asof.times import micros
+from feast_hybrid.errors import SchemaError
+from tests.integration.asof.conftest import Settings
+
+ZONES = ["UTC", "America/New_York", "Asia/Kolkata", "Europe/Amsterdam", "Australia/Lord_Howe", "+14:00"]
+
+INSTANTS = [
+    "0001-01-01 00:00:00",
+    "1582-10-04 23:59:59.5",
+    "1582-10-15 00:00:00",
+    "1883-11-18 12:03:57.999999",  # New York leaves local mean time
+    "1969-12-31 23:59:59.999999",
+    "1970-01-01 00:00:00",
+    "2024-03-10 02:30:00.000001",  # skipped in New York
+    "2024-03-31 02:30:00",  # skipped in Amsterdam
+    "2024-11-03 01:30:00",  # twice in New York
+    "9999-12-31 23:59:59.999999",
+]
+
+
+def literal(kind: str, text: str) -> str:
+    suffix = "Z" if kind == "timestamp" else ""
+    return f"CAST('{text[:10] if kind == 'date' else text + suffix}' AS {kind})"
+
+
+def rows(spark: SparkSession, kind: str, texts: list[str]) -> DataFrame:
+    values = ", ".join(f"({n}, 1, {literal(kind, text)})" for n, text in enumerate(texts))
+    return spark.sql(f"SELECT * FROM VALUES {values} AS t(n, k, ts)")
+
+
+@pytest.mark.parametrize("ansi", [True, False])
+@pytest.mark.parametrize("zone", ZONES)
+def test_naive_times_are_utc_in_every_session_zone(
+    spark: SparkSession, settings: Settings, zone: str, ansi: bool
+) -> None:
+    with settings(zone=zone, ansi=ansi):
+        aware, naive = rows(spark, "timestamp", INSTANTS), rows(spark, "timestamp_ntz", INSTANTS)
+        both = aware.select("n", micros(F.col("ts"), T.TimestampType()).alias("aware")).join(
+            naive.select("n", micros(F.col("ts"), T.TimestampNTZType()).alias("naive")), "n"
+        )
+        assert both.where("aware = naive").count() == len(INSTANTS)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_a_date_is_midnight_utc_in_every_session_zone(
+    spark: SparkSession, settings: Settings, zone: str
+) -> None:
+    midnights = [text[:10] + " 00:00:00" for text in INSTANTS]
+    with settings(zone=zone):
+        aware, days = rows(spark, "timestamp", midnights), rows(spark, "date", midnights)
+        both = aware.select("n", micros(F.col("ts"), T.TimestampType()).alias("aware")).join(
+            days.select("n", micros(F.col("ts"), T.DateType()).alias("day")), "n"
+        )
+        assert both.where("aware = day").count() == len(midnights)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("source_kind", ["timestamp", "timestamp_ntz"])
+@pytest.mark.parametrize("entity_kind", ["timestamp", "timestamp_ntz"])
+def test_the_hours_around_a_change_of_clocks_keep_their_order_and_distance(
+    spark: SparkSession, settings: Settings, strategy: str, entity_kind: str, source_kind: str, zone: str
+) -> None:
+    # 05:00Z and 06:00Z are both 01:00 in New York; a ttl of exactly one hour separates them.
+    history = ["2024-11-03 04:30:00", "2024-11-03 05:30:00", "2024-11-03 06:30:00"]
+    at = ["2024-11-03 05:29:59.999999", "2024-11-03 05:30:00", "2024-11-03 07:30:00", "2024-11-03 07:30:00.000001"]
+    with settings(zone=zone):
+        view = AsOfView(
+            name="clock",
+            frame=rows(spark, source_kind, history).withColumnRenamed("n", "v"),
+            keys=[("k", "k")],
+            timestamp="ts",
+            ttl=timedelta(hours=1),
+            features=[("v", "v")],
+        )
+        joined = asof_join(rows(spark, entity_kind, at), [view], timestamp="ts", strategy=strategy)
+        assert [row["v"] for row in joined.orderBy("n").collect()] == [0, 1, 2, None]
+
+
+@pytest.mark.parametrize("ansi", [True, False])
+@pytest.mark.parametrize("ttl", [timedelta(days=1), timedelta(days=4_000_000), timedelta.max])
+def test_the_longest_ttl_and_the_first_of_times_do_not_overflow(
+    spark: SparkSession, settings: Settings, strategy: str, ttl: timedelta, ansi: bool
+) -> None:
+    with settings(ansi=ansi):
+        frame = spark.sql(
+            "SELECT 1 AS k, CAST(x AS timestamp) AS ts, x AS v FROM VALUES ('0001-01-01 00:00:00Z') AS t(x)"
+        )
+        far = spark.sql("SELECT 1 AS k, timestamp_micros(-9223372036854775807L) AS ts, 'far' AS v")
+        view = AsOfView(
+            name="old",
+            frame=frame.union(far),
+            keys=[("k", "k")],
+            timestamp="ts",
+            ttl=ttl,
+            features=[("v", "v")],
+        )
+        entities = spark.sql(
+            "SELECT 1 AS n, 1 AS k, timestamp_micros(-9223372036854775806L) AS t "
+            "UNION ALL SELECT 2, 1, CAST('0001-01-01 12:00:00Z' AS timestamp)"
+        )
+        found = asof_join(entities, [view], timestamp="t", strategy=strategy).select("n", "v").collect()
+        assert dict(map(tuple, found)) == {1: "far", 2: "0001-01-01 00:00:00Z"}
+
+
+@pytest.mark.parametrize("kind", ["string", "bigint", "double", "boolean"])
+def test_a_time_that_is_no_time_is_refused(spark: SparkSession, kind: str) -> None:
+    good = spark.sql("SELECT 1 AS k, current_timestamp() AS ts, 1 AS v")
+    bad = spark.sql(f"SELECT 1 AS k, CAST(NULL AS {kind}) AS ts, 1 AS v")
+
+    def view(frame: DataFrame, created: str | None = None) -> AsOfView:
+        return AsOfView(
+            name="w", frame=frame, keys=[], timestamp="ts", created=created, features=[("v", "out")]
+        )
+
+    with pytest.raises(SchemaError, match=f"entity frame: timestamp column 'ts' is {kind}"):
+        asof_join(bad, [view(good)], timestamp="ts")
+    with pytest.raises(SchemaError, match=f"view 'w': timestamp column 'ts' is {kind}"):
+        asof_join(good, [view(bad)], timestamp="ts")
+    with pytest.raises(SchemaError, match=f"view 'w': created timestamp column 'c' is {kind}"):
+        asof_join(good, [view(good.withColumn("c", F.lit(None).cast(kind)), "c")], timestamp="ts")
