@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from feast.feature_view import DUMMY_ENTITY_ID
@@ -65,7 +65,7 @@ class RequestedView:
         )
 
 
-def _minus(time: datetime, by: Any) -> datetime | None:
+def _minus(time: datetime, by: timedelta) -> datetime | None:
     try:
         return as_utc(time) - by
     except OverflowError:

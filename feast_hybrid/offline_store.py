@@ -218,6 +218,7 @@ def _pulled(
     frame = reader_for(store, [data_source]).read(data_source)
     if timestamp_field not in frame.columns:
         raise SchemaError(
-            f"source {data_source.name!r} lacks the event time {timestamp_field!r}; it has {', '.join(frame.columns)}."
+            f"source {data_source.name!r} lacks the event time {timestamp_field!r}; "
+            f"it has {', '.join(frame.columns)}."
         )
     return between(frame, data_source, timestamp_field, start, end), store

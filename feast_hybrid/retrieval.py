@@ -125,7 +125,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
         if self._on_demand_feature_views:
             from feast_hybrid.on_demand import with_on_demand_features
 
-            frame = with_on_demand_features(
+            return with_on_demand_features(
                 frame, self._on_demand_feature_views, self.metadata, self._full_feature_names
             )
         return frame

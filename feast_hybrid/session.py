@@ -168,13 +168,18 @@ def child_session(spark: SparkSession, settings: Mapping[str, str]) -> SparkSess
 
     It starts with this session's runtime settings, then takes ``settings``.
     """
-    child = spark.builder.remote(spark.client._builder.url).create() if is_connect(spark) else spark.newSession()
+    child = _connect_again(spark) if is_connect(spark) else spark.newSession()
     for key, value in _runtime_settings(spark).items():
         child.conf.set(key, value)
     for key, value in settings.items():
         child.conf.set(key, value)
     keep_secrets_out_of_plans(child)
     return child
+
+
+def _connect_again(spark: Any) -> SparkSession:
+    again: SparkSession = spark.builder.remote(spark.client._builder.url).create()
+    return again
 
 
 def _runtime_settings(spark: SparkSession) -> dict[str, str]:
@@ -236,7 +241,7 @@ def rename(spark: SparkSession, source: LakeUri, target: LakeUri, site: Site) ->
         filesystem = site.filesystem(source)
         filesystem.mv(site.fsspec_path(source), site.fsspec_path(target), recursive=True)
         return
-    jvm = spark._jvm
+    jvm: Any = spark._jvm
     hadoop = spark._jsparkSession.sessionState().newHadoopConf()
     for key, value in site.hadoop_options().items():
         hadoop.set(key, value)

@@ -6,6 +6,8 @@ import logging
 import uuid
 from typing import TYPE_CHECKING
 
+from feast.errors import SavedDatasetLocationAlreadyExists
+
 from feast_hybrid.errors import HybridError, WriteError
 from feast_hybrid.reading import where_is
 from feast_hybrid.session import rename
@@ -17,6 +19,14 @@ if TYPE_CHECKING:
 
     from feast_hybrid.sites import LakeUri, Router, Site
     from feast_hybrid.source import HybridSparkSource
+
+
+class DatasetExistsError(WriteError, SavedDatasetLocationAlreadyExists):
+    """Something is where a saved dataset should go, and may not be replaced."""
+
+    def __init__(self, message: str) -> None:
+        Exception.__init__(self, message)
+
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +50,7 @@ def save(frame: DataFrame, target: HybridSparkSource, router: Router, *, overwri
     filesystem = site.filesystem(at)
     exists = bool(filesystem.exists(site.fsspec_path(at)))
     if exists and not overwrite:
-        raise WriteError(f"{what}: something is there already; allow_overwrite=True replaces it.")
+        raise DatasetExistsError(f"{what}: something is there already; allow_overwrite=True replaces it.")
     aside = at.parent().child(f".{at.name}.{uuid.uuid4().hex[:12]}.writing")
     try:
         writer = frame.write.format(target.file_format or "parquet").mode("errorifexists")
@@ -84,7 +94,7 @@ def _remove(site: Site, at: LakeUri) -> None:
 def _save_table(frame: DataFrame, table: str, what: str, *, overwrite: bool) -> None:
     spark = frame.sparkSession
     if spark.catalog.tableExists(table) and not overwrite:
-        raise WriteError(f"{what}: the table exists already; allow_overwrite=True replaces it.")
+        raise DatasetExistsError(f"{what}: the table exists already; allow_overwrite=True replaces it.")
     try:
         frame.write.mode("overwrite" if overwrite else "errorifexists").saveAsTable(table)
     except Exception as error:

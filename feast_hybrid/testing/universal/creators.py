@@ -158,7 +158,7 @@ class HybridDataSourceCreator(LakeDataSourceCreator):
 def arrow_ready(df: pd.DataFrame) -> pd.DataFrame:
     """The frame with sets as lists, which Arrow can hold."""
     columns = {
-        name: column.map(lambda value: sorted(value) if isinstance(value, set) else value)
+        str(name): column.map(lambda value: sorted(value) if isinstance(value, set) else value)
         for name, column in df.items()
         if column.map(lambda value: isinstance(value, set)).any()
     }
