@@ -54,9 +54,7 @@ def asof_join(
     """
     from pyspark.sql import functions as F
 
-    prepared = prepare(
-        entities, views, timestamp=timestamp, filter_by_created_timestamp=filter_by_created_timestamp
-    )
+    prepared = prepare(entities, views, timestamp=timestamp, filter_by_created_timestamp=filter_by_created_timestamp)
     chosen = choose(prepared, strategy)
     rows = prepared.entities
     features = []

@@ -86,9 +86,7 @@ class Domain:
         return column.cast(self.type)
 
 
-def domain(
-    entity: DataType, source: DataType, *, view: str, entity_column: str, source_column: str
-) -> Domain:
+def domain(entity: DataType, source: DataType, *, view: str, entity_column: str, source_column: str) -> Domain:
     """The form in which an entity key and a source key are compared.
 
     Args:

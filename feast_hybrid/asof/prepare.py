@@ -83,9 +83,7 @@ def prepare(
 
     case_sensitive = entities.sparkSession.conf.get("spark.sql.caseSensitive") == "true"
     names = tuple(entities.columns)
-    refuse_clashes(
-        names, [(v.name, out) for v in views for _, out in v.features], case_sensitive=case_sensitive
-    )
+    refuse_clashes(names, [(v.name, out) for v in views for _, out in v.features], case_sensitive=case_sensitive)
     kinds = [field.dataType for field in entities.schema.fields]
     columns = tuple(f"__fh_e{i}" for i in range(len(names)))
 
@@ -102,9 +100,7 @@ def prepare(
         for entity_column, source_column in view.keys:
             i = entity(entity_column, f"join key of view {view.name!r}")
             column, kind = source.find(source_column, "key column")
-            common = domain(
-                kinds[i], kind, view=view.name, entity_column=entity_column, source_column=source_column
-            )
+            common = domain(kinds[i], kind, view=view.name, entity_column=entity_column, source_column=source_column)
             key = known.setdefault((i, common), f"__fh_k{len(known)}")
             keys.append((key, common.of(F.col(column), kind)))
         histories.append(source.history(keys, filter_by_created_timestamp))
@@ -157,7 +153,10 @@ class _Source:
         wanted += [F.col(column).alias(value) for column, (value, _) in values.items()]
         source_names = dict(zip(self._columns, self._names, strict=True))
         ranks = ties.ranks([(source_names[column], *pair) for column, pair in values.items()])
-        frame = view.frame.toDF(*self._columns).select(*wanted).dropna(subset=needed)
+        frame = view.frame.toDF(*self._columns).select(*wanted)
+        # Not dropna(), which would drop a key of NaN too.
+        for name in needed:
+            frame = frame.where(F.col(name).isNotNull())
         # One entity key may be asked of two source columns: the names repeat, and both have to match.
         frame, names = _distinct_keys(frame, [key for key, _ in keys])
         return History(

@@ -55,9 +55,7 @@ class World:
     def __str__(self) -> str:
         lines = [f"  entity row  key={e.key} at={e.at}" for e in self.entities]
         for n, view in enumerate(self.views):
-            lines += [
-                f"  view {n} row  key={s.key} ts={s.ts} created={s.created} values={s.values}" for s in view
-            ]
+            lines += [f"  view {n} row  key={s.key} ts={s.ts} created={s.created} values={s.values}" for s in view]
         return "\n".join(lines)
 
 

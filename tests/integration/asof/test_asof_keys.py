@@ -68,9 +68,7 @@ def test_pairs_of_key_types(spark: SparkSession, settings: Settings, strategy: s
         found = None
         for n, (left, right, _) in enumerate(PAIRS):
             entities, frame = _frames(spark, left, right)
-            view = AsOfView(
-                name="v", frame=frame, keys=[("k", "id")], timestamp="ts", features=[("v", "v")]
-            )
+            view = AsOfView(name="v", frame=frame, keys=[("k", "id")], timestamp="ts", features=[("v", "v")])
             one = asof_join(entities, [view], timestamp="t", strategy=strategy)
             one = one.selectExpr(f"{n} AS n", "v IS NOT NULL AS hit")
             found = one if found is None else found.union(one)
@@ -92,9 +90,7 @@ def test_pairs_of_key_types(spark: SparkSession, settings: Settings, strategy: s
         ("'a'", "X'61'"),
     ],
 )
-def test_types_that_do_not_go_together_are_refused_by_name(
-    spark: SparkSession, left: str, right: str
-) -> None:
+def test_types_that_do_not_go_together_are_refused_by_name(spark: SparkSession, left: str, right: str) -> None:
     entities, frame = _frames(spark, left, right)
     kinds = entities.schema["k"].dataType.simpleString(), frame.schema["id"].dataType.simpleString()
     view = AsOfView(name="rides", frame=frame, keys=[("k", "id")], timestamp="ts", features=[("v", "v")])
@@ -117,9 +113,7 @@ def test_composite_keys_are_not_concatenated(spark: SparkSession, strategy: str)
     frame = spark.sql(
         f"SELECT *, {TIME} AS ts FROM VALUES (1L, 11L, 'x'), (11L, 1L, 'y'), (1L, NULL, 'z') AS t(a, b, v)"
     )
-    view = AsOfView(
-        name="v", frame=frame, keys=[("a", "a"), ("b", "b")], timestamp="ts", features=[("v", "v")]
-    )
+    view = AsOfView(name="v", frame=frame, keys=[("a", "a"), ("b", "b")], timestamp="ts", features=[("v", "v")])
     found = asof_join(entities, [view], timestamp="t", strategy=strategy).select("a", "b", "v").collect()
     assert set(map(tuple, found)) == {(1, 11, "x"), (11, 1, "y"), (1, 1, None), (1, None, None)}
 
@@ -127,9 +121,7 @@ def test_composite_keys_are_not_concatenated(spark: SparkSession, strategy: str)
 def test_one_entity_column_may_be_two_keys_of_a_view(spark: SparkSession, strategy: str) -> None:
     entities = spark.sql(f"SELECT *, {TIME} AS t FROM VALUES (1), (2) AS t(k)")
     frame = spark.sql(f"SELECT *, {TIME} AS ts FROM VALUES (1, 1L, 'both'), (2, 1L, 'one') AS t(a, b, v)")
-    view = AsOfView(
-        name="v", frame=frame, keys=[("k", "a"), ("k", "b")], timestamp="ts", features=[("v", "v")]
-    )
+    view = AsOfView(name="v", frame=frame, keys=[("k", "a"), ("k", "b")], timestamp="ts", features=[("v", "v")])
     found = asof_join(entities, [view], timestamp="t", strategy=strategy).select("k", "v").collect()
     assert dict(map(tuple, found)) == {1: "both", 2: None}
 

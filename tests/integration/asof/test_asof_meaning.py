@@ -113,7 +113,7 @@ def found(request: pytest.FixtureRequest, spark: SparkSession) -> Iterator[dict[
         worlds = [world for _, world in cases]
         for (case, _), got in zip(cases, joined(spark, worlds, setting, request.param), strict=True):
             answers[case.id] = [views[0][0] if views else "missing" for views in got]
-    yield answers
+    return answers
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)

@@ -54,9 +54,7 @@ def test_naive_times_are_utc_in_every_session_zone(
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_a_date_is_midnight_utc_in_every_session_zone(
-    spark: SparkSession, settings: Settings, zone: str
-) -> None:
+def test_a_date_is_midnight_utc_in_every_session_zone(spark: SparkSession, settings: Settings, zone: str) -> None:
     midnights = [text[:10] + " 00:00:00" for text in INSTANTS]
     with settings(zone=zone):
         aware, days = rows(spark, "timestamp", midnights), rows(spark, "date", midnights)
@@ -120,9 +118,7 @@ def test_a_time_that_is_no_time_is_refused(spark: SparkSession, kind: str) -> No
     bad = spark.sql(f"SELECT 1 AS k, CAST(NULL AS {kind}) AS ts, 1 AS v")
 
     def view(frame: DataFrame, created: str | None = None) -> AsOfView:
-        return AsOfView(
-            name="w", frame=frame, keys=[], timestamp="ts", created=created, features=[("v", "out")]
-        )
+        return AsOfView(name="w", frame=frame, keys=[], timestamp="ts", created=created, features=[("v", "out")])
 
     with pytest.raises(SchemaError, match=f"entity frame: timestamp column 'ts' is {kind}"):
         asof_join(bad, [view(good)], timestamp="ts")

@@ -1,0 +1,139 @@
+"""What the join does to the session, to other threads and to other sessions: nothing."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from feast_hybrid.asof import AsOfView, asof_join, plan
+from feast_hybrid.errors import JoinError
+from tests.integration.asof.conftest import available
+
+TIME = "TIMESTAMP'2024-01-01 00:00:00Z'"
+SYNTAX = "spark.sql.join.asofJoin.enabled"
+
+
+def view(frame: DataFrame, output: str = "f") -> AsOfView:
+    return AsOfView(name="v", frame=frame, keys=[("k", "k")], timestamp="ts", features=[("f", output)])
+
+
+def entities_of(spark: SparkSession, rows: int = 3) -> DataFrame:
+    return spark.range(rows).selectExpr("id AS k", f"{TIME} AS t")
+
+
+def history_of(spark: SparkSession, feature: str = "id * 10", rows: int = 3) -> DataFrame:
+    return spark.range(rows).selectExpr("id AS k", f"{TIME} AS ts", f"{feature} AS f")
+
+
+def test_threads_on_one_session_get_their_own_answers(spark: SparkSession) -> None:
+    strategies = available(spark)
+
+    def one(n: int) -> list[tuple[int, int]]:
+        joined = asof_join(
+            entities_of(spark, 20),
+            [view(history_of(spark, f"id * 100 + {n}", 20))],
+            timestamp="t",
+            strategy=strategies[n % len(strategies)],
+        )
+        return sorted(map(tuple, joined.select("k", "f").collect()))
+
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(one, range(16)))
+    assert answers == [[(k, k * 100 + n) for k in range(20)] for n in range(16)]
+
+
+@pytest.mark.parametrize("before", [None, "false", "true"])
+def test_the_sessions_settings_and_temp_views_stay(spark: SparkSession, strategy: str, before: str | None) -> None:
+    session = spark.newSession()
+    if before is not None:
+        session.conf.set(SYNTAX, before)
+    was = session.conf.get(SYNTAX, None), session.catalog.listTables()
+    joined = asof_join(entities_of(session), [view(history_of(session))], timestamp="t", strategy=strategy)
+    assert (session.conf.get(SYNTAX, None), session.catalog.listTables()) == was
+    assert sorted(row["f"] for row in joined.collect()) == [0, 10, 20]
+    assert joined.where("f = 10").select("k").count() == 1
+
+
+def test_nothing_runs_before_rows_are_asked_for(spark: SparkSession, strategy: str) -> None:
+    trap = F.raise_error(F.lit("read too early")).cast("bigint")
+    frame = history_of(spark).withColumn("f", trap)
+    entities = entities_of(spark).withColumn("x", trap)
+    joined = asof_join(entities, [view(frame)], timestamp="t", strategy=strategy)
+    assert joined.columns == ["k", "t", "x", "f"]
+    with pytest.raises(Exception, match="read too early"):
+        joined.collect()
+
+
+def test_a_view_may_come_from_a_sibling_session(spark: SparkSession, strategy: str) -> None:
+    sibling = spark.newSession()
+    history_of(sibling).createOrReplaceTempView("only_there")
+    frame = sibling.sql("SELECT * FROM only_there")
+    joined = asof_join(entities_of(spark), [view(frame)], timestamp="t", strategy=strategy)
+    assert sorted(row["f"] for row in joined.collect()) == [0, 10, 20]
+
+
+def test_entity_rows_and_views_may_be_the_same_frame(spark: SparkSession, strategy: str) -> None:
+    frame = history_of(spark)
+    joined = asof_join(frame, [view(frame, "a"), view(frame, "b")], timestamp="ts", strategy=strategy)
+    assert sorted(tuple(row)[2:] for row in joined.collect()) == [(0, 0, 0), (10, 10, 10), (20, 20, 20)]
+
+
+def test_no_views_give_the_entity_rows(spark: SparkSession) -> None:
+    assert asof_join(entities_of(spark), [], timestamp="t").collect() == entities_of(spark).collect()
+
+
+def test_an_unknown_strategy_is_refused(spark: SparkSession) -> None:
+    with pytest.raises(JoinError, match="'fast' is unknown; expected one of 'auto', 'native', 'window'"):
+        asof_join(entities_of(spark), [], timestamp="t", strategy="fast")
+
+
+def test_native_is_refused_where_it_cannot_be(spark: SparkSession) -> None:
+    keyless = AsOfView(name="rate", frame=history_of(spark), keys=[], timestamp="ts", features=[("f", "f")])
+    with pytest.raises(JoinError, match="view 'rate': strategy 'native' cannot be used"):
+        asof_join(entities_of(spark), [keyless], timestamp="t", strategy="native")
+    assert asof_join(entities_of(spark), [keyless], timestamp="t").count() == 3
+
+
+def test_native_is_refused_before_spark_4_3(spark: SparkSession) -> None:
+    if "native" in available(spark):
+        pytest.skip(f"Spark {spark.version} has it")
+    with pytest.raises(JoinError, match=r"it came with 4\.3"):
+        asof_join(entities_of(spark), [view(history_of(spark))], timestamp="t", strategy="native")
+
+
+def test_a_plan_says_what_is_done_and_why(spark: SparkSession) -> None:
+    frame = history_of(spark)
+    assert plan(entities_of(spark), [view(frame)], timestamp="t").describe().startswith("view 'v': window (")
+    asked = plan(entities_of(spark), [view(frame)], timestamp="t", strategy="window")
+    assert asked.describe() == "view 'v': window (asked for)"
+    assert "no views" in plan(entities_of(spark), [], timestamp="t").describe()
+
+
+def test_strategies_agree_on_a_larger_frame(spark: SparkSession) -> None:
+    if len(available(spark)) < 2:
+        pytest.skip("one strategy only")
+    entities = spark.range(100_000).selectExpr(
+        "id AS row", "pmod(hash(id), 5000) AS k", "timestamp_micros(pmod(xxhash64(id, 1), 1000)) AS t"
+    )
+    frame = spark.range(100_000).selectExpr(
+        "pmod(xxhash64(id, 2), 5000) AS k",
+        "timestamp_micros(pmod(xxhash64(id, 3), 1000)) AS ts",
+        "timestamp_micros(pmod(xxhash64(id, 4), 1200)) AS c",
+        "id AS f",
+        "map(id, 'x') AS m",
+    )
+    both = AsOfView(
+        name="v", frame=frame, keys=[("k", "k")], timestamp="ts", created="c",
+        features=[("f", "f"), ("m", "m")],
+    )  # fmt: skip
+    for by_created in (False, True):
+        sums = []
+        for name in available(spark):
+            joined = asof_join(entities, [both], timestamp="t", filter_by_created_timestamp=by_created, strategy=name)
+            digest = F.xxhash64("row", "f", F.to_json("m")).cast("decimal(38,0)")
+            sums.append(tuple(joined.agg(F.count("f"), F.count(F.lit(1)), F.sum(digest)).collect()[0]))
+        assert sums[0] == sums[1]
+        assert sums[0][0] > 90_000 * (0.5 if by_created else 1)
