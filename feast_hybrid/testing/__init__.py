@@ -10,6 +10,7 @@ Feast or Spark is imported here.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +21,7 @@ from feast_hybrid.testing.lake import Lake, Mode, Server, resolve_mode
 from feast_hybrid.testing.spark import SparkCluster, session_conf
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 __all__ = [
     "AdlsLake",
@@ -35,6 +36,7 @@ __all__ = [
     "resolve_mode",
     "session_conf",
     "start_adls",
+    "start_all",
     "start_hdfs",
     "start_spark",
 ]
@@ -68,6 +70,20 @@ class Lakes(NamedTuple):
 
 @contextmanager
 def lakes(mode: str | None = None) -> Iterator[Lakes]:
-    """Both lakes, for as long as the context lasts."""
-    with ExitStack() as stack:
-        yield Lakes(stack.enter_context(start_hdfs(mode)), stack.enter_context(start_adls(mode)))
+    """Both lakes, for as long as the context lasts; started at the same time."""
+    both = Lakes(HdfsLake(mode), AdlsLake(mode))
+    with start_all(both):
+        yield both
+
+
+@contextmanager
+def start_all(servers: Sequence[Server]) -> Iterator[None]:
+    """Start the servers at the same time, and end them all when the context ends."""
+    with ExitStack() as stack, ThreadPoolExecutor(len(servers)) as pool:
+        starts = []
+        for server in servers:
+            stack.callback(server.stop)
+            starts.append(pool.submit(server.start))
+        for start in starts:
+            start.result()
+        yield

@@ -45,6 +45,11 @@ class AdlsLake(Lake):
         return f"FEAST_HYBRID_{self.account.upper()}_KEY"
 
     @property
+    def key(self) -> str:
+        """The account's key. It guards a server on this machine's loopback, for as long as that runs."""
+        return self._key
+
+    @property
     def endpoint(self) -> str:
         """``127.0.0.1:PORT``."""
         return f"{HOST}:{self._port}"

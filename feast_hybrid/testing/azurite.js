@@ -7,9 +7,11 @@
 // to move from one to another.
 //
 // Usage: node azurite.js PATH/TO/azurite/dist/src/blob/main.js [Azurite's options]
+// AZURITE_ACCOUNTS=NAME:KEY is the account; where LAKE_CONTAINER is set, that container is created in it.
 
 'use strict';
 
+const crypto = require('crypto');
 const http = require('http');
 
 const ENTITIES = { lt: '<', gt: '>', amp: '&', quot: '"', apos: "'" };
@@ -45,7 +47,7 @@ function elements(xml) {
   return found;
 }
 
-// A "List Blobs" answer with the entries of <Blobs> sorted by name; anything else comes back as it is.
+// A "List Blobs" answer with the entries of <Blobs> sorted by name and dated; anything else comes back as it is.
 function sortListing(xml) {
   const begin = xml.indexOf('<Blobs>');
   const end = xml.lastIndexOf('</Blobs>');
@@ -54,8 +56,15 @@ function sortListing(xml) {
   const sorted = elements(xml.slice(inside, end))
     .map((entry) => [sortKey(entry), entry])
     .sort((a, b) => Buffer.compare(a[0], b[0]))
-    .map((pair) => pair[1]);
+    .map((pair) => dated(pair[1]));
   return xml.slice(0, inside) + sorted.join('') + xml.slice(end);
+}
+
+// Azurite gives prefixes no properties. The driver then takes the time 0, but logs an error for each of them.
+function dated(entry) {
+  if (!entry.startsWith('<BlobPrefix>') || entry.includes('<Properties>')) return entry;
+  const properties = '<Properties><Last-Modified>Thu, 01 Jan 1970 00:00:00 GMT</Last-Modified></Properties>';
+  return entry.replace('</BlobPrefix>', () => `${properties}</BlobPrefix>`);
 }
 
 function isListing(request) {
@@ -86,10 +95,32 @@ function sortAnswer(response) {
   };
 }
 
+// Creates the container by a request signed with the account's key ("Shared Key" of the Blob service).
+function createContainer(container, port) {
+  const [account, key] = process.env.AZURITE_ACCOUNTS.split(':');
+  const headers = { 'x-ms-date': new Date().toUTCString(), 'x-ms-version': '2021-08-06' };
+  const signed = Object.entries(headers).map(([name, value]) => `${name}:${value}\n`);
+  const resource = `/${account}/${account}/${container}\nrestype:container`;
+  const text = `PUT${'\n'.repeat(12)}${signed.join('')}${resource}`;
+  const signature = crypto.createHmac('sha256', Buffer.from(key, 'base64')).update(text, 'utf8').digest('base64');
+  headers.authorization = `SharedKey ${account}:${signature}`;
+  const path = `/${account}/${container}?restype=container`;
+  http
+    .request({ host: '127.0.0.1', port, path, method: 'PUT', headers }, (answer) => {
+      answer.resume();
+      const done = answer.statusCode === 201 || answer.statusCode === 409; // 409: it is there already
+      console.log(`container ${container}: ${done ? 'ready' : `refused with ${answer.statusCode}`}`);
+    })
+    .end();
+}
+
 function serve(azurite, options) {
   const { emit } = http.Server.prototype;
   http.Server.prototype.emit = function (event, request, response) {
     if (event === 'request' && isListing(request)) sortAnswer(response);
+    if (event === 'listening' && process.env.LAKE_CONTAINER) {
+      createContainer(process.env.LAKE_CONTAINER, this.address().port);
+    }
     return emit.apply(this, arguments);
   };
   process.argv = [process.argv[0], azurite, ...options];

@@ -20,8 +20,12 @@ def blob(name: str, inside: str = "<Properties><Content-Length>0</Content-Length
     return f"<Blob><Name>{name}</Name>{inside}</Blob>"
 
 
-def prefix(name: str) -> str:
-    return f"<BlobPrefix><Name>{name}</Name></BlobPrefix>"
+def prefix(name: str, inside: str = "") -> str:
+    return f"<BlobPrefix><Name>{name}</Name>{inside}</BlobPrefix>"
+
+
+def dated_prefix(name: str) -> str:
+    return prefix(name, "<Properties><Last-Modified>Thu, 01 Jan 1970 00:00:00 GMT</Last-Modified></Properties>")
 
 
 def sort_listing(xml: str) -> str:
@@ -45,17 +49,17 @@ def listing(*entries: str) -> str:
     [
         pytest.param(
             [blob("t/a"), blob("t/b"), prefix("t/a/"), prefix("t/b/")],
-            [blob("t/a"), prefix("t/a/"), blob("t/b"), prefix("t/b/")],
+            [blob("t/a"), dated_prefix("t/a/"), blob("t/b"), dated_prefix("t/b/")],
             id="a directory's prefix follows its marker blob",
         ),
         pytest.param(
             [blob("t/a"), blob("t/a.txt"), blob("t/a0"), prefix("t/a/")],
-            [blob("t/a"), blob("t/a.txt"), prefix("t/a/"), blob("t/a0")],
+            [blob("t/a"), blob("t/a.txt"), dated_prefix("t/a/"), blob("t/a0")],
             id="a slash sorts between a full stop and a nought",
         ),
         pytest.param(
             [blob("t/a=1&gt;"), prefix("t/a&amp;b/"), prefix("t/a=1/")],
-            [prefix("t/a&amp;b/"), prefix("t/a=1/"), blob("t/a=1&gt;")],
+            [dated_prefix("t/a&amp;b/"), dated_prefix("t/a=1/"), blob("t/a=1&gt;")],
             id="names are compared without XML's escapes",
         ),
         pytest.param(
@@ -75,8 +79,13 @@ def listing(*entries: str) -> str:
         ),
     ],
 )
-def test_entries_are_sorted_by_name_and_nothing_else_changes(entries: list[str], in_order: list[str]) -> None:
+def test_entries_are_sorted_by_name_and_prefixes_dated(entries: list[str], in_order: list[str]) -> None:
     assert sort_listing(listing(*entries)) == listing(*in_order)
+
+
+def test_a_prefix_that_has_properties_keeps_them() -> None:
+    own = "<Properties><Last-Modified>Fri, 02 Jan 2026 00:00:00 GMT</Last-Modified></Properties>"
+    assert sort_listing(listing(prefix("t/a/", own))) == listing(prefix("t/a/", own))
 
 
 @pytest.mark.parametrize(

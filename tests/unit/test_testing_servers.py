@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,12 @@ class Echo(Server):
 
     def _ready(self) -> str | None:
         return None if "ready" in self.logs() else "its word"
+
+
+@pytest.fixture(autouse=True)
+def folders_of_this_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logs that are kept after a failure are kept here."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
