@@ -134,7 +134,8 @@ class HybridSparkRetrievalJob(RetrievalJob):
         return self._rows.to_arrow(timeout)
 
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
-        return self._to_arrow_internal(timeout).to_pandas(maps_as_pydicts="strict")
+        frame: pd.DataFrame = self._to_arrow_internal(timeout).to_pandas(maps_as_pydicts="strict")
+        return frame
 
     def persist(
         self,

@@ -103,7 +103,21 @@ def _start_session(config: HybridSparkOfflineStoreConfig, lakes: set[Lake]) -> S
     for key, value in settings.items():
         builder = builder.config(key, value)
     logger.info("Starting a Spark session on %s", master)
+    _make_forks_safe()
     return builder.getOrCreate()
+
+
+def _make_forks_safe() -> None:
+    """Drop cached HDFS clients before PySpark forks.
+
+    fsspec empties its instance cache in a forked child; an hdfs-native client that dies there waits for ever for
+    threads that were not forked, and PySpark's launch with it.
+    """
+    if "hdfs_native.fsspec" in sys.modules:
+        from hdfs_native.fsspec import HdfsFileSystem, ViewfsFileSystem
+
+        HdfsFileSystem.clear_instance_cache()
+        ViewfsFileSystem.clear_instance_cache()
 
 
 def _remote_session(config: HybridSparkOfflineStoreConfig) -> SparkSession:

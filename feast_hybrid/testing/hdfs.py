@@ -48,7 +48,8 @@ class HdfsLake(Lake):
         """``hdfs_native``'s."""
         from hdfs_native.fsspec import HdfsFileSystem
 
-        return HdfsFileSystem(host=HOST, port=self._port)
+        # Kept out of the cache: fsspec clears it in a forked child, where dropping this client would hang.
+        return HdfsFileSystem(host=HOST, port=self._port, skip_instance_cache=True)
 
     def _fetch(self) -> None:
         if self.mode == "process":
