@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from feast_hybrid.asof.prepare import AT, CREATED, TS
+from feast_hybrid.errors import JoinError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,14 +20,19 @@ if TYPE_CHECKING:
 
     from feast_hybrid.asof.prepare import History
 
-#: Switches the syntax on. Read when SQL is parsed, and at no other time.
+#: Switches the syntax on. Read when SQL is parsed: on Classic once, on Connect at each use of the frame.
 SYNTAX = "spark.sql.join.asofJoin.enabled"
 _FROM = "__fh_from"
 _switching = threading.Lock()
 
 
 def native(rows: DataFrame, history: History, answer: str) -> DataFrame:
-    """Join by Spark's own as-of operator. Spark 4.3 and later, and at least one key."""
+    """Join by Spark's own as-of operator. Spark 4.3 and later, and at least one key.
+
+    Raises:
+        JoinError: The session is one of Spark Connect, and the syntax is not switched on in it.
+    """
+    from pyspark.errors import PySparkException
     from pyspark.sql import functions as F
 
     steps = _steps(history, answer)
@@ -43,9 +49,16 @@ def native(rows: DataFrame, history: History, answer: str) -> DataFrame:
     )
     with _syntax(session):
         joined = session.sql(query, l=rows, r=right)
-        # Analysed while the syntax is on.
-        assert joined.columns
-    return joined.select(*rows.columns, F.col(answer))
+    joined = joined.select(*rows.columns, F.col(answer))
+    try:
+        # Spark Connect parses the query whenever it is used: better to learn that now than when it runs.
+        joined.schema  # noqa: B018 - asks for the analysis
+    except PySparkException as error:
+        raise JoinError(
+            f"view {history.name!r}: strategy 'native' cannot be used: this session parses the query again "
+            f"when rows are asked for; set {SYNTAX} to true in it, or use 'auto'"
+        ) from error
+    return joined
 
 
 def _steps(history: History, answer: str) -> DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -100,7 +99,7 @@ def _world(case: Case) -> tuple[World, Setting]:
 
 
 @pytest.fixture(scope="module", params=["window", "native"])
-def found(request: pytest.FixtureRequest, spark: SparkSession) -> Iterator[dict[str, list[Any]]]:
+def found(request: pytest.FixtureRequest, spark: SparkSession) -> dict[str, list[Any]]:
     """The answers to all cases; those that share ttl and filter are joined in one Spark job."""
     if request.param not in available(spark):
         pytest.skip("not on this Spark")
@@ -108,7 +107,7 @@ def found(request: pytest.FixtureRequest, spark: SparkSession) -> Iterator[dict[
     for case in CASES:
         world, setting = _world(case)
         groups.setdefault(repr(setting), (setting, []))[1].append((case, world))
-    answers = {}
+    answers: dict[str, list[Any]] = {}
     for setting, cases in groups.values():
         worlds = [world for _, world in cases]
         for (case, _), got in zip(cases, joined(spark, worlds, setting, request.param), strict=True):

@@ -117,7 +117,7 @@ def test_two_features_of_one_name_are_refused(spark: SparkSession) -> None:
 
 
 def test_names_differ_by_case_where_the_session_says_so(spark: SparkSession, strategy: str) -> None:
-    before = spark.conf.get("spark.sql.caseSensitive")
+    before = spark.conf.get("spark.sql.caseSensitive") or "false"
     spark.conf.set("spark.sql.caseSensitive", "true")
     try:
         entities = rows(spark, k="id", K="id + 1", t=TIME)
