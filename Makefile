@@ -1,0 +1,76 @@
+# Each target sets up what it needs; nothing has to be done before.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-unit test-integration test-universal test-matrix lint bench lab docs clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# An interpreter of 3.11 or newer that can make virtual environments.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& { echo $$python; break; }; done)
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
+
+demo: $(VENV)/.demo ## one training set out of two lakes, on real servers: the main job, shown
+	$(BIN)/feast-hybrid demo
+
+test: lint test-unit test-integration ## lint, types, unit tests, and integration tests on containers
+
+test-unit: $(VENV)/.dev ## unit tests: seconds, no servers
+	$(BIN)/python -m pytest tests/unit -q
+
+test-integration: $(VENV)/.dev ## integration tests on real servers: containers, or LAKES=process
+	PYTHON=$(BIN)/python scripts/with-engine $(BIN)/python -m pytest tests/integration -q $(PYTEST_ARGS)
+
+test-universal: $(VENV)-universal/.installed ## Feast's universal suite; FEAST_REPO=<checkout of feast-dev/feast>
+	@test -n "$(FEAST_REPO)" || { echo "Say where Feast's repository is: make test-universal FEAST_REPO=<checkout>"; exit 2; }
+	PYTHON=$(VENV)-universal/bin/python scripts/with-engine \
+		$(VENV)-universal/bin/python -m feast_hybrid.testing.universal --feast-repo "$(FEAST_REPO)" $(UNIVERSAL_ARGS)
+
+test-matrix: ## the retrieval tests on PySpark 4.0, 4.1, 4.2 and 4.3 (make test has 4.3 alone)
+	scripts/test-matrix "$(PYTHON)" $(SPARKS)
+
+lint: $(VENV)/.dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev ## benchmarks of the as-of join
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+lab: $(VENV)/.demo ## the full set of containers, until Ctrl-C: both lakes and a Spark cluster
+	PYTHON=$(BIN)/python scripts/with-engine $(BIN)/python -m feast_hybrid.testing up --mode container --spark
+
+docs: $(VENV)/.docs ## the documentation as a site, in site/
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
+clean: ## remove what the other targets made here; the download cache stays
+	rm -rf $(VENV) $(VENV)-universal $(VENV)-spark-* build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+define install
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with venv is needed (Debian: apt-get install python3-venv)."; exit 2; }
+	@java -version >/dev/null 2>&1 || { echo "Java 17 or newer is needed (Debian: apt-get install openjdk-17-jre-headless)."; exit 2; }
+	test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --editable '.[$(2)]' $(3)
+	@touch $@
+endef
+
+$(VENV)/.demo: pyproject.toml setup.cfg
+	$(call install,$(VENV),demo)
+
+$(VENV)/.dev: pyproject.toml setup.cfg
+	$(call install,$(VENV),dev)
+	@touch $(VENV)/.demo
+
+$(VENV)/.docs: pyproject.toml setup.cfg
+	$(call install,$(VENV),docs)
+
+$(VENV)-universal/.installed: pyproject.toml setup.cfg
+	$(call install,$(VENV)-universal,universal)
