@@ -51,6 +51,8 @@ class _Container:
             .with_envs(**service.environment)
             .with_kwargs(network_mode="host")
         )
+        for path in service.mounts:
+            self._container.with_volume_mapping(path, path, "ro")
         try:
             self._container.start()
         except Exception as error:

@@ -28,6 +28,7 @@ class Service:
         image: The folder under ``docker/`` whose image runs it.
         arguments: What the image's entry point gets.
         environment: Variables that it has in either case.
+        mounts: Folders of the host that its container sees, read only, under the same paths.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Service:
     image: str
     arguments: tuple[str, ...]
     environment: dict[str, str] = field(default_factory=dict)
+    mounts: tuple[str, ...] = ()
 
 
 class Running(Protocol):

@@ -6,16 +6,14 @@ import json
 import os
 import sys
 import urllib.request
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from feast_hybrid.testing import artifacts
 from feast_hybrid.testing.lake import Server
 from feast_hybrid.testing.services import HOST, Service, free_ports
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 MASTER = "org.apache.spark.deploy.master.Master"
+DEBIAN_PYTHON = "/usr/bin/python3.11"
 WORKER = "org.apache.spark.deploy.worker.Worker"
 
 
@@ -34,7 +32,8 @@ class SparkCluster(Server):
     """A master and a worker, whose executors run in processes and folders of their own.
 
     Python workers must have the driver's Python: while the cluster runs, ``PYSPARK_PYTHON`` is this
-    interpreter unless it is set already.
+    interpreter unless it is set already. A container has it where this interpreter is that of a virtual
+    environment made from Debian 12's own Python, which the image has too; see :attr:`runs_python`.
 
     Args:
         mode: ``container`` or ``process``.
@@ -55,6 +54,11 @@ class SparkCluster(Server):
     def uri(self) -> str:
         """The master: ``spark://127.0.0.1:PORT``."""
         return f"spark://{HOST}:{self._port}"
+
+    @property
+    def runs_python(self) -> bool:
+        """Whether executors can run Python functions; JVM reads and joins need no Python."""
+        return self.mode == "process" or bool(_python_mounts())
 
     def session_conf(self) -> dict[str, str]:
         """The settings of a session on this cluster that reaches both lakes."""
@@ -87,7 +91,14 @@ class SparkCluster(Server):
             command = (str(home / "bin" / "spark-class"), *arguments)
             java_home = os.path.dirname(os.path.dirname(os.path.realpath(artifacts.java())))
             environment |= {"SPARK_HOME": str(home), "JAVA_HOME": java_home, "PYSPARK_PYTHON": sys.executable}
-        return Service(name, command, image="spark", arguments=arguments, environment=environment)
+        return Service(
+            name,
+            command,
+            image="spark",
+            arguments=arguments,
+            environment=environment,
+            mounts=_python_mounts() if main == WORKER else (),
+        )
 
     def _ready(self) -> str | None:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -107,3 +118,11 @@ class SparkCluster(Server):
         if self._set_python:
             os.environ.pop("PYSPARK_PYTHON", None)
             self._set_python = False
+
+
+def _python_mounts() -> tuple[str, ...]:
+    """What a container needs of this host to run this Python: nothing where that cannot be."""
+    if sys.prefix == sys.base_prefix or os.path.realpath(sys.executable) != DEBIAN_PYTHON:
+        return ()
+    # The environment, and this package's own folder, which an editable install leaves where it is.
+    return (sys.prefix, str(Path(__file__).parents[2]))

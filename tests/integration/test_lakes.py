@@ -133,6 +133,13 @@ def test_executors_in_another_process_read_both_lakes_in_one_plan(
     assert spark.conf.get("spark.master") == cluster.uri
 
 
+def test_executors_run_python_functions(spark: SparkSession, cluster: SparkCluster) -> None:
+    if not cluster.runs_python:
+        pytest.skip("the worker's container cannot run this Python: it is not Debian 12's")
+    frame = spark.range(4).mapInArrow(lambda batches: batches, "id long")
+    assert sorted(row["id"] for row in frame.collect()) == [0, 1, 2, 3]
+
+
 def test_a_lake_that_is_stopped_leaves_nothing_behind() -> None:
     lake = start_adls()
     where, key = lake.folder, lake.key_variable
