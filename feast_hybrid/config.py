@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Any, Literal
 
 from feast.repo_config import FeastConfigBaseModel
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-from feast_hybrid.errors import ConfigError
+import feast_hybrid.source  # noqa: F401  # Feast knows a logging destination's kind once its class is loaded.
+from feast_hybrid.errors import ConfigError, CredentialError
 from feast_hybrid.sites import Router, Site, parse_uri
+from feast_hybrid.sites.credentials import CREDENTIALS
+from feast_hybrid.sites.secrets import holds_secret
+from feast_hybrid.sites.site import SettingText
 
-_UNSET = re.compile(r"\$\{\w+\}")
+#: A variable that Feast left as it is, for being unset or for a form that only shells know, as in ``${NAME:-x}``.
+_UNSET = re.compile(r"\$\{(?P<name>\w+)(?P<rest>\}|:?[-=+?])")
 
 #: Spark settings that hold no secret and yet must not be given here.
 _NOT_HERE = {"spark.master": "spark.master", "spark.remote": "spark.remote"}
@@ -32,7 +38,7 @@ class SparkConfig(BaseModel):
     master: str | None = None
     remote: str | None = None
     app_name: str = "feast-hybrid"
-    conf: dict[str, str] = Field(default_factory=dict)
+    conf: dict[str, SettingText] = Field(default_factory=dict, repr=False)
 
     def model_post_init(self, _context: Any, /) -> None:
         """Check what depends on several fields."""
@@ -42,7 +48,7 @@ class SparkConfig(BaseModel):
             if key in self.conf:
                 raise ConfigError(f"offline_store.spark.conf: {key} belongs in offline_store.{place}.")
         for key in self.conf:
-            if re.search(r"fs\.azure\..*(key|secret|token|password|sas)", key, re.IGNORECASE):
+            if holds_secret(key):
                 raise ConfigError(
                     f"offline_store.spark.conf: {key} would be readable in Spark's UI and event log; sign in by "
                     "offline_store.sites[].credential instead."
@@ -56,7 +62,7 @@ class JoinConfig(BaseModel):
         strategy: ``auto`` lets the planner choose; another name overrules it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     strategy: Literal["auto", "native", "window"] = "auto"
 
@@ -92,9 +98,10 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
         _refuse_unset_variables(data, "offline_store")
         error: ConfigError | None = None
         try:
-            super().__init__(**data)
+            # A key with nothing after it, as in "spark:" with all its lines commented out, is not there.
+            super().__init__(**{key: value for key, value in data.items() if value is not None})
         except ValidationError as invalid:
-            error = ConfigError(_describe(invalid))
+            error = _explained(invalid)
         if error is not None:  # outside of the except: a context would carry the input along
             raise error
 
@@ -119,23 +126,74 @@ HybridSparkOfflineStoreConfig.__module__ = "feast_hybrid"
 def _refuse_unset_variables(value: Any, where: str) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
+            _refuse_unset_variables(key, f"a key of {where}")
             _refuse_unset_variables(item, f"{where}.{key}")
     elif isinstance(value, list):
         for position, item in enumerate(value):
             _refuse_unset_variables(item, f"{where}[{position}]")
     elif isinstance(value, str) and (found := _UNSET.search(value)):
-        raise ConfigError(f"{where}: environment variable {found[0]} is not set.")
+        if found["rest"] == "}":
+            raise ConfigError(f"{where}: environment variable ${{{found['name']}}} is not set.")
+        raise ConfigError(
+            f"{where}: Feast does not know a default in ${{{found['name']}{found['rest']}…}}; write "
+            f"${{{found['name']}}} and set it."
+        )
 
 
-def _describe(invalid: ValidationError) -> str:
+#: pydantic's words for what was not found, in the words of someone who writes YAML.
+_FAULTS = {
+    "missing": "missing",
+    "list_type": "must be a list, with lines that begin with '-'",
+    "dict_type": "must hold 'key: value' lines",
+    "model_type": "must hold 'key: value' lines",
+    "model_attributes_type": "must hold 'key: value' lines",
+    "string_type": "must be text",
+    "union_tag_not_found": "missing key 'type'",
+}
+
+
+def _explained(invalid: ValidationError) -> ConfigError:
     """What is wrong, place by place, without the values."""
     lines = []
-    for fault in invalid.errors(include_input=False, include_url=False, include_context=True):
-        place = ".".join(str(part) for part in fault["loc"])
-        message = fault["msg"]
+    kind = ConfigError
+    for fault in invalid.errors(include_input=False, include_url=False):
+        place, model = _place(fault["loc"])
+        message = _FAULTS.get(fault["type"], fault["msg"])
         if fault["type"] == "extra_forbidden":
-            message = "unknown key; see docs/configuration.md for the ones there are"
-        elif fault["type"] == "missing":
-            message = "missing"
-        lines.append(f"offline_store.{place}: {message}")
-    return "; ".join(lines)
+            message = _unknown_key(str(fault["loc"][-1]), model)
+        elif fault["type"] == "union_tag_invalid":
+            message = _unknown_type(str(fault["ctx"]["tag"]))
+        elif fault["type"] == "credential":
+            kind = CredentialError
+        lines.append(f"{place}: {message.rstrip('.')}")
+    return kind("; ".join(lines) + ".")
+
+
+def _place(loc: tuple[int | str, ...]) -> tuple[str, type[BaseModel]]:
+    """A place as it is read in YAML, ``offline_store.sites[0].credential.account_key``, and the model it is in."""
+    place = "offline_store"
+    model: type[BaseModel] = HybridSparkOfflineStoreConfig
+    parts = iter(loc)
+    for part in parts:
+        place += f"[{part}]" if isinstance(part, int) else f".{part}"
+        if part in _SECTIONS:
+            model = _SECTIONS[str(part)]
+        elif part == "credential":
+            # What follows is the credential's type, which pydantic tells and YAML does not.
+            model = CREDENTIALS.get(str(next(parts, None)), model)
+    return place, model
+
+
+_SECTIONS: dict[str, type[BaseModel]] = {"sites": Site, "spark": SparkConfig, "join": JoinConfig}
+
+
+def _unknown_key(key: str, model: type[BaseModel]) -> str:
+    near = difflib.get_close_matches(key, model.model_fields, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown key; {hint}there are {', '.join(model.model_fields)}"
+
+
+def _unknown_type(found: str) -> str:
+    near = difflib.get_close_matches(found, CREDENTIALS, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"unknown credential type; {hint}there are {', '.join(CREDENTIALS)}"

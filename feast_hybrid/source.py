@@ -156,8 +156,10 @@ class HybridSparkSource(DataSource):
             spec = json.loads(data_source.custom_options.configuration)
         except ValueError:
             raise SourceError(f"{what}: its entry in the registry is not a HybridSparkSource's JSON.") from None
+        if not isinstance(spec, dict):
+            raise SourceError(f"{what}: its entry in the registry is not a HybridSparkSource's JSON.")
         known = {"path", "file_format", "options", "table", "query", "site", "date_partition_column_format"}
-        if not isinstance(spec, dict) or not set(spec) <= known:
+        if not set(spec) <= known:
             raise SourceError(
                 f"{what}: its entry in the registry was written by a newer feast-hybrid; upgrade this one."
             )
@@ -232,7 +234,28 @@ class HybridSparkSource(DataSource):
         return self.table_ref
 
 
-class SavedDatasetHybridSparkStorage(SavedDatasetStorage):
+class _Stored:
+    """What is kept at a place that a source reads."""
+
+    _source: HybridSparkSource
+
+    def to_data_source(self) -> HybridSparkSource:
+        """The source that reads what is kept here."""
+        return self._source
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return _storage_spec(self._source) == _storage_spec(other._source)
+
+    def __hash__(self) -> int:
+        return hash(self._source.location)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(location={self._source.location!r})"
+
+
+class SavedDatasetHybridSparkStorage(_Stored, SavedDatasetStorage):
     """Where a saved dataset is kept: a path on either lake, or a table.
 
     Args:
@@ -266,10 +289,6 @@ class SavedDatasetHybridSparkStorage(SavedDatasetStorage):
         configuration = json.dumps(_storage_spec(self._source), sort_keys=True).encode()
         return self._custom_storage_proto(DataSourceProto.CustomSourceOptions(configuration=configuration))
 
-    def to_data_source(self) -> HybridSparkSource:
-        """The source that reads what was saved."""
-        return self._source
-
     @staticmethod
     def from_data_source(data_source: DataSource) -> SavedDatasetHybridSparkStorage:
         """The storage that a source reads.
@@ -284,7 +303,7 @@ class SavedDatasetHybridSparkStorage(SavedDatasetStorage):
         return SavedDatasetHybridSparkStorage(**_storage_spec(data_source))
 
 
-class HybridSparkLoggingDestination(LoggingDestination):
+class HybridSparkLoggingDestination(_Stored, LoggingDestination):
     """Where the features that a feature service served are logged: a path on either lake, or a table.
 
     Args:
@@ -320,10 +339,6 @@ class HybridSparkLoggingDestination(LoggingDestination):
             custom_destination=LoggingConfigProto.CustomDestination(kind=self._proto_kind, config={"spec": spec})
         )
 
-    def to_data_source(self) -> HybridSparkSource:
-        """The source that reads the logs."""
-        return self._source
-
 
 _STORAGE_KEYS = ("path", "file_format", "options", "table", "site")
 
@@ -345,7 +360,11 @@ def _storage_spec(source: HybridSparkSource) -> dict[str, Any]:
 
 
 def _checked_options(options: Mapping[str, str], what: str) -> dict[str, str]:
+    if not isinstance(options, Mapping):
+        raise SourceError(f"{what}: options must be a dict, found {type(options).__name__}.")
     for key, value in options.items():
+        if not isinstance(key, str):
+            raise SourceError(f"{what}: the name of option {key!r} must be text, found {type(key).__name__}.")
         if key.lower().startswith(_RESERVED_OPTIONS):
             raise SourceError(
                 f"{what}: option {key!r} sets up a file system or a session; it belongs to the site in "
@@ -360,14 +379,30 @@ def _checked_options(options: Mapping[str, str], what: str) -> dict[str, str]:
 
 def _checked_query(query: str, what: str) -> str:
     import sqlglot
-    from sqlglot import exp
-    from sqlglot.errors import SqlglotError
+    from sqlglot import TokenType, exp
+    from sqlglot.errors import ParseError, SqlglotError
 
+    reason: str | None = None
     try:
-        statements = [statement for statement in sqlglot.parse(query, dialect="spark") if statement is not None]
+        # What begins otherwise is not parsed at all: sqlglot logs warnings about statements that it does not know.
+        words = (token for token in sqlglot.tokenize(query, dialect="spark") if token.token_type != TokenType.L_PAREN)
+        first = next(words, None)
+        if first is None or first.token_type not in (TokenType.SELECT, TokenType.WITH, TokenType.FROM):
+            found = first.text.upper() if first else "nothing"
+            raise SourceError(f"{what}: query must be a single SELECT; found {found}.")
+        parsed = sqlglot.parse(query, dialect="spark")
+        statements = [part for part in parsed if part is not None and not isinstance(part, exp.Semicolon)]
+    except ParseError as error:
+        fault = error.errors[0] if error.errors else {}
+        where = f" at line {fault['line']}, column {fault['col']}" if fault.get("line") else ""
+        reason = f"{fault.get('description') or 'unknown reason'}{where}"
     except SqlglotError as error:
-        raise SourceError(f"{what}: query does not parse as Spark SQL: {error}") from None
+        reason = str(error)
+    if reason is not None:
+        raise SourceError(f"{what}: query does not parse as Spark SQL: {reason.rstrip('.')}.")
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
-        kinds = ", ".join(statement.key.upper() for statement in statements) or "nothing"
+        kinds = ", ".join(statement.key.upper() for statement in statements)
         raise SourceError(f"{what}: query must be a single SELECT; found {kinds}.")
-    return query.strip().rstrip(";")
+    if isinstance(statements[0], exp.Select) and not statements[0].expressions:
+        raise SourceError(f"{what}: query selects no columns.")
+    return query.strip().rstrip("; \t\r\n")

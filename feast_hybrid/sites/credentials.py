@@ -7,10 +7,12 @@ the fsspec file system, for what needs no Spark. Hadoop's names are those of the
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from feast_hybrid.errors import CredentialError
 from feast_hybrid.sites.secrets import Secret
@@ -18,6 +20,32 @@ from feast_hybrid.sites.uri import Lake, LakeUri
 
 _LOGIN = "https://login.microsoftonline.com"
 _OAUTH = "org.apache.hadoop.fs.azurebfs.oauth2"
+
+
+def _authority(value: str) -> str:
+    if not re.fullmatch(r"https://[A-Za-z0-9.-]+/?", value):
+        raise PydanticCustomError("authority", "expected an https:// URL without a path, such as " + _LOGIN)
+    return value.rstrip("/")
+
+
+def _host_and_port(value: str) -> str:
+    # What was found is not repeated: a whole connection string, with its key, is a likely mistake.
+    if not re.fullmatch(r"[A-Za-z0-9.-]+:[0-9]{1,5}", value):
+        raise PydanticCustomError("endpoint", "expected host:port of the Blob service, such as 127.0.0.1:10000")
+    return value
+
+
+def _identifier(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.-]+", value):
+        raise PydanticCustomError("identifier", "expected an Entra identifier, such as a GUID; it is not shown")
+    return value
+
+
+#: A tenant's or an application's name in Entra: a GUID, or a tenant's domain.
+Identifier = Annotated[str, AfterValidator(_identifier)]
+#: Where Entra signs in; other than the default in sovereign clouds.
+AuthorityHost = Annotated[str, AfterValidator(_authority)]
+HostPort = Annotated[str, AfterValidator(_host_and_port)]
 
 
 class _Credential(BaseModel):
@@ -54,7 +82,11 @@ class Platform(_Credential):
 
     def fsspec(self, uri: LakeUri, site: str) -> dict[str, Any]:  # noqa: ARG002
         """For ADLS the account, and the identity that azure-identity finds by itself."""
-        return {"account_name": uri.account, "anon": False} if uri.lake is Lake.ADLS else {}
+        if uri.lake is not Lake.ADLS:
+            return {}
+        from azure.identity.aio import DefaultAzureCredential
+
+        return {**_account(uri), "credential": DefaultAzureCredential()}
 
 
 class AccountKey(_Credential):
@@ -74,7 +106,7 @@ class AccountKey(_Credential):
     def fsspec(self, uri: LakeUri, site: str) -> dict[str, Any]:
         """Account and key."""
         key = self.account_key.resolve(f"account_key of site {site!r}")
-        return {"account_name": uri.account, "account_key": key}
+        return {**_account(uri), "account_key": key}
 
 
 class Sas(_Credential):
@@ -93,7 +125,7 @@ class Sas(_Credential):
 
     def fsspec(self, uri: LakeUri, site: str) -> dict[str, Any]:
         """Account and token."""
-        return {"account_name": uri.account, "sas_token": self._token(site)}
+        return {**_account(uri), "sas_token": self._token(site)}
 
     def _token(self, site: str) -> str:
         return self.token.resolve(f"token of site {site!r}").lstrip("?")
@@ -103,9 +135,10 @@ class ServicePrincipal(_Credential):
     """An Entra application with a client secret."""
 
     type: Literal["service_principal"]
-    tenant_id: str
-    client_id: str
+    tenant_id: Identifier
+    client_id: Identifier
     client_secret: Secret
+    authority: AuthorityHost = _LOGIN
 
     def hadoop(self, uri: LakeUri, site: str) -> dict[str, str]:
         """OAuth 2 client credentials, for this account only."""
@@ -113,19 +146,22 @@ class ServicePrincipal(_Credential):
         return {
             f"fs.azure.account.auth.type.{host}": "OAuth",
             f"fs.azure.account.oauth.provider.type.{host}": f"{_OAUTH}.ClientCredsTokenProvider",
-            f"fs.azure.account.oauth2.client.endpoint.{host}": f"{_LOGIN}/{self.tenant_id}/oauth2/token",
+            f"fs.azure.account.oauth2.client.endpoint.{host}": f"{self.authority}/{self.tenant_id}/oauth2/token",
             f"fs.azure.account.oauth2.client.id.{host}": self.client_id,
             f"fs.azure.account.oauth2.client.secret.{host}": self._secret(site),
         }
 
     def fsspec(self, uri: LakeUri, site: str) -> dict[str, Any]:
-        """Account, tenant, client and secret."""
-        return {
-            "account_name": uri.account,
-            "tenant_id": self.tenant_id,
-            "client_id": self.client_id,
-            "client_secret": self._secret(site),
-        }
+        """An azure-identity credential of the application."""
+        from azure.identity.aio import ClientSecretCredential
+
+        credential = ClientSecretCredential(
+            tenant_id=self.tenant_id,
+            client_id=self.client_id,
+            client_secret=self._secret(site),
+            authority=self.authority,
+        )
+        return {**_account(uri), "credential": credential}
 
     def _secret(self, site: str) -> str:
         return self.client_secret.resolve(f"client_secret of site {site!r}")
@@ -135,8 +171,8 @@ class ManagedIdentity(_Credential):
     """The identity that Azure gives to the machine; ``client_id`` where it has several."""
 
     type: Literal["managed_identity"]
-    client_id: str | None = None
-    tenant_id: str | None = None
+    client_id: Identifier | None = None
+    tenant_id: Identifier | None = None
 
     def hadoop(self, uri: LakeUri, site: str) -> dict[str, str]:  # noqa: ARG002
         """OAuth 2 by the instance metadata service, for this account only."""
@@ -155,16 +191,17 @@ class ManagedIdentity(_Credential):
         """An azure-identity credential for the machine's identity."""
         from azure.identity.aio import ManagedIdentityCredential
 
-        return {"account_name": uri.account, "credential": ManagedIdentityCredential(client_id=self.client_id)}
+        return {**_account(uri), "credential": ManagedIdentityCredential(client_id=self.client_id)}
 
 
 class WorkloadIdentity(_Credential):
     """A Kubernetes service account federated with Entra; the defaults are the ones that AKS injects."""
 
     type: Literal["workload_identity"]
-    tenant_id: str
-    client_id: str
+    tenant_id: Identifier
+    client_id: Identifier
     token_file: Path = Path("/var/run/secrets/azure/tokens/azure-identity-token")
+    authority: AuthorityHost = _LOGIN
 
     def hadoop(self, uri: LakeUri, site: str) -> dict[str, str]:  # noqa: ARG002
         """OAuth 2 by a federated token, for this account only."""
@@ -172,6 +209,7 @@ class WorkloadIdentity(_Credential):
         return {
             f"fs.azure.account.auth.type.{host}": "OAuth",
             f"fs.azure.account.oauth.provider.type.{host}": f"{_OAUTH}.WorkloadIdentityTokenProvider",
+            f"fs.azure.account.oauth2.msi.authority.{host}": self.authority,
             f"fs.azure.account.oauth2.msi.tenant.{host}": self.tenant_id,
             f"fs.azure.account.oauth2.client.id.{host}": self.client_id,
             f"fs.azure.account.oauth2.token.file.{host}": str(self.token_file),
@@ -182,29 +220,25 @@ class WorkloadIdentity(_Credential):
         from azure.identity.aio import WorkloadIdentityCredential
 
         credential = WorkloadIdentityCredential(
-            tenant_id=self.tenant_id, client_id=self.client_id, token_file_path=str(self.token_file)
+            tenant_id=self.tenant_id,
+            client_id=self.client_id,
+            token_file_path=str(self.token_file),
+            authority=self.authority,
         )
-        return {"account_name": uri.account, "credential": credential}
+        return {**_account(uri), "credential": credential}
 
 
 class Emulator(_Credential):
     """Azurite in the place of ADLS, over plain HTTP: for tests and for trying things out.
 
-    ``endpoint`` is the ``host:port`` of its Blob service. Hadoop keeps the endpoint in a setting without an
-    account's name, so a session reads one emulator at a time.
+    ``endpoint`` is the ``host:port`` of its Blob service. Hadoop knows no account's own setting for plain HTTP, so in
+    a session for all sites (tables and queries) ``abfs://`` is spoken without TLS to every account; ``abfss://``
+    never is.
     """
 
     type: Literal["emulator"]
     account_key: Secret
-    endpoint: str
-
-    @field_validator("endpoint")
-    @classmethod
-    def _host_and_port(cls, value: str) -> str:
-        host, colon, port = value.rpartition(":")
-        if not (host and colon and port.isdigit()) or "/" in value:
-            raise CredentialError(f"endpoint of an emulator: expected host:port, found {value!r}.")
-        return value
+    endpoint: HostPort
 
     def hadoop(self, uri: LakeUri, site: str) -> dict[str, str]:
         """Shared key against the Blob endpoint, without hierarchical namespace."""
@@ -213,11 +247,10 @@ class Emulator(_Credential):
             f"fs.azure.account.auth.type.{host}": "SharedKey",
             f"fs.azure.account.key.{host}": self.account_key.resolve(f"account_key of site {site!r}"),
             f"fs.azure.account.hns.enabled.{host}": "false",
-            "fs.azure.account.hns.enabled": "false",
-            "fs.azure.abfs.endpoint": self.endpoint,
+            f"fs.azure.abfs.endpoint.{host}": self.endpoint,
+            f"fs.azure.fns.account.service.type.{host}": "BLOB",
+            f"fs.azure.networking.library.{host}": "JDK_HTTP_URL_CONNECTION",
             "fs.azure.always.use.https": "false",
-            "fs.azure.fns.account.service.type": "BLOB",
-            "fs.azure.networking.library": "JDK_HTTP_URL_CONNECTION",
         }
 
     def fsspec(self, uri: LakeUri, site: str) -> dict[str, Any]:
@@ -248,10 +281,10 @@ class Simple(_Credential):
 
 
 class Kerberos(_Credential):
-    """HDFS with Kerberos: a keytab, or the ticket cache where there is none.
+    """HDFS with Kerberos: a keytab with its principal, or the ticket cache (of the principal, if one is given).
 
     Spark takes the keytab when its session starts (``spark.kerberos.*``), since it also renews the tokens of
-    the executors; hdfs-native takes the ticket cache, so run ``kinit`` for what needs no Spark.
+    the executors.
     """
 
     lakes = frozenset({Lake.HDFS})
@@ -259,19 +292,38 @@ class Kerberos(_Credential):
     principal: str | None = None
     keytab: Path | None = None
 
+    def check(self, site: str) -> None:
+        """Raise CredentialError if the keytab has no principal or is not there."""
+        if self.keytab is None:
+            return
+        if not self.principal:
+            raise CredentialError(f"site {site!r}: a keytab needs the principal whose key it holds.")
+        if not self.keytab.is_file():
+            raise CredentialError(f"site {site!r}: there is no keytab at {self.keytab}.")
+
     def hadoop(self, uri: LakeUri, site: str) -> dict[str, str]:  # noqa: ARG002
         """The client's side of Kerberos; the keytab goes to the session, see :meth:`session`."""
         return {"hadoop.security.authentication": "kerberos"}
 
     def fsspec(self, uri: LakeUri, site: str) -> dict[str, Any]:  # noqa: ARG002
-        """The client's side of Kerberos."""
-        return {"hadoop.security.authentication": "kerberos"}
+        """The client's side of Kerberos, and whose ticket or keytab it is."""
+        options: dict[str, Any] = {"hadoop.security.authentication": "kerberos"}
+        if self.principal:
+            options["kerberos_principal"] = self.principal
+        if self.keytab:
+            options["kerberos_keytab"] = str(self.keytab)
+        return options
 
     def session(self) -> dict[str, str]:
         """Settings that a Spark session needs from its start."""
         if self.principal and self.keytab:
             return {"spark.kerberos.principal": self.principal, "spark.kerberos.keytab": str(self.keytab)}
         return {}
+
+
+def _account(uri: LakeUri) -> dict[str, Any]:
+    """The account and its Blob endpoint, which differs from adlfs's own guess outside of the public cloud."""
+    return {"account_name": uri.account, "account_host": uri.account_host.replace(".dfs.", ".blob.", 1)}
 
 
 Credential = Annotated[
@@ -286,3 +338,16 @@ Credential = Annotated[
     | Kerberos,
     Field(discriminator="type"),
 ]
+
+#: The ways to sign in by the names they have in the configuration.
+CREDENTIALS: dict[str, type[_Credential]] = {
+    "platform": Platform,
+    "account_key": AccountKey,
+    "sas": Sas,
+    "service_principal": ServicePrincipal,
+    "managed_identity": ManagedIdentity,
+    "workload_identity": WorkloadIdentity,
+    "emulator": Emulator,
+    "simple": Simple,
+    "kerberos": Kerberos,
+}

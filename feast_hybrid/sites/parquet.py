@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from urllib.parse import unquote
 
-_HIDDEN = ("_", ".")
+from feast_hybrid.errors import SchemaError
+from feast_hybrid.sites.arrow_types import spark_type_of_arrow
+
 _PARTITION = re.compile(r"^([^=/]+)=(.*)$")
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+_BRACES = re.compile(r"\{([^{}]*)\}")
+
+#: What Java's parseDouble takes, and so Spark: ``1d`` and ``2f`` too.
+_DOUBLE = re.compile(r"\s*[+-]?(NaN|Infinity|(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[fFdD]?)\s*")
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(\.\d{1,9})?")
 
 
 def parquet_columns(filesystem: Any, path: str) -> list[tuple[str, str]] | None:
     """Names and Spark type names of a Parquet file's or folder's columns, partition columns last.
 
-    As Spark does, takes the schema of the first file by name, and the types of partition columns from the names of
-    the folders at each level.
+    As Spark does, takes the schema of the first file by path, and the types of partition columns from the names of
+    folders; other than Spark, of the folders on the way to that file and those beside them, not of all.
 
     Args:
         filesystem: an fsspec file system.
@@ -26,86 +38,143 @@ def parquet_columns(filesystem: Any, path: str) -> list[tuple[str, str]] | None:
 
     Raises:
         FileNotFoundError: nothing is there.
+        SchemaError: Spark has no type for a column.
     """
-    partitions: dict[str, str] = {}
-    first = _first_file(filesystem, path, partitions)
-    if first is None:
-        return None
-    columns = _footer_columns(filesystem, first)
-    names = {name.lower() for name, _ in columns}
-    return columns + [(name, kind) for name, kind in partitions.items() if name.lower() not in names]
-
-
-def _first_file(filesystem: Any, path: str, partitions: dict[str, str]) -> str | None:
-    if any(sign in path for sign in "*?["):
-        matches = sorted(filesystem.glob(path))
-        if not matches:
-            raise FileNotFoundError(path)
-        for match in matches:
-            if (found := _first_file(filesystem, match, partitions)) is not None:
-                return found
-        return None
-    entries = filesystem.ls(path, detail=True)
-    here = path.rstrip("/").rpartition("/")[2]
-    files, folders = [], []
-    for entry in entries:
-        full = entry["name"].rstrip("/")
-        name = full.rpartition("/")[2]
-        is_the_file = len(entries) == 1 and name == here and entry["type"] == "file"
-        if is_the_file:
-            return full
-        if name.startswith(_HIDDEN) and "=" not in name:
-            continue
-        (files if entry["type"] == "file" else folders).append(full)
-    if files:
-        # Azure lists a folder's marker as an empty file.
-        with_rows = [entry["name"] for entry in entries if entry["name"].rstrip("/") in files and entry["size"]]
-        if with_rows:
-            return min(with_rows)
-    values: dict[str, list[str]] = {}
-    for folder in folders:
-        if match := _PARTITION.match(folder.rpartition("/")[2]):
-            values.setdefault(unquote(match[1]), []).append(unquote(match[2]))
-    for column, found_values in values.items():
-        partitions.setdefault(column, _partition_type(found_values))
-    for folder in sorted(folders):
-        if (found := _first_file(filesystem, folder, partitions)) is not None:
-            return found
+    for place in _places(filesystem, path):
+        partitions: dict[str, str] = {}
+        first = _first_file(filesystem, place, partitions)
+        if first is not None:
+            return _with_partitions(_footer_columns(filesystem, first), partitions)
     return None
 
 
+def _places(filesystem: Any, path: str) -> list[str]:
+    if not any(sign in path for sign in "*?[{"):
+        return [path]
+    places = sorted({place for pattern in _without_braces(path) for place in filesystem.glob(pattern)})
+    if not places:
+        raise FileNotFoundError(path)
+    return [place for place in places if not _is_hidden(_name(place))]
+
+
+def _without_braces(pattern: str) -> Iterator[str]:
+    """The patterns that Hadoop's ``{a,b}`` stands for, which fsspec does not know."""
+    match = _BRACES.search(pattern)
+    if match is None:
+        yield pattern
+        return
+    for alternative in match[1].split(","):
+        yield from _without_braces(pattern[: match.start()] + alternative + pattern[match.end() :])
+
+
+def _first_file(filesystem: Any, path: str, partitions: dict[str, str]) -> str | None:
+    entries = filesystem.ls(path, detail=True)
+    if len(entries) == 1 and entries[0]["type"] == "file" and _name(entries[0]["name"]) == _name(path):
+        return str(entries[0]["name"])
+    found: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry["type"] != "file" and (match := _PARTITION.match(_name(entry["name"]))):
+            found.setdefault(unquote(match[1]), []).append(unquote(match[2]))
+    for column, values in found.items():
+        partitions.setdefault(column, _partition_type(values))
+    for entry in sorted(entries, key=_order):
+        name = str(entry["name"]).rstrip("/")
+        if _is_hidden(_name(name)):
+            continue
+        if entry["type"] == "file":
+            if entry["size"]:  # Azure lists a folder's marker as an empty file.
+                return name
+        elif partitions:  # Of folders within folders Spark reads those of partitions only.
+            below = _first_file(filesystem, name, partitions)
+            if below is not None:
+                return below
+    return None
+
+
+def _with_partitions(columns: list[tuple[str, str]], partitions: dict[str, str]) -> list[tuple[str, str]]:
+    """A partition column that the files hold as well keeps its place in them and has the partition's type."""
+    overlapping = {name.lower(): (name, kind) for name, kind in partitions.items()}
+    merged = [overlapping.pop(name.lower(), (name, kind)) for name, kind in columns]
+    return merged + list(overlapping.values())
+
+
+def _name(path: str) -> str:
+    return str(path).rstrip("/").rpartition("/")[2]
+
+
+def _order(entry: dict[str, Any]) -> str:
+    """The order of the paths of files: a folder counts with the slash that follows it."""
+    name = str(entry["name"]).rstrip("/")
+    return name if entry["type"] == "file" else name + "/"
+
+
+def _is_hidden(name: str) -> bool:
+    """Spark's rule for names that hold no rows."""
+    return name.startswith(".") or (name.startswith("_") and "=" not in name) or name.endswith("._COPYING_")
+
+
 def _partition_type(values: list[str]) -> str:
-    """The type that Spark infers for the values of a partition column."""
-    known = [value for value in values if value != _NULL_PARTITION]
-    if not known:
-        return "string"
-    if all(re.fullmatch(r"-?\d+", value) for value in known):
-        numbers = [int(value) for value in known]
-        if all(-(2**31) <= number < 2**31 for number in numbers):
-            return "int"
-        return "bigint" if all(-(2**63) <= number < 2**63 for number in numbers) else "decimal(38,0)"
-    if all(re.fullmatch(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", value) for value in known):
+    """The type that Spark infers for the values of a partition column: the one that holds all of theirs."""
+    kinds = {_value_type(value) for value in values if value != _NULL_PARTITION}
+    if not kinds:
+        return "void"
+    if len(kinds) == 1:
+        return kinds.pop()
+    if kinds == {"int", "bigint"}:
+        return "bigint"
+    if kinds == {"int", "double"}:
         return "double"
-    if all(re.fullmatch(r"\d{4}-\d{2}-\d{2}", value) for value in known):
-        return "date"
-    if all(re.fullmatch(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(\.\d+)?", value) for value in known):
+    if kinds == {"date", "timestamp"}:
         return "timestamp"
+    if all(kind in ("int", "bigint") or kind.startswith("decimal") for kind in kinds):
+        digits = {"int": 10, "bigint": 20}
+        widest = max(digits.get(kind) or int(kind[len("decimal(") :].partition(",")[0]) for kind in kinds)
+        return f"decimal({widest},0)"
     return "string"
+
+
+def _value_type(value: str) -> str:
+    if re.fullmatch(r"[+-]?\d+", value):
+        number = int(value)
+        if -(2**31) <= number < 2**31:
+            return "int"
+        if -(2**63) <= number < 2**63:
+            return "bigint"
+    if _DECIMAL.fullmatch(value):
+        _, digits, exponent = Decimal(value).as_tuple()
+        if isinstance(exponent, int) and exponent >= 0 and len(digits) + exponent <= 38:
+            return f"decimal({len(digits) + exponent},0)"
+    if _DOUBLE.fullmatch(value):
+        return "double"
+    for pattern, kind in ((_DATE, "date"), (_TIMESTAMP, "timestamp")):
+        if pattern.fullmatch(value) and _exists(value):
+            return kind
+    return "string"
+
+
+def _exists(time: str) -> bool:
+    """Whether there is such a day and hour."""
+    try:
+        datetime.fromisoformat(time[:19])
+    except ValueError:
+        return False
+    return True
 
 
 def _footer_columns(filesystem: Any, path: str) -> list[tuple[str, str]]:
     import pyarrow.parquet as pq
 
-    from feast_hybrid.types import spark_type_of_arrow
-
     with filesystem.open(path, "rb") as file:
         footer = pq.ParquetFile(file)
         schema = footer.schema_arrow
-        physical = {
-            footer.schema.column(i).path: footer.schema.column(i).physical_type for i in range(len(footer.schema))
-        }
+        leaves = [footer.schema.column(position) for position in range(len(footer.schema))]
     # INT96 has no zone in Arrow, but is an instant to Spark.
-    return [
-        (field.name, "timestamp" if physical.get(field.name) == "INT96" else spark_type_of_arrow(field.type))
-        for field in schema
-    ]
+    int96 = {leaf.path for leaf in leaves if leaf.physical_type == "INT96"}
+    columns = []
+    for field in schema:
+        instants = any(leaf == field.name or leaf.startswith(f"{field.name}.") for leaf in int96)
+        try:
+            columns.append((field.name, spark_type_of_arrow(field.type, naive_is_instant=instants)))
+        except SchemaError as error:
+            raise SchemaError(f"column {field.name!r}: {error}") from None
+    return columns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 from feast_hybrid.errors import ConfigError, CredentialError, RoutingError
@@ -24,22 +25,28 @@ class Router:
     def __init__(self, sites: Sequence[Site] = ()) -> None:
         self.sites = tuple(sites)
         by_name: dict[str, Site] = {}
-        by_prefix: dict[LakeUri, Site] = {}
+        by_place: dict[tuple[str, str, str], Site] = {}
         by_authority: dict[tuple[Lake, str], Site] = {}
         for site in self.sites:
             if site.name in by_name:
                 raise ConfigError(f"sites: the name {site.name!r} stands twice; names must differ.")
             by_name[site.name] = site
-            twin = by_prefix.setdefault(site.at, site)
+            twin = by_place.setdefault(site.at.place, site)
             if twin is not site:
                 raise ConfigError(f"sites {twin.name!r} and {site.name!r} claim the same prefix {site.at}.")
-            other = by_authority.setdefault((site.lake, site.at.authority), site)
+            other = by_authority.setdefault((site.lake, site.at.authority.lower()), site)
             if other.credential != site.credential:
                 raise CredentialError(
                     f"sites {other.name!r} and {site.name!r} share {site.at.authority} but sign in differently. "
                     "Hadoop keeps one connection for each authority, so one of them would read with the other's "
                     "rights: give both the same credential."
                 )
+            if other.namenodes != site.namenodes:
+                raise ConfigError(
+                    f"sites {other.name!r} and {site.name!r} share {site.at.authority} but list other namenodes; "
+                    "give both the same list."
+                )
+        _one_keytab(self.sites)
         self._by_name = by_name
 
     def route(self, uri: str | LakeUri, *, what: str = "the path") -> Site:
@@ -54,10 +61,11 @@ class Router:
             return max(holders, key=lambda site: len(site.at.path.rstrip("/")))
         if at.lake is Lake.LOCAL or not self.sites:
             root = LakeUri(at.lake, at.scheme, at.authority, "/")
-            return Site(name=at.authority.replace("@", ".").replace(":", ".") or "local", uri=str(root))
+            return Site(name=re.sub("[@:]", ".", at.authority).lstrip("$") or "local", uri=str(root))
         known = "; ".join(f"{site.name}: {site.at}" for site in self.sites)
-        near = difflib.get_close_matches(str(at), [str(site.at) for site in self.sites], n=1, cutoff=0.6)
-        hint = f" Did you mean {near[0]}?" if near and near[0] != str(at) else ""
+        mine, *theirs = (f"{place.scheme}://{place.authority}" for place in (at, *(site.at for site in self.sites)))
+        near = difflib.get_close_matches(mine, theirs, n=1, cutoff=0.7)
+        hint = f" Did you mean {near[0]}{at.path}?" if near and near[0].lower() != mine.lower() else ""
         raise RoutingError(f"{what}: {at} is under none of the configured sites ({known}).{hint}")
 
     def named(self, name: str | None, *, what: str) -> Site | None:
@@ -98,13 +106,39 @@ class Router:
             site.credential.check(site.name)
 
     def hadoop_options(self) -> dict[str, str]:
-        """The settings of all sites at once, for a session that reads tables and queries."""
+        """The settings of all sites at once, for a session that reads tables and queries.
+
+        Raises:
+            CredentialError: two sites want one setting to differ, as two containers of one account do that sign in
+                differently: one session can hold one of them only. Neither value is shown.
+        """
         merged: dict[str, str] = {}
+        givers: dict[str, Site] = {}
         services: list[str] = []
         for site in self.sites:
             options = site.hadoop_options()
             services += [service for service in [options.pop("dfs.nameservices", "")] if service]
-            merged.update(options)
+            for key, value in options.items():
+                giver = givers.setdefault(key, site)
+                if merged.setdefault(key, value) != value:
+                    raise CredentialError(
+                        f"sites {giver.name!r} and {site.name!r} need {key} to differ, and a table or a query is "
+                        "read in one session for all sites: give both the same value, or read them by path."
+                    )
         if services:
             merged["dfs.nameservices"] = ",".join(dict.fromkeys(services))
         return merged
+
+
+def _one_keytab(sites: Sequence[Site]) -> None:
+    """Spark signs in to every HDFS with one principal."""
+    first: Site | None = None
+    for site in sites:
+        if not site.session_conf():
+            continue
+        first = first or site
+        if site.session_conf() != first.session_conf():
+            raise CredentialError(
+                f"sites {first.name!r} and {site.name!r} have different keytabs, but a Spark session signs in with "
+                "one: give both the same principal and keytab, with trust between their realms."
+            )

@@ -9,11 +9,30 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from feast_hybrid.errors import CredentialError
 
-_VARIABLE = re.compile(r"^\$\{\w+\}$")
+_VARIABLE = re.compile(r"^\$(\{(?P<braced>\w+)[^}]*\}|[A-Za-z_]\w*$)")
+_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+
+#: Hadoop settings that hold a secret; also behind ``spark.hadoop.``, for one account or one container.
+_SECRET_SETTING = re.compile(
+    r"^(spark\.hadoop\.)?fs\.azure\.("
+    r"account\.key|account\.oauth2\.(client\.secret|user\.password|refresh\.token(?!\.endpoint))|"
+    r"metrics\.account\.key|sas\.(?!token\.(provider|renew)\b)"
+    r")(\.|$|(?<=\.))",
+    re.IGNORECASE,
+)
+
+
+def holds_secret(setting: str) -> bool:
+    """Whether a Hadoop setting, by its name, is one that signs in to Azure."""
+    return _SECRET_SETTING.match(setting) is not None
+
+
+#: What stands for a literal where the configuration is written out.
+_HIDDEN = "(literal, not shown)"
 
 
 class Secret:
@@ -39,11 +58,13 @@ class Secret:
         if isinstance(value, Secret):
             return value
         if isinstance(value, str):
-            if not value:
+            if not value.strip() or value == _HIDDEN:
                 raise CredentialError("a secret is empty: the ${VARIABLE} it came from may be unset.")
-            if _VARIABLE.match(value):
-                # Feast expands variables in the file and leaves the ones that are not set as they are.
-                raise CredentialError(f"a secret is {value}: that environment variable is not set.")
+            if unset := _VARIABLE.match(value):
+                # Feast expands variables in the file and leaves the ones that are not set as they are. Without
+                # braces it might also be a secret that begins with a dollar sign: not repeated.
+                name = f"${{{unset['braced']}}}" if unset["braced"] else "a variable of the form $NAME"
+                raise CredentialError(f"a secret is {name}: that environment variable is not set.")
             warnings.warn(
                 "a secret stands as text in the offline store's configuration, where Feast's repr of RepoConfig "
                 "shows it. Refer to it instead: {env: NAME} or {file: /path}.",
@@ -53,7 +74,19 @@ class Secret:
             return cls("literal", value)
         if isinstance(value, dict) and len(value) == 1:
             kind, where = next(iter(value.items()))
-            if kind in ("env", "file") and isinstance(where, str) and where:
+            if kind == "env" and isinstance(where, str):
+                if not _NAME.match(where):
+                    raise CredentialError(
+                        "env: must be followed by the name of an environment variable; found something else, which "
+                        "is not shown since it may be the secret itself."
+                    )
+                return cls(kind, where)
+            if kind == "file" and isinstance(where, str):
+                if not where.startswith(("/", "~/")):
+                    raise CredentialError(
+                        "file: must be followed by an absolute path, since drivers and executors work in other "
+                        "folders; found something else, which is not shown since it may be the secret itself."
+                    )
                 return cls(kind, where)
         raise CredentialError("a secret must be {env: NAME} or {file: /path}; found something else.")
 
@@ -78,13 +111,15 @@ class Secret:
                 raise CredentialError(f"{what}: environment variable {self._where} is not set, or is empty.")
             return value
         try:
-            value = Path(self._where).read_text(encoding="utf-8").strip()
+            value = Path(self._where).expanduser().read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not a text file"
-            raise CredentialError(f"{what}: file {self._where} cannot be read: {reason}.") from None
-        if not value:
-            raise CredentialError(f"{what}: file {self._where} is empty.")
-        return value
+            fault = CredentialError(f"{what}: file {self._where} cannot be read: {reason}.")
+        else:
+            if value:
+                return value
+            fault = CredentialError(f"{what}: file {self._where} is empty.")
+        raise fault  # outside of the except: a context would carry the file's bytes along
 
     def __repr__(self) -> str:
         return "Secret(literal)" if self._kind == "literal" else f"Secret({self._kind}={self._where})"
@@ -95,9 +130,22 @@ class Secret:
     def __hash__(self) -> int:
         return hash((self._kind, self._where))
 
+    def _reference(self) -> Any:
+        """As it stands in the configuration; a literal is left out."""
+        return _HIDDEN if self._kind == "literal" else {self._kind: self._where}
+
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
-            cls.parse,
-            serialization=core_schema.plain_serializer_function_ser_schema(repr),
+            _placed,
+            serialization=core_schema.plain_serializer_function_ser_schema(cls._reference),
         )
+
+
+def _placed(value: Any) -> Secret:
+    """Have pydantic say at which place of the configuration a secret cannot be read."""
+    try:
+        return Secret.parse(value)
+    except CredentialError as error:
+        message = str(error)
+    raise PydanticCustomError("credential", "{message}", {"message": message})

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator
+from pydantic_core import PydanticCustomError
 
 from feast_hybrid.errors import ConfigError, CredentialError
-from feast_hybrid.sites.credentials import Credential, Kerberos, Platform
+from feast_hybrid.sites.credentials import CREDENTIALS, Credential, Kerberos, Platform
+from feast_hybrid.sites.secrets import holds_secret
 from feast_hybrid.sites.uri import Lake, LakeUri, parse_uri
 
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,253}$")
+
+
+def _as_text(value: Any) -> Any:
+    """A setting as Hadoop and Spark write it: YAML reads ``true`` and ``8`` as other than text."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+#: The value of a Hadoop or Spark setting.
+SettingText = Annotated[str, BeforeValidator(_as_text)]
 
 
 class Site(BaseModel):
@@ -32,7 +45,7 @@ class Site(BaseModel):
     uri: str
     namenodes: list[str] = Field(default_factory=list)
     credential: Credential = Field(default_factory=Platform)
-    options: dict[str, str] = Field(default_factory=dict)
+    options: dict[str, SettingText] = Field(default_factory=dict, repr=False)
 
     _at: LakeUri = PrivateAttr()
 
@@ -40,8 +53,8 @@ class Site(BaseModel):
     @classmethod
     def _plain_name(cls, value: str) -> str:
         if not _NAME.match(value):
-            raise ConfigError(
-                f"site name {value!r}: use letters, digits, '_', '.' and '-', beginning with a letter or digit."
+            raise PydanticCustomError(
+                "name", "use letters, digits, '_', '.' and '-', beginning with a letter or a digit"
             )
         return value
 
@@ -49,25 +62,37 @@ class Site(BaseModel):
         """Check what depends on several fields."""
         self._at = parse_uri(self.uri, what=f"uri of site {self.name!r}")
         if self._at.lake not in self.credential.lakes:
-            ways = sorted(_WAYS[self._at.lake])
+            ways = sorted(name for name, way in CREDENTIALS.items() if self._at.lake in way.lakes)
             raise CredentialError(
                 f"site {self.name!r}: credential type {self.credential.type!r} is not for {self._at.scheme}://; "
                 f"use one of {', '.join(ways)}."
             )
-        if self.namenodes and self._at.lake is not Lake.HDFS:
+        self._check_namenodes()
+        for key in self.options:
+            self._check_option(key)
+
+    def _check_namenodes(self) -> None:
+        if self.namenodes and self._at.scheme != "hdfs":
             raise ConfigError(f"site {self.name!r}: namenodes belong to hdfs://, not to {self._at.scheme}://.")
         for node in self.namenodes:
-            host, _, port = node.rpartition(":")
-            if not host or not port.isdigit():
+            if not re.fullmatch(r"[A-Za-z0-9.-]+:[0-9]{1,5}", node):
                 raise ConfigError(f"site {self.name!r}: namenode {node!r} must be host:port, such as nn1.corp:8020.")
         if self.namenodes and ":" in self._at.authority:
             raise ConfigError(
                 f"site {self.name!r}: namenodes name the servers of a nameservice, but uri {self.uri!r} has a port; "
                 "write hdfs://<nameservice>."
             )
-        for key in self.options:
-            if re.search(r"(key|secret|token|password|sas)", key, re.IGNORECASE) and key.startswith("fs.azure"):
-                raise ConfigError(f"site {self.name!r}: option {key!r} may hold a secret; use credential instead.")
+
+    def _check_option(self, key: str) -> None:
+        if holds_secret(key):
+            raise ConfigError(f"site {self.name!r}: option {key!r} holds a secret; use credential instead.")
+        if key.startswith("spark.hadoop."):
+            right = key.removeprefix("spark.hadoop.")
+            raise ConfigError(f"site {self.name!r}: options are Hadoop's own; write {right!r} for {key!r}.")
+        if key.startswith("spark."):
+            raise ConfigError(
+                f"site {self.name!r}: option {key!r} is Spark's; it belongs in offline_store.spark.conf."
+            )
 
     @property
     def at(self) -> LakeUri:
@@ -110,36 +135,20 @@ class Site(BaseModel):
             CredentialError: a secret is not there.
         """
         at = uri or self._at
+        if self.lake is Lake.LOCAL:
+            from fsspec.implementations.local import LocalFileSystem
+
+            return LocalFileSystem()
+        from feast_hybrid.sites.filesystems import SiteBlobFileSystem, SiteHdfsFileSystem, SiteViewfsFileSystem
+
+        signed_in = self.credential.fsspec(at, self.name)
         if self.lake is Lake.ADLS:
-            from adlfs import AzureBlobFileSystem
-
-            return AzureBlobFileSystem(**self.credential.fsspec(at, self.name), skip_instance_cache=True)
-        if self.lake is Lake.HDFS:
-            from hdfs_native.fsspec import HdfsFileSystem, ViewfsFileSystem
-
-            host, _, port = at.authority.partition(":")
-            config = {**self._high_availability(), **self.credential.fsspec(at, self.name), **self.options}
-            kind = ViewfsFileSystem if at.scheme == "viewfs" else HdfsFileSystem
-            return kind(host, int(port) if port else None, skip_instance_cache=True, **config)
-        from fsspec.implementations.local import LocalFileSystem
-
-        return LocalFileSystem()
+            return SiteBlobFileSystem(**signed_in, skip_instance_cache=True)
+        host, _, port = at.authority.partition(":")
+        kind = SiteViewfsFileSystem if at.scheme == "viewfs" else SiteHdfsFileSystem
+        config = {**self._high_availability(), **signed_in, **self.options}
+        return kind(host, int(port) if port else None, skip_instance_cache=True, **config)
 
     def fsspec_path(self, uri: LakeUri) -> str:
         """A URI as this site's fsspec file system wants it: ADLS counts the container as a folder."""
         return f"{uri.container}{uri.path}" if uri.lake is Lake.ADLS else uri.path
-
-
-_WAYS: dict[Lake, set[str]] = {
-    Lake.ADLS: {
-        "platform",
-        "account_key",
-        "sas",
-        "service_principal",
-        "managed_identity",
-        "workload_identity",
-        "emulator",
-    },
-    Lake.HDFS: {"platform", "simple", "kerberos"},
-    Lake.LOCAL: {"platform"},
-}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,7 +28,23 @@ SCHEMES: dict[str, Lake] = {
 }
 
 _URI = re.compile(r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<slashes>/*)(?P<rest>.*)$", re.DOTALL)
-_ADLS_AUTHORITY = re.compile(r"^(?P<container>[^@/:]+)@(?P<host>(?P<account>[a-z0-9]{3,24})\.[A-Za-z0-9.-]+)$")
+_EXAMPLES = {
+    Lake.HDFS: "<nameservice>/<folder>",
+    Lake.ADLS: "<container>@<account>.dfs.core.windows.net/<folder>",
+    Lake.LOCAL: "/<folder>",
+}
+
+#: Azure's rules for names of containers and accounts; Hadoop builds its settings' names from them.
+_CONTAINER = re.compile(r"^([a-z0-9](-?[a-z0-9]){2,62}|\$[a-z]+)$")
+_ACCOUNT_HOST = re.compile(r"^[a-z0-9]{3,24}(\.[a-z0-9-]+)+$")
+_BLOB_URL = re.compile(
+    r"^(?P<account>[a-z0-9]{3,24})\.(?:blob|dfs)\.(?P<domain>[A-Za-z0-9.-]+)/(?P<container>[^/]+)(?P<path>.*)$"
+)
+#: Java takes a host with any other character for no host at all, an underscore included.
+_HDFS_AUTHORITY = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+#: What only a connection string or a shared access signature holds.
+_SECRET = re.compile(r"(accountkey|sharedaccesssignature|sig|secret|password)=", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -37,7 +54,8 @@ class LakeUri:
     Attributes:
         lake: the kind of storage.
         scheme: in lower case.
-        authority: what stands between ``//`` and the path: a nameservice, ``host:port``, or ``container@host``.
+        authority: what stands between ``//`` and the path: a nameservice, ``host:port``, or ``container@host``;
+            as it was written, since Hadoop finds a nameservice's settings by its name in the same case.
         path: absolute, ``/`` at least; as Hadoop sees it, never percent-decoded.
     """
 
@@ -48,6 +66,11 @@ class LakeUri:
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}{self.path}"
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Scheme, authority and path as Hadoop compares them: the authority without regard to case."""
+        return (self.scheme, self.authority.lower(), self.path)
 
     @property
     def container(self) -> str:
@@ -66,7 +89,7 @@ class LakeUri:
 
     def is_under(self, prefix: LakeUri) -> bool:
         """Whether this URI is the prefix or lies below it, by whole path segments."""
-        if (self.scheme, self.authority) != (prefix.scheme, prefix.authority):
+        if self.place[:2] != prefix.place[:2]:
             return False
         base = prefix.path.rstrip("/")
         return self.path == base or self.path.startswith(base + "/") or not base
@@ -85,47 +108,79 @@ class LakeUri:
         return self.path.rstrip("/").rpartition("/")[2]
 
 
-def parse_uri(uri: str, *, what: str = "the path") -> LakeUri:
+def parse_uri(uri: object, *, what: str = "the path") -> LakeUri:
     """Take a URI apart, or say what is wrong with it.
+
+    A path is data: what stands in it is never decoded, nor is a glob's sign told from a letter.
 
     Args:
         uri: such as ``hdfs://lake/flights`` or ``abfss://features@acct.dfs.core.windows.net/weather``.
         what: how the message names the thing, e.g. ``path of source 'weather'``.
 
     Raises:
-        RoutingError: the scheme is none of :data:`SCHEMES`, or the URI is not of its scheme's form. A query
-            string, which may be a signature, is never repeated in the message.
+        RoutingError: the scheme is none of :data:`SCHEMES`, or the URI is not of its scheme's form. The message
+            never repeats what may be a signature, a key or a password.
     """
     if not isinstance(uri, str) or not uri.strip():
-        raise RoutingError(f"{what}: expected a URI such as hdfs://lake/folder, found {uri!r}.")
+        found = repr(uri) if isinstance(uri, str) or uri is None else f"a {type(uri).__name__}"
+        raise RoutingError(f"{what}: expected a URI such as hdfs://lake/folder, found {found}.")
+    if uri != uri.strip() or _CONTROL.search(uri):
+        raise RoutingError(
+            f"{what}: {_shown(uri)} begins or ends with white space, or holds a line break or another control "
+            "character; take it out."
+        )
     match = _URI.match(uri)
     if match is None:
-        path = uri if uri.startswith("/") else f"/{uri}"
-        raise RoutingError(
-            f"{what}: {uri!r} names no lake: Hadoop would read it from fs.defaultFS, which differs between "
-            f"clusters. Write file://{path} for this machine's disk, or hdfs://<nameservice>{path} for HDFS."
-        )
+        raise RoutingError(_bare_path(uri, what))
     scheme = match["scheme"].lower()
-    if scheme in ("wasb", "wasbs"):
-        secure = "abfss" if scheme == "wasbs" else "abfs"
-        rest = match["rest"].partition("?")[0].replace(".blob.", ".dfs.", 1)
-        raise RoutingError(
-            f"{what}: {scheme}:// is gone from Hadoop (3.5 dropped the driver). The same data is at {secure}://{rest}"
-        )
     if scheme not in SCHEMES:
-        known = ", ".join(f"{name}://" for name in SCHEMES)
-        raise RoutingError(f"{what}: {scheme}:// is a lake that feast-hybrid does not know. It knows {known}.")
-    if len(match["slashes"]) < 2 and SCHEMES[scheme] is not Lake.LOCAL:
+        raise RoutingError(_unknown_scheme(scheme, match["rest"], what))
+    slashes, rest = match["slashes"], match["rest"]
+    if len(slashes) < 2 and SCHEMES[scheme] is not Lake.LOCAL:
         raise RoutingError(f"{what}: {scheme}: must be followed by //, as in {_example(scheme)}.")
-    return _PARSERS[SCHEMES[scheme]](scheme, match["slashes"], match["rest"], what)
+    return _PARSERS[SCHEMES[scheme]](scheme, slashes, rest, what)
 
 
 def _example(scheme: str) -> str:
-    if SCHEMES[scheme] is Lake.ADLS:
-        return f"{scheme}://<container>@<account>.dfs.core.windows.net/<folder>"
-    if SCHEMES[scheme] is Lake.HDFS:
-        return f"{scheme}://<nameservice>/<folder>"
-    return "file:///<folder>"
+    return f"{scheme}://{_EXAMPLES[SCHEMES[scheme]]}"
+
+
+def _shown(text: str) -> str:
+    """A text for a message, unless it may hold a secret."""
+    return "what was given (not shown: it may hold a secret)" if _SECRET.search(text) else repr(text)
+
+
+def _bare_path(uri: str, what: str) -> str:
+    if _SECRET.search(uri):
+        return f"{what}: {_shown(uri)} is no URI. Write {_example('abfss')} or {_example('hdfs')}."
+    path = uri if uri.startswith("/") else f"/{uri}"
+    return (
+        f"{what}: {uri!r} names no lake: Hadoop would read it from fs.defaultFS, which differs between "
+        f"clusters. Write file://{path} for this machine's disk, or hdfs://<nameservice>{path} for HDFS."
+    )
+
+
+def _unknown_scheme(scheme: str, rest: str, what: str) -> str:
+    rest = rest.partition("?")[0]
+    if scheme in ("wasb", "wasbs"):
+        secure = "abfss" if scheme == "wasbs" else "abfs"
+        container, at, host = rest.partition("@")
+        spelling = f"{container}{at}{host.replace('.blob.', '.dfs.', 1)}"
+        if ":" in container or not at:
+            spelling = _EXAMPLES[Lake.ADLS]
+        return (
+            f"{what}: {scheme}:// is gone from Hadoop (3.5 dropped the driver). The same data is at "
+            f"{secure}://{spelling}"
+        )
+    known = ", ".join(f"{name}://" for name in SCHEMES)
+    message = f"{what}: {scheme}:// is a lake that feast-hybrid does not know. It knows {known}."
+    if scheme == "https" and (blob := _BLOB_URL.match(rest)):
+        return (
+            f"{message} The same data is at abfss://{blob['container']}@{blob['account']}.dfs."
+            f"{blob['domain']}{blob['path']}"
+        )
+    near = difflib.get_close_matches(scheme, SCHEMES, n=1)
+    return f"{message} Did you mean {near[0]}://?" if near else message
 
 
 def _split(rest: str) -> tuple[str, str]:
@@ -133,10 +188,10 @@ def _split(rest: str) -> tuple[str, str]:
     return authority, slash + path or "/"
 
 
-def _checked_path(path: str, shown: str, what: str) -> str:
+def _checked_path(path: str, what: str) -> str:
     segments = path.split("/")
     if ".." in segments or "." in segments:
-        raise RoutingError(f"{what}: {shown} has a '.' or '..' segment; write the path out.")
+        raise RoutingError(f"{what}: the path {_shown(path)} has a '.' or '..' segment; write the path out.")
     collapsed = re.sub("/{2,}", "/", path)
     return collapsed.rstrip("/") or "/"
 
@@ -145,39 +200,68 @@ def _parse_hdfs(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
     authority, path = _split(rest) if len(slashes) == 2 else ("", rest)
     if not authority:
         raise RoutingError(
-            f"{what}: {scheme}://{'/' + rest.lstrip('/')} names no nameservice, which leaves it to fs.defaultFS. "
-            f"Write {_example(scheme)}."
+            f"{what}: {scheme}:///… names no nameservice, which leaves it to fs.defaultFS. Write {_example(scheme)}."
         )
     if "@" in authority:
         raise RoutingError(
             f"{what}: {scheme}:// takes no user in its authority; sign-in belongs to the site's credential."
         )
-    return LakeUri(Lake.HDFS, scheme, authority.lower(), _checked_path(path, f"{scheme}://{rest}", what))
+    if not _HDFS_AUTHORITY.match(authority):
+        underscore = " Java's URIs know no underscore in a host." if "_" in authority else ""
+        raise RoutingError(
+            f"{what}: {_shown(authority)} is neither a nameservice nor host:port: letters, digits, '-' and '.', "
+            f"then a port if there is one.{underscore}"
+        )
+    return LakeUri(Lake.HDFS, scheme, authority, _checked_path(path, what))
 
 
 def _parse_adls(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
     if "?" in rest:
+        before = rest.partition("?")[0]
+        shown = f"{scheme}://{before}" if ":" not in before.partition("/")[0] else f"{scheme}://…"
         raise RoutingError(
-            f"{what}: {scheme}://{rest.partition('?')[0]} is followed by a query string. A SAS token belongs to "
+            f"{what}: {shown} is followed by a query string, which is not part of a path. A SAS token belongs to "
             "the site: credential: {type: sas, token: {env: NAME}}."
         )
     authority, path = _split(rest) if len(slashes) == 2 else ("", rest)
-    match = _ADLS_AUTHORITY.match(authority)
-    if match is None:
-        missing = "no container" if "@" not in authority else "no storage account in lower-case letters and digits"
-        shown = authority.rpartition("@")[2] if ":" in authority.partition("@")[0] else authority
-        raise RoutingError(f"{what}: {scheme}://{shown} has {missing}. Write {_example(scheme)}.")
-    authority = f"{match['container']}@{match['host'].lower()}"
-    return LakeUri(Lake.ADLS, scheme, authority, _checked_path(path, f"{scheme}://{rest}", what))
+    container, at, host = authority.rpartition("@")
+    host = host.lower()
+    if not at:
+        first, _, below = path.lstrip("/").partition("/")
+        spelling = _example(scheme)
+        if _ACCOUNT_HOST.match(host) and _CONTAINER.match(first):
+            spelling = f"{scheme}://{first}@{host}/{below}"
+        shown = _shown(f"{scheme}://{authority}{path}")
+        raise RoutingError(f"{what}: {shown} has no container before the account. Write {spelling}.")
+    if ":" in container:
+        raise RoutingError(
+            f"{what}: {scheme}:// takes no user or password; sign-in belongs to the site's credential."
+        )
+    if ":" in host:
+        raise RoutingError(f"{what}: {scheme}:// takes no port, found {host!r}. Write {_example(scheme)}.")
+    if not _CONTAINER.match(container):
+        raise RoutingError(
+            f"{what}: {container!r} is no container's name: 3 to 63 lower-case letters, digits and single hyphens."
+        )
+    if not _ACCOUNT_HOST.match(host):
+        raise RoutingError(
+            f"{what}: {host!r} is no storage account with its domain, such as acct.dfs.core.windows.net: the "
+            "account's name is 3 to 24 lower-case letters and digits."
+        )
+    if ".blob." in host:
+        right = f"{scheme}://{container}@{host.replace('.blob.', '.dfs.', 1)}{path}"
+        raise RoutingError(f"{what}: {host} is the account's Blob endpoint. Write {right}.")
+    return LakeUri(Lake.ADLS, scheme, f"{container}@{host}", _checked_path(path, what))
 
 
 def _parse_local(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
     if len(slashes) == 2 and not rest.startswith("localhost/"):
+        spelling = f": write file:///{rest}" if not _SECRET.search(rest) else ""
         raise RoutingError(
-            f"{what}: {scheme}://{rest} names a host; for this machine write file:///{rest} with three slashes."
+            f"{what}: {scheme}:// with two slashes names a host; for this machine there are three{spelling}."
         )
     path = "/" + (rest.removeprefix("localhost/") if len(slashes) == 2 else rest)
-    return LakeUri(Lake.LOCAL, scheme, "", _checked_path(path, f"{scheme}://{path}", what))
+    return LakeUri(Lake.LOCAL, scheme, "", _checked_path(path, what))
 
 
 _PARSERS = {Lake.HDFS: _parse_hdfs, Lake.ADLS: _parse_adls, Lake.LOCAL: _parse_local}

@@ -38,8 +38,9 @@ def native(rows: DataFrame, history: History, answer: str) -> DataFrame:
     steps = _steps(history, answer)
     session = rows.sparkSession
     if steps.sparkSession is not session:
-        # SQL finds its frames as temp views of one session: a frame that starts in it belongs to it.
-        steps = session.createDataFrame([], steps.schema).union(steps)
+        # SQL finds its frames as temp views of one session; a union belongs to the session of its first part.
+        empty = [F.lit(None).cast(field.dataType).alias(field.name) for field in steps.schema.fields]
+        steps = rows.select(*empty).where(F.lit(False)).union(steps)
     right = steps.withColumnsRenamed({key: f"{key}_r" for key in history.keys})
     # Only names of ours are in this text: the caller's are gone since prepare().
     on = " AND ".join(f"l.{key} = r.{key}_r" for key in history.keys)

@@ -1,0 +1,1 @@
+"""The files of the Feast repo that the demo leaves behind."""

@@ -1,0 +1,136 @@
+"""Both lakes, one Spark session and feature stores on them, for all integration tests of one run.
+
+``LAKES`` says how the servers run; the tests do not know it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pyarrow as pa
+import pytest
+
+from feast_hybrid.testing import Lakes, session_conf, start_hdfs
+from feast_hybrid.testing import lakes as start_lakes
+from tests.integration.places import Place, Places, abfs_speaks_to_azurite, feature_store
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+    from pyspark.sql import SparkSession
+
+#: Warnings of others that the tests cannot avoid, each with its reason.
+FOREIGN_WARNINGS: list[str] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.parent == here:
+            for warning in FOREIGN_WARNINGS:
+                item.add_marker(pytest.mark.filterwarnings(warning), append=False)
+
+
+@pytest.fixture(scope="session")
+def lakes() -> Iterator[Lakes]:
+    """The real HDFS and the real ADLS."""
+    with start_lakes() as both:
+        yield both
+
+
+@pytest.fixture(scope="session")
+def lakes_to_test(request: pytest.FixtureRequest) -> Iterator[Places]:
+    """The lakes in their roles. PySpark 4.0's ABFS driver cannot speak to Azurite: there HDFS has both roles."""
+    if abfs_speaks_to_azurite():
+        both: Lakes = request.getfixturevalue("lakes")
+        yield Places(Place("onprem", both.hdfs), Place("cloud", both.adls))
+        return
+    with start_hdfs() as hdfs:
+        yield Places(Place("onprem", hdfs, "/onprem"), Place("cloud", hdfs, "/cloud"))
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> SparkSession:
+    """The one Spark session of the run: local, small, able to read both lakes."""
+    from pyspark.sql import SparkSession
+
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.master("local[2]").appName("feast-hybrid integration tests")
+    settings = {
+        **session_conf(),
+        "spark.sql.shuffle.partitions": "4",
+        "spark.default.parallelism": "4",
+        "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),
+    }
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+@pytest.fixture
+def onprem(lakes_to_test: Places) -> Place:
+    return lakes_to_test.onprem
+
+
+@pytest.fixture
+def cloud(lakes_to_test: Places) -> Place:
+    return lakes_to_test.cloud
+
+
+@pytest.fixture
+def folder(request: pytest.FixtureRequest) -> str:
+    """A folder of the test's own, as the path part of a URI."""
+    module = request.path.stem.removeprefix("test_")
+    return f"/{module}/" + re.sub(r"\W+", "_", request.node.name)
+
+
+class Write(Protocol):
+    def __call__(self, place: Place, name: str, table: pa.Table | dict[str, Any], *, file: str = ...) -> str: ...
+
+
+@pytest.fixture
+def write(folder: str) -> Write:
+    """``write(cloud, "weather", {column: values})`` puts a Parquet folder onto a lake and gives its URI."""
+
+    def put(place: Place, name: str, table: pa.Table | dict[str, Any], *, file: str = "part-0.parquet") -> str:
+        return place.write(f"{place.uri}{folder}/{name}", table, file=file)
+
+    return put
+
+
+class MakeStore(Protocol):
+    def __call__(self, *objects: Any, **offline_store: Any) -> FeatureStore: ...
+
+
+@pytest.fixture
+def make_store(lakes_to_test: Places, spark: SparkSession, tmp_path: Path) -> MakeStore:
+    """``make_store(entity, view, …)``: a feature store over both lakes with these objects applied."""
+
+    def make(*objects: Any, **offline_store: Any) -> FeatureStore:
+        return feature_store(lakes_to_test.sites(), tmp_path, *objects, **offline_store)
+
+    return make
+
+
+Zone = Callable[[str], Any]
+
+
+@pytest.fixture
+def session_zone(spark: SparkSession) -> Zone:
+    """``with session_zone("America/New_York"):`` the session's time zone, put back afterwards."""
+
+    @contextmanager
+    def change(name: str) -> Iterator[None]:
+        before = spark.conf.get("spark.sql.session.timeZone")
+        spark.conf.set("spark.sql.session.timeZone", name)
+        try:
+            yield
+        finally:
+            spark.conf.set("spark.sql.session.timeZone", str(before))
+
+    return change

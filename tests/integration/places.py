@@ -1,0 +1,147 @@
+"""What the integration tests share: the two lakes in their roles, and small tables on them."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from feast import Entity, FeatureStore, FeatureView, RepoConfig, ValueType
+
+from feast_hybrid import HybridSparkSource
+from feast_hybrid.session import hadoop_version
+from feast_hybrid.testing import AdlsLake, HdfsLake
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from feast.infra.offline_stores.offline_store import RetrievalJob
+
+START = datetime(2026, 1, 10, tzinfo=UTC)
+
+
+def at(hours: float) -> datetime:
+    """So many hours after the first moment of these tests' time, 2026-01-10T00:00Z."""
+    return START + timedelta(hours=hours)
+
+
+def entity(name: str, value_type: ValueType = ValueType.INT64, *, join_key: str | None = None) -> Entity:
+    """An entity whose join key has its name, unless another is given."""
+    return Entity(name=name, join_keys=[join_key or name], value_type=value_type)
+
+
+def source(name: str, path: str, created: str | None = None, **more: Any) -> HybridSparkSource:
+    """A source whose event time is ``event_timestamp``."""
+    return HybridSparkSource(
+        name=name, path=path, created_timestamp_column=created, **{"timestamp_field": "event_timestamp", **more}
+    )
+
+
+def view(name: str, of: HybridSparkSource, *entities: Entity, **more: Any) -> FeatureView:
+    """A feature view; its features are inferred unless a schema is given."""
+    return FeatureView(name=name, entities=list(entities), source=of, **more)
+
+
+def feature_store(sites: list[dict[str, Any]], folder: Path, *objects: Any, **offline_store: Any) -> FeatureStore:
+    """A feature store whose registry and SQLite files are in a folder, with these objects applied."""
+    store = FeatureStore(
+        config=RepoConfig(
+            project="integration",
+            provider="local",
+            registry=str(folder / "registry.db"),
+            online_store={"type": "sqlite", "path": str(folder / "online.db")},
+            offline_store={"type": "feast_hybrid.HybridSparkOfflineStore", "sites": sites, **offline_store},
+            entity_key_serialization_version=3,
+        )
+    )
+    if objects:
+        store.apply(list(objects))
+    return store
+
+
+def answers(job: RetrievalJob, *columns: str) -> list[tuple[Any, ...]]:
+    """Some columns of a job's rows, in the rows' order."""
+    return rows_of(job.to_arrow(), *columns)
+
+
+def rows_of(table: pa.Table, *columns: str) -> list[tuple[Any, ...]]:
+    return list(zip(*(table[column].to_pylist() for column in columns), strict=True))
+
+
+def abfs_speaks_to_azurite() -> bool:
+    """Whether the installed PySpark's Hadoop can use the Blob endpoint, which came after 3.4.1."""
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)", hadoop_version())
+    return found is not None and tuple(map(int, found.groups())) > (3, 4, 1)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A lake in the role of a site.
+
+    Attributes:
+        site_name: ``onprem`` or ``cloud``.
+        lake: the server.
+        prefix: the folder that is this site's, where one server has both roles.
+    """
+
+    site_name: str
+    lake: HdfsLake | AdlsLake
+    prefix: str = ""
+
+    @property
+    def uri(self) -> str:
+        return self.lake.uri + self.prefix
+
+    @property
+    def scheme(self) -> str:
+        return self.uri.partition(":")[0]
+
+    def site(self) -> dict[str, Any]:
+        return {**self.lake.site(self.site_name), "uri": self.uri}
+
+    def inside(self, uri: str) -> str:
+        """A URI of this place as the lake's fsspec file system wants it."""
+        path = uri.removeprefix(self.lake.uri)
+        return f"{self.lake.container}{path}" if isinstance(self.lake, AdlsLake) else path
+
+    def exists(self, uri: str) -> bool:
+        return bool(self.lake.filesystem().exists(self.inside(uri)))
+
+    def names(self, uri: str) -> list[str]:
+        """The names of the entries of a folder, hidden ones too."""
+        entries = self.lake.filesystem().ls(self.inside(uri), detail=False)
+        return sorted(entry.rstrip("/").rpartition("/")[2] for entry in entries)
+
+    def put(self, uri: str, content: bytes) -> str:
+        filesystem = self.lake.filesystem()
+        path = self.inside(uri)
+        filesystem.makedirs(os.path.dirname(path), exist_ok=True)
+        with filesystem.open(path, "wb") as file:
+            file.write(content)
+        return uri
+
+    def write(self, uri: str, table: pa.Table | Mapping[str, Any], *, file: str = "part-0.parquet") -> str:
+        """Put a small table into a folder as one Parquet file; give the folder's URI."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(as_table(table), sink)
+        self.put(f"{uri}/{file}", sink.getvalue().to_pybytes())
+        return uri
+
+
+class Places(NamedTuple):
+    """Both sites."""
+
+    onprem: Place
+    cloud: Place
+
+    def sites(self) -> list[dict[str, Any]]:
+        return [place.site() for place in self]
+
+
+def as_table(columns: pa.Table | Mapping[str, Any]) -> pa.Table:
+    return columns if isinstance(columns, pa.Table) else pa.table(dict(columns))

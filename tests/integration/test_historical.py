@@ -1,0 +1,656 @@
+"""``get_historical_features`` over both lakes: what goes in, what comes out, and what must not happen on the way."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from feast import FeatureService, Field, RequestSource, ValueType
+from feast.on_demand_feature_view import on_demand_feature_view
+from feast.types import Float64, Int64, String
+
+from feast_hybrid.errors import EntityFrameError, HybridError, SchemaError
+from tests.integration.places import answers, at, entity, feature_store, rows_of, source, view
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+    from pyspark.sql import DataFrame, SparkSession
+
+    from tests.integration.conftest import MakeStore, Write
+    from tests.integration.places import Place, Places
+
+pytestmark = pytest.mark.matrix
+
+DRIVER = entity("driver", join_key="driver_id")
+CITY = entity("city", ValueType.STRING)
+
+
+@pytest.fixture(scope="module")
+def store(lakes_to_test: Places, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
+    """Drivers' statistics on premises, weather in the cloud, and on-demand views over both and a request."""
+    onprem, cloud = lakes_to_test
+    stats = onprem.write(
+        f"{onprem.uri}/historical/stats",
+        {
+            "driver_id": [1, 1, 2, 2],
+            "event_timestamp": [at(0), at(1), at(0), at(2)],
+            "created": [at(0), at(1), at(0), at(9)],
+            "rate": [0.1, 0.2, 0.3, 0.4],
+            "trips": [1, 2, 3, 4],
+        },
+    )
+    weather = cloud.write(
+        f"{cloud.uri}/historical/weather",
+        {
+            "city": ["ams", "ams", "ber"],
+            "event_timestamp": [at(0), at(1), at(0)],
+            "temp": [10, 11, 20],
+            "sky": ["grey", "blue", "red"],
+        },
+    )
+    stats_view = view("stats", source("stats_rows", stats, "created"), DRIVER, ttl=timedelta(days=1))
+    weather_view = view("weather", source("weather_rows", weather), CITY, ttl=timedelta(days=1))
+    asked = RequestSource(name="asked", schema=[Field(name="bonus", dtype=Int64)])
+
+    @on_demand_feature_view(
+        sources=[stats_view, asked],
+        schema=[Field(name="paid", dtype=Int64), Field(name="unpaid", dtype=Int64)],
+        mode="python",
+    )
+    def pay(inputs: dict[str, Any]) -> dict[str, Any]:
+        pairs = list(zip(inputs["trips"], inputs["bonus"], strict=True))
+        return {"paid": [(trips or 0) + bonus for trips, bonus in pairs], "unpaid": [0 for _ in pairs]}
+
+    @on_demand_feature_view(
+        sources=[weather_view],
+        schema=[Field(name="fahrenheit", dtype=Float64), Field(name="hot", dtype=Int64)],
+        mode="pandas",
+    )
+    def heat(inputs: pd.DataFrame) -> pd.DataFrame:
+        fahrenheit = inputs["temp"].astype("float64") * 1.8 + 32
+        return pd.DataFrame({"fahrenheit": fahrenheit, "hot": (fahrenheit > 60).astype("int64")})
+
+    service = FeatureService(name="both", features=[stats_view[["rate"]], weather_view])
+    return feature_store(
+        lakes_to_test.sites(),
+        tmp_path_factory.mktemp("historical"),
+        *(DRIVER, CITY, stats_view, weather_view, pay, heat, service),
+    )
+
+
+FEATURES = ["stats:rate", "stats:trips", "weather:temp"]
+ASKED = [(2, "ams", 1.5), (1, "ber", 0), (1, "ams", 2), (3, None, 0), (1, "ams", 2)]
+ANSWERS = [(0.3, 3, 11), (0.1, 1, 20), (0.2, 2, 11), (None, None, None), (0.2, 2, 11)]
+ROWS = [(key, city, *answer) for (key, city, _), answer in zip(ASKED, ANSWERS, strict=True)]
+COLUMNS = ("driver_id", "city", "rate", "trips", "temp")
+
+
+def entity_frame() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "driver_id": [key for key, _, _ in ASKED],
+            "city": [city for _, city, _ in ASKED],
+            "event_timestamp": [at(hours) for _, _, hours in ASKED],
+            "note": ["a", None, "c", "d", "e"],
+        },
+        index=[9, 3, 3, 1, 0],
+    )
+
+
+def by_text(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return sorted(rows, key=str)
+
+
+def job_names(spark: SparkSession, group: str) -> list[str]:
+    """The names of the stages of all Spark jobs of a job group."""
+    tracker = spark.sparkContext.statusTracker()
+    names = []
+    for job in tracker.getJobIdsForGroup(group):
+        info = tracker.getJobInfo(job)
+        for stage in info.stageIds if info is not None else []:
+            found = tracker.getStageInfo(stage)
+            names.append(found.name if found is not None else "?")
+    return names
+
+
+# One plan, lazily
+
+
+def test_one_plan_reads_both_lakes(store: FeatureStore, onprem: Place, cloud: Place) -> None:
+    frame = store.get_historical_features(entity_frame(), FEATURES).to_spark_df()
+    read = [uri.partition("/historical/") for uri in frame.inputFiles()]
+    assert {(place.rstrip("/"), name.split("/")[0]) for place, _, name in read} == {
+        (onprem.uri.rstrip("/"), "stats"),
+        (cloud.uri.rstrip("/"), "weather"),
+    }
+
+
+@pytest.mark.parametrize("form", ["pandas", "spark", "sql", "dates"])
+def test_nothing_runs_before_rows_are_asked_for(form: str, store: FeatureStore, spark: SparkSession) -> None:
+    entity_df: Any = {
+        "pandas": entity_frame().assign(bonus=1),
+        "spark": spark.createDataFrame(entity_frame().assign(bonus=1)),
+        "sql": "SELECT driver_id, 'ams' AS city, 1 AS bonus, event_timestamp FROM stats_rows",
+        "dates": None,
+    }[form]
+    features = [*FEATURES, *([] if form == "dates" else ["pay:paid"])]
+    dates = {"start_date": at(0), "end_date": at(5)} if form == "dates" else {}
+    group = f"lazily from {form}"
+    spark.sparkContext.setJobGroup(group, group)
+    try:
+        frame = store.get_historical_features(entity_df, features, **dates).to_spark_df()
+        ran = job_names(spark, group)
+        frame.collect()
+        after = job_names(spark, group)
+    finally:
+        spark.sparkContext.setLocalProperty("spark.jobGroup.id", None)
+    # Reading a footer to learn a schema is a job of Spark's, called load.
+    assert [name for name in ran if not name.startswith("load at")] == []
+    assert len(after) > len(ran)
+
+
+def test_a_frame_stays_valid_after_the_call_and_after_others(store: FeatureStore) -> None:
+    query = "SELECT driver_id, event_timestamp FROM stats_rows WHERE driver_id = {}"
+    first = store.get_historical_features(query.format(1), ["stats:trips"]).to_spark_df()
+    second = store.get_historical_features(query.format(2), ["stats:rate"]).to_spark_df()
+    assert sorted(row["rate"] for row in second.collect()) == [0.3, 0.4]
+    assert sorted(row["trips"] for row in first.collect()) == [1, 2]
+    assert sorted(row["trips"] for row in first.where("trips > 1").collect()) == [2]
+
+
+# The forms of entity rows
+
+
+def test_a_pandas_frame_comes_back_in_its_order_with_its_duplicates(store: FeatureStore) -> None:
+    job = store.get_historical_features(entity_frame(), FEATURES)
+    assert answers(job, *COLUMNS) == ROWS
+    frame = job.to_df()
+    assert list(frame["note"].fillna("-")) == ["a", "-", "c", "d", "e"]
+    assert list(frame.columns) == ["driver_id", "city", "event_timestamp", "note", "rate", "trips", "temp"]
+    assert list(frame["temp"].fillna(-1)) == [11, 20, 11, -1, 11]
+
+
+def test_the_caller_s_frame_is_not_changed(store: FeatureStore) -> None:
+    frame = entity_frame().astype({"driver_id": "int32", "note": "category"})
+    job = store.get_historical_features(frame, FEATURES)
+    job.to_df()
+    job.to_spark_df()
+    pd.testing.assert_frame_equal(frame, entity_frame().astype({"driver_id": "int32", "note": "category"}))
+
+
+def test_naive_times_are_utc_and_come_back_naive(store: FeatureStore) -> None:
+    frame = entity_frame()
+    frame["event_timestamp"] = frame["event_timestamp"].dt.tz_localize(None)
+    result = store.get_historical_features(frame, FEATURES).to_df()
+    assert list(result["event_timestamp"]) == list(frame["event_timestamp"])
+    assert list(result["trips"].fillna(-1)) == [3, 1, 2, -1, 2]
+
+
+def test_nanoseconds_are_floored_for_matching_and_come_back_as_they_were(store: FeatureStore) -> None:
+    # Half a microsecond before the row of hour 1 does not see it.
+    times = pd.to_datetime([at(1), at(1)], utc=True).as_unit("ns") + pd.to_timedelta([-500, 999], unit="ns")
+    result = store.get_historical_features(
+        pd.DataFrame({"driver_id": [1, 1], "event_timestamp": times}), ["stats:trips"]
+    ).to_df()
+    assert list(result["trips"]) == [1, 2]
+    assert list(result["event_timestamp"]) == list(times)
+
+
+def test_times_of_another_zone_are_the_same_instants(store: FeatureStore) -> None:
+    frame = entity_frame()
+    frame["event_timestamp"] = frame["event_timestamp"].dt.tz_convert("Asia/Kolkata")
+    assert answers(store.get_historical_features(frame, FEATURES), *COLUMNS) == ROWS
+
+
+def test_a_spark_frame_gives_entity_rows(store: FeatureStore, spark: SparkSession) -> None:
+    schema = "driver_id int, city string, event_timestamp timestamp"
+    rows = [(key, city, at(hours)) for key, city, hours in ASKED]
+    job = store.get_historical_features(spark.createDataFrame(rows, schema), FEATURES)
+    assert by_text(answers(job, *COLUMNS)) == by_text(ROWS)
+
+
+def test_sql_text_names_sources_of_both_lakes(store: FeatureStore) -> None:
+    query = """
+        SELECT s.driver_id, w.city, s.event_timestamp
+        FROM stats_rows AS s JOIN `weather_rows` AS w ON s.event_timestamp = w.event_timestamp
+    """
+    job = store.get_historical_features(query, FEATURES)
+    assert by_text(answers(job, *COLUMNS)) == [
+        (1, "ams", 0.1, 1, 10),
+        (1, "ams", 0.2, 2, 11),
+        (1, "ber", 0.1, 1, 20),
+        (2, "ams", 0.3, 3, 10),
+        (2, "ber", 0.3, 3, 20),
+    ]
+
+
+def test_no_one_else_sees_the_names_of_a_sql_text(store: FeatureStore, spark: SparkSession) -> None:
+    job = store.get_historical_features("SELECT driver_id, event_timestamp FROM stats_rows", ["stats:rate"])
+    assert spark.catalog.listTables() == []
+    job.to_df()
+    assert spark.catalog.listTables() == []
+
+
+def test_two_threads_with_the_same_names_in_sql_do_not_mix(
+    onprem: Place, cloud: Place, write: Write, lakes_to_test: Places, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    stores = []
+    for n, place in enumerate([onprem, cloud]):
+        table = {"driver_id": [n], "event_timestamp": [at(0)], "trips": [n * 100]}
+        rows = view("same", source("same_rows", write(place, "same", table)), DRIVER)
+        folder = tmp_path_factory.mktemp("same")
+        stores.append(feature_store(lakes_to_test.sites(), folder, DRIVER, rows))
+    together = threading.Barrier(4)
+
+    def ask(n: int) -> list[tuple[Any, ...]]:
+        together.wait(60)
+        job = stores[n % 2].get_historical_features(
+            "SELECT * FROM same_rows", ["same:trips"], full_feature_names=True
+        )
+        together.wait(60)
+        return answers(job, "driver_id", "same__trips")
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(ask, range(4))) == [[(0, 0)], [(1, 100)], [(0, 0)], [(1, 100)]]
+
+
+def test_without_entity_rows_the_view_s_own_rows_between_the_dates_are_taken(store: FeatureStore) -> None:
+    job = store.get_historical_features(None, ["stats:trips"], start_date=at(0), end_date=at(1))
+    found = sorted(answers(job, "driver_id", "event_timestamp", "trips"))
+    assert found == [(1, at(0), 1), (1, at(1), 2), (2, at(0), 3)]
+
+
+def test_naive_dates_are_utc(store: FeatureStore) -> None:
+    start, end = at(1).replace(tzinfo=None), at(2).replace(tzinfo=None)
+    job = store.get_historical_features(None, ["stats:trips"], start_date=start, end_date=end)
+    assert sorted(answers(job, "driver_id", "event_timestamp", "trips")) == [(1, at(1), 2), (2, at(2), 4)]
+
+
+def test_without_entity_rows_views_of_the_same_keys_are_united(
+    onprem: Place, cloud: Place, write: Write, make_store: MakeStore
+) -> None:
+    rides = write(onprem, "rides", {"driver_id": [1, 1], "event_timestamp": [at(0), at(2)], "rides": [5, 6]})
+    # The same key in another width, one (key, time) in common.
+    keys = pa.array([1, 2], pa.int32())
+    tips = write(cloud, "tips", pa.table({"driver_id": keys, "event_timestamp": [at(0), at(1)], "tip": [0.5, 0.6]}))
+    rides_view = view("rides", source("rides", rides), DRIVER)
+    store = make_store(DRIVER, rides_view, view("tips", source("tips", tips), DRIVER))
+    job = store.get_historical_features(None, ["rides:rides", "tips:tip"], start_date=at(0), end_date=at(9))
+    assert sorted(answers(job, "driver_id", "event_timestamp", "rides", "tip")) == [
+        (1, at(0), 5, 0.5),
+        (1, at(2), 6, 0.5),
+        (2, at(1), None, 0.6),
+    ]
+
+
+def test_without_entity_rows_keys_that_a_view_lacks_are_null(store: FeatureStore) -> None:
+    job = store.get_historical_features(None, ["stats:trips", "weather:temp"], start_date=at(1), end_date=at(2))
+    assert by_text(answers(job, "driver_id", "city", "event_timestamp", "trips", "temp")) == by_text(
+        [(1, None, at(1), 2, None), (2, None, at(2), 4, None), (None, "ams", at(1), None, 11)]
+    )
+
+
+def test_without_dates_the_range_is_the_longest_ttl_up_to_now(
+    onprem: Place, write: Write, make_store: MakeStore
+) -> None:
+    now = datetime.now(tz=UTC)
+    times = [now - timedelta(days=days) for days in (1, 3, 5)] + [now + timedelta(days=1)]
+    table = {"driver_id": [1, 2, 3, 4], "event_timestamp": times, "n": [1, 2, 3, 4]}
+    path = write(onprem, "recent", table)
+    store = make_store(
+        DRIVER,
+        view("short", source("short", path), DRIVER, ttl=timedelta(days=2)),
+        view("long", source("long", path), DRIVER, ttl=timedelta(days=4)),
+    )
+    job = store.get_historical_features(None, ["short:n", "long:n"], full_feature_names=True)
+    assert sorted(answers(job, "driver_id", "short__n", "long__n")) == [(1, 1, 1), (2, 2, 2)]
+
+
+# Which features, by which names
+
+
+def test_full_feature_names_begin_with_the_view(store: FeatureStore) -> None:
+    job = store.get_historical_features(
+        entity_frame().assign(bonus=1), [*FEATURES, "pay:paid"], full_feature_names=True
+    )
+    names = ["stats__rate", "stats__trips", "weather__temp", "pay__paid"]
+    assert job.to_arrow().column_names[-4:] == names
+    assert job.to_spark_df().columns[-4:] == names
+
+
+def test_a_feature_service_gives_its_projections(store: FeatureStore) -> None:
+    job = store.get_historical_features(entity_frame(), store.get_feature_service("both"))
+    assert job.to_arrow().column_names == ["driver_id", "city", "event_timestamp", "note", "rate", "temp", "sky"]
+
+
+def test_one_view_under_two_names_and_keys(onprem: Place, cloud: Place, write: Write, make_store: MakeStore) -> None:
+    location, rider = entity("location"), entity("rider")
+    places = write(onprem, "places", {"location": [1, 2], "event_timestamp": [at(0), at(0)], "height": [-2, 34]})
+    ages = write(cloud, "ages", {"rider": [7], "event_timestamp": [at(0)], "age": [30]})
+    heights = view("heights", source("places", places), location)
+    ages_view = view("ages", source("ages", ages), rider)
+    store = make_store(location, rider, heights, ages_view)
+    heights = store.get_feature_view("heights")
+    service = FeatureService(
+        name="trip",
+        features=[
+            heights.with_name("origin").with_join_key_map({"location": "from_id"}),
+            heights.with_name("destination").with_join_key_map({"location": "to_id"}),
+            store.get_feature_view("ages"),
+        ],
+    )
+    store.apply([service])
+    entity_df = pd.DataFrame({"from_id": [1, 2], "to_id": [2, 3], "rider": [7, 8], "event_timestamp": [at(1)] * 2})
+    job = store.get_historical_features(entity_df, service, full_feature_names=True)
+    assert answers(job, "from_id", "to_id", "origin__height", "destination__height", "ages__age") == [
+        (1, 2, -2, 34, 30),
+        (2, 3, 34, None, None),
+    ]
+
+
+def test_a_field_mapping_renames_keys_features_and_times(
+    onprem: Place, cloud: Place, write: Write, make_store: MakeStore
+) -> None:
+    mapped = source(
+        "mapped",
+        write(
+            onprem,
+            "mapped",
+            {
+                "DRV": [1, 1],
+                "when `at`": [at(0), at(0)],
+                "written; at": [at(1), at(2)],
+                "val_.*": [5, 6],
+            },
+        ),
+        "created",
+        timestamp_field="event_timestamp",
+        field_mapping={
+            "DRV": "driver_id",
+            "when `at`": "event_timestamp",
+            "written; at": "created",
+            "val_.*": "value",
+        },
+    )
+    other = source("other", write(cloud, "other", {"driver_id": [1], "event_timestamp": [at(0)], "n": [9]}))
+    store = make_store(DRIVER, view("mapped", mapped, DRIVER), view("other", other, DRIVER))
+    entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(3)]})
+    job = store.get_historical_features(entity_df, ["mapped:value", "other:n"])
+    assert answers(job, "driver_id", "value", "n") == [(1, 6, 9)]
+    by_dates = store.get_historical_features(None, ["mapped:value"], start_date=at(0), end_date=at(1))
+    assert answers(by_dates, "driver_id", "event_timestamp", "value") == [(1, at(0), 6)]
+
+
+def test_several_views_read_one_source(store: FeatureStore, onprem: Place, make_store: MakeStore) -> None:
+    rows = source("shared", f"{onprem.uri}/historical/stats")
+    several = make_store(
+        DRIVER,
+        view("rates", rows, DRIVER, schema=[Field(name="rate", dtype=Float64)], ttl=timedelta(hours=1)),
+        view("counts", rows, DRIVER, schema=[Field(name="trips", dtype=Int64)]),
+    )
+    entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(3), at(3)]})
+    job = several.get_historical_features(entity_df, ["rates:rate", "counts:trips"])
+    assert answers(job, "driver_id", "rate", "trips") == [(1, None, 2), (2, 0.4, 4)]
+
+
+def test_a_view_without_entities_answers_every_row(
+    onprem: Place, cloud: Place, write: Write, make_store: MakeStore
+) -> None:
+    rates = write(onprem, "usd", {"event_timestamp": [at(0), at(2)], "usd": [1.1, 1.2]})
+    trips = write(cloud, "trips", {"driver_id": [1], "event_timestamp": [at(0)], "trips": [3]})
+    store = make_store(DRIVER, view("usd", source("usd", rates)), view("trips", source("trips", trips), DRIVER))
+    entity_df = pd.DataFrame({"driver_id": [1, 2, 3], "event_timestamp": [at(1), at(2), at(-1)]})
+    job = store.get_historical_features(entity_df, ["usd:usd", "trips:trips"])
+    assert answers(job, "driver_id", "usd", "trips") == [(1, 1.1, 3), (2, 1.2, None), (3, None, None)]
+
+
+# On-demand feature views
+
+ON_DEMAND = ["stats:trips", "weather:temp", "pay:paid", "heat:fahrenheit", "heat:hot"]
+
+
+def test_on_demand_views_give_equal_values_in_pandas_arrow_and_spark(store: FeatureStore) -> None:
+    entity_df = entity_frame().assign(bonus=[10, 20, 30, 40, 50], city="ams", event_timestamp=[at(1)] * 5)
+    job = store.get_historical_features(entity_df, ON_DEMAND)
+    columns = ("driver_id", "bonus", "paid", "fahrenheit", "hot")
+    expected = [(2, 10, 13), (1, 20, 22), (1, 30, 32), (3, 40, 40), (1, 50, 52)]
+    arrow = [tuple(round(value, 6) for value in row) for row in answers(job, *columns)]
+    assert arrow == [(*row, 51.8, 0) for row in expected]
+    pandas = [tuple(round(value, 6) for value in row) for row in job.to_df()[list(columns)].itertuples(index=False)]
+    assert pandas == arrow
+    spark = [tuple(round(value, 6) for value in row) for row in job.to_spark_df().select(*columns).collect()]
+    assert sorted(spark) == sorted(arrow)
+
+
+def test_only_the_features_of_an_on_demand_view_that_were_asked_for_come_back(store: FeatureStore) -> None:
+    job = store.get_historical_features(entity_frame().assign(bonus=1), ["pay:paid"])
+    names = ["driver_id", "city", "event_timestamp", "note", "bonus", "trips", "rate", "paid"]
+    assert set(job.to_arrow().column_names) <= set(names)
+    assert "unpaid" not in job.to_arrow().column_names
+    assert "paid" in job.to_arrow().column_names
+    assert sorted(job.to_spark_df().columns) == sorted(job.to_arrow().column_names)
+
+
+def test_on_demand_views_follow_sql_entity_rows(store: FeatureStore) -> None:
+    query = "SELECT driver_id, event_timestamp, CAST(5 AS BIGINT) AS bonus FROM stats_rows"
+    job = store.get_historical_features(query, ["pay:paid"])
+    expected = [(1, 6), (1, 7), (2, 8), (2, 9)]
+    assert sorted(answers(job, "driver_id", "paid")) == expected
+    assert sorted(tuple(row) for row in job.to_spark_df().select("driver_id", "paid").collect()) == expected
+
+
+# Time
+
+
+@pytest.mark.parametrize("ttl", [None, timedelta(0)])
+def test_without_a_ttl_a_row_never_grows_too_old(
+    ttl: timedelta | None, onprem: Place, write: Write, make_store: MakeStore
+) -> None:
+    old = datetime(1969, 7, 20, 20, 17, 40, 1, tzinfo=UTC)
+    path = write(onprem, "old", {"driver_id": [1], "event_timestamp": [old], "n": [1]})
+    store = make_store(DRIVER, view("old", source("old", path), DRIVER, ttl=ttl))
+    times = [at(0), old, old - timedelta(microseconds=1)]
+    entity_df = pd.DataFrame({"driver_id": [1, 1, 1], "event_timestamp": times})
+    assert answers(store.get_historical_features(entity_df, ["old:n"]), "n") == [(1,), (1,), (None,)]
+
+
+def test_a_row_counts_as_long_as_the_ttl_and_not_a_microsecond_longer(store: FeatureStore) -> None:
+    edge = at(1) + timedelta(days=1)
+    times = [edge, edge + timedelta(microseconds=1)]
+    entity_df = pd.DataFrame({"driver_id": [1, 1], "event_timestamp": times})
+    assert answers(store.get_historical_features(entity_df, ["stats:trips"]), "trips") == [(2,), (None,)]
+
+
+def test_rows_written_later_do_not_count_when_filtered_by_created(store: FeatureStore) -> None:
+    # The row of hour 2 was written at hour 9.
+    entity_df = pd.DataFrame({"driver_id": [2, 2], "event_timestamp": [at(3), at(9)]})
+    assert answers(store.get_historical_features(entity_df, ["stats:trips"]), "trips") == [(4,), (4,)]
+    filtered = store.get_historical_features(entity_df, ["stats:trips"], filter_by_created_timestamp=True)
+    assert answers(filtered, "trips") == [(3,), (4,)]
+
+
+def test_event_times_may_be_dates_or_have_no_zone(
+    onprem: Place, cloud: Place, write: Write, make_store: MakeStore
+) -> None:
+    days = {"driver_id": [1, 1], "event_timestamp": [date(2026, 1, 10), date(2026, 1, 11)], "day": [10, 11]}
+    naive = [at(0).replace(tzinfo=None), at(24).replace(tzinfo=None)]
+    hours = {"driver_id": [1, 1], "event_timestamp": naive, "created": naive, "hour": [0, 24]}
+    store = make_store(
+        DRIVER,
+        view("days", source("days", write(onprem, "days", days)), DRIVER, ttl=timedelta(hours=20)),
+        view("hours", source("hours", write(cloud, "hours", hours), "created"), DRIVER, ttl=timedelta(hours=20)),
+    )
+    times = [at(-0.001), at(0), at(20), at(21), at(24), at(44), at(45)]
+    entity_df = pd.DataFrame({"driver_id": [1] * 7, "event_timestamp": times})
+    job = store.get_historical_features(entity_df, ["days:day", "hours:hour"], filter_by_created_timestamp=True)
+    expected = [(None, None), (10, 0), (10, 0), (None, None), (11, 24), (11, 24), (None, None)]
+    assert answers(job, "day", "hour") == expected
+
+
+# Keys
+
+
+def test_a_text_key_against_a_number_is_refused_with_view_and_types(store: FeatureStore) -> None:
+    entity_df = pd.DataFrame({"driver_id": ["1"], "event_timestamp": [at(1)]})
+    with pytest.raises(SchemaError, match=r"(?s)stats.*driver_id.*string.*bigint|stats.*bigint.*string"):
+        store.get_historical_features(entity_df, ["stats:trips"])
+
+
+def test_keys_of_other_integer_widths_match_by_value(store: FeatureStore) -> None:
+    entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(1), at(1)]})
+    for width in ("int8", "int32", "uint64", "float64", "Int64"):
+        job = store.get_historical_features(entity_df.astype({"driver_id": width}), ["stats:trips"])
+        assert answers(job, "trips") == [(2,), (3,)], width
+
+
+def test_a_key_declared_as_text_over_an_integer_column_still_matches(
+    onprem: Place, write: Write, make_store: MakeStore
+) -> None:
+    customer = entity("customer", ValueType.STRING)
+    path = write(onprem, "orders", {"customer": [1001], "event_timestamp": [at(0)], "orders": [3]})
+    schema = [Field(name="customer", dtype=String), Field(name="orders", dtype=Int64)]
+    store = make_store(customer, view("orders", source("orders", path), customer, schema=schema))
+    entity_df = pd.DataFrame({"customer": [1001, 1002], "event_timestamp": [at(1), at(1)]})
+    assert answers(store.get_historical_features(entity_df, ["orders:orders"]), "orders") == [(3,), (None,)]
+
+
+def test_null_keys_match_nothing_and_come_back_null(store: FeatureStore) -> None:
+    entity_df = pd.DataFrame({"driver_id": [1, None], "city": [None, "ber"], "event_timestamp": [at(1), at(1)]})
+    job = store.get_historical_features(entity_df, ["stats:trips", "weather:temp"])
+    assert answers(job, "driver_id", "city", "trips", "temp") == [(1, None, 2, None), (None, "ber", None, 20)]
+
+
+# What is missing
+
+
+def test_a_missing_join_key_is_named(store: FeatureStore) -> None:
+    entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(1)]})
+    with pytest.raises(EntityFrameError, match="city.*driver_id, event_timestamp"):
+        store.get_historical_features(entity_df, FEATURES)
+
+
+def test_entity_rows_without_a_time_are_refused(store: FeatureStore) -> None:
+    with pytest.raises(EntityFrameError, match="no time column"):
+        store.get_historical_features(pd.DataFrame({"driver_id": [1]}), ["stats:trips"])
+
+
+@pytest.mark.parametrize(
+    ("lacking", "named"), [("n", "feature column"), ("driver_id", "key column"), ("event_timestamp", "timestamp")]
+)
+def test_a_column_that_the_files_lack_is_named_with_its_view(
+    lacking: str, named: str, onprem: Place, write: Write, make_store: MakeStore
+) -> None:
+    columns = {"driver_id": [1], "event_timestamp": [at(0)], "n": [1], "m": [2]}
+    path = write(onprem, "rows", columns)
+    store = make_store(DRIVER, view("counts", source("counts", path), DRIVER))
+    write(onprem, "rows", {name: values for name, values in columns.items() if name != lacking})
+    entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(1)]})
+    with pytest.raises(SchemaError, match=f"counts.*{named}.*{lacking}|counts.*{lacking}"):
+        store.get_historical_features(entity_df, ["counts:n"])
+
+
+# Few rows
+
+
+@pytest.mark.parametrize("form", ["pandas", "spark", "sql"])
+def test_no_entity_rows_give_no_rows_of_the_right_types(form: str, store: FeatureStore, spark: SparkSession) -> None:
+    query = "SELECT driver_id, 'ams' AS city, event_timestamp FROM stats_rows WHERE false"
+    schema = "driver_id bigint, city string, event_timestamp timestamp"
+    forms: dict[str, Any] = {
+        "pandas": entity_frame()[["driver_id", "city", "event_timestamp"]].iloc[:0],
+        "spark": spark.createDataFrame([], schema),
+        "sql": query,
+    }
+    job = store.get_historical_features(forms[form], FEATURES)
+    table = job.to_arrow()
+    assert table.num_rows == 0
+    features = {"rate": pa.float64(), "trips": pa.int64(), "temp": pa.int64()}
+    assert {name: table.schema.field(name).type for name in features} == features
+    assert table.schema.field("driver_id").type == pa.int64()
+    assert pa.types.is_timestamp(table.schema.field("event_timestamp").type)
+    assert job.to_df().empty
+    assert job.to_spark_df().columns == table.column_names
+
+
+def test_one_entity_row_gives_one_row(store: FeatureStore) -> None:
+    assert answers(store.get_historical_features(entity_frame().iloc[:1], FEATURES), *COLUMNS) == ROWS[:1]
+
+
+def test_a_view_without_rows_gives_nulls(onprem: Place, write: Write, make_store: MakeStore) -> None:
+    schema = pa.schema({"driver_id": pa.int64(), "event_timestamp": pa.timestamp("us", "UTC"), "n": pa.int64()})
+    store = make_store(DRIVER, view("none", source("none", write(onprem, "none", schema.empty_table())), DRIVER))
+    entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(1)]})
+    assert answers(store.get_historical_features(entity_df, ["none:n"]), "driver_id", "n") == [(1, None)]
+
+
+# What else a job says, and the types it carries
+
+
+def test_metadata_says_features_keys_and_the_first_and_last_time(store: FeatureStore, spark: SparkSession) -> None:
+    for entity_df in (entity_frame(), spark.createDataFrame(entity_frame())):
+        found = store.get_historical_features(entity_df, FEATURES).metadata
+        assert found is not None
+        assert sorted(found.features) == sorted(FEATURES)
+        assert sorted(found.keys) == ["city", "driver_id", "note"]
+        assert (found.min_event_timestamp, found.max_event_timestamp) == (at(0), at(2))
+
+
+def every_type() -> pa.Table:
+    columns: dict[str, tuple[pa.DataType, Any]] = {
+        "a_bool": (pa.bool_(), True),
+        "an_int": (pa.int32(), -7),
+        "a_float": (pa.float32(), 0.5),
+        "a_text": (pa.string(), "žluťoučký; `kůň`"),
+        "a_binary": (pa.binary(), b"\x00\xff"),
+        "a_decimal": (pa.decimal128(20, 3), Decimal("12345678901234.567")),
+        "a_date": (pa.date32(), date(1969, 12, 31)),
+        "a_time": (pa.timestamp("us", "UTC"), datetime(2026, 3, 8, 7, 30, 0, 123456, tzinfo=UTC)),
+        "a_list": (pa.list_(pa.float64()), [1.5, None, 2.5]),
+        "a_struct": (pa.struct({"x": pa.int64(), "y": pa.list_(pa.string())}), {"x": 1, "y": ["a", "b"]}),
+        "a_map": (pa.map_(pa.string(), pa.int64()), [("one", 1), ("two", 2)]),
+    }
+    keys = {"driver_id": pa.array([1]), "event_timestamp": pa.array([at(0)], pa.timestamp("us", "UTC"))}
+    return pa.table({**keys, **{name: pa.array([value], kind) for name, (kind, value) in columns.items()}})
+
+
+def test_values_of_every_type_come_back_equal(
+    onprem: Place, cloud: Place, write: Write, make_store: MakeStore
+) -> None:
+    table = every_type()
+    names = table.column_names[2:]
+    stored = {place: source(f"types_{place.site_name}", write(place, "types", table)) for place in (onprem, cloud)}
+    fields = [Field(name=name, dtype=String) for name in names]  # a declared type does not change what is read
+    store = make_store(
+        DRIVER,
+        view("here", stored[onprem], DRIVER, schema=fields),
+        view("there", stored[cloud], DRIVER, schema=fields),
+    )
+    entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(1), at(1)]})
+    refs = [f"{name}:{feature}" for name in ("here", "there") for feature in names]
+    job = store.get_historical_features(entity_df, refs, full_feature_names=True)
+    arrow = job.to_arrow()
+    for name in names:
+        for of in ("here", "there"):
+            column = arrow[f"{of}__{name}"]
+            assert column.to_pylist() == [table[name][0].as_py(), None], name
+            assert column.type == table[name].type, name
+    frame: DataFrame = job.to_spark_df().where("driver_id = 1")
+    assert rows_of(frame.toArrow(), *frame.columns[2:]) == rows_of(arrow.slice(0, 1), *arrow.column_names[2:])
+    pandas = job.to_df()
+    assert pandas["there__a_time"][0] == pd.Timestamp(table["a_time"][0].as_py())
+    assert list(pandas["here__a_list"][0])[::2] == [1.5, 2.5]
+    assert dict(pandas["there__a_map"][0]) == {"one": 1, "two": 2}
+    assert pandas["there__a_decimal"][0] == Decimal("12345678901234.567")
+
+
+def test_every_error_of_a_retrieval_is_a_hybrid_error(store: FeatureStore) -> None:
+    bad: list[Any] = [5, "SELECT 1; SELECT 2", "DROP TABLE stats_rows", "SELECT nothing FROM nowhere"]
+    for entity_df in bad:
+        with pytest.raises(HybridError):
+            store.get_historical_features(entity_df, ["stats:trips"])
