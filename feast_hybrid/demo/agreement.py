@@ -41,7 +41,7 @@ def compare(store: FeatureStore, service: str, rows: pd.DataFrame, at: pd.Timest
     trained = store.get_historical_features(
         rows.assign(event_timestamp=at), features, full_feature_names=True, filter_by_created_timestamp=True
     ).to_df()
-    requests: list[dict[str, Any]] = rows.to_dict("records")
+    requests = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
     served = store.get_online_features(features, requests, full_feature_names=True).to_dict()
     names = [name for name in served if name not in rows.columns]
     missing = [name for name in names if name not in trained.columns]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.errors import MissingDependencyError
 
@@ -75,7 +75,8 @@ def _flights(raw: pd.DataFrame, airports: pd.DataFrame) -> pd.DataFrame:
     # A diverted flight has no arrival at its destination, a cancelled one none at all.
     landed = raw["arr_delay"].notna()
     departed = scheduled[landed] + pd.to_timedelta(raw.loc[landed, "dep_delay"], unit="min")
-    zones = raw.loc[landed, "dest"].map({**airports["tzone"].to_dict(), **_NOT_LISTED})
+    tzone: dict[Any, Any] = {**airports["tzone"].to_dict(), **_NOT_LISTED}
+    zones = raw.loc[landed, "dest"].map(tzone)
     flights["arrived"] = _arrivals(departed, raw.loc[landed, "arr_time"], zones)
     flights["arr_delay"] = raw["arr_delay"]
     flights["late"] = raw["arr_delay"] > LATE_MINUTES

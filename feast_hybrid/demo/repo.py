@@ -101,7 +101,8 @@ def session_settings(repo: Path, session: Mapping[str, str]) -> dict[str, str]:
         "spark.driver.memory": "2g",
         "spark.sql.shuffle.partitions": "8",
         "spark.driver.extraJavaOptions": f"-Dlog4j.configurationFile={(repo / 'log4j2.xml').as_uri()}",
-        "spark.sql.warehouse.dir": (repo / DATA / "warehouse").as_uri(),
+        # As Spark spells it, so that the offline store finds the session as it asked for it.
+        "spark.sql.warehouse.dir": f"file:{repo / DATA / 'warehouse'}",
         "spark.eventLog.enabled": "true",
         "spark.eventLog.dir": (repo / EVENTS).as_uri(),
         "spark.eventLog.compress": "false",

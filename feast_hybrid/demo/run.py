@@ -29,7 +29,7 @@ def run(folder: Path, flights: int, *, keep: bool) -> None:
     """
     shown = folder
     folder = repo.claim(folder)
-    console = Console(steps=10)
+    console = Console(steps=11)
     with ExitStack() as lakes:
         steps.fetch_servers(console)
         steps.start_lakes(console, lakes, folder)

@@ -206,10 +206,11 @@ def materialize(console: Console, store: FeatureStore) -> None:
     now = pd.Timestamp(NOW)
     with console.step(f"Materialise as of {NOW} to SQLite", BOTH):
         for view in store.list_feature_views():
-            began = time.monotonic()
+            began, ttl = time.monotonic(), view.ttl
+            assert ttl is not None  # each view of the template has one
             with _quiet():
-                store.materialize((now - view.ttl).to_pydatetime(), now.to_pydatetime(), [view.name])
-            console.say(f"{view.name}: the last {_span(view.ttl)} in {time.monotonic() - began:.1f} s")
+                store.materialize((now - ttl).to_pydatetime(), now.to_pydatetime(), [view.name])
+            console.say(f"{view.name}: the last {_span(ttl)} in {time.monotonic() - began:.1f} s")
 
 
 def check_serving(console: Console, store: FeatureStore, tables: Tables) -> dict[str, Any]:
@@ -228,12 +229,13 @@ def check_serving(console: Console, store: FeatureStore, tables: Tables) -> dict
         flights = tables.flights
         day = flights[flights["scheduled"].between(now, now + pd.Timedelta(days=1)) & flights["tailnum"].notna()]
         rows = day[["carrier", "tailnum", "origin", "dest", "bearing"]].drop_duplicates()[:400]
-        example: dict[str, Any] = rows[rows["bearing"].notna()].iloc[0].to_dict()
+        first = rows[rows["bearing"].notna()].iloc[0].to_dict()
+        example: dict[str, Any] = {str(name): value for name, value in first.items()}
         rows = pd.concat([rows, pd.DataFrame([{**example, "tailnum": "NOBODY"}])], ignore_index=True)
         found = agreement.compare(store, SERVICE, rows, now)
         console.say(
-            f"{found.entities} flights: {found.values:,} values compared ({found.nulls:,} of them null on both sides), "
-            f"{len(found.mismatches)} mismatches"
+            f"{found.entities} flights: {found.values:,} values compared "
+            f"({found.nulls:,} of them null on both sides), {len(found.mismatches)} mismatches"
         )
         if found.mismatches:
             raise DemoError("training and serving differ: " + "; ".join(found.mismatches[:5]))

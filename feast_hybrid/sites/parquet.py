@@ -67,7 +67,8 @@ def _without_braces(pattern: str) -> Iterator[str]:
         yield from _without_braces(pattern[: match.start()] + alternative + pattern[match.end() :])
 
 
-def _first_file(filesystem: Any, path: str, partitions: dict[str, str]) -> str | None:
+def _first_file(filesystem: Any, path: str, partitions: dict[str, str], *, top: bool = True) -> str | None:
+    """The first file that Spark would read: in the folder itself, or anywhere below a partition's folder."""
     entries = filesystem.ls(path, detail=True)
     if len(entries) == 1 and entries[0]["type"] == "file" and _name(entries[0]["name"]) == _name(path):
         return str(entries[0]["name"])
@@ -82,10 +83,10 @@ def _first_file(filesystem: Any, path: str, partitions: dict[str, str]) -> str |
         if _is_hidden(_name(name)):
             continue
         if entry["type"] == "file":
-            if entry["size"]:  # Azure lists a folder's marker as an empty file.
+            if entry["size"] and (top or partitions):  # Azure lists a folder's marker as an empty file.
                 return name
-        elif partitions:  # Of folders within folders Spark reads those of partitions only.
-            below = _first_file(filesystem, name, partitions)
+        else:
+            below = _first_file(filesystem, name, partitions, top=False)
             if below is not None:
                 return below
     return None

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from feast import Entity, FeatureStore, FeatureView, RepoConfig, ValueType
 
-from feast_hybrid import HybridSparkSource
+from feast_hybrid import HybridSparkRetrievalJob, HybridSparkSource
 from feast_hybrid.session import hadoop_version
 from feast_hybrid.testing import AdlsLake, HdfsLake
 
@@ -62,6 +62,13 @@ def feature_store(sites: list[dict[str, Any]], folder: Path, *objects: Any, **of
     if objects:
         store.apply(list(objects))
     return store
+
+
+def retrieve(store: FeatureStore, entity_df: Any, features: Any, **more: Any) -> HybridSparkRetrievalJob:
+    """``get_historical_features``, which takes Spark frames too, and gives this store's kind of job."""
+    job = store.get_historical_features(entity_df, features, **more)
+    assert isinstance(job, HybridSparkRetrievalJob)
+    return job
 
 
 def answers(job: RetrievalJob, *columns: str) -> list[tuple[Any, ...]]:

@@ -16,7 +16,7 @@ from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64, Int64, String
 
 from feast_hybrid.errors import EntityFrameError, HybridError, SchemaError
-from tests.integration.places import answers, at, entity, feature_store, rows_of, source, view
+from tests.integration.places import answers, at, entity, feature_store, retrieve, rows_of, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -123,7 +123,7 @@ def job_names(spark: SparkSession, group: str) -> list[str]:
 
 
 def test_one_plan_reads_both_lakes(store: FeatureStore, onprem: Place, cloud: Place) -> None:
-    frame = store.get_historical_features(entity_frame(), FEATURES).to_spark_df()
+    frame = retrieve(store, entity_frame(), FEATURES).to_spark_df()
     read = [uri.partition("/historical/") for uri in frame.inputFiles()]
     assert {(place.rstrip("/"), name.split("/")[0]) for place, _, name in read} == {
         (onprem.uri.rstrip("/"), "stats"),
@@ -144,12 +144,12 @@ def test_nothing_runs_before_rows_are_asked_for(form: str, store: FeatureStore, 
     group = f"lazily from {form}"
     spark.sparkContext.setJobGroup(group, group)
     try:
-        frame = store.get_historical_features(entity_df, features, **dates).to_spark_df()
+        frame = retrieve(store, entity_df, features, **dates).to_spark_df()
         ran = job_names(spark, group)
         frame.collect()
         after = job_names(spark, group)
     finally:
-        spark.sparkContext.setLocalProperty("spark.jobGroup.id", None)
+        spark.sparkContext.setLocalProperty("spark.jobGroup.id", "")
     # Reading a footer to learn a schema is a job of Spark's, called load.
     assert [name for name in ran if not name.startswith("load at")] == []
     assert len(after) > len(ran)
@@ -157,8 +157,8 @@ def test_nothing_runs_before_rows_are_asked_for(form: str, store: FeatureStore, 
 
 def test_a_frame_stays_valid_after_the_call_and_after_others(store: FeatureStore) -> None:
     query = "SELECT driver_id, event_timestamp FROM stats_rows WHERE driver_id = {}"
-    first = store.get_historical_features(query.format(1), ["stats:trips"]).to_spark_df()
-    second = store.get_historical_features(query.format(2), ["stats:rate"]).to_spark_df()
+    first = retrieve(store, query.format(1), ["stats:trips"]).to_spark_df()
+    second = retrieve(store, query.format(2), ["stats:rate"]).to_spark_df()
     assert sorted(row["rate"] for row in second.collect()) == [0.3, 0.4]
     assert sorted(row["trips"] for row in first.collect()) == [1, 2]
     assert sorted(row["trips"] for row in first.where("trips > 1").collect()) == [2]
@@ -168,7 +168,7 @@ def test_a_frame_stays_valid_after_the_call_and_after_others(store: FeatureStore
 
 
 def test_a_pandas_frame_comes_back_in_its_order_with_its_duplicates(store: FeatureStore) -> None:
-    job = store.get_historical_features(entity_frame(), FEATURES)
+    job = retrieve(store, entity_frame(), FEATURES)
     assert answers(job, *COLUMNS) == ROWS
     frame = job.to_df()
     assert list(frame["note"].fillna("-")) == ["a", "-", "c", "d", "e"]
@@ -178,7 +178,7 @@ def test_a_pandas_frame_comes_back_in_its_order_with_its_duplicates(store: Featu
 
 def test_the_caller_s_frame_is_not_changed(store: FeatureStore) -> None:
     frame = entity_frame().astype({"driver_id": "int32", "note": "category"})
-    job = store.get_historical_features(frame, FEATURES)
+    job = retrieve(store, frame, FEATURES)
     job.to_df()
     job.to_spark_df()
     pd.testing.assert_frame_equal(frame, entity_frame().astype({"driver_id": "int32", "note": "category"}))
@@ -187,7 +187,7 @@ def test_the_caller_s_frame_is_not_changed(store: FeatureStore) -> None:
 def test_naive_times_are_utc_and_come_back_naive(store: FeatureStore) -> None:
     frame = entity_frame()
     frame["event_timestamp"] = frame["event_timestamp"].dt.tz_localize(None)
-    result = store.get_historical_features(frame, FEATURES).to_df()
+    result = retrieve(store, frame, FEATURES).to_df()
     assert list(result["event_timestamp"]) == list(frame["event_timestamp"])
     assert list(result["trips"].fillna(-1)) == [3, 1, 2, -1, 2]
 
@@ -195,9 +195,7 @@ def test_naive_times_are_utc_and_come_back_naive(store: FeatureStore) -> None:
 def test_nanoseconds_are_floored_for_matching_and_come_back_as_they_were(store: FeatureStore) -> None:
     # Half a microsecond before the row of hour 1 does not see it.
     times = pd.to_datetime([at(1), at(1)], utc=True).as_unit("ns") + pd.to_timedelta([-500, 999], unit="ns")
-    result = store.get_historical_features(
-        pd.DataFrame({"driver_id": [1, 1], "event_timestamp": times}), ["stats:trips"]
-    ).to_df()
+    result = retrieve(store, pd.DataFrame({"driver_id": [1, 1], "event_timestamp": times}), ["stats:trips"]).to_df()
     assert list(result["trips"]) == [1, 2]
     assert list(result["event_timestamp"]) == list(times)
 
@@ -205,13 +203,13 @@ def test_nanoseconds_are_floored_for_matching_and_come_back_as_they_were(store: 
 def test_times_of_another_zone_are_the_same_instants(store: FeatureStore) -> None:
     frame = entity_frame()
     frame["event_timestamp"] = frame["event_timestamp"].dt.tz_convert("Asia/Kolkata")
-    assert answers(store.get_historical_features(frame, FEATURES), *COLUMNS) == ROWS
+    assert answers(retrieve(store, frame, FEATURES), *COLUMNS) == ROWS
 
 
 def test_a_spark_frame_gives_entity_rows(store: FeatureStore, spark: SparkSession) -> None:
     schema = "driver_id int, city string, event_timestamp timestamp"
     rows = [(key, city, at(hours)) for key, city, hours in ASKED]
-    job = store.get_historical_features(spark.createDataFrame(rows, schema), FEATURES)
+    job = retrieve(store, spark.createDataFrame(rows, schema), FEATURES)
     assert by_text(answers(job, *COLUMNS)) == by_text(ROWS)
 
 
@@ -220,7 +218,7 @@ def test_sql_text_names_sources_of_both_lakes(store: FeatureStore) -> None:
         SELECT s.driver_id, w.city, s.event_timestamp
         FROM stats_rows AS s JOIN `weather_rows` AS w ON s.event_timestamp = w.event_timestamp
     """
-    job = store.get_historical_features(query, FEATURES)
+    job = retrieve(store, query, FEATURES)
     assert by_text(answers(job, *COLUMNS)) == [
         (1, "ams", 0.1, 1, 10),
         (1, "ams", 0.2, 2, 11),
@@ -231,7 +229,7 @@ def test_sql_text_names_sources_of_both_lakes(store: FeatureStore) -> None:
 
 
 def test_no_one_else_sees_the_names_of_a_sql_text(store: FeatureStore, spark: SparkSession) -> None:
-    job = store.get_historical_features("SELECT driver_id, event_timestamp FROM stats_rows", ["stats:rate"])
+    job = retrieve(store, "SELECT driver_id, event_timestamp FROM stats_rows", ["stats:rate"])
     assert spark.catalog.listTables() == []
     job.to_df()
     assert spark.catalog.listTables() == []
@@ -250,9 +248,7 @@ def test_two_threads_with_the_same_names_in_sql_do_not_mix(
 
     def ask(n: int) -> list[tuple[Any, ...]]:
         together.wait(60)
-        job = stores[n % 2].get_historical_features(
-            "SELECT * FROM same_rows", ["same:trips"], full_feature_names=True
-        )
+        job = retrieve(stores[n % 2], "SELECT * FROM same_rows", ["same:trips"], full_feature_names=True)
         together.wait(60)
         return answers(job, "driver_id", "same__trips")
 
@@ -261,14 +257,14 @@ def test_two_threads_with_the_same_names_in_sql_do_not_mix(
 
 
 def test_without_entity_rows_the_view_s_own_rows_between_the_dates_are_taken(store: FeatureStore) -> None:
-    job = store.get_historical_features(None, ["stats:trips"], start_date=at(0), end_date=at(1))
+    job = retrieve(store, None, ["stats:trips"], start_date=at(0), end_date=at(1))
     found = sorted(answers(job, "driver_id", "event_timestamp", "trips"))
     assert found == [(1, at(0), 1), (1, at(1), 2), (2, at(0), 3)]
 
 
 def test_naive_dates_are_utc(store: FeatureStore) -> None:
     start, end = at(1).replace(tzinfo=None), at(2).replace(tzinfo=None)
-    job = store.get_historical_features(None, ["stats:trips"], start_date=start, end_date=end)
+    job = retrieve(store, None, ["stats:trips"], start_date=start, end_date=end)
     assert sorted(answers(job, "driver_id", "event_timestamp", "trips")) == [(1, at(1), 2), (2, at(2), 4)]
 
 
@@ -281,7 +277,7 @@ def test_without_entity_rows_views_of_the_same_keys_are_united(
     tips = write(cloud, "tips", pa.table({"driver_id": keys, "event_timestamp": [at(0), at(1)], "tip": [0.5, 0.6]}))
     rides_view = view("rides", source("rides", rides), DRIVER)
     store = make_store(DRIVER, rides_view, view("tips", source("tips", tips), DRIVER))
-    job = store.get_historical_features(None, ["rides:rides", "tips:tip"], start_date=at(0), end_date=at(9))
+    job = retrieve(store, None, ["rides:rides", "tips:tip"], start_date=at(0), end_date=at(9))
     assert sorted(answers(job, "driver_id", "event_timestamp", "rides", "tip")) == [
         (1, at(0), 5, 0.5),
         (1, at(2), 6, 0.5),
@@ -290,7 +286,7 @@ def test_without_entity_rows_views_of_the_same_keys_are_united(
 
 
 def test_without_entity_rows_keys_that_a_view_lacks_are_null(store: FeatureStore) -> None:
-    job = store.get_historical_features(None, ["stats:trips", "weather:temp"], start_date=at(1), end_date=at(2))
+    job = retrieve(store, None, ["stats:trips", "weather:temp"], start_date=at(1), end_date=at(2))
     assert by_text(answers(job, "driver_id", "city", "event_timestamp", "trips", "temp")) == by_text(
         [(1, None, at(1), 2, None), (2, None, at(2), 4, None), (None, "ams", at(1), None, 11)]
     )
@@ -308,7 +304,7 @@ def test_without_dates_the_range_is_the_longest_ttl_up_to_now(
         view("short", source("short", path), DRIVER, ttl=timedelta(days=2)),
         view("long", source("long", path), DRIVER, ttl=timedelta(days=4)),
     )
-    job = store.get_historical_features(None, ["short:n", "long:n"], full_feature_names=True)
+    job = retrieve(store, None, ["short:n", "long:n"], full_feature_names=True)
     assert sorted(answers(job, "driver_id", "short__n", "long__n")) == [(1, 1, 1), (2, 2, 2)]
 
 
@@ -316,16 +312,14 @@ def test_without_dates_the_range_is_the_longest_ttl_up_to_now(
 
 
 def test_full_feature_names_begin_with_the_view(store: FeatureStore) -> None:
-    job = store.get_historical_features(
-        entity_frame().assign(bonus=1), [*FEATURES, "pay:paid"], full_feature_names=True
-    )
+    job = retrieve(store, entity_frame().assign(bonus=1), [*FEATURES, "pay:paid"], full_feature_names=True)
     names = ["stats__rate", "stats__trips", "weather__temp", "pay__paid"]
     assert job.to_arrow().column_names[-4:] == names
     assert job.to_spark_df().columns[-4:] == names
 
 
 def test_a_feature_service_gives_its_projections(store: FeatureStore) -> None:
-    job = store.get_historical_features(entity_frame(), store.get_feature_service("both"))
+    job = retrieve(store, entity_frame(), store.get_feature_service("both"))
     assert job.to_arrow().column_names == ["driver_id", "city", "event_timestamp", "note", "rate", "temp", "sky"]
 
 
@@ -347,7 +341,7 @@ def test_one_view_under_two_names_and_keys(onprem: Place, cloud: Place, write: W
     )
     store.apply([service])
     entity_df = pd.DataFrame({"from_id": [1, 2], "to_id": [2, 3], "rider": [7, 8], "event_timestamp": [at(1)] * 2})
-    job = store.get_historical_features(entity_df, service, full_feature_names=True)
+    job = retrieve(store, entity_df, service, full_feature_names=True)
     assert answers(job, "from_id", "to_id", "origin__height", "destination__height", "ages__age") == [
         (1, 2, -2, 34, 30),
         (2, 3, 34, None, None),
@@ -381,9 +375,9 @@ def test_a_field_mapping_renames_keys_features_and_times(
     other = source("other", write(cloud, "other", {"driver_id": [1], "event_timestamp": [at(0)], "n": [9]}))
     store = make_store(DRIVER, view("mapped", mapped, DRIVER), view("other", other, DRIVER))
     entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(3)]})
-    job = store.get_historical_features(entity_df, ["mapped:value", "other:n"])
+    job = retrieve(store, entity_df, ["mapped:value", "other:n"])
     assert answers(job, "driver_id", "value", "n") == [(1, 6, 9)]
-    by_dates = store.get_historical_features(None, ["mapped:value"], start_date=at(0), end_date=at(1))
+    by_dates = retrieve(store, None, ["mapped:value"], start_date=at(0), end_date=at(1))
     assert answers(by_dates, "driver_id", "event_timestamp", "value") == [(1, at(0), 6)]
 
 
@@ -395,7 +389,7 @@ def test_several_views_read_one_source(store: FeatureStore, onprem: Place, make_
         view("counts", rows, DRIVER, schema=[Field(name="trips", dtype=Int64)]),
     )
     entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(3), at(3)]})
-    job = several.get_historical_features(entity_df, ["rates:rate", "counts:trips"])
+    job = retrieve(several, entity_df, ["rates:rate", "counts:trips"])
     assert answers(job, "driver_id", "rate", "trips") == [(1, None, 2), (2, 0.4, 4)]
 
 
@@ -406,7 +400,7 @@ def test_a_view_without_entities_answers_every_row(
     trips = write(cloud, "trips", {"driver_id": [1], "event_timestamp": [at(0)], "trips": [3]})
     store = make_store(DRIVER, view("usd", source("usd", rates)), view("trips", source("trips", trips), DRIVER))
     entity_df = pd.DataFrame({"driver_id": [1, 2, 3], "event_timestamp": [at(1), at(2), at(-1)]})
-    job = store.get_historical_features(entity_df, ["usd:usd", "trips:trips"])
+    job = retrieve(store, entity_df, ["usd:usd", "trips:trips"])
     assert answers(job, "driver_id", "usd", "trips") == [(1, 1.1, 3), (2, 1.2, None), (3, None, None)]
 
 
@@ -417,7 +411,7 @@ ON_DEMAND = ["stats:trips", "weather:temp", "pay:paid", "heat:fahrenheit", "heat
 
 def test_on_demand_views_give_equal_values_in_pandas_arrow_and_spark(store: FeatureStore) -> None:
     entity_df = entity_frame().assign(bonus=[10, 20, 30, 40, 50], city="ams", event_timestamp=[at(1)] * 5)
-    job = store.get_historical_features(entity_df, ON_DEMAND)
+    job = retrieve(store, entity_df, ON_DEMAND)
     columns = ("driver_id", "bonus", "paid", "fahrenheit", "hot")
     expected = [(2, 10, 13), (1, 20, 22), (1, 30, 32), (3, 40, 40), (1, 50, 52)]
     arrow = [tuple(round(value, 6) for value in row) for row in answers(job, *columns)]
@@ -429,7 +423,7 @@ def test_on_demand_views_give_equal_values_in_pandas_arrow_and_spark(store: Feat
 
 
 def test_only_the_features_of_an_on_demand_view_that_were_asked_for_come_back(store: FeatureStore) -> None:
-    job = store.get_historical_features(entity_frame().assign(bonus=1), ["pay:paid"])
+    job = retrieve(store, entity_frame().assign(bonus=1), ["pay:paid"])
     names = ["driver_id", "city", "event_timestamp", "note", "bonus", "trips", "rate", "paid"]
     assert set(job.to_arrow().column_names) <= set(names)
     assert "unpaid" not in job.to_arrow().column_names
@@ -439,7 +433,7 @@ def test_only_the_features_of_an_on_demand_view_that_were_asked_for_come_back(st
 
 def test_on_demand_views_follow_sql_entity_rows(store: FeatureStore) -> None:
     query = "SELECT driver_id, event_timestamp, CAST(5 AS BIGINT) AS bonus FROM stats_rows"
-    job = store.get_historical_features(query, ["pay:paid"])
+    job = retrieve(store, query, ["pay:paid"])
     expected = [(1, 6), (1, 7), (2, 8), (2, 9)]
     assert sorted(answers(job, "driver_id", "paid")) == expected
     assert sorted(tuple(row) for row in job.to_spark_df().select("driver_id", "paid").collect()) == expected
@@ -457,21 +451,21 @@ def test_without_a_ttl_a_row_never_grows_too_old(
     store = make_store(DRIVER, view("old", source("old", path), DRIVER, ttl=ttl))
     times = [at(0), old, old - timedelta(microseconds=1)]
     entity_df = pd.DataFrame({"driver_id": [1, 1, 1], "event_timestamp": times})
-    assert answers(store.get_historical_features(entity_df, ["old:n"]), "n") == [(1,), (1,), (None,)]
+    assert answers(retrieve(store, entity_df, ["old:n"]), "n") == [(1,), (1,), (None,)]
 
 
 def test_a_row_counts_as_long_as_the_ttl_and_not_a_microsecond_longer(store: FeatureStore) -> None:
     edge = at(1) + timedelta(days=1)
     times = [edge, edge + timedelta(microseconds=1)]
     entity_df = pd.DataFrame({"driver_id": [1, 1], "event_timestamp": times})
-    assert answers(store.get_historical_features(entity_df, ["stats:trips"]), "trips") == [(2,), (None,)]
+    assert answers(retrieve(store, entity_df, ["stats:trips"]), "trips") == [(2,), (None,)]
 
 
 def test_rows_written_later_do_not_count_when_filtered_by_created(store: FeatureStore) -> None:
     # The row of hour 2 was written at hour 9.
     entity_df = pd.DataFrame({"driver_id": [2, 2], "event_timestamp": [at(3), at(9)]})
-    assert answers(store.get_historical_features(entity_df, ["stats:trips"]), "trips") == [(4,), (4,)]
-    filtered = store.get_historical_features(entity_df, ["stats:trips"], filter_by_created_timestamp=True)
+    assert answers(retrieve(store, entity_df, ["stats:trips"]), "trips") == [(4,), (4,)]
+    filtered = retrieve(store, entity_df, ["stats:trips"], filter_by_created_timestamp=True)
     assert answers(filtered, "trips") == [(3,), (4,)]
 
 
@@ -488,7 +482,7 @@ def test_event_times_may_be_dates_or_have_no_zone(
     )
     times = [at(-0.001), at(0), at(20), at(21), at(24), at(44), at(45)]
     entity_df = pd.DataFrame({"driver_id": [1] * 7, "event_timestamp": times})
-    job = store.get_historical_features(entity_df, ["days:day", "hours:hour"], filter_by_created_timestamp=True)
+    job = retrieve(store, entity_df, ["days:day", "hours:hour"], filter_by_created_timestamp=True)
     expected = [(None, None), (10, 0), (10, 0), (None, None), (11, 24), (11, 24), (None, None)]
     assert answers(job, "day", "hour") == expected
 
@@ -499,13 +493,13 @@ def test_event_times_may_be_dates_or_have_no_zone(
 def test_a_text_key_against_a_number_is_refused_with_view_and_types(store: FeatureStore) -> None:
     entity_df = pd.DataFrame({"driver_id": ["1"], "event_timestamp": [at(1)]})
     with pytest.raises(SchemaError, match=r"(?s)stats.*driver_id.*string.*bigint|stats.*bigint.*string"):
-        store.get_historical_features(entity_df, ["stats:trips"])
+        retrieve(store, entity_df, ["stats:trips"])
 
 
 def test_keys_of_other_integer_widths_match_by_value(store: FeatureStore) -> None:
     entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(1), at(1)]})
     for width in ("int8", "int32", "uint64", "float64", "Int64"):
-        job = store.get_historical_features(entity_df.astype({"driver_id": width}), ["stats:trips"])
+        job = retrieve(store, entity_df.astype({"driver_id": width}), ["stats:trips"])
         assert answers(job, "trips") == [(2,), (3,)], width
 
 
@@ -517,12 +511,12 @@ def test_a_key_declared_as_text_over_an_integer_column_still_matches(
     schema = [Field(name="customer", dtype=String), Field(name="orders", dtype=Int64)]
     store = make_store(customer, view("orders", source("orders", path), customer, schema=schema))
     entity_df = pd.DataFrame({"customer": [1001, 1002], "event_timestamp": [at(1), at(1)]})
-    assert answers(store.get_historical_features(entity_df, ["orders:orders"]), "orders") == [(3,), (None,)]
+    assert answers(retrieve(store, entity_df, ["orders:orders"]), "orders") == [(3,), (None,)]
 
 
 def test_null_keys_match_nothing_and_come_back_null(store: FeatureStore) -> None:
     entity_df = pd.DataFrame({"driver_id": [1, None], "city": [None, "ber"], "event_timestamp": [at(1), at(1)]})
-    job = store.get_historical_features(entity_df, ["stats:trips", "weather:temp"])
+    job = retrieve(store, entity_df, ["stats:trips", "weather:temp"])
     assert answers(job, "driver_id", "city", "trips", "temp") == [(1, None, 2, None), (None, "ber", None, 20)]
 
 
@@ -531,13 +525,13 @@ def test_null_keys_match_nothing_and_come_back_null(store: FeatureStore) -> None
 
 def test_a_missing_join_key_is_named(store: FeatureStore) -> None:
     entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(1)]})
-    with pytest.raises(EntityFrameError, match="city.*driver_id, event_timestamp"):
-        store.get_historical_features(entity_df, FEATURES)
+    with pytest.raises(EntityFrameError, match=r"city.*driver_id, event_timestamp"):
+        retrieve(store, entity_df, FEATURES)
 
 
 def test_entity_rows_without_a_time_are_refused(store: FeatureStore) -> None:
     with pytest.raises(EntityFrameError, match="no time column"):
-        store.get_historical_features(pd.DataFrame({"driver_id": [1]}), ["stats:trips"])
+        retrieve(store, pd.DataFrame({"driver_id": [1]}), ["stats:trips"])
 
 
 @pytest.mark.parametrize(
@@ -552,7 +546,7 @@ def test_a_column_that_the_files_lack_is_named_with_its_view(
     write(onprem, "rows", {name: values for name, values in columns.items() if name != lacking})
     entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(1)]})
     with pytest.raises(SchemaError, match=f"counts.*{named}.*{lacking}|counts.*{lacking}"):
-        store.get_historical_features(entity_df, ["counts:n"])
+        retrieve(store, entity_df, ["counts:n"])
 
 
 # Few rows
@@ -567,7 +561,7 @@ def test_no_entity_rows_give_no_rows_of_the_right_types(form: str, store: Featur
         "spark": spark.createDataFrame([], schema),
         "sql": query,
     }
-    job = store.get_historical_features(forms[form], FEATURES)
+    job = retrieve(store, forms[form], FEATURES)
     table = job.to_arrow()
     assert table.num_rows == 0
     features = {"rate": pa.float64(), "trips": pa.int64(), "temp": pa.int64()}
@@ -579,14 +573,14 @@ def test_no_entity_rows_give_no_rows_of_the_right_types(form: str, store: Featur
 
 
 def test_one_entity_row_gives_one_row(store: FeatureStore) -> None:
-    assert answers(store.get_historical_features(entity_frame().iloc[:1], FEATURES), *COLUMNS) == ROWS[:1]
+    assert answers(retrieve(store, entity_frame().iloc[:1], FEATURES), *COLUMNS) == ROWS[:1]
 
 
 def test_a_view_without_rows_gives_nulls(onprem: Place, write: Write, make_store: MakeStore) -> None:
     schema = pa.schema({"driver_id": pa.int64(), "event_timestamp": pa.timestamp("us", "UTC"), "n": pa.int64()})
     store = make_store(DRIVER, view("none", source("none", write(onprem, "none", schema.empty_table())), DRIVER))
     entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(1)]})
-    assert answers(store.get_historical_features(entity_df, ["none:n"]), "driver_id", "n") == [(1, None)]
+    assert answers(retrieve(store, entity_df, ["none:n"]), "driver_id", "n") == [(1, None)]
 
 
 # What else a job says, and the types it carries
@@ -594,7 +588,7 @@ def test_a_view_without_rows_gives_nulls(onprem: Place, write: Write, make_store
 
 def test_metadata_says_features_keys_and_the_first_and_last_time(store: FeatureStore, spark: SparkSession) -> None:
     for entity_df in (entity_frame(), spark.createDataFrame(entity_frame())):
-        found = store.get_historical_features(entity_df, FEATURES).metadata
+        found = retrieve(store, entity_df, FEATURES).metadata
         assert found is not None
         assert sorted(found.features) == sorted(FEATURES)
         assert sorted(found.keys) == ["city", "driver_id", "note"]
@@ -633,7 +627,7 @@ def test_values_of_every_type_come_back_equal(
     )
     entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(1), at(1)]})
     refs = [f"{name}:{feature}" for name in ("here", "there") for feature in names]
-    job = store.get_historical_features(entity_df, refs, full_feature_names=True)
+    job = retrieve(store, entity_df, refs, full_feature_names=True)
     arrow = job.to_arrow()
     for name in names:
         for of in ("here", "there"):
@@ -653,4 +647,4 @@ def test_every_error_of_a_retrieval_is_a_hybrid_error(store: FeatureStore) -> No
     bad: list[Any] = [5, "SELECT 1; SELECT 2", "DROP TABLE stats_rows", "SELECT nothing FROM nowhere"]
     for entity_df in bad:
         with pytest.raises(HybridError):
-            store.get_historical_features(entity_df, ["stats:trips"])
+            retrieve(store, entity_df, ["stats:trips"])

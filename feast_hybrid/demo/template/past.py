@@ -25,7 +25,7 @@ def main(**flight: str | float) -> None:
     from feast import FeatureStore
 
     store = FeatureStore(repo_path=str(Path(__file__).parent))
-    rows = pd.DataFrame([flight]).assign(event_timestamp=pd.to_datetime([flight["event_timestamp"]], utc=True))
+    rows = pd.DataFrame([flight]).assign(event_timestamp=pd.to_datetime([str(flight["event_timestamp"])], utc=True))
     features = store.get_historical_features(
         rows, store.get_feature_service("arrival_delay"), full_feature_names=True, filter_by_created_timestamp=True
     )

@@ -1,4 +1,4 @@
-"""A small local Spark session, and what the as-of tests ask of it."""
+"""What the as-of tests ask of the run's Spark session."""
 
 from __future__ import annotations
 
@@ -9,20 +9,6 @@ import pytest
 from pyspark.sql import SparkSession
 
 Settings = Callable[..., AbstractContextManager[None]]
-
-
-@pytest.fixture(scope="session")
-def spark() -> SparkSession:
-    active = SparkSession.getActiveSession()
-    if active is not None:
-        return active
-    return (
-        SparkSession.builder.master("local[2]")
-        .appName("feast-hybrid asof tests")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.shuffle.partitions", "4")
-        .getOrCreate()
-    )
 
 
 @pytest.fixture(params=["window", "native"])

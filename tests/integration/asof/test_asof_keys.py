@@ -9,6 +9,8 @@ from feast_hybrid.asof import AsOfView, asof_join
 from feast_hybrid.errors import SchemaError
 from tests.integration.asof.conftest import Settings
 
+pytestmark = pytest.mark.matrix
+
 TIME = "TIMESTAMP'2024-01-01 00:00:00Z'"
 
 # entity key, source key, whether they are the same key

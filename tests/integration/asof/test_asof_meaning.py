@@ -12,6 +12,8 @@ from pyspark.sql import SparkSession
 from tests.integration.asof.conftest import available
 from tests.integration.asof.oracle import Entity, Setting, Shape, Source, World, expected, joined, same
 
+pytestmark = pytest.mark.matrix
+
 NAN = float("nan")
 
 

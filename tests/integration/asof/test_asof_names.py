@@ -11,6 +11,8 @@ from pyspark.sql import functions as F
 from feast_hybrid.asof import AsOfView, asof_join
 from feast_hybrid.errors import JoinError, SchemaError
 
+pytestmark = pytest.mark.matrix
+
 NAMES = [
     "a;b",
     "a.b",

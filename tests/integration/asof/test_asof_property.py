@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -12,6 +13,8 @@ from pyspark.sql import SparkSession
 
 from tests.integration.asof.conftest import Settings
 from tests.integration.asof.oracle import Entity, Setting, Shape, Source, World, check
+
+pytestmark = pytest.mark.matrix
 
 ZONES = ["UTC", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"]
 NAMES = ["a;b", "a.b", "val_.*", "`tick`", "two words", 'q"uote', "it's", "ключ", "%s{x}", "select", "--", " "]

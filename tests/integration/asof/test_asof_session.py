@@ -12,6 +12,8 @@ from feast_hybrid.asof import AsOfView, asof_join, plan
 from feast_hybrid.errors import JoinError
 from tests.integration.asof.conftest import available
 
+pytestmark = pytest.mark.matrix
+
 TIME = "TIMESTAMP'2024-01-01 00:00:00Z'"
 SYNTAX = "spark.sql.join.asofJoin.enabled"
 

@@ -8,6 +8,8 @@ from pyspark.sql import SparkSession
 from feast_hybrid.asof import AsOfView, asof_join
 from tests.integration.asof.conftest import Settings
 
+pytestmark = pytest.mark.matrix
+
 # column type, from the least to the greatest
 ORDERS = [
     ("int", ["NULL", "-2", "10"]),

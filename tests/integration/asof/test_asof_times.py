@@ -14,6 +14,8 @@ from feast_hybrid.asof.times import micros
 from feast_hybrid.errors import SchemaError
 from tests.integration.asof.conftest import Settings
 
+pytestmark = pytest.mark.matrix
+
 ZONES = ["UTC", "America/New_York", "Asia/Kolkata", "Europe/Amsterdam", "Australia/Lord_Howe", "+14:00"]
 
 INSTANTS = [

@@ -1,0 +1,194 @@
+"""What needs a Spark application of its own: a cluster, an event log, a session without the lake's driver."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from feast_hybrid.testing import session_conf, start_spark
+from tests.integration.places import Places, at
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.integration.conftest import Write
+
+#: Applies a view on each lake and prints what a retrieval over both gives, as the last line.
+SCRIPT = """
+import json, os, sys
+import pandas as pd
+from feast import Entity, FeatureStore, FeatureView, RepoConfig, ValueType
+from feast_hybrid import HybridSparkSource, SavedDatasetHybridSparkStorage
+
+given = json.loads(sys.stdin.read())
+store = FeatureStore(config=RepoConfig(
+    project="p", provider="local", registry=given["registry"], online_store=None, entity_key_serialization_version=3,
+    offline_store={"type": "feast_hybrid.HybridSparkOfflineStore", "sites": given["sites"], "spark": given["spark"]}))
+driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
+views = [
+    FeatureView(name=name, entities=[driver], source=HybridSparkSource(
+        name=name + "_rows", path=uri, timestamp_field="event_timestamp"))
+    for name, uri in given["tables"].items()
+]
+store.apply([driver, *views])
+rows = pd.DataFrame({"driver_id": [2, 1], "event_timestamp": pd.to_datetime(["2026-01-10T05:00Z"] * 2)})
+
+def retrieve():
+    return store.get_historical_features(rows, [name + ":" + name for name in given["tables"]])
+"""
+
+
+def run(script: str, given: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT + textwrap.dedent(script)],
+        input=json.dumps(given),
+        cwd=folder,
+        env={**os.environ, "PYSPARK_PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.fixture
+def given(write: Write, lakes_to_test: Places, tmp_path: Path) -> dict[str, Any]:
+    keys = {"driver_id": [1, 2], "event_timestamp": [at(0), at(0)]}
+    return {
+        "registry": str(tmp_path / "registry.db"),
+        "sites": lakes_to_test.sites(),
+        "tables": {
+            "trips": write(lakes_to_test.onprem, "trips", {**keys, "trips": [10, 20]}),
+            "mood": write(lakes_to_test.cloud, "mood", {**keys, "mood": ["a", "b"]}),
+        },
+    }
+
+
+def test_a_standalone_cluster_retrieves_from_both_lakes_and_writes(
+    given: dict[str, Any], lakes_to_test: Places, folder: str, tmp_path: Path
+) -> None:
+    saved = f"{lakes_to_test.cloud.uri}{folder}/saved"
+    with start_spark() as cluster:
+        conf = {**cluster.session_conf(), "spark.sql.shuffle.partitions": "4"}
+        master = conf.pop("spark.master")
+        done = run(
+            f"""
+            job = retrieve()
+            frame = job.to_df()
+            job.persist(SavedDatasetHybridSparkStorage(path={saved!r}))
+            from pyspark.sql import SparkSession
+            context = SparkSession.getActiveSession().sparkContext
+            infos = context._jsc.sc().statusTracker().getExecutorInfos()
+            print(json.dumps({{
+                "rows": frame[["driver_id", "trips", "mood"]].values.tolist(),
+                "executors": len(infos) - 1,
+                "local": context.master.startswith("local"),
+            }}))
+            """,
+            {**given, "spark": {"master": master, "conf": conf}},
+            tmp_path,
+        )
+    assert done.returncode == 0, done.stderr[-4000:]
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["rows"] == [[2, 20, "b"], [1, 10, "a"]]
+    assert said["executors"] >= 1
+    assert not said["local"]
+    assert "_SUCCESS" in lakes_to_test.cloud.names(saved)
+
+
+def test_the_key_is_in_no_event_log_registry_error_or_output(
+    given: dict[str, Any], lakes_to_test: Places, folder: str, tmp_path: Path
+) -> None:
+    events = tmp_path / "events"
+    events.mkdir()
+    conf = {
+        **session_conf(),
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": events.as_uri(),
+        "spark.eventLog.compress": "false",
+        "spark.sql.shuffle.partitions": "2",
+    }
+    saved = f"{lakes_to_test.cloud.uri}{folder}/saved"
+    done = run(
+        f"""
+        import logging, traceback
+        logging.basicConfig(level=logging.DEBUG)
+        job = retrieve()
+        job.to_spark_df().explain(True)
+        print(job.to_df())
+        job.persist(SavedDatasetHybridSparkStorage(path={saved!r}))
+        sql = store.get_historical_features("SELECT driver_id, event_timestamp FROM mood_rows", ["trips:trips"])
+        sql.to_spark_df().explain(True)
+        print(sql.to_df())
+        print(store.config, repr(store.config.offline_store))
+        gone = HybridSparkSource(name="gone", path={lakes_to_test.cloud.uri!r} + "/gone", file_format="orc",
+                                 timestamp_field="t")
+        try:
+            gone.validate(store.config)
+        except Exception:
+            traceback.print_exc()
+        """,
+        {**given, "spark": {"master": "local[2]", "conf": conf}},
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "nothing is at site 'cloud'" in done.stderr
+    key = os.environ[lakes_to_test.cloud.site()["credential"]["account_key"]["env"]]
+    logs = [path for path in events.rglob("*") if path.is_file()]
+    written = "".join(path.read_text(encoding="utf-8") for path in logs)
+    assert "fs.azure.account.key" in written, "the log does not even name the option: does this test look at it?"
+    assert key not in written
+    assert key not in done.stdout + done.stderr
+    assert key.encode() not in (tmp_path / "registry.db").read_bytes()
+
+
+def test_a_session_without_the_lakes_driver_is_told_what_to_add(given: dict[str, Any], tmp_path: Path) -> None:
+    done = run(
+        """
+        from pyspark.sql import SparkSession
+        SparkSession.builder.master("local[1]").getOrCreate()
+        try:
+            retrieve()
+        except Exception as error:
+            print(type(error).__name__, error)
+        """,
+        {**given, "spark": {}},
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    said = done.stdout.splitlines()[-1]
+    assert said.startswith("SessionError")
+    assert "spark.jars.packages=org.apache.hadoop:hadoop-azure:" in said
+
+
+def test_an_active_session_wins_and_what_differs_is_named(given: dict[str, Any], tmp_path: Path) -> None:
+    conf = {**session_conf(), "spark.sql.redaction.options.regex": "(?i)mine"}
+    done = run(
+        f"""
+        import warnings
+        from pyspark.sql import SparkSession
+        builder = SparkSession.builder.master("local[1]")
+        for key, value in {conf!r}.items():
+            builder = builder.config(key, value)
+        active = builder.getOrCreate()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            frame = retrieve().to_spark_df()
+        assert frame.sparkSession.sparkContext is active.sparkContext
+        print([str(w.message) for w in caught if "offline_store.spark" in str(w.message)])
+        print(active.conf.get("spark.sql.redaction.options.regex"))
+        """,
+        {**given, "spark": {"conf": {"spark.executor.memory": "3g"}}},
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    warned, redacted = done.stdout.splitlines()[-2:]
+    assert "sets spark.executor.memory" in warned
+    assert "3g" not in warned
+    assert redacted.startswith("(?i)mine|")

@@ -1,0 +1,93 @@
+"""Materialisation and what it pulls: the latest rows, all rows, and only the partitions that can hold them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from feast_hybrid import HybridSparkOfflineStore
+from tests.integration.places import Place, Places, answers, at, entity, source, view
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import MakeStore, Write
+
+pytestmark = pytest.mark.matrix
+
+STATS: dict[str, list[Any]] = {
+    "driver_id": [1, 1, 1, 2, 2, None],
+    "event_timestamp": [at(0), at(2), at(2), at(1), at(9), at(1)],
+    "created": [at(0), None, at(3), at(1), at(9), at(1)],
+    "trips": [1, 2, 3, 4, 5, 6],
+}
+
+
+def pulled(store: Any, verb: str, of: Any, start: Any, end: Any, created: str | None = "created") -> Any:
+    pull = getattr(HybridSparkOfflineStore, f"pull_{verb}_from_table_or_query")
+    return pull(store.config, of, ["driver_id"], ["trips"], "event_timestamp", created, start, end)
+
+
+@pytest.mark.parametrize("role", ["onprem", "cloud"])
+def test_the_latest_row_is_the_one_that_the_join_would_take(
+    make_store: MakeStore, write: Write, lakes_to_test: Places, role: str
+) -> None:
+    place: Place = getattr(lakes_to_test, role)
+    stats = source("stats", write(place, "stats", STATS), "created")
+    job = pulled(make_store(), "latest", stats, at(0), at(5))
+    # A null created time ranks lowest, a row after the end is not seen, a null key can not be looked up.
+    assert sorted(answers(job, "driver_id", "trips")) == [(1, 3), (2, 4)]
+
+
+def test_all_rows_between_the_bounds_are_pulled_bounds_included(
+    make_store: MakeStore, write: Write, onprem: Place
+) -> None:
+    stats = source("stats", write(onprem, "stats", STATS), "created")
+    job = pulled(make_store(), "all", stats, at(1), at(2))
+    assert sorted(answers(job, "trips")) == [(2,), (3,), (4,), (6,)]
+
+
+def test_naive_bounds_are_utc_whatever_the_session_says(
+    make_store: MakeStore, write: Write, cloud: Place, session_zone: Any
+) -> None:
+    stats = source("stats", write(cloud, "stats", STATS), "created")
+    with session_zone("America/New_York"):
+        job = pulled(make_store(), "all", stats, datetime(2026, 1, 10, 1), datetime(2026, 1, 10, 1))
+        assert sorted(answers(job, "trips")) == [(4,), (6,)]
+
+
+@pytest.mark.parametrize("verb", ["all", "latest"])
+def test_partitions_outside_of_the_range_are_not_read(
+    make_store: MakeStore, write: Write, onprem: Place, verb: str
+) -> None:
+    for day in range(1, 9):
+        rows = {"driver_id": [day], "event_timestamp": [datetime.fromisoformat(f"2026-01-{day:02}T12:00Z")]}
+        uri = write(onprem, f"stats/dt=2026-01-{day:02}", {**rows, "trips": [day]})
+    stats = source("stats", uri.rpartition("/")[0], date_partition_column="dt")
+    job = pulled(make_store(), verb, stats, datetime(2026, 1, 4), datetime(2026, 1, 5), created=None)
+    assert answers(job, "trips") == [(4,)]
+    plan = job.to_spark_df()._jdf.queryExecution().executedPlan().toString()
+    # One day more on both sides, for partitions that are named by a local day.
+    assert "PartitionFilters: [isnotnull(dt" in plan
+    assert "2026-01-03" in plan
+    assert "2026-01-06" in plan
+
+
+def test_online_values_are_the_offline_ones_of_both_lakes(
+    make_store: MakeStore, write: Write, onprem: Place, cloud: Place
+) -> None:
+    driver = entity("driver", join_key="driver_id")
+    known = {name: values[:5] for name, values in STATS.items()}
+    moods = {"driver_id": [1, 2], "event_timestamp": [at(1), at(2)], "mood": ["calm", None]}
+    store = make_store(
+        driver,
+        view("stats", source("stats_rows", write(onprem, "stats", known), "created"), driver),
+        view("moods", source("mood_rows", write(cloud, "moods", moods)), driver),
+    )
+    features = ["stats:trips", "moods:mood"]
+    store.materialize(at(0), at(5))
+    online = store.get_online_features(features, [{"driver_id": 1}, {"driver_id": 2}, {"driver_id": 3}]).to_dict()
+    assert online == {"driver_id": [1, 2, 3], "trips": [3, 4, None], "mood": ["calm", None, None]}
+    store.materialize_incremental(at(9))
+    online = store.get_online_features(features, [{"driver_id": 2}]).to_dict()
+    assert online == {"driver_id": [2], "trips": [5], "mood": [None]}
