@@ -111,6 +111,7 @@ class HybridSparkOfflineStore(OfflineStore):
             router=store.router,
             full_feature_names=full_feature_names,
             on_demand_feature_views=on_demand,
+            feature_refs=feature_refs,
             metadata=metadata,
         )
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from feast.infra.offline_stores.offline_store import RetrievalMetadata
     from feast.on_demand_feature_view import OnDemandFeatureView
     from pyspark.sql import DataFrame
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 def with_on_demand_features(
     frame: DataFrame,
     views: Sequence[OnDemandFeatureView],
-    metadata: RetrievalMetadata | None,
+    feature_refs: Sequence[str],
     full_feature_names: bool,
 ) -> DataFrame:
     """Add the requested features of on-demand feature views to a frame, lazily.
@@ -26,7 +25,7 @@ def with_on_demand_features(
     Args:
         frame: holds the views' inputs.
         views: the views.
-        metadata: its ``features`` say which of the views' features were asked for; None for all.
+        feature_refs: ``view:feature`` of what was asked for.
         full_feature_names: whether features are called ``view__feature``.
     """
     from feast.type_map import feast_value_type_to_pa
@@ -38,7 +37,7 @@ def with_on_demand_features(
         called = view.projection.name_to_use()
         columns = {}
         for feature in view.features:
-            if metadata is None or f"{called}:{feature.name}" in metadata.features:
+            if f"{called}:{feature.name}" in feature_refs:
                 name = f"{called}__{feature.name}" if full_feature_names else feature.name
                 columns[name] = feast_value_type_to_pa(feature.dtype.to_value_type())
         wanted.append((view, columns))

@@ -86,12 +86,14 @@ class HybridSparkRetrievalJob(RetrievalJob):
         router: Router,
         full_feature_names: bool = False,
         on_demand_feature_views: Sequence[OnDemandFeatureView] = (),
+        feature_refs: Sequence[str] = (),
         metadata: Callable[[], RetrievalMetadata] | None = None,
     ) -> None:
         self._rows = rows
         self._router = router
         self._full_feature_names = full_feature_names
         self._on_demand_feature_views = list(on_demand_feature_views)
+        self._feature_refs = tuple(feature_refs)
         self._make_metadata = metadata
         self._metadata: RetrievalMetadata | None = None
 
@@ -126,7 +128,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
             from feast_hybrid.on_demand import with_on_demand_features
 
             return with_on_demand_features(
-                frame, self._on_demand_feature_views, self.metadata, self._full_feature_names
+                frame, self._on_demand_feature_views, self._feature_refs, self._full_feature_names
             )
         return frame
 

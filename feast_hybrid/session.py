@@ -224,7 +224,7 @@ def run(spark: SparkSession, action: Callable[[], T], *, timeout: float | None, 
 
     def tagged() -> None:
         try:
-            spark.addTag(tag)
+            _tag_jobs(spark, tag)
             outcome["result"] = action()
         except BaseException as error:
             outcome["error"] = error
@@ -235,7 +235,7 @@ def run(spark: SparkSession, action: Callable[[], T], *, timeout: float | None, 
         thread.join(timeout)
     finally:
         if thread.is_alive():
-            spark.interruptTag(tag)
+            _cancel_jobs(spark, tag)
     if thread.is_alive():
         thread.join(10)
         raise RetrievalTimeoutError(f"{what} did not end within {timeout:g} s and was cancelled.")
@@ -243,6 +243,24 @@ def run(spark: SparkSession, action: Callable[[], T], *, timeout: float | None, 
         raise outcome["error"]
     result: T = outcome["result"]
     return result
+
+
+def _tag_jobs(spark: SparkSession, tag: str) -> None:
+    """Tag what this thread runs from now on.
+
+    Classic collects Arrow in a JVM thread of its own, which inherits the context's tags but not the session's.
+    """
+    if is_connect(spark):
+        spark.addTag(tag)
+    else:
+        spark.sparkContext.addJobTag(tag)
+
+
+def _cancel_jobs(spark: SparkSession, tag: str) -> None:
+    if is_connect(spark):
+        spark.interruptTag(tag)
+    else:
+        spark.sparkContext.cancelJobsWithTag(tag)
 
 
 def rename(spark: SparkSession, source: LakeUri, target: LakeUri, site: Site) -> None:

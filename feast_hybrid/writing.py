@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,9 @@ class DatasetExistsError(WriteError, SavedDatasetLocationAlreadyExists):
 
 logger = logging.getLogger(__name__)
 
+#: Seconds after which the tasks of a failed job have ended.
+_LAST_TASKS = 2.0
+
 
 def save(frame: DataFrame, target: HybridSparkSource, router: Router, *, overwrite: bool) -> None:
     """Write a frame as the whole content of a path or table.
@@ -56,12 +60,14 @@ def save(frame: DataFrame, target: HybridSparkSource, router: Router, *, overwri
         writer = frame.write.format(target.file_format or "parquet").mode("errorifexists")
         writer.options(**target.options).options(**site.hadoop_options()).save(str(aside))
         _swap(frame, aside, at, site, exists=exists)
-    except HybridError:
-        raise
-    except Exception as error:
-        raise WriteError(f"{what} failed, nothing was changed: {first_line(str(error))}") from error
-    finally:
+    except BaseException as error:
         _remove(site, aside)
+        # Tasks that were running when one failed, or when the job was cancelled, may write a moment longer.
+        time.sleep(_LAST_TASKS)
+        _remove(site, aside)
+        if isinstance(error, HybridError) or not isinstance(error, Exception):
+            raise
+        raise WriteError(f"{what} failed, nothing was changed: {first_line(str(error))}") from error
 
 
 def _swap(frame: DataFrame, aside: LakeUri, at: LakeUri, site: Site, *, exists: bool) -> None:

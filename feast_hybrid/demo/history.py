@@ -39,7 +39,7 @@ def weather(reports: DataFrame) -> DataFrame:
 
 
 def carrier_delays(flights: DataFrame) -> DataFrame:
-    """How late an airline's flights have been, at each of its arrivals."""
+    """How late an airline's flights have been, at each of its arrivals. ``flights`` are those that have arrived."""
     return _by_instant(flights, "carrier").select(
         "carrier",
         _flights(_DAY, "carrier").alias("flights_24h"),
@@ -86,14 +86,10 @@ def _by_instant(flights: DataFrame, *keys: str) -> DataFrame:
     """One row for each key and instant of arrival, so that no two rows of a key share their event time."""
     from pyspark.sql import functions as F
 
-    return (
-        flights.where(F.col("arrived").isNotNull())
-        .groupBy(*keys, "arrived")
-        .agg(
-            F.count("*").alias("flights"),
-            F.sum("arr_delay").cast("bigint").alias("minutes"),
-            F.sum(F.col("late").cast("bigint")).alias("late"),
-        )
+    return flights.groupBy(*keys, "arrived").agg(
+        F.count("*").alias("flights"),
+        F.sum("arr_delay").cast("bigint").alias("minutes"),
+        F.sum(F.col("late").cast("bigint")).alias("late"),
     )
 
 

@@ -67,7 +67,12 @@ def compare(flights: pd.DataFrame, lake_features: Sequence[str], split: pd.Times
 
 
 def _score(known: pd.DataFrame, unseen: pd.DataFrame, columns: Sequence[str]) -> Score:
+    import os
+
     import pandas as pd
+
+    # Idle threads of OpenMP would else spin, and starve a machine that is busy.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import average_precision_score, roc_auc_score
 

@@ -52,13 +52,14 @@ def claim(repo: Path) -> Path:
     return repo
 
 
-def write(repo: Path, sites: Sequence[Mapping[str, Any]], session: Mapping[str, str]) -> None:
+def write(repo: Path, sites: Sequence[Mapping[str, Any]], session: Mapping[str, str], *, progress: bool) -> None:
     """Write the repo's files.
 
     Args:
         repo: a folder that was claimed.
         sites: the entries of ``offline_store.sites``: on premises, cloud.
         session: what a Spark session needs to reach them.
+        progress: whether Spark shows a progress bar for what takes long.
     """
     import yaml
 
@@ -70,7 +71,11 @@ def write(repo: Path, sites: Sequence[Mapping[str, Any]], session: Mapping[str, 
         "offline_store": {
             "type": "feast_hybrid.HybridSparkOfflineStore",
             "sites": [dict(site) for site in sites],
-            "spark": {"master": "local[*]", "conf": session_settings(repo, session)},
+            "spark": {
+                "master": "local[*]",
+                "app_name": "flight-delays",
+                "conf": _session_settings(repo, session, progress=progress),
+            },
         },
         "entity_key_serialization_version": 3,
     }
@@ -94,15 +99,14 @@ def write_secret(repo: Path, name: str, secret: str) -> Path:
     return file
 
 
-def session_settings(repo: Path, session: Mapping[str, str]) -> dict[str, str]:
+def _session_settings(repo: Path, session: Mapping[str, str], *, progress: bool) -> dict[str, str]:
     """The Spark settings of the repo: a quiet log, and an event log that anyone may read through for keys."""
     return {
         **session,
         "spark.driver.memory": "2g",
         "spark.sql.shuffle.partitions": "8",
         "spark.driver.extraJavaOptions": f"-Dlog4j.configurationFile={(repo / 'log4j2.xml').as_uri()}",
-        # As Spark spells it, so that the offline store finds the session as it asked for it.
-        "spark.sql.warehouse.dir": f"file:{repo / DATA / 'warehouse'}",
+        "spark.ui.showConsoleProgress": str(progress).lower(),
         "spark.eventLog.enabled": "true",
         "spark.eventLog.dir": (repo / EVENTS).as_uri(),
         "spark.eventLog.compress": "false",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
+import sys
 import threading
 from contextlib import ExitStack
 from pathlib import Path
@@ -53,21 +55,30 @@ def run(folder: Path, flights: int, *, keep: bool) -> None:
 def _go_on(folder: Path, flight: dict[str, Any], *, keep: bool) -> None:
     """The last lines: where the repo is, and three commands that work."""
     place = shlex.quote(str(folder))
+    feast, python, ours = (_program(name) for name in ("feast", "python", "feast-hybrid"))
     keys = " ".join(shlex.quote(str(flight[key])) for key in ("carrier", "tailnum", "origin", "dest"))
+    online, past = (shlex.quote(os.path.join(folder, name)) for name in ("online.py", "past.py"))
     bearing = f"--bearing {flight['bearing']:g}"
     commands = [
-        (f"feast -c {place} feature-views list", "what is registered"),
-        (f"python {shlex.quote(os.path.join(folder, 'online.py'))} {keys} {bearing}", "online, from SQLite"),
+        (f"{feast} -c {place} feature-views list", "what is registered"),
+        (f"{python} {online} {keys} {bearing}", "a flight's features now, from SQLite"),
+        (f"{python} {past} {keys} {steps.SPLIT} {bearing}", "and in the past, from both lakes")
+        if keep
+        else (f"{ours} demo --repo {place} --keep", "once more, and both lakes stay"),
     ]
-    if keep:
-        past = shlex.quote(os.path.join(folder, "past.py"))
-        commands.append((f"python {past} {keys} {steps.SPLIT} {bearing}", "on any day, from both lakes"))
-    else:
-        commands.append((f"feast-hybrid demo --repo {place} --keep", "once more, and the lakes stay"))
     width = max(len(command) for command, _ in commands)
     click.echo(f"The repo is {folder.absolute()}. Go on with:")
     for command, meaning in commands:
         click.echo(f"  {command:{width}}  # {meaning}")
+
+
+def _program(name: str) -> str:
+    """How the user's shell finds a program of this Python's environment."""
+    here = Path(sys.executable).parent / name
+    found = shutil.which(name)
+    if found and Path(found).absolute() == here:
+        return name
+    return shlex.quote(os.path.relpath(here) if here.is_relative_to(Path.cwd()) else str(here))
 
 
 def _wait() -> None:

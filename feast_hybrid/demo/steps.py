@@ -69,7 +69,7 @@ def start_lakes(console: Console, stack: contextlib.ExitStack, folder: Path) -> 
         running = stack.enter_context(lakes("process"))
         console.say(f"onprem  {running.hdfs.uri}  NameNode and DataNode")
         console.say(f"cloud   {running.adls.uri}  Azurite behind Hadoop's ABFS driver")
-        repo.write(folder, _sites(running, folder), session_conf())
+        repo.write(folder, _sites(running, folder), session_conf(), progress=sys.stderr.isatty())
 
 
 def _sites(running: Lakes, folder: Path) -> list[dict[str, Any]]:
@@ -95,19 +95,12 @@ def start_spark(console: Console, stack: contextlib.ExitStack, folder: Path) -> 
     """Start the session that ``feature_store.yaml`` describes; the offline store will work in it, too."""
     with console.step("Start Spark as feature_store.yaml says", HERE):
         from feast.repo_config import load_repo_config
-        from pyspark.sql import SparkSession
 
-        from feast_hybrid.session import keep_secrets_out_of_plans
+        from feast_hybrid.session import get_session
 
         config = load_repo_config(folder, folder / "feature_store.yaml").offline_store
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        builder = SparkSession.builder.appName("feast-hybrid demo").master(config.spark.master)
-        for key, value in config.spark.conf.items():
-            builder = builder.config(key, value)
-        builder = builder.config("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower())
-        spark = builder.getOrCreate()
+        spark = get_session(config)
         stack.callback(spark.stop)
-        keep_secrets_out_of_plans(spark)
         console.say(f"Spark {spark.version}; its event log is in {folder / repo.EVENTS}")
     return spark, config.router
 
@@ -118,7 +111,8 @@ def fill_lakes(console: Console, spark: SparkSession, router: Router, tables: Ta
         reports = history.weather(history.to_spark(spark, tables.weather))
         _write(console, reports.repartition("month"), router, "cloud", "weather", partition="month")
     with console.step("Compute delays from past flights in Spark, and write them", ONPREM):
-        flights = history.to_spark(spark, tables.flights).cache()
+        used = ["carrier", "tailnum", "origin", "dest", "arrived", "arr_delay", "late"]
+        flights = history.to_spark(spark, tables.flights.loc[tables.flights["arrived"].notna(), used]).cache()
         planes = history.to_spark(spark, tables.planes)
         for path, frame in (
             ("flights/carrier_delays", history.carrier_delays(flights)),
@@ -154,7 +148,8 @@ def apply(console: Console, folder: Path) -> FeatureStore:
             command, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"}
         )
         if done.returncode:
-            raise DemoError(f"{done.stdout}\n{done.stderr}".strip())
+            said = f"{done.stdout}\n{done.stderr}".strip().splitlines()
+            raise DemoError("\n".join(said[-15:]))
         said = [click.unstyle(line) for line in done.stdout.splitlines()]
         console.say("\n".join(line for line in said if line.startswith(("Created", "Applying", "Deploying"))))
         from feast import FeatureStore

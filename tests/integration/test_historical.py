@@ -184,9 +184,14 @@ def test_the_caller_s_frame_is_not_changed(store: FeatureStore) -> None:
     pd.testing.assert_frame_equal(frame, entity_frame().astype({"driver_id": "int32", "note": "category"}))
 
 
-def test_naive_times_are_utc_and_come_back_naive(store: FeatureStore) -> None:
+def test_naive_times_are_utc(store: FeatureStore) -> None:
     frame = entity_frame()
     frame["event_timestamp"] = frame["event_timestamp"].dt.tz_localize(None)
+    result = retrieve(store, frame, FEATURES).to_df()
+    # Feast itself makes them aware of it, unless coerce_tz_aware is false.
+    assert list(result["event_timestamp"]) == list(frame["event_timestamp"].dt.tz_localize("UTC"))
+    assert list(result["trips"].fillna(-1)) == [3, 1, 2, -1, 2]
+    store.config.coerce_tz_aware = False
     result = retrieve(store, frame, FEATURES).to_df()
     assert list(result["event_timestamp"]) == list(frame["event_timestamp"])
     assert list(result["trips"].fillna(-1)) == [3, 1, 2, -1, 2]

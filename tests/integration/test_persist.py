@@ -38,7 +38,7 @@ def test_a_dataset_is_saved_read_back_and_replaced(
     store: FeatureStore, lakes_to_test: Places, folder: str, role: str
 ) -> None:
     place: Place = getattr(lakes_to_test, role)
-    storage = SavedDatasetHybridSparkStorage(path=f"{place.uri}{folder}/set")
+    storage = SavedDatasetHybridSparkStorage(path=f"{place.uri}{folder}/out/set")
     job = retrieve(store, ROWS, ["stats:trips"])
     store.create_saved_dataset(job, "set", storage)
     assert saved(store, "set") == [(1, 10), (2, 20)]
@@ -50,7 +50,7 @@ def test_a_dataset_is_saved_read_back_and_replaced(
 
     fewer.persist(storage, allow_overwrite=True)
     assert saved(store, "set") == [(2, 20)]
-    assert place.names(f"{place.uri}{folder}") == ["set"]
+    assert place.names(f"{place.uri}{folder}/out") == ["set"]
 
 
 def test_a_dataset_is_saved_as_a_table(store: FeatureStore, spark: SparkSession) -> None:
@@ -71,7 +71,7 @@ def test_a_write_that_fails_leaves_what_was_there(
     from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob
 
     place: Place = getattr(lakes_to_test, role)
-    storage = SavedDatasetHybridSparkStorage(path=f"{place.uri}{folder}/set")
+    storage = SavedDatasetHybridSparkStorage(path=f"{place.uri}{folder}/out/set")
     store.create_saved_dataset(retrieve(store, ROWS, ["stats:trips"]), "set", storage)
 
     failing = spark.range(3).select(F.when(F.col("id") == 2, F.raise_error(F.lit("no"))).alias("never"))
@@ -79,7 +79,7 @@ def test_a_write_that_fails_leaves_what_was_there(
     with pytest.raises(WriteError, match="nothing was changed"):
         job.persist(storage, allow_overwrite=True)
     assert saved(store, "set") == [(1, 10), (2, 20)]
-    assert place.names(f"{place.uri}{folder}") == ["set"]
+    assert place.names(f"{place.uri}{folder}/out") == ["set"]
 
 
 def test_a_timeout_cancels_the_job_and_the_session_goes_on(store: FeatureStore, spark: SparkSession) -> None:

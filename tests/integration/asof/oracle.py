@@ -102,6 +102,8 @@ def rank(value: Any) -> tuple[Any, ...]:
 def expected(world: World, setting: Setting) -> list[list[tuple[Any, ...]]]:
     """For each entity row, for each view: the features."""
     nothing = (None,) * len(setting.feature_types)
+    # Ties are ranked by the features in the order of their source names.
+    by_name = sorted(range(len(nothing)), key=lambda i: setting.name(f"f{i}"))
     answers = []
     for entity in world.entities:
         row = []
@@ -119,7 +121,8 @@ def expected(world: World, setting: Setting) -> list[list[tuple[Any, ...]]]:
                 created = source.created if shape.has_created else None
                 if setting.by_created and shape.has_created and (created is None or created > entity.at):
                     continue
-                score = (source.ts, -math.inf if created is None else created, *map(rank, source.values))
+                values = [rank(source.values[i]) for i in by_name]
+                score = (source.ts, -math.inf if created is None else created, *values)
                 if best is None or score > best[0]:
                     best = (score, source.values)
             row.append(nothing if best is None else best[1])

@@ -1,0 +1,1 @@
+"""Benchmarks of the as-of join: ``python -m benchmarks``."""
