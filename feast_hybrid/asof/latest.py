@@ -53,7 +53,9 @@ def latest_rows(
     kinds = {name: schema[at[name]].dataType for name in names}
     numbered = frame.toDF(*(f"__fh_s{i}" for i in range(len(schema))))
     rows = numbered.select(*(F.col(f"__fh_s{at[name]}").alias(own[name]) for name in names))
-    rows = rows.dropna(subset=[own[name] for name in [*keys, timestamp]])
+    # Not dropna(), which would drop a key of NaN too.
+    for name in (*keys, timestamp):
+        rows = rows.where(F.col(own[name]).isNotNull())
     order = []
     for name, role in (
         (timestamp, "timestamp column"),
