@@ -180,7 +180,8 @@ class TestTablesAndQueries:
         with pytest.raises(RoutingError) as refused:
             ROUTER.named(None, what="source 's'")
         assert str(refused.value) == (
-            "source 's': a table or query has no URI to tell its site by; set site= to one of cloud, models, onprem, risk."
+            "source 's': a table or query has no URI to tell its site by; set site= to one of cloud, models, onprem, "
+            "risk."
         )
 
     def test_a_site_is_found_by_its_name(self) -> None:
@@ -240,8 +241,10 @@ class TestSites:
             (
                 "hdfs://nn1:8020",
                 ["nn1:8020"],
-                "site 'a': namenodes name the servers of a nameservice, but uri 'hdfs://nn1:8020' has a port; write "
-                "hdfs://<nameservice>.",
+                (
+                    "site 'a': namenodes name the servers of a nameservice, but uri 'hdfs://nn1:8020' has a port; "
+                    "write hdfs://<nameservice>."
+                ),
             ),
         ],
     )

@@ -9,6 +9,7 @@ from feast_hybrid.sites import SCHEMES, Lake, parse_uri
 
 ACCOUNT = "acct.dfs.core.windows.net"
 EXAMPLE = "<container>@<account>.dfs.core.windows.net/<folder>"
+NO_HOST = "is neither a nameservice nor host:port: letters, digits, '-' and '.', then a port if there is one."
 
 
 def refusal(uri: object) -> str:
@@ -209,8 +210,10 @@ def test_the_portals_https_url_is_refused_with_the_abfss_uri_of_the_same_data(ki
         (f"abfss://{ACCOUNT}", f"'abfss://{ACCOUNT}/' has no container before the account. Write abfss://{EXAMPLE}."),
         (
             f"abfss://{ACCOUNT}/features/weather",
-            f"'abfss://{ACCOUNT}/features/weather' has no container before the account. "
-            f"Write abfss://features@{ACCOUNT}/weather.",
+            (
+                f"'abfss://{ACCOUNT}/features/weather' has no container before the account. "
+                f"Write abfss://features@{ACCOUNT}/weather."
+            ),
         ),
         pytest.param(
             "abfss:///a",
@@ -227,8 +230,10 @@ def test_the_portals_https_url_is_refused_with_the_abfss_uri_of_the_same_data(ki
         ),
         (
             "abfss://raw@acct/a",
-            "'acct' is no storage account with its domain, such as acct.dfs.core.windows.net: the account's name is 3 "
-            "to 24 lower-case letters and digits.",
+            (
+                "'acct' is no storage account with its domain, such as acct.dfs.core.windows.net: the account's "
+                "name is 3 to 24 lower-case letters and digits."
+            ),
         ),
         (f"abfss://raw@{ACCOUNT}:443/a", f"abfss:// takes no port, found '{ACCOUNT}:443'. Write abfss://{EXAMPLE}."),
         (
@@ -252,17 +257,15 @@ def test_an_adls_uri_that_is_not_of_its_form_is_refused(uri: str, message: str) 
         ("hdfs:/flights", "hdfs: must be followed by //, as in hdfs://<nameservice>/<folder>."),
         (
             "hdfs://my_lake/a",
-            "'my_lake' is neither a nameservice nor host:port: letters, digits, '-' and '.', then a port if there is "
-            "one. Java's URIs know no underscore in a host.",
+            "'my_lake' " + NO_HOST + " Java's URIs know no underscore in a host.",
         ),
         (
             "hdfs://nn1:rpc/a",
-            "'nn1:rpc' is neither a nameservice nor host:port: letters, digits, '-' and '.', then a port if there is "
-            "one.",
+            "'nn1:rpc' " + NO_HOST,
         ),
         (
             "hdfs://nn1:/a",
-            "'nn1:' is neither a nameservice nor host:port: letters, digits, '-' and '.', then a port if there is one.",
+            "'nn1:' " + NO_HOST,
         ),
     ],
 )
