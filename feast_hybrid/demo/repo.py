@@ -35,13 +35,14 @@ def claim(repo: Path) -> Path:
         raise DemoError(f"{repo} is a file; give --repo another folder.")
     marker = repo / _MARKER
     if marker.exists():
-        for name, digest in json.loads(marker.read_text(encoding="utf-8")).items():
-            file = repo / name
-            if file.exists() and _digest(file) != digest:
-                raise DemoError(
-                    f"{file} has been edited since the last demo; keep it, and give --repo another folder."
-                )
-            file.unlink(missing_ok=True)
+        written = json.loads(marker.read_text(encoding="utf-8"))
+        edited = [name for name, digest in written.items() if _digest(repo / name) not in (digest, None)]
+        if edited:
+            raise DemoError(
+                f"{repo / edited[0]} has been edited since the last demo; keep it, and give --repo another folder."
+            )
+        for name in written:
+            (repo / name).unlink(missing_ok=True)
         for folder in (EVENTS, DATA, "__pycache__"):
             shutil.rmtree(repo / folder, ignore_errors=True)
     elif repo.exists() and any(repo.iterdir()):
@@ -85,10 +86,10 @@ def write(repo: Path, sites: Sequence[Mapping[str, Any]], session: Mapping[str, 
             files[template.name] = template.read_text(encoding="utf-8")
     onprem, cloud = (str(site["uri"]) for site in sites)
     files["features.py"] = files["features.py"].replace(_ONPREM, onprem).replace(_CLOUD, cloud)
+    digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()}
+    (repo / _MARKER).write_text(json.dumps(digests, indent=1), encoding="utf-8")
     for name, text in files.items():
         (repo / name).write_text(text, encoding="utf-8")
-    digests = {name: _digest(repo / name) for name in files}
-    (repo / _MARKER).write_text(json.dumps(digests, indent=1), encoding="utf-8")
 
 
 def write_secret(repo: Path, name: str, secret: str) -> Path:
@@ -113,5 +114,5 @@ def _session_settings(repo: Path, session: Mapping[str, str], *, progress: bool)
     }
 
 
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def _digest(file: Path) -> str | None:
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else None

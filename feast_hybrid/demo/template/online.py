@@ -26,7 +26,7 @@ def main(**flight: str | float) -> None:
     features = store.get_online_features(
         features=store.get_feature_service("arrival_delay"), entity_rows=[flight], full_feature_names=True
     )
-    for name, values in features.to_dict().items():
+    for name, values in sorted(features.to_dict().items()):
         click.echo(f"{name:40} {values[0]}")
 
 

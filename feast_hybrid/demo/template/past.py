@@ -29,7 +29,7 @@ def main(**flight: str | float) -> None:
     features = store.get_historical_features(
         rows, store.get_feature_service("arrival_delay"), full_feature_names=True, filter_by_created_timestamp=True
     )
-    for name, value in features.to_df().iloc[0].items():
+    for name, value in sorted(features.to_df().iloc[0].items()):
         click.echo(f"{name:40} {value}")
 
 
