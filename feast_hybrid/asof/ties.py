@@ -83,8 +83,8 @@ def _orderable(kind: DataType) -> bool:
     if isinstance(kind, T.StringType):
         return kind == T.StringType()
     orderable = (
-        T.NumericType, T.BooleanType, T.BinaryType, T.DateType, T.TimestampType, T.TimestampNTZType, T.CharType, T.VarcharType,
-        T.DayTimeIntervalType, T.YearMonthIntervalType, T.NullType,
+        T.NumericType, T.BooleanType, T.BinaryType, T.DateType, T.TimestampType, T.TimestampNTZType,
+        T.CharType, T.VarcharType, T.DayTimeIntervalType, T.YearMonthIntervalType, T.NullType,
     )  # fmt: skip
     # "time" by its name: the class came with Spark 4.1.
     return isinstance(kind, orderable) or kind.typeName() == "time"
