@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from feast_hybrid.errors import SchemaError, SourceNotFoundError
 from feast_hybrid.session import child_session, get_session
 from feast_hybrid.sites import parse_uri
-from feast_hybrid.spark_errors import explained, first_line
+from feast_hybrid.spark_errors import explained, first_line, lake_trouble
 from feast_hybrid.types import columns_of
 
 if TYPE_CHECKING:
@@ -119,9 +119,9 @@ def _parquet_columns(source: HybridSparkSource, router: Router) -> list[tuple[st
     except SchemaError as error:
         raise SchemaError(f"{what} ({where}): {error}") from None
     except Exception as error:
-        raise SourceNotFoundError(
-            f"{what}: {where} cannot be read: {first_line(f'{type(error).__name__}: {error}')}"
-        ) from error
+        said = f"{type(error).__name__}: {error}"
+        trouble = lake_trouble(said) or "cannot be read"
+        raise SourceNotFoundError(f"{what}: {where} {trouble}: {first_line(said)}") from error
     if columns is None:
         raise SourceNotFoundError(f"{what}: {where} holds no Parquet files.")
     return columns

@@ -16,6 +16,16 @@ from feast_hybrid.errors import (
 )
 
 _NANOS = re.compile(r"Illegal Parquet type: .*TIMESTAMP\(NANOS|PARQUET_TYPE_ILLEGAL.*NANOS", re.DOTALL)
+_NO_FORMAT = re.compile(r"DATA_SOURCE_NOT_(FOUND|ENABLED)|Failed to find (the )?data source")
+#: A status stands by itself: the digits of a port may be the same.
+_REFUSED = re.compile(
+    r"AuthorizationFailure|AuthenticationFailed|ClientAuthenticationError|failed to authenticate"
+    r"|AuthorizationPermissionMismatch|AccessControlException|PermissionError|\b403\b"
+)
+_SILENT = re.compile(
+    r"Connection refused|Connect call failed|Cannot connect to host|ServiceRequestError|UnknownHostException"
+    r"|ConnectException|failed to lookup address|timed out"
+)
 _SECRET = re.compile(r"(sig=|AccountKey=)[^\s&;]+", re.IGNORECASE)
 
 
@@ -71,20 +81,27 @@ def _translate(error: Exception, what: str, where: str) -> HybridError | None:
             f"{what} ({where}): a Parquet column holds nanosecond timestamps, which Spark cannot read. Write them "
             "as microseconds (pyarrow: coerce_timestamps='us')."
         )
-    if "DATA_SOURCE_NOT_FOUND" in text or "Failed to find the data source" in text:
+    if _NO_FORMAT.search(text):
+        import pyspark
+
         return SessionError(
-            f"{what} ({where}): the session does not know this file format; add its package to "
-            f"spark.jars.packages. {first_line(text)}"
+            f"{what} ({where}): the session does not know this file format; add its package to spark.jars.packages "
+            f"(Avro: org.apache.spark:spark-avro_2.13:{pyspark.__version__}). {first_line(text)}"
         )
     if "UNABLE_TO_INFER_SCHEMA" in text:
         return SourceError(f"{what}: {where} holds no files of this format.")
-    if any(
-        sign in text for sign in ("AuthorizationFailure", "AuthenticationFailed", "AccessControlException", "403")
-    ):
-        return SourceNotFoundError(f"{what}: {where} does not let us in: {first_line(text)}")
-    if any(sign in text for sign in ("Connection refused", "UnknownHostException", "ConnectException", "timed out")):
-        return SourceNotFoundError(f"{what}: {where} does not answer: {first_line(text)}")
+    if trouble := lake_trouble(text):
+        return SourceNotFoundError(f"{what}: {where} {trouble}: {first_line(text)}")
     return RetrievalError(f"{what} ({where}): {first_line(text)}")
+
+
+def lake_trouble(text: str) -> str | None:
+    """What a client's or Spark's error says of the lake itself; None where it says nothing of it."""
+    if _REFUSED.search(text):
+        return "does not let us in"
+    if _SILENT.search(text):
+        return "does not answer"
+    return None
 
 
 def first_line(text: str) -> str:

@@ -18,7 +18,7 @@ import pytest
 
 from feast_hybrid.testing import Lakes, session_conf, start_hdfs
 from feast_hybrid.testing import lakes as start_lakes
-from tests.integration.places import Place, Places, abfs_speaks_to_azurite, feature_store
+from tests.integration.places import Place, Places, abfs_speaks_to_azurite, feature_store, spark_avro_jar
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -61,8 +61,10 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> SparkSession:
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master("local[2]").appName("feast-hybrid integration tests")
+    conf = session_conf()
     settings = {
-        **session_conf(),
+        **conf,
+        "spark.jars": ",".join(filter(None, [conf["spark.jars"], spark_avro_jar()])),
         "spark.sql.shuffle.partitions": "4",
         "spark.default.parallelism": "4",
         "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),

@@ -14,7 +14,7 @@ from feast import Entity, FeatureStore, FeatureView, RepoConfig, ValueType
 
 from feast_hybrid import HybridSparkRetrievalJob, HybridSparkSource
 from feast_hybrid.session import hadoop_version
-from feast_hybrid.testing import AdlsLake, HdfsLake
+from feast_hybrid.testing import AdlsLake, HdfsLake, artifacts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,6 +84,20 @@ def abfs_speaks_to_azurite() -> bool:
     """Whether the installed PySpark's Hadoop can use the Blob endpoint, which came after 3.4.1."""
     found = re.match(r"(\d+)\.(\d+)\.(\d+)", hadoop_version())
     return found is not None and tuple(map(int, found.groups())) > (3, 4, 1)
+
+
+#: The releases of Spark whose Avro package Maven Central lists (2026-11-24); later PySparks are without one.
+AVRO_RELEASES = frozenset({"4.0.0", "4.0.1", "4.0.2", "4.1.1"})
+
+
+def spark_avro_jar() -> str | None:
+    """Spark's Avro format, which PySpark leaves out, from the cache of the test lakes; None where there is none."""
+    if artifacts.pyspark_version() not in AVRO_RELEASES:
+        return None
+    module = f"org.apache.spark:spark-avro_2.13:{artifacts.pyspark_version()}"
+    found = artifacts.fetch("spark-avro", module, lambda folder: artifacts._ivy([module], folder))
+    (jar,) = (jar for jar in found.jars() if "/spark-avro_" in jar)  # what it needs, Spark has already
+    return jar
 
 
 @dataclass(frozen=True)
