@@ -32,6 +32,9 @@ T = TypeVar("T")
 _SECRET_OPTIONS = r"(?i)fs\.azure\.(account\.(key|oauth2\.client\.secret)|sas\.fixed\.token)"
 _REDACTION = "spark.sql.redaction.options.regex"
 
+#: For how long a job is told to stop, and how often: 10 seconds, five times a second.
+_CANCEL_TRIES, _CANCEL_PAUSE = 50, 0.2
+
 _starting = threading.Lock()
 _remotes: dict[tuple[str, str], SparkSession] = {}
 
@@ -234,10 +237,14 @@ def run(spark: SparkSession, action: Callable[[], T], *, timeout: float | None, 
     try:
         thread.join(timeout)
     finally:
-        if thread.is_alive():
+        late = thread.is_alive()
+        # Again and again: Spark may still be planning, and cancelling knows only the jobs that have begun.
+        for _ in range(_CANCEL_TRIES):
+            if not thread.is_alive():
+                break
             _cancel_jobs(spark, tag)
-    if thread.is_alive():
-        thread.join(10)
+            thread.join(_CANCEL_PAUSE)
+    if late:
         raise RetrievalTimeoutError(f"{what} did not end within {timeout:g} s and was cancelled.")
     if "error" in outcome:
         raise outcome["error"]
