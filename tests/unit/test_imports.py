@@ -1,0 +1,68 @@
+"""What an import costs: Feast and Spark are loaded where they are used, so that the command line is instant."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import feast_hybrid
+
+HEAVY = ("feast", "pyspark", "pandas", "pyarrow", "pydantic", "adlfs", "azure", "hdfs_native", "sqlglot")
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The packages of the heavy ones that a new process has loaded after a statement."""
+    program = f"import sys\n{statement}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(HEAVY) & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("statement", "loaded"),
+    [
+        ("import feast_hybrid", set()),
+        ("import feast_hybrid; dir(feast_hybrid); feast_hybrid.__version__", set()),
+        ("import feast_hybrid.errors", set()),
+        ("import feast_hybrid.asof", set()),
+        ("import feast_hybrid.sites", {"pydantic"}),
+        ("import feast_hybrid.sites.parquet", {"pydantic"}),
+    ],
+)
+def test_what_a_new_process_has_loaded(statement: str, loaded: set[str]) -> None:
+    assert loaded_by(statement) == loaded
+
+
+@pytest.mark.parametrize("statement", ["from feast_hybrid import HybridSparkSource", "import feast_hybrid.config"])
+def test_a_source_and_the_configuration_load_no_lakes_driver(statement: str) -> None:
+    assert loaded_by(statement).isdisjoint({"adlfs", "azure", "hdfs_native", "pyspark", "sqlglot"})
+
+
+def test_the_public_names_are_listed() -> None:
+    assert dir(feast_hybrid) == sorted(feast_hybrid.__all__)
+    assert set(feast_hybrid.__all__) == {
+        "HybridSparkLoggingDestination",
+        "HybridSparkOfflineStore",
+        "HybridSparkOfflineStoreConfig",
+        "HybridSparkRetrievalJob",
+        "HybridSparkSource",
+        "SavedDatasetHybridSparkStorage",
+        "__version__",
+    }
+
+
+@pytest.mark.parametrize("name", [name for name in feast_hybrid.__all__ if name != "__version__"])
+def test_each_public_name_can_be_had(name: str) -> None:
+    assert getattr(feast_hybrid, name).__name__ == name
+
+
+def test_the_version_is_the_installed_packages() -> None:
+    from importlib.metadata import version
+
+    assert feast_hybrid.__version__ == version("feast-hybrid")
+
+
+def test_another_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'feast_hybrid' has no attribute 'HybridSparkSources'"):
+        _ = feast_hybrid.HybridSparkSources
