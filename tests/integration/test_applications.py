@@ -118,7 +118,8 @@ def test_the_key_is_in_no_event_log_registry_error_or_output(
     done = run(
         f"""
         import logging, traceback
-        logging.basicConfig(level=logging.DEBUG)
+        logging.basicConfig(level=logging.INFO)
+        logging.getLogger("feast_hybrid").setLevel(logging.DEBUG)
         job = retrieve()
         job.to_spark_df().explain(True)
         print(job.to_df())
