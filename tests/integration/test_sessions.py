@@ -1,0 +1,94 @@
+"""What a call does to the session that it works in: nothing that anyone could notice afterwards."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+from feast_hybrid import HybridSparkSource, SavedDatasetHybridSparkStorage
+from feast_hybrid.errors import RetrievalTimeoutError
+from feast_hybrid.reading import reader_for
+from feast_hybrid.session import child_session, run
+from tests.integration.places import Place, at, entity, retrieve, source, view
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+    from pyspark.sql import SparkSession
+
+    from tests.integration.conftest import MakeStore, Write, Zone
+
+ENTITY_ROWS = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(1), at(1)]})
+FEATURES = ["stats:trips", "moods:mood"]
+
+
+@pytest.fixture
+def store(make_store: MakeStore, write: Write, onprem: Place, cloud: Place) -> FeatureStore:
+    driver = entity("driver", join_key="driver_id")
+    rows = {"driver_id": [1, 2], "event_timestamp": [at(0), at(0)]}
+    stats = source("stats_rows", write(onprem, "stats", {**rows, "trips": [10, 20]}))
+    moods = source("mood_rows", write(cloud, "moods", {**rows, "mood": ["a", "b"]}))
+    return make_store(driver, view("stats", stats, driver), view("moods", moods, driver))
+
+
+def test_a_call_leaves_the_session_as_it_was(
+    store: FeatureStore, cloud: Place, folder: str, spark: SparkSession
+) -> None:
+    retrieve(store, ENTITY_ROWS, FEATURES)  # the first call of all has secrets redacted
+    before = dict(spark.conf.getAll)
+    retrieve(store, ENTITY_ROWS, FEATURES).to_df()
+    in_sql = retrieve(store, "SELECT driver_id, event_timestamp FROM mood_rows", FEATURES)
+    in_sql.persist(SavedDatasetHybridSparkStorage(path=f"{cloud.uri}{folder}/saved"))
+    retrieve(store, None, FEATURES, start_date=at(0), end_date=at(1)).to_spark_df().collect()
+    assert dict(spark.conf.getAll) == before
+    assert [key for key in before if "fs.azure" in key] == []
+    assert spark.catalog.listTables() == []
+    active = type(spark).getActiveSession()
+    assert active is not None
+    assert dict(active.conf.getAll) == before
+
+
+def test_hadoop_s_own_settings_hold_no_key(store: FeatureStore, cloud: Place, spark: SparkSession) -> None:
+    retrieve(store, "SELECT driver_id, event_timestamp FROM mood_rows", FEATURES).to_df()
+    of = HybridSparkSource(
+        name="q", query=f"SELECT * FROM parquet.`{cloud.uri}/sessions`", site="cloud", timestamp_field="t"
+    )
+    assert reader_for(store.config.offline_store, [of]).child() is not spark
+    hadoop = spark.sparkContext._jsc.hadoopConfiguration()
+    names = [entry.getKey() for entry in hadoop.iterator()]
+    assert [name for name in names if name.startswith("fs.azure.account.key")] == []
+
+
+def test_a_child_session_has_its_parent_s_settings_and_views_of_its_own(
+    spark: SparkSession, session_zone: Zone
+) -> None:
+    with session_zone("Asia/Tokyo"):
+        child = child_session(spark, {"fs.azure.some.setting": "x"})
+    assert child.conf.get("spark.sql.session.timeZone") == "Asia/Tokyo"
+    assert spark.conf.get("fs.azure.some.setting", None) is None
+    child.range(1).createOrReplaceTempView("mine")
+    assert spark.catalog.listTables() == []
+
+
+def test_a_timeout_that_strikes_while_spark_still_plans_cancels_what_begins_after_it(spark: SparkSession) -> None:
+    slow = spark.range(0, 10**12, 1, 2).selectExpr("sum(id % 7)")
+
+    def plan_and_collect() -> list[object]:
+        time.sleep(1.5)
+        return list(slow.collect())
+
+    with pytest.raises(RetrievalTimeoutError, match=r"planning did not end within 0\.5 s"):
+        run(spark, plan_and_collect, timeout=0.5, what="planning")
+    tracker = spark.sparkContext.statusTracker()
+    deadline = time.monotonic() + 10
+    while tracker.getActiveJobsIds() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert tracker.getActiveJobsIds() == []
+
+
+def test_what_ends_in_time_gives_its_result_and_its_own_error(spark: SparkSession) -> None:
+    assert run(spark, lambda: spark.range(3).count(), timeout=60, what="a count") == 3
+    with pytest.raises(ZeroDivisionError):
+        run(spark, lambda: 1 // 0, timeout=60, what="a division")
