@@ -1,0 +1,89 @@
+"""Cutting reads at time bounds: the parts that need no Spark."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feast_hybrid.pruning import _SORTABLE, _ZONES, _moved, as_utc, epoch_micros
+
+TOKYO = timezone(timedelta(hours=9))
+
+
+@pytest.mark.parametrize(
+    ("time", "instant"),
+    [
+        (datetime(2024, 1, 1), datetime(2024, 1, 1, tzinfo=UTC)),
+        (datetime(2024, 1, 1, 9, tzinfo=TOKYO), datetime(2024, 1, 1, tzinfo=UTC)),
+        (datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_a_time_is_an_instant_and_a_naive_one_is_utc(time: datetime, instant: datetime) -> None:
+    assert as_utc(time) == instant
+    assert as_utc(time).utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("time", "micros"),
+    [
+        (datetime(1970, 1, 1), 0),
+        (datetime(1970, 1, 1, 0, 0, 0, 1), 1),
+        (datetime(1969, 12, 31, 23, 59, 59, 999_999), -1),
+        (datetime(1970, 1, 1, 9, tzinfo=TOKYO), 0),
+        (datetime(2024, 1, 1, 12), 1_704_110_400_000_000),
+        (datetime(9999, 12, 31, 23, 59, 59, 999_999), 253_402_300_799_999_999),
+        (datetime(1, 1, 1), -62_135_596_800_000_000),
+    ],
+)
+def test_microseconds_since_1970(time: datetime, micros: int) -> None:
+    assert epoch_micros(time) == micros
+
+
+@given(st.datetimes())
+def test_no_microsecond_is_lost(time: datetime) -> None:
+    assert datetime(1970, 1, 1) + timedelta(microseconds=epoch_micros(time)) == time
+
+
+@pytest.mark.parametrize(
+    "text_format", ["%Y", "%Y-%m", "%Y%m%d", "%Y-%m-%d", "%Y/%m/%d", "%Y-%m-%d %H", "%Y%m%d%H%M%S", "%F"]
+)
+def test_partitions_are_cut_where_their_texts_sort_as_their_times(text_format: str) -> None:
+    assert _SORTABLE.match(text_format)
+
+
+@pytest.mark.parametrize(
+    "text_format",
+    ["%d-%m-%Y", "%m", "%Y-%d-%m", "%y%m%d", "%Y-%b-%d", "%s", "day=%Y", "%Y-%m-%dZ", "", "%-Y", "%Y--%m"],
+)
+def test_partitions_of_any_other_format_are_all_read(text_format: str) -> None:
+    assert not _SORTABLE.match(text_format)
+
+
+@given(
+    st.datetimes(datetime(1000, 1, 1)),
+    st.datetimes(datetime(1000, 1, 1)),
+    st.sampled_from(["%Y", "%Y%m%d", "%Y-%m-%d", "%Y-%m-%d %H"]),
+)
+def test_texts_of_such_a_format_sort_as_their_times(one: datetime, two: datetime, text_format: str) -> None:
+    assert _SORTABLE.match(text_format)
+    if one <= two:
+        assert one.strftime(text_format) <= two.strftime(text_format)
+
+
+@given(
+    st.datetimes(datetime(1000, 1, 3), datetime(9999, 12, 29)),
+    st.integers(-14, 14).map(lambda hours: timezone(timedelta(hours=hours))),
+)
+def test_a_partition_named_by_the_day_of_any_zone_is_kept(event: datetime, zone: timezone) -> None:
+    instant = as_utc(event)
+    day = instant.astimezone(zone).strftime("%Y-%m-%d")
+    assert _moved(instant, -_ZONES).strftime("%Y-%m-%d") <= day <= _moved(instant, _ZONES).strftime("%Y-%m-%d")
+
+
+@pytest.mark.parametrize("end", [datetime.min, datetime.max])
+def test_the_ends_of_time_stay_where_they_are(end: datetime) -> None:
+    by = -_ZONES if end == datetime.min else _ZONES
+    assert _moved(as_utc(end), by) == as_utc(end)
