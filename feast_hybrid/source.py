@@ -255,6 +255,10 @@ class _Stored:
         return f"{type(self).__name__}(location={self._source.location!r})"
 
 
+# Feast writes a class's own module into feature views at first, and our name for it afterwards: let them be one.
+HybridSparkSource.__module__ = "feast_hybrid"
+
+
 class SavedDatasetHybridSparkStorage(_Stored, SavedDatasetStorage):
     """Where a saved dataset is kept: a path on either lake, or a table.
 

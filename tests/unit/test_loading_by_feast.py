@@ -143,7 +143,6 @@ def test_apply_starts_no_spark(store: FeatureStore, data: Path, tmp_path: Path) 
     assert done.stdout.split()[-1:] == ["False"], done.stderr
 
 
-@pytest.mark.xfail(strict=True, reason="Feast writes the class's own module at first and our name for it afterwards")
 def test_a_second_apply_changes_nothing(store: FeatureStore, data: Path) -> None:
     store.apply(objects(data))
     before = timeless(store.registry.proto())

@@ -379,6 +379,5 @@ class TestRegistry:
     def test_it_is_registered_under_its_public_name(self) -> None:
         assert source().to_proto().data_source_class_type == "feast_hybrid.HybridSparkSource"
 
-    @pytest.mark.xfail(strict=True, reason="Feast writes the class's own module, which is feast_hybrid.source")
     def test_feast_knows_it_by_its_public_name_too(self) -> None:
         assert HybridSparkSource.__module__ == "feast_hybrid"
