@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -100,9 +102,37 @@ def start_spark(console: Console, stack: contextlib.ExitStack, folder: Path) -> 
 
         config = load_repo_config(folder, folder / "feature_store.yaml").offline_store
         spark = get_session(config)
-        stack.callback(spark.stop)
+        stack.callback(_stop, spark)
+        stack.enter_context(_plain_interrupts())
         console.say(f"Spark {spark.version}; its event log is in {folder / repo.EVENTS}")
     return spark, config.router
+
+
+def _stop(spark: SparkSession) -> None:
+    """End the session. Where Java has died there is nothing to end, and what it died of is worth telling."""
+    from py4j.protocol import Py4JError
+
+    with contextlib.suppress(OSError, Py4JError):
+        spark.stop()
+
+
+@contextlib.contextmanager
+def _plain_interrupts() -> Iterator[None]:
+    """Ctrl-C ends what runs, without tracebacks.
+
+    PySpark's handler asks Java to cancel the jobs, over the connection that is waiting for an answer; that breaks
+    it, and the session could no longer be stopped.
+    """
+
+    def interrupt(*_: object) -> None:
+        logging.disable()  # Py4J logs where it was interrupted
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def fill_lakes(console: Console, spark: SparkSession, router: Router, tables: Tables) -> None:
