@@ -80,7 +80,9 @@ def _sites(running: Lakes, folder: Path) -> list[dict[str, Any]]:
     variable = running.adls.key_variable
     key = repo.write_secret(folder, "adls.key", os.environ[variable])
     credential = dict(cloud["credential"])  # type: ignore[call-overload]  # a nested mapping
-    return [onprem, {**cloud, "credential": {**credential, "account_key": {"file": str(key)}}}]
+    # The driver would tell the account how it was used when Java ends, and wait for it when it has ended before.
+    options = {"fs.azure.metrics.collection.enabled": "false"}
+    return [onprem, {**cloud, "credential": {**credential, "account_key": {"file": str(key)}}, "options": options}]
 
 
 def read_flights(console: Console) -> Tables:
@@ -113,6 +115,7 @@ def _stop(spark: SparkSession) -> None:
     from py4j.protocol import Py4JError
 
     with contextlib.suppress(OSError, Py4JError):
+        spark.interruptAll()
         spark.stop()
 
 
