@@ -23,7 +23,10 @@ log = logging.getLogger(__name__)
 Mode = Literal["container", "process"]
 """How servers are run. Both ways have the same interface."""
 
-START_SECONDS = 90.0
+START_SECONDS = 240.0
+"""Seconds are what it takes. But where cgroups share the processors out, all containers together get what one
+busy process gets, and a machine with a load of 20 needed more than 90; what has ended is noticed at once."""
+
 PORT_TRIES = 3
 
 

@@ -72,7 +72,7 @@ class _Process:
         work.mkdir(exist_ok=True)
         with self._log.open("ab") as output:
             self._guard = subprocess.Popen(
-                [sys.executable, "-S", "-E", str(GUARD), *service.command],
+                [sys.executable, "-S", "-E", str(GUARD), "--data", str(work), *service.command],
                 stdin=subprocess.PIPE,  # held open for as long as the service shall live
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -84,7 +84,12 @@ class SparkCluster(Server):
 
     def _service(self, name: str, main: str, options: list[str]) -> Service:
         arguments = (main, "--host", HOST, *options)
-        environment = {"SPARK_LOCAL_IP": HOST, "SPARK_DAEMON_MEMORY": "384m"}
+        environment = {
+            "SPARK_LOCAL_IP": HOST,
+            "SPARK_DAEMON_MEMORY": "384m",
+            # Its port would be the same for every cluster, and nobody needs it.
+            "SPARK_MASTER_OPTS": "-Dspark.master.rest.enabled=false",
+        }
         command: tuple[str, ...] = ()
         if self.mode == "process":
             home = artifacts.pyspark_home()

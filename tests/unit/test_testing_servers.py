@@ -108,6 +108,7 @@ def test_servers_end_when_their_starter_is_killed(signal: str, tmp_path: Path) -
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False, cwd=Path(__file__).parents[2])
     pid = int((tmp_path / "echo.log").read_text().split()[0])
     assert wait_for(lambda: gone(pid))
+    assert wait_for(lambda: not (tmp_path / "echo").exists()), "its data is still there"
 
 
 def test_a_server_lives_on_when_the_thread_that_started_it_ends(tmp_path: Path) -> None:
