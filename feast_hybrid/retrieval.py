@@ -44,8 +44,8 @@ class FrameRows:
         return self._frame
 
     def to_arrow(self, timeout: float | None) -> pa.Table:
-        """The frame, collected."""
-        return collect(self._frame, timeout=timeout, what=self._what)
+        """The frame, collected; planned anew, since Spark keeps the failure of a stage that was cancelled."""
+        return collect(self._frame.select("*"), timeout=timeout, what=self._what)
 
 
 class JoinedPandasRows:

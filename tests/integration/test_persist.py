@@ -87,7 +87,7 @@ def test_a_timeout_cancels_the_job_and_the_session_goes_on(store: FeatureStore, 
 
     from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob
 
-    # Without shuffles and in two tasks of some minutes.
+    # Two tasks of some minutes. The second call runs anew: it does not report that the first was cancelled.
     slow = spark.range(0, 10**12, 1, 2).selectExpr("sum(id % 7)")
     job = HybridSparkRetrievalJob(FrameRows(slow, "a slow sum"), router=store.config.offline_store.router)
     for collect in (job.to_df, job.to_arrow):
