@@ -95,10 +95,6 @@ def registered(store: FeatureStore) -> dict[str, Any]:
     return {kind: sorted(map(str, without_times(held[kind]))) for kind in kinds}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Feast writes HybridSparkSource.__module__ into a view's source, _to_proto_impl another name",
-)
 def test_a_second_apply_changes_nothing(make_store: MakeStore, write: Write, onprem: Place, cloud: Place) -> None:
     rows = {"driver_id": [1], "event_timestamp": [at(0)]}
     paths = [write(onprem, "here", {**rows, "n": [1]}), write(cloud, "there", {**rows, "m": [1.5], "t": ["x"]})]
