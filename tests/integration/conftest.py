@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 import pytest
 
-from feast_hybrid.testing import Lakes, session_conf, start_hdfs
+from feast_hybrid.testing import Lakes, artifacts, session_conf, start_hdfs
 from feast_hybrid.testing import lakes as start_lakes
 from tests.integration.places import Place, Places, abfs_speaks_to_azurite, feature_store, spark_avro_jar
 
@@ -24,16 +24,11 @@ if TYPE_CHECKING:
     from feast import FeatureStore
     from pyspark.sql import SparkSession
 
-#: Warnings of others that the tests cannot avoid, each with its reason.
-FOREIGN_WARNINGS: list[str] = []
 
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.parent == here:
-            for warning in FOREIGN_WARNINGS:
-                item.add_marker(pytest.mark.filterwarnings(warning), append=False)
+def pytest_configure(config: pytest.Config) -> None:
+    if artifacts.pyspark_version().startswith("4.0."):
+        # Its toArrow() and toPandas() leave their socket to the garbage collector.
+        config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 
 
 @pytest.fixture(scope="session")

@@ -86,15 +86,16 @@ def abfs_speaks_to_azurite() -> bool:
     return found is not None and tuple(map(int, found.groups())) > (3, 4, 1)
 
 
-#: The releases of Spark whose Avro package Maven Central lists (2026-11-24); later PySparks are without one.
-AVRO_RELEASES = frozenset({"4.0.0", "4.0.1", "4.0.2", "4.1.1"})
+#: For a Spark the last release of its Avro package that Maven Central lists (2026-11-24); 4.2 and 4.3 have none.
+AVRO_RELEASES = {"4.0": "4.0.2", "4.1": "4.1.1"}
 
 
 def spark_avro_jar() -> str | None:
     """Spark's Avro format, which PySpark leaves out, from the cache of the test lakes; None where there is none."""
-    if artifacts.pyspark_version() not in AVRO_RELEASES:
+    release = AVRO_RELEASES.get(artifacts.pyspark_version().rpartition(".")[0])
+    if release is None:
         return None
-    module = f"org.apache.spark:spark-avro_2.13:{artifacts.pyspark_version()}"
+    module = f"org.apache.spark:spark-avro_2.13:{release}"
     found = artifacts.fetch("spark-avro", module, lambda folder: artifacts._ivy([module], folder))
     (jar,) = (jar for jar in found.jars() if "/spark-avro_" in jar)  # what it needs, Spark has already
     return jar
