@@ -20,7 +20,7 @@ from feast_hybrid.sites.site import SettingText
 _UNSET = re.compile(r"\$\{(?P<name>\w+)(?P<rest>\}|:?[-=+?])")
 
 #: Spark settings that hold no secret and yet must not be given here.
-_NOT_HERE = {"spark.master": "spark.master", "spark.remote": "spark.remote"}
+_NOT_HERE = ("spark.master", "spark.remote")
 
 
 class SparkConfig(BaseModel):
@@ -44,9 +44,9 @@ class SparkConfig(BaseModel):
         """Check what depends on several fields."""
         if self.master and self.remote:
             raise ConfigError("offline_store.spark: give master (Spark Classic) or remote (Spark Connect), not both.")
-        for key, place in _NOT_HERE.items():
+        for key in _NOT_HERE:
             if key in self.conf:
-                raise ConfigError(f"offline_store.spark.conf: {key} belongs in offline_store.{place}.")
+                raise ConfigError(f"offline_store.spark.conf: {key} belongs in offline_store.{key}.")
         for key in self.conf:
             if holds_secret(key):
                 raise ConfigError(

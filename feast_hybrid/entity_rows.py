@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.errors import EntityFrameError
@@ -47,10 +47,11 @@ class SparkRows:
             return self.known_bounds
         from pyspark.sql import functions as F
 
+        from feast_hybrid.asof.names import quoted
         from feast_hybrid.asof.times import micros
 
         kind = self.frame.schema[self.timestamp].dataType
-        at = micros(F.col("`" + self.timestamp.replace("`", "``") + "`"), kind)
+        at = micros(F.col(quoted(self.timestamp)), kind)
         low, high = self.frame.select(F.min(at), F.max(at)).collect()[0]
         if low is None:
             return None
@@ -106,11 +107,7 @@ class PandasRows:
         """
         import pyarrow as pa
 
-        missing = [key for key in keys if key not in self.frame.columns]
-        if missing:
-            raise EntityFrameError(
-                f"entity_df lacks the join keys {', '.join(missing)}; it has {', '.join(self.columns)}."
-            )
+        require_keys(keys, self.frame.columns)
         columns: dict[str, Any] = {_ROW: pa.array(range(len(self.frame)), pa.int64())}
         for key in keys:
             if key != self.timestamp:
@@ -172,6 +169,17 @@ def row_number() -> str:
     return _ROW
 
 
+def require_keys(keys: Sequence[str], columns: Sequence[str] | pd.Index[Any]) -> None:
+    """Refuse entity rows that lack a join key.
+
+    Raises:
+        EntityFrameError: it names the missing keys.
+    """
+    missing = [key for key in keys if key not in columns]
+    if missing:
+        raise EntityFrameError(f"entity_df lacks the join keys {', '.join(missing)}; it has {', '.join(columns)}.")
+
+
 def pick_timestamp(names: Sequence[str], times: Sequence[str]) -> str:
     """The time column: ``event_timestamp``, or the only one of a time type.
 
@@ -196,8 +204,6 @@ def spark_rows(frame: DataFrame) -> SparkRows:
 
 
 def _instant(micros: int) -> datetime:
-    from datetime import timedelta
-
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
 
 

@@ -11,6 +11,7 @@ from feast.feature_view import DUMMY_ENTITY_ID
 from feast.utils import _get_requested_feature_views_to_features_dict
 
 from feast_hybrid.asof import AsOfView
+from feast_hybrid.asof.names import quoted
 from feast_hybrid.entity_rows import EVENT_TIMESTAMP, Bounds, EntityRows, PandasRows, SparkRows, spark_rows
 from feast_hybrid.errors import EntityFrameError, SchemaError, SourceError
 from feast_hybrid.pruning import as_utc, between
@@ -225,7 +226,7 @@ def _from_views(
     for frame in frames[1:]:
         united = united.unionByName(frame, allowMissingColumns=True)
     keys = [column for column in united.columns if column != EVENT_TIMESTAMP]
-    ordered = united.select(*("`" + key.replace("`", "``") + "`" for key in [*keys, EVENT_TIMESTAMP]))
+    ordered = united.select(*map(quoted, [*keys, EVENT_TIMESTAMP]))
     return SparkRows(ordered.distinct(), EVENT_TIMESTAMP, (start, end))
 
 

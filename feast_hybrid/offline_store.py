@@ -12,14 +12,14 @@ from feast.on_demand_feature_view import OnDemandFeatureView
 
 from feast_hybrid.asof import asof_join
 from feast_hybrid.asof.latest import latest_rows
+from feast_hybrid.asof.names import quoted
 from feast_hybrid.config import HybridSparkOfflineStoreConfig
-from feast_hybrid.entity_rows import PandasRows
-from feast_hybrid.errors import ConfigError, EntityFrameError, SchemaError, SourceError
+from feast_hybrid.entity_rows import PandasRows, require_keys
+from feast_hybrid.errors import ConfigError, SchemaError, SourceError
 from feast_hybrid.historical import RequestedView, entity_rows, requested_views
 from feast_hybrid.pruning import between
 from feast_hybrid.reading import Reader, reader_for
 from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob, JoinedPandasRows, Rows
-from feast_hybrid.session import child_session
 from feast_hybrid.source import HybridSparkSource
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class HybridSparkOfflineStore(OfflineStore):
         dates = (kwargs.get("start_date"), kwargs.get("end_date"))
         rows = entity_rows(entity_df, views, reader, registry, project, dates)
         keys = list(dict.fromkeys(key for view in views for key, _ in view.keys))
-        _require(keys, rows.columns)
+        require_keys(keys, rows.columns)
 
         bounds = rows.bounds() if isinstance(rows, PandasRows) else rows.known_bounds
         as_of_views = [view.as_of_view(reader, bounds) for view in views]
@@ -173,7 +173,7 @@ class HybridSparkOfflineStore(OfflineStore):
             raise SchemaError(
                 f"source {data_source.name!r} lacks {', '.join(missing)}; it has {', '.join(frame.columns)}."
             )
-        selected = frame.select(*("`" + name.replace("`", "``") + "`" for name in wanted))
+        selected = frame.select(*map(quoted, wanted))
         return HybridSparkRetrievalJob(FrameRows(selected, f"source {data_source.name!r}"), router=store.router)
 
 
@@ -193,14 +193,8 @@ def _reader(store: HybridSparkOfflineStoreConfig, views: Sequence[RequestedView]
         return Reader(entity_df.sparkSession, store.router)
     reader = reader_for(store, [view.source for view in views])
     if isinstance(entity_df, str):
-        return Reader(child_session(reader.spark, store.router.hadoop_options()), store.router)
+        return Reader(reader.child(), store.router)
     return reader
-
-
-def _require(keys: Sequence[str], columns: Sequence[str]) -> None:
-    missing = [key for key in keys if key not in columns]
-    if missing:
-        raise EntityFrameError(f"entity_df lacks the join keys {', '.join(missing)}; it has {', '.join(columns)}.")
 
 
 def _pulled(

@@ -6,6 +6,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from feast_hybrid.asof.names import quoted
+
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import DataType
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 _ZONES = timedelta(days=1)
 
 #: Formats whose texts sort as their times do: from the year downwards, in fixed widths.
-_SORTABLE = re.compile(r"^%Y(\W?%m(\W?%d(\W?%H(\W?%M(\W?%S)?)?)?)?)?$|^%Y-%m-%d$|^%F$")
+_SORTABLE = re.compile(r"^%Y(\W?%m(\W?%d(\W?%H(\W?%M(\W?%S)?)?)?)?)?$|^%F$")
 
 
 def as_utc(time: datetime) -> datetime:
@@ -50,14 +52,13 @@ def between(
         if bound is None:
             continue
         if timestamp in columns:
-            quoted = "`" + timestamp.replace("`", "``") + "`"
-            conditions.append(_bound(F.col(quoted), columns[timestamp], as_utc(bound), at_least))
+            conditions.append(_bound(F.col(quoted(timestamp)), columns[timestamp], as_utc(bound), at_least))
         part = source.date_partition_column
         if part and part in columns and _SORTABLE.match(source.date_partition_column_format):
             moved = _moved(as_utc(bound), -_ZONES if at_least else _ZONES)
             literal = _partition_literal(moved, columns[part], source.date_partition_column_format)
             if literal is not None:
-                column = F.col("`" + part.replace("`", "``") + "`")
+                column = F.col(quoted(part))
                 conditions.append(column >= literal if at_least else column <= literal)
     for condition in conditions:
         frame = frame.where(condition)

@@ -13,6 +13,7 @@ from feast.protos.feast.core.FeatureService_pb2 import LoggingConfig as LoggingC
 from feast.protos.feast.core.SavedDataset_pb2 import SavedDatasetStorage as SavedDatasetStorageProto
 from feast.saved_dataset import SavedDatasetStorage
 
+from feast_hybrid.asof.names import quoted
 from feast_hybrid.errors import SourceError
 from feast_hybrid.sites import parse_uri
 from feast_hybrid.types import value_type_of_spark
@@ -119,8 +120,7 @@ class HybridSparkSource(DataSource):
     @property
     def table_ref(self) -> str:
         """How SQL text names this source's rows: its name, quoted."""
-        quoted = self.name.replace("`", "``")
-        return f"`{quoted}`"
+        return quoted(self.name)
 
     @property
     def location(self) -> str:

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
+def quoted(name: str) -> str:
+    """The name as Spark's resolution and SQL text take it literally."""
+    return "`" + name.replace("`", "``") + "`"
+
+
 def position(name: str, columns: Sequence[str], *, case_sensitive: bool, owner: str, role: str) -> int:
     """Where the column called ``name`` stands.
 

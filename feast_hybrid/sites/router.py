@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from feast_hybrid.errors import ConfigError, CredentialError, RoutingError
 from feast_hybrid.sites.site import Site
@@ -100,9 +100,9 @@ class Router:
         """The kinds of storage that are configured; empty with no sites."""
         return {site.lake for site in self.sites}
 
-    def check_credentials(self, sites: Iterable[Site] | None = None) -> None:
+    def check_credentials(self) -> None:
         """Raise CredentialError if a secret that a site refers to is not there."""
-        for site in self.sites if sites is None else sites:
+        for site in self.sites:
             site.credential.check(site.name)
 
     def hadoop_options(self) -> dict[str, str]:
