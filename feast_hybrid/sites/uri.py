@@ -45,6 +45,8 @@ _HDFS_AUTHORITY = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 #: What only a connection string or a shared access signature holds.
 _SECRET = re.compile(r"(accountkey|sharedaccesssignature|sig|secret|password)=", re.IGNORECASE)
+#: A user with a password, which may itself hold any sign.
+_USER_INFO = re.compile(r"//[^/@]*:.*@", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -147,11 +149,15 @@ def _example(scheme: str) -> str:
 
 def _shown(text: str) -> str:
     """A text for a message, unless it may hold a secret."""
-    return "what was given (not shown: it may hold a secret)" if _SECRET.search(text) else repr(text)
+    return "what was given (not shown: it may hold a secret)" if _may_hold_secret(text) else repr(text)
+
+
+def _may_hold_secret(text: str) -> bool:
+    return bool(_SECRET.search(text) or _USER_INFO.search(text))
 
 
 def _bare_path(uri: str, what: str) -> str:
-    if _SECRET.search(uri):
+    if _may_hold_secret(uri):
         return f"{what}: {_shown(uri)} is no URI. Write {_example('abfss')} or {_example('hdfs')}."
     path = uri if uri.startswith("/") else f"/{uri}"
     return (
@@ -188,6 +194,11 @@ def _split(rest: str) -> tuple[str, str]:
     return authority, slash + path or "/"
 
 
+def _has_password(authority: str, path: str) -> bool:
+    """Whether a user's password ends in the path: a ``/`` in it ends the authority before the ``@`` does."""
+    return "@" in path and ":" in authority and not re.search(r":[0-9]{1,5}$", authority)
+
+
 def _checked_path(path: str, what: str) -> str:
     segments = path.split("/")
     if ".." in segments or "." in segments:
@@ -202,7 +213,7 @@ def _parse_hdfs(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
         raise RoutingError(
             f"{what}: {scheme}:///… names no nameservice, which leaves it to fs.defaultFS. Write {_example(scheme)}."
         )
-    if "@" in authority:
+    if "@" in authority or _has_password(authority, path):
         raise RoutingError(
             f"{what}: {scheme}:// takes no user in its authority; sign-in belongs to the site's credential."
         )
@@ -223,9 +234,14 @@ def _parse_adls(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
             f"{what}: {shown} is followed by a query string, which is not part of a path. A SAS token belongs to "
             "the site: credential: {type: sas, token: {env: NAME}}."
         )
-    authority, path = _split(rest) if len(slashes) == 2 else ("", rest)
+    authority, path = _split(rest) if len(slashes) == 2 else ("", f"/{rest}")
     container, at, host = authority.rpartition("@")
     host = host.lower()
+    # Without an @ before it, no port is meant by what follows the colon: digits may be a password too.
+    if ":" in container or _has_password(authority, path) or (not at and ":" in authority and "@" in path):
+        raise RoutingError(
+            f"{what}: {scheme}:// takes no user or password; sign-in belongs to the site's credential."
+        )
     if not at:
         first, _, below = path.lstrip("/").partition("/")
         spelling = _example(scheme)
@@ -233,10 +249,6 @@ def _parse_adls(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
             spelling = f"{scheme}://{first}@{host}/{below}"
         shown = _shown(f"{scheme}://{authority}{path}")
         raise RoutingError(f"{what}: {shown} has no container before the account. Write {spelling}.")
-    if ":" in container:
-        raise RoutingError(
-            f"{what}: {scheme}:// takes no user or password; sign-in belongs to the site's credential."
-        )
     if ":" in host:
         raise RoutingError(f"{what}: {scheme}:// takes no port, found {host!r}. Write {_example(scheme)}.")
     if not _CONTAINER.match(container):
@@ -256,7 +268,7 @@ def _parse_adls(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
 
 def _parse_local(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
     if len(slashes) == 2 and not rest.startswith("localhost/"):
-        spelling = f": write file:///{rest}" if not _SECRET.search(rest) else ""
+        spelling = "" if _may_hold_secret(f"//{rest}") else f": write file:///{rest}"
         raise RoutingError(
             f"{what}: {scheme}:// with two slashes names a host; for this machine there are three{spelling}."
         )

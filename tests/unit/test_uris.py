@@ -215,11 +215,7 @@ def test_the_portals_https_url_is_refused_with_the_abfss_uri_of_the_same_data(ki
                 f"Write abfss://features@{ACCOUNT}/weather."
             ),
         ),
-        pytest.param(
-            "abfss:///a",
-            f"'abfss:///a' has no container before the account. Write abfss://{EXAMPLE}.",
-            marks=pytest.mark.xfail(strict=True, reason="the message drops one of the three slashes"),
-        ),
+        ("abfss:///a", f"'abfss:///a' has no container before the account. Write abfss://{EXAMPLE}."),
         (
             f"abfss://Features@{ACCOUNT}/a",
             "'Features' is no container's name: 3 to 63 lower-case letters, digits and single hyphens.",
@@ -323,13 +319,17 @@ SIGNATURE = "canaryS1gnature"
         f"DefaultEndpointsProtocol=https;AccountName=acct;AccountKey={SIGNATURE}",
         f"BlobEndpoint=https://acct.blob.core.windows.net;SharedAccessSignature=sv=1&sig={SIGNATURE}",
         f" hdfs://lake/a?sig={SIGNATURE}",
-        *(
-            pytest.param(
-                uri,
-                marks=pytest.mark.xfail(strict=True, reason="a '/' in a password ends the authority before the '@'"),
-            )
-            for uri in (f"abfss://raw:{SIGNATURE}/x@{ACCOUNT}/a", f"hdfs://alice:{SIGNATURE}/x@lake/a")
-        ),
+        f"abfss://raw:{SIGNATURE}/x@{ACCOUNT}/a",
+        f"abfss://raw:1/{SIGNATURE}@{ACCOUNT}/a",
+        f"abfss://raw:x/y@{SIGNATURE}@{ACCOUNT}/a",
+        f"abfss://raw:{SIGNATURE}?x@{ACCOUNT}/a",
+        f"hdfs://alice:{SIGNATURE}/x@lake/a",
+        f"hdfs://alice:x/{SIGNATURE}@lake/a",
+        f"hdfs://alice:{SIGNATURE}@lake/a\n",
+        f" abfss://raw:x/{SIGNATURE}@{ACCOUNT}/a",
+        f"wasbs://raw:{SIGNATURE}/x@acct.blob.core.windows.net/a",
+        f"file://alice:{SIGNATURE}/x@host/a",
+        f"//alice:{SIGNATURE}/x@lake/a",
     ],
 )
 def test_a_signature_a_key_and_a_password_are_never_repeated(uri: str) -> None:
