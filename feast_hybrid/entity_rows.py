@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.errors import EntityFrameError
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
 
 #: The time column that Feast looks for first.
 EVENT_TIMESTAMP = "event_timestamp"
-
-_ROW = "__fh_row"
 
 Bounds = tuple[datetime, datetime]
 
@@ -74,18 +74,22 @@ class PandasRows:
         """Check a caller's frame and find its time column.
 
         Raises:
-            EntityFrameError: no time column can be told, or two columns share a name.
+            EntityFrameError: no time column can be told, it holds numbers, or the columns' names cannot be used.
         """
+        if frame.columns.nlevels > 1:
+            raise EntityFrameError(
+                f"entity_df has column names of {frame.columns.nlevels} levels; give each column one name, such as "
+                "by entity_df.columns = ['_'.join(name) for name in entity_df.columns]."
+            )
         names = [str(name) for name in frame.columns]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise EntityFrameError(f"entity_df has several columns named {', '.join(twice)}; names must differ.")
         if any(not isinstance(name, str) for name in frame.columns):
             frame = frame.rename(columns=str)
-        import pandas as pd
-
-        times = [name for name in frame.columns if pd.api.types.is_datetime64_any_dtype(frame[name])]
-        return cls(frame, pick_timestamp(names, times))
+        timestamp = pick_timestamp(names, [name for name in frame.columns if _is_time(frame[name].dtype)])
+        _refuse_numbers(frame[timestamp], timestamp)
+        return cls(frame, timestamp)
 
     @property
     def columns(self) -> list[str]:
@@ -100,7 +104,7 @@ class PandasRows:
         return times.min().to_pydatetime(warn=False), times.max().to_pydatetime(warn=False)
 
     def numbered(self, spark: SparkSession, keys: Sequence[str]) -> DataFrame:
-        """Row number, join keys and time, in Spark.
+        """Row number, join keys and time, in Spark. The number's name is used once, so it is nobody else's.
 
         Raises:
             EntityFrameError: a key or the time is missing or holds what has no type in Spark.
@@ -108,7 +112,7 @@ class PandasRows:
         import pyarrow as pa
 
         require_keys(keys, self.frame.columns)
-        columns: dict[str, Any] = {_ROW: pa.array(range(len(self.frame)), pa.int64())}
+        columns: dict[str, Any] = {f"__fh_row_{uuid.uuid4().hex}": pa.array(range(len(self.frame)), pa.int64())}
         for key in keys:
             if key != self.timestamp:
                 columns[key] = _key_array(self.frame[key], key)
@@ -131,18 +135,19 @@ class PandasRows:
         return spark.createDataFrame(pa.table(columns))
 
     def attach(self, answers: pa.Table) -> pa.Table:
-        """Put the answers, which carry row numbers, beside the rows they belong to."""
+        """Put the answers, whose first column has the row numbers, beside the rows they belong to."""
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         if answers.num_rows != len(self.frame):
             raise AssertionError(f"{len(self.frame)} entity rows have {answers.num_rows} answers")
-        ordered = answers.sort_by(_ROW).drop_columns([_ROW])
+        ordered = answers.take(pc.sort_indices(answers.column(0)))
         try:
             table = pa.Table.from_pandas(self.frame, preserve_index=False)
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
             raise EntityFrameError(f"entity_df has a column that Arrow cannot hold: {error}") from error
-        for position, name in enumerate(ordered.column_names):
-            table = table.append_column(ordered.schema.field(position).with_name(name), ordered.column(position))
+        for position in range(1, ordered.num_columns):
+            table = table.append_column(ordered.schema.field(position), ordered.column(position))
         return table
 
     def _times(self) -> pd.Series[Any]:
@@ -162,11 +167,6 @@ class PandasRows:
 
 
 EntityRows = SparkRows | PandasRows
-
-
-def row_number() -> str:
-    """The column that numbers the rows of a pandas frame while they are in Spark."""
-    return _ROW
 
 
 def require_keys(keys: Sequence[str], columns: Sequence[str] | pd.Index[Any]) -> None:
@@ -201,6 +201,33 @@ def spark_rows(frame: DataFrame) -> SparkRows:
     names = list(frame.columns)
     times = [field.name for field in frame.schema.fields if is_time(field.dataType)]
     return SparkRows(frame, pick_timestamp(names, times))
+
+
+def _is_time(dtype: Any) -> bool:
+    """Whether a pandas column of this type holds times, in NumPy's way or in Arrow's."""
+    import pandas as pd
+    import pyarrow as pa
+
+    if isinstance(dtype, pd.ArrowDtype):
+        return bool(pa.types.is_timestamp(dtype.pyarrow_dtype))
+    return bool(pd.api.types.is_datetime64_any_dtype(dtype))
+
+
+def _refuse_numbers(series: pd.Series[Any], name: str) -> None:
+    """pandas takes numbers for nanoseconds since 1970; who writes them means seconds or milliseconds as a rule."""
+    import pandas as pd
+
+    dtype = series.dtype
+    values = dtype.categories if isinstance(dtype, pd.CategoricalDtype) else series.dropna()
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        numbers = len(values) > 0
+    else:
+        numbers = values.dtype == object and any(isinstance(value, Number) for value in values)
+    if numbers:
+        raise EntityFrameError(
+            f"entity_df column {name!r} does not hold times: it has numbers (dtype {dtype}), which do not say their "
+            f"unit. Turn them into times first, such as by pd.to_datetime(entity_df[{name!r}], unit='s', utc=True)."
+        )
 
 
 def _instant(micros: int) -> datetime:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from feast_hybrid.entity_rows import PandasRows, pick_timestamp, row_number
+from feast_hybrid.entity_rows import PandasRows, pick_timestamp
 from feast_hybrid.errors import EntityFrameError
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
@@ -89,10 +89,12 @@ class TestTimeColumn:
         rows = PandasRows.of(pd.DataFrame({"k": [1], "seen_at": values}))
         assert (rows.timestamp, rows.bounds()) == ("seen_at", (NOON, NOON))
 
-    @pytest.mark.xfail(strict=True, reason="pandas' question is_datetime64_any_dtype is false of Arrow's times")
-    def test_a_column_of_arrows_time_type_will_do(self) -> None:
-        rows = PandasRows.of(pd.DataFrame({"seen_at": pd.Series([NOON], dtype="timestamp[us, tz=UTC][pyarrow]")}))
-        assert rows.timestamp == "seen_at"
+    @pytest.mark.parametrize("kind", ["us, tz=UTC", "ns, tz=Asia/Tokyo", "s", "ns"])
+    def test_a_column_of_arrows_time_type_will_do(self, kind: str) -> None:
+        naive = NOON if "tz" in kind else NOON.replace(tzinfo=None)
+        rows = PandasRows.of(pd.DataFrame({"k": [1], "seen_at": pd.Series([naive], dtype=f"timestamp[{kind}][pyarrow]")}))
+        assert (rows.timestamp, rows.bounds()) == ("seen_at", (NOON, NOON))
+        assert cast(pa.Table, rows.numbered(SPARK, ["k"]))["seen_at"].to_pylist() == [NOON]
 
     def test_names_must_differ(self) -> None:
         twice = pd.DataFrame([[NOON, 1, 2]], columns=["event_timestamp", "k", "k"])
@@ -106,10 +108,10 @@ class TestTimeColumn:
         rows = PandasRows.of(pd.DataFrame([[NOON, 7]], columns=["event_timestamp", 1]))
         assert rows.columns == ["event_timestamp", "1"]
 
-    @pytest.mark.xfail(strict=True, raises=KeyError, reason="names of several levels are not asked about")
     def test_names_of_several_levels_are_refused(self) -> None:
         names = pd.MultiIndex.from_tuples([("event_timestamp", ""), ("k", "x")])
-        refusal(pd.DataFrame([[NOON, 1]], columns=names), "k")
+        message = refusal(pd.DataFrame([[NOON, 1]], columns=names), "k")
+        assert message.startswith("entity_df has column names of 2 levels; give each column one name")
 
 
 class TestTimes:
@@ -155,10 +157,34 @@ class TestTimes:
     def test_what_is_no_time_is_refused(self, values: Any) -> None:
         assert refusal(frame(values)).startswith("entity_df column 'event_timestamp' does not hold times: ")
 
-    @pytest.mark.xfail(strict=True, reason="pandas takes numbers for nanoseconds since 1970")
-    @pytest.mark.parametrize("values", [[1_704_110_400], [1_704_110_400.0]])
-    def test_numbers_are_refused_since_they_do_not_say_their_unit(self, values: list[float]) -> None:
-        refusal(frame(values))
+    @pytest.mark.parametrize(
+        ("values", "dtype"),
+        [
+            ([1_704_110_400], "int64"),
+            ([1_704_110_400.0, None], "float64"),
+            (pd.Series([1_704_110_400, None], dtype="Int64"), "Int64"),
+            (pd.Series([1_704_110_400], dtype="int64[pyarrow]"), "int64[pyarrow]"),
+            (pd.Series([NOON, 1_704_110_400], dtype=object), "object"),
+            ([decimal.Decimal(1_704_110_400)], "object"),
+            (pd.Categorical([1_704_110_400]), "category"),
+            ([True], "bool"),
+        ],
+        ids=str,
+    )
+    def test_numbers_are_refused_since_they_do_not_say_their_unit(self, values: Any, dtype: str) -> None:
+        assert refusal(frame(values)) == (
+            f"entity_df column 'event_timestamp' does not hold times: it has numbers (dtype {dtype}), which do not "
+            "say their unit. Turn them into times first, such as by "
+            "pd.to_datetime(entity_df['event_timestamp'], unit='s', utc=True)."
+        )
+
+    def test_only_the_column_that_is_joined_on_must_hold_times(self) -> None:
+        rows = pd.DataFrame({"event_timestamp": [NOON], "seen_at": [1_704_110_400]})
+        assert PandasRows.of(rows).bounds() == (NOON, NOON)
+
+    @pytest.mark.parametrize("dtype", ["float64", "object", "datetime64[ns]"])
+    def test_a_column_without_any_value_is_of_no_times(self, dtype: str) -> None:
+        assert PandasRows.of(frame(pd.Series([None, None], dtype=dtype))).bounds() is None
 
 
 class TestBounds:
@@ -234,21 +260,23 @@ class TestKeys:
 
     def test_only_keys_time_and_row_numbers_travel(self) -> None:
         table = numbered(frame(k=[7, 8], other=["x", "y"], more=[object(), object()]), "k")
-        assert table.column_names == [row_number(), "k", "event_timestamp"]
-        assert table[row_number()].to_pylist() == [0, 1]
+        number, *others = table.column_names
+        assert others == ["k", "event_timestamp"]
+        assert table[number].to_pylist() == [0, 1]
 
     def test_the_time_itself_may_be_a_key(self) -> None:
-        assert numbered(frame(), "event_timestamp").column_names == [row_number(), "event_timestamp"]
+        assert numbered(frame(), "event_timestamp").column_names[1:] == ["event_timestamp"]
 
     def test_the_index_plays_no_part(self) -> None:
         rows = frame(k=[7, 8])
         rows.index = pd.Index([5, 5])
         table = numbered(rows, "k")
-        assert (table[row_number()].to_pylist(), table["k"].to_pylist()) == ([0, 1], [7, 8])
+        assert (table[0].to_pylist(), table["k"].to_pylist()) == ([0, 1], [7, 8])
 
-    @pytest.mark.xfail(strict=True, reason="such a key takes the place of the row numbers")
-    def test_the_row_numbers_name_is_reserved(self) -> None:
-        refusal(frame(**{row_number(): [7, 8]}), row_number())
+    def test_the_row_numbers_take_no_other_columns_name(self) -> None:
+        names = {numbered(frame()).column_names[0] for _ in range(3)}
+        assert len(names) == 3
+        assert "__fh_row" not in names
 
 
 class TestFull:
@@ -275,7 +303,7 @@ class TestFull:
 
 
 class TestAttach:
-    ANSWERS = pa.table({row_number(): [2, 0, 1], "f": ["c", "a", "b"]})
+    ANSWERS = pa.table({"number": [2, 0, 1], "f": ["c", "a", "b"]})
 
     def test_answers_are_put_beside_the_rows_they_belong_to(self) -> None:
         rows = PandasRows.of(frame([NOON] * 3, k=[7, 8, 9]))
@@ -294,7 +322,7 @@ class TestAttach:
         pd.testing.assert_frame_equal(back, given.reset_index(drop=True))
 
     def test_a_feature_named_as_an_entity_column_is_put_beside_it(self) -> None:
-        answers = self.ANSWERS.rename_columns([row_number(), "k"])
+        answers = self.ANSWERS.rename_columns(["k", "k"])
         assert PandasRows.of(frame([NOON] * 3, k=[1, 2, 3])).attach(answers).column_names == [
             "event_timestamp",
             "k",
@@ -325,5 +353,5 @@ def test_the_callers_frame_is_never_changed() -> None:
     rows.bounds()
     rows.numbered(SPARK, ["1", "c"])
     rows.full(SPARK)
-    rows.attach(pa.table({row_number(): [1, 0], "f": [1, 2]}))
+    rows.attach(pa.table({"number": [1, 0], "f": [1, 2]}))
     pd.testing.assert_frame_equal(given, before)
