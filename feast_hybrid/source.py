@@ -36,7 +36,7 @@ class HybridSparkSource(DataSource):
             this name stands for the source's rows.
         path: a URI of files, such as ``hdfs://lake/flights`` or ``abfss://c@acct.dfs.core.windows.net/weather``.
         file_format: what Spark's ``format()`` knows: ``parquet`` (the default), ``orc``, ``avro``, ``csv``,
-            ``json``, ``delta``, ``iceberg`` …
+            ``json``, ``delta``, ``iceberg`` …; or the name of a Java class, whose case counts.
         options: reader options of that format, such as ``{"header": "true"}``. Never credentials.
         table: a table of the session's catalogs, by its full name.
         query: one SELECT.
@@ -110,7 +110,7 @@ class HybridSparkSource(DataSource):
         if query is not None:
             query = _checked_query(query, what)
         self.path = path
-        self.file_format = (file_format or "parquet").lower() if path is not None else None
+        self.file_format = _spark_format(file_format or "parquet") if path is not None else None
         self.options = _checked_options(options or {}, what)
         self.table = table
         self.query = query
@@ -280,7 +280,7 @@ class SavedDatasetHybridSparkStorage(_Stored, SavedDatasetStorage):
         table: str | None = None,
         site: str | None = None,
     ) -> None:
-        self._source = _storage_source(path, file_format, options, table, site)
+        self._source = _storage_source(type(self).__name__, path, file_format, options, table, site)
 
     @staticmethod
     def from_proto(storage_proto: SavedDatasetStorageProto) -> SavedDatasetHybridSparkStorage:
@@ -329,7 +329,7 @@ class HybridSparkLoggingDestination(_Stored, LoggingDestination):
         table: str | None = None,
         site: str | None = None,
     ) -> None:
-        self._source = _storage_source(path, file_format, options, table, site)
+        self._source = _storage_source(type(self).__name__, path, file_format, options, table, site)
 
     @classmethod
     def from_proto(cls, config_proto: LoggingConfigProto) -> HybridSparkLoggingDestination:
@@ -348,12 +348,16 @@ _STORAGE_KEYS = ("path", "file_format", "options", "table", "site")
 
 
 def _storage_source(
+    keeper: str,
     path: str | None,
     file_format: str | None,
     options: Mapping[str, str] | None,
     table: str | None,
     site: str | None,
 ) -> HybridSparkSource:
+    given = [key for key, value in (("path", path), ("table", table)) if value]
+    if len(given) != 1:
+        raise SourceError(f"{keeper}: give exactly one of path and table; found {' and '.join(given) or 'neither'}.")
     return HybridSparkSource(
         name=table or path, path=path, file_format=file_format, options=options, table=table, site=site
     )
@@ -361,6 +365,11 @@ def _storage_source(
 
 def _storage_spec(source: HybridSparkSource) -> dict[str, Any]:
     return {key: value for key, value in source._spec().items() if key in _STORAGE_KEYS}
+
+
+def _spark_format(name: str) -> str:
+    """A format's short name in one spelling, since Spark takes any; a Java class's as it is."""
+    return name if "." in name else name.lower()
 
 
 def _checked_options(options: Mapping[str, str], what: str) -> dict[str, str]:

@@ -54,7 +54,7 @@ def _places(filesystem: Any, path: str) -> list[str]:
     places = sorted({place for pattern in _without_braces(path) for place in filesystem.glob(pattern)})
     if not places:
         raise FileNotFoundError(path)
-    return [place for place in places if not _is_hidden(_name(place))]
+    return places
 
 
 def _without_braces(pattern: str) -> Iterator[str]:
@@ -71,7 +71,8 @@ def _first_file(filesystem: Any, path: str, partitions: dict[str, str], *, top: 
     """The first file that Spark would read: in the folder itself, or anywhere below a partition's folder."""
     entries = filesystem.ls(path, detail=True)
     if len(entries) == 1 and entries[0]["type"] == "file" and _name(entries[0]["name"]) == _name(path):
-        return str(entries[0]["name"])
+        # A hidden file is not read even where it is asked for; a hidden folder that is asked for is.
+        return None if _is_hidden(_name(path)) else str(entries[0]["name"])
     found: dict[str, list[str]] = {}
     for entry in entries:
         if entry["type"] != "file" and (match := _PARTITION.match(_name(entry["name"]))):

@@ -33,7 +33,6 @@ class TestDefinition:
     def test_a_path_is_parquet_unless_said_otherwise(self) -> None:
         assert (source().file_format, source(file_format="CSV").file_format) == ("parquet", "csv")
 
-    @pytest.mark.xfail(strict=True, reason="every file_format is lowered; Java's class names keep their case")
     def test_a_file_format_that_is_a_class_keeps_its_case(self) -> None:
         assert source(file_format="com.corp.lake.RowFormat").file_format == "com.corp.lake.RowFormat"
 

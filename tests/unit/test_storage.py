@@ -77,8 +77,6 @@ def test_a_place_is_told_in_words() -> None:
 @pytest.mark.parametrize(
     ("kept", "error"),
     [
-        ({}, SourceError),
-        ({"path": PATH, "table": "t"}, SourceError),
         ({"path": "/tmp/x"}, RoutingError),
         ({"path": PATH, "options": {"fs.azure.account.key": "x"}}, SourceError),
         ({"path": PATH, "site": "cloud"}, SourceError),
@@ -94,10 +92,12 @@ def test_a_query_is_no_place_to_save_to() -> None:
         SavedDatasetHybridSparkStorage.from_data_source(HybridSparkSource(name="s", query="select 1 as a"))
 
 
-@pytest.mark.xfail(strict=True, reason="the message speaks of a name, which neither class has")
-def test_a_place_that_is_missing_is_asked_for_in_words_of_its_own() -> None:
-    with pytest.raises(SourceError, match="path or table"):
-        SavedDatasetHybridSparkStorage()
+@pytest.mark.parametrize("kind", [SavedDatasetHybridSparkStorage, HybridSparkLoggingDestination])
+@pytest.mark.parametrize(("kept", "found"), [({}, "neither"), ({"path": PATH, "table": "t"}, "path and table")])
+def test_a_place_is_asked_for_in_words_of_its_own(kind: Any, kept: dict[str, Any], found: str) -> None:
+    with pytest.raises(SourceError) as refused:
+        kind(**kept)
+    assert str(refused.value) == f"{kind.__name__}: give exactly one of path and table; found {found}."
 
 
 def test_another_process_that_loads_the_repos_configuration_can_read_a_destination() -> None:
