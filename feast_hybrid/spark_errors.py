@@ -84,9 +84,11 @@ def _translate(error: Exception, what: str, where: str) -> HybridError | None:
     if _NO_FORMAT.search(text):
         import pyspark
 
+        from feast_hybrid.formats import avro_package
+
         return SessionError(
-            f"{what} ({where}): the session does not know this file format; add its package to spark.jars.packages "
-            f"(Avro: org.apache.spark:spark-avro_2.13:{pyspark.__version__}). {first_line(text)}"
+            f"{what} ({where}): the session does not know this file format; start it with the format's package in "
+            f"spark.jars.packages (Avro: {avro_package(pyspark.__version__)}). {first_line(text)}"
         )
     if "UNABLE_TO_INFER_SCHEMA" in text:
         return SourceError(f"{what}: {where} holds no files of this format.")

@@ -59,7 +59,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> SparkSession:
     conf = session_conf()
     settings = {
         **conf,
-        "spark.jars": ",".join(filter(None, [conf["spark.jars"], spark_avro_jar()])),
+        "spark.jars": f"{conf['spark.jars']},{spark_avro_jar()}",
         "spark.sql.shuffle.partitions": "4",
         "spark.default.parallelism": "4",
         "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),

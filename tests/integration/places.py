@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from feast import Entity, FeatureStore, FeatureView, RepoConfig, ValueType
 
 from feast_hybrid import HybridSparkRetrievalJob, HybridSparkSource
+from feast_hybrid.formats import avro_package
 from feast_hybrid.session import hadoop_version
 from feast_hybrid.testing import AdlsLake, HdfsLake, artifacts
 
@@ -86,16 +87,9 @@ def abfs_speaks_to_azurite() -> bool:
     return found is not None and tuple(map(int, found.groups())) > (3, 4, 1)
 
 
-#: For a Spark the last release of its Avro package that Maven Central lists (2026-11-24); 4.2 and 4.3 have none.
-AVRO_RELEASES = {"4.0": "4.0.2", "4.1": "4.1.1"}
-
-
-def spark_avro_jar() -> str | None:
-    """Spark's Avro format, which PySpark leaves out, from the cache of the test lakes; None where there is none."""
-    release = AVRO_RELEASES.get(artifacts.pyspark_version().rpartition(".")[0])
-    if release is None:
-        return None
-    module = f"org.apache.spark:spark-avro_2.13:{release}"
+def spark_avro_jar() -> str:
+    """Spark's Avro format, which PySpark leaves out, from the cache of the test lakes."""
+    module = avro_package(artifacts.pyspark_version())
     found = artifacts.fetch("spark-avro", module, lambda folder: artifacts._ivy([module], folder))
     (jar,) = (jar for jar in found.jars() if "/spark-avro_" in jar)  # what it needs, Spark has already
     return jar

@@ -8,7 +8,7 @@ import pytest
 from feast import Field
 from feast.types import Int64
 
-from tests.integration.places import Places, answers, at, entity, retrieve, source, spark_avro_jar, view
+from tests.integration.places import Places, answers, at, entity, retrieve, source, view
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,6 @@ def entity_df() -> pd.DataFrame:
 
 
 @pytest.mark.matrix
-@pytest.mark.skipif(spark_avro_jar() is None, reason="Maven Central has no spark-avro for this PySpark")
 @ROLES
 def test_avro_is_read_where_the_session_has_its_package(
     lakes_to_test: Places, make_store: MakeStore, spark: SparkSession, folder: str, entity_df: pd.DataFrame, role: str

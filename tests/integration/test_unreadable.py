@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 import socket
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from feast_hybrid.errors import HybridError, SessionError, SourceNotFoundError
-from tests.integration.places import Place, abfs_speaks_to_azurite, feature_store, source, spark_avro_jar
+from tests.integration.places import Place, abfs_speaks_to_azurite, feature_store, source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,12 +87,3 @@ def test_a_format_that_the_session_lacks_is_named(
     uri = write(onprem, "rows", {"k": [1]})
     with pytest.raises(SessionError, match=r"source 'rows' .*does not know this file format.*spark\.jars\.packages"):
         source("rows", uri, file_format="no_such_format").validate(make_store().config)
-
-
-@pytest.mark.skipif(spark_avro_jar() is not None, reason="the session has it")
-def test_avro_without_its_package_names_the_package(make_store: MakeStore, write: Write, onprem: Place) -> None:
-    from pyspark import __version__
-
-    uri = write(onprem, "rows", {"k": [1]})
-    with pytest.raises(SessionError, match=rf"org\.apache\.spark:spark-avro_2\.13:{re.escape(__version__)}\b"):
-        source("rows", uri, file_format="avro").validate(make_store().config)
