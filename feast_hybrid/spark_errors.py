@@ -24,7 +24,7 @@ _REFUSED = re.compile(
 )
 _SILENT = re.compile(
     r"Connection refused|Connect call failed|Cannot connect to host|ServiceRequestError|UnknownHostException"
-    r"|ConnectException|failed to lookup address|timed out"
+    r"|ConnectException|failed to lookup address|timed out|ServiceResponse(Timeout)?Error|Connection timeout"
 )
 _SECRET = re.compile(r"(sig=|AccountKey=)[^\s&;]+", re.IGNORECASE)
 

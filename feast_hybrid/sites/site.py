@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from feast_hybrid.errors import ConfigError, CredentialError
 from feast_hybrid.sites.credentials import CREDENTIALS, Credential, Kerberos, Platform
+from feast_hybrid.sites.patience import NUMBERS
 from feast_hybrid.sites.secrets import holds_secret
 from feast_hybrid.sites.uri import Lake, LakeUri, parse_uri
 
@@ -68,8 +69,10 @@ class Site(BaseModel):
                 f"use one of {', '.join(ways)}."
             )
         self._check_namenodes()
-        for key in self.options:
+        for key, value in self.options.items():
             self._check_option(key)
+            if key in NUMBERS and not value.isdecimal():
+                raise ConfigError(f"site {self.name!r}: option {key!r} must be a whole number.")
 
     def _check_namenodes(self) -> None:
         if self.namenodes and self._at.scheme != "hdfs":
@@ -143,7 +146,7 @@ class Site(BaseModel):
 
         signed_in = self.credential.fsspec(at, self.name)
         if self.lake is Lake.ADLS:
-            return SiteBlobFileSystem(**signed_in, skip_instance_cache=True)
+            return SiteBlobFileSystem(**signed_in, limits=self.options, skip_instance_cache=True)
         host, _, port = at.authority.partition(":")
         kind = SiteViewfsFileSystem if at.scheme == "viewfs" else SiteHdfsFileSystem
         config = {**self._high_availability(), **signed_in, **self.options}

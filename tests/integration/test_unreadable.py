@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import socket
+import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -53,6 +55,35 @@ def test_an_hdfs_that_is_down_is_named_with_its_site(spark: SparkSession, tmp_pa
     site = {"name": "onprem", "uri": uri, "options": tries}
     said = str(refusal(site, source("rows", f"{uri}/rows", file_format=file_format), tmp_path))
     assert said.startswith(f"source 'rows': site 'onprem', {uri}/rows does not answer: ")
+
+
+def test_validation_waits_for_no_lake_much_longer_than_20_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WRONG_KEY", WRONG_KEY)
+
+    def validate(folder: Path, port: int, lake: str) -> tuple[str, float]:
+        folder.mkdir()
+        site: dict[str, Any] = emulator(f"127.0.0.1:{port}", "lake@unheard.dfs.core.windows.net")
+        if lake == "hdfs":
+            site = {"name": "onprem", "uri": f"hdfs://127.0.0.1:{port}"}
+        config = feature_store([site], folder).config
+        began = time.monotonic()
+        with pytest.raises(SourceNotFoundError) as refused:
+            source("rows", f"{site['uri']}/rows").validate(config)
+        return str(refused.value), time.monotonic() - began
+
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        cases = [(port, lake) for lake in ("hdfs", "adls") for port in (closed_port(), silent.getsockname()[1])]
+        with ThreadPoolExecutor(len(cases)) as pool:
+            tries = [pool.submit(validate, tmp_path / str(n), *case) for n, case in enumerate(cases)]
+            found = [each.result() for each in tries]
+    for (_, lake), (said, seconds) in zip(cases, found, strict=True):
+        site_name = {"hdfs": "onprem", "adls": "cloud"}[lake]
+        assert re.match(rf"source 'rows': site '{site_name}', \S+/rows does not answer: ", said)
+        assert seconds < 35
 
 
 @needs_azurite

@@ -1,0 +1,50 @@
+"""For how long the file systems that need no JVM wait for a lake that does not answer.
+
+By themselves hdfs-native tries a NameNode that refuses for three minutes and waits for a silent one without end, and
+Azure's client tries for a minute and a half. ``feast apply`` is to say within some 20 seconds which site is down.
+Each limit has the name of Hadoop's setting for the same thing, and a site's ``options`` can set it; Spark does not
+see these defaults, and has Hadoop's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+#: Milliseconds until a question to a NameNode is given up, all tries together.
+RPC_TIMEOUT = "ipc.client.rpc-timeout.ms"
+
+#: hdfs-native doubles its pauses up to the longest one: here 1, 2, 3, 3 and 3 s, each more or less by chance.
+HDFS = {
+    "dfs.client.failover.max.attempts": "5",
+    "dfs.client.failover.sleep.max.millis": "3000",
+    RPC_TIMEOUT: "20000",
+}
+
+BLOB_RETRIES = "fs.azure.io.retry.max.retries"
+BLOB_CONNECT_TIMEOUT = "fs.azure.http.connection.timeout"
+BLOB_READ_TIMEOUT = "fs.azure.http.read.timeout"
+
+#: Settings that this module reads itself, as whole numbers.
+NUMBERS = frozenset({RPC_TIMEOUT, BLOB_RETRIES, BLOB_CONNECT_TIMEOUT, BLOB_READ_TIMEOUT})
+
+
+def hdfs_options(options: Mapping[str, str]) -> dict[str, str]:
+    """The options of a site with those that bound its waiting, where it does not set them itself."""
+    return {**HDFS, **options}
+
+
+def blob_client_options(options: Mapping[str, str]) -> dict[str, Any]:
+    """Arguments of Azure's asynchronous blob client; times in seconds."""
+    from azure.storage.blob.aio import ExponentialRetry
+
+    # A busy account answers at once and is asked again more often than one that cannot be reached or is silent.
+    tries: dict[str, Any] = {"retry_total": 3, "retry_connect": 2, "retry_read": 1, "retry_status": 3}
+    if BLOB_RETRIES in options:
+        tries = dict.fromkeys(tries, int(options[BLOB_RETRIES]))
+    return {
+        # pauses of 1, 3 and 5 s
+        "retry_policy": ExponentialRetry(initial_backoff=1, increment_base=2, random_jitter_range=1, **tries),
+        "connection_timeout": int(options.get(BLOB_CONNECT_TIMEOUT, 5_000)) / 1000,
+        "read_timeout": int(options.get(BLOB_READ_TIMEOUT, 10_000)) / 1000,
+    }
