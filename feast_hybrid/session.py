@@ -12,10 +12,10 @@ import threading
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from feast_hybrid.errors import RetrievalTimeoutError, SessionError
+from feast_hybrid.errors import RetrievalTimeoutError
+from feast_hybrid.pyspark_install import hadoop_version, pyspark_home
 from feast_hybrid.sites import Lake
 
 if TYPE_CHECKING:
@@ -138,32 +138,13 @@ def _remote_session(config: HybridSparkOfflineStoreConfig) -> SparkSession:
         return _remotes[key]
 
 
-def hadoop_version() -> str:
-    """The version of the Hadoop client that the installed PySpark bundles, such as ``3.5.0``.
-
-    Raises:
-        SessionError: this PySpark bundles none.
-    """
-    import pyspark
-
-    jars = Path(pyspark.__file__).parent / "jars"
-    for jar in jars.glob("hadoop-client-api-*.jar"):
-        return jar.stem.removeprefix("hadoop-client-api-")
-    raise SessionError(
-        f"no hadoop-client-api jar in {jars}: this PySpark is built without Hadoop. Set spark.jars.packages to the "
-        "hadoop-azure of your Hadoop's version in offline_store.spark.conf."
-    )
-
-
 def with_hadoop_azure(settings: Mapping[str, str]) -> dict[str, str]:
     """The settings with the ABFS driver of the bundled Hadoop's version, unless they have one already."""
-    import pyspark
-
     merged = dict(settings)
     given = " ".join(
         merged.get(key, "") for key in ("spark.jars", "spark.jars.packages", "spark.driver.extraClassPath")
     )
-    bundled = any((Path(pyspark.__file__).parent / "jars").glob("hadoop-azure-*.jar"))
+    bundled = any((pyspark_home() / "jars").glob("hadoop-azure-*.jar"))
     if "hadoop-azure" in given or bundled:
         return merged
     packages = [package for package in merged.get("spark.jars.packages", "").split(",") if package]

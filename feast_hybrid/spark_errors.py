@@ -64,7 +64,7 @@ def _translate(error: Exception, what: str, where: str) -> HybridError | None:
     if ("azurebfs" in text and ("ClassNotFoundException" in text or "not found" in text)) or (
         "UNSUPPORTED_FILE_SYSTEM" in text or "No FileSystem for scheme" in text
     ):
-        from feast_hybrid.session import hadoop_version
+        from feast_hybrid.pyspark_install import hadoop_version
 
         return SessionError(
             f"{what} ({where}): this Spark session has no driver for the lake, and one cannot be added to a running "

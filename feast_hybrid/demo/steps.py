@@ -96,9 +96,7 @@ def _sites(running: Lakes, folder: Path) -> list[dict[str, Any]]:
     variable = running.adls.key_variable
     key = repo.write_secret(folder, "adls.key", os.environ[variable])
     credential = dict(cloud["credential"])  # type: ignore[call-overload]  # a nested mapping
-    # The driver would tell the account how it was used when Java ends, and wait for it when it has ended before.
-    options = {"fs.azure.metrics.collection.enabled": "false"}
-    return [onprem, {**cloud, "credential": {**credential, "account_key": {"file": str(key)}}, "options": options}]
+    return [onprem, {**cloud, "credential": {**credential, "account_key": {"file": str(key)}}}]
 
 
 def read_flights(console: Console) -> Tables:

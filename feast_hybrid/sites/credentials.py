@@ -251,6 +251,8 @@ class Emulator(_Credential):
             f"fs.azure.fns.account.service.type.{host}": "BLOB",
             f"fs.azure.networking.library.{host}": "JDK_HTTP_URL_CONNECTION",
             "fs.azure.always.use.https": "false",
+            # When Java ends the driver would report how it was used, and wait for an account that has ended before.
+            "fs.azure.metrics.collection.enabled": "false",
         }
 
     def fsspec(self, uri: LakeUri, site: str) -> dict[str, Any]:

@@ -6,11 +6,14 @@ import base64
 import os
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.testing import artifacts
 from feast_hybrid.testing.lake import Lake
 from feast_hybrid.testing.services import HOST, Service, free_ports
+
+if TYPE_CHECKING:
+    from feast_hybrid.sites.credentials import Emulator
 
 SCRIPT = Path(__file__).with_name("azurite.js")
 
@@ -57,10 +60,10 @@ class AdlsLake(Lake):
     @property
     def connection_string(self) -> str:
         """What Azure's own clients are given."""
-        return (
-            f"DefaultEndpointsProtocol=http;AccountName={self.account};AccountKey={self._key};"
-            f"BlobEndpoint=http://{self.endpoint}/{self.account};"
-        )
+        from feast_hybrid.sites.uri import parse_uri
+
+        given: str = self._credential().fsspec(parse_uri(self.uri), "adls")["connection_string"]
+        return given
 
     def site(self, name: str) -> dict[str, Any]:
         """A site with the ``emulator`` credential, whose key is in the environment."""
@@ -72,22 +75,23 @@ class AdlsLake(Lake):
         return {"name": name, "uri": self.uri, "credential": credential}
 
     def hadoop_options(self) -> dict[str, str]:
-        """The ABFS driver's settings, for the Blob endpoint of an account without hierarchical namespace."""
-        return {
-            "fs.azure.abfs.endpoint": self.endpoint,
-            "fs.azure.always.use.https": "false",
-            "fs.azure.networking.library": "JDK_HTTP_URL_CONNECTION",
-            f"fs.azure.account.auth.type.{self._host}": "SharedKey",
-            f"fs.azure.account.key.{self._host}": self._key,
-            f"fs.azure.account.hns.enabled.{self._host}": "false",
-            f"fs.azure.fns.account.service.type.{self._host}": "BLOB",
-        }
+        """The ABFS driver's settings, as a site with the ``emulator`` credential has them."""
+        from feast_hybrid.sites.uri import parse_uri
+
+        return self._credential().hadoop(parse_uri(self.uri), "adls")
 
     def filesystem(self) -> Any:
         """``adlfs``'s. Paths begin with the container: ``lake/folder/file``."""
         from adlfs import AzureBlobFileSystem
 
         return AzureBlobFileSystem(connection_string=self.connection_string, skip_instance_cache=True)
+
+    def _credential(self) -> Emulator:
+        """The sign-in of a site, with the key itself: Azurite is asked for before its variable is set."""
+        from feast_hybrid.sites.credentials import Emulator
+        from feast_hybrid.sites.secrets import Secret
+
+        return Emulator(type="emulator", account_key=Secret("literal", self._key), endpoint=self.endpoint)
 
     @property
     def _host(self) -> str:

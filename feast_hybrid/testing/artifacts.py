@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import LakeError, MissingDependencyError
+from feast_hybrid.pyspark_install import hadoop_version, pyspark_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -128,24 +129,9 @@ def java() -> str:
     return found
 
 
-def pyspark_home() -> Path:
-    """The folder of the installed PySpark, found without importing it."""
-    spec = importlib.util.find_spec("pyspark")
-    if spec is None or spec.origin is None:
-        raise MissingDependencyError("PySpark is not installed: pip install feast-hybrid")
-    return Path(spec.origin).parent
-
-
 def pyspark_version() -> str:
     """The version of the installed PySpark."""
     return importlib.metadata.version("pyspark")
-
-
-def spark_hadoop_version() -> str:
-    """The version of the Hadoop client that the installed PySpark bundles."""
-    for jar in (pyspark_home() / "jars").glob("hadoop-client-api-*.jar"):
-        return jar.stem.removeprefix("hadoop-client-api-")
-    raise LakeError(f"No hadoop-client-api jar in {pyspark_home() / 'jars'}: is this PySpark complete?")
 
 
 def node() -> Path:
@@ -180,7 +166,7 @@ def hdfs_jars() -> Artifact:
 
 def azure_jars() -> Artifact:
     """``hadoop-azure`` for the installed PySpark, with what it needs that Spark does not have already."""
-    module = f"org.apache.hadoop:hadoop-azure:{spark_hadoop_version()}"
+    module = f"org.apache.hadoop:hadoop-azure:{hadoop_version()}"
     # No library twice in one JVM; jcl-over-slf4j stands in for commons-logging.
     present = {_module(jar.name) for jar in (pyspark_home() / "jars").glob("*.jar")} | {"commons-logging"}
 
@@ -190,7 +176,7 @@ def azure_jars() -> Artifact:
             if _module(jar.name) in present:
                 jar.unlink()
 
-    return fetch(f"hadoop-azure-{spark_hadoop_version()}", f"{module} without {sorted(present)}", download)
+    return fetch(f"hadoop-azure-{hadoop_version()}", f"{module} without {sorted(present)}", download)
 
 
 def azurite() -> Artifact:

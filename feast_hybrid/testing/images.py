@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.errors import LakeError, MissingDependencyError
+from feast_hybrid.pyspark_install import pyspark_home
 from feast_hybrid.testing import artifacts
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _stage_adls(context: Path) -> None:
 
 def _stage_spark(context: Path) -> None:
     for folder in ("bin", "jars"):
-        _link_tree(artifacts.pyspark_home() / folder, context / "spark" / folder)
+        _link_tree(pyspark_home() / folder, context / "spark" / folder)
 
 
 JAVA = Image("java", None, lambda: "".join(file.read_text() for file in _certificates()), _stage_java)

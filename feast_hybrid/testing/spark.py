@@ -8,6 +8,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
+from feast_hybrid.pyspark_install import pyspark_home
 from feast_hybrid.testing import artifacts
 from feast_hybrid.testing.lake import Server
 from feast_hybrid.testing.services import HOST, Service, free_ports
@@ -92,7 +93,7 @@ class SparkCluster(Server):
         }
         command: tuple[str, ...] = ()
         if self.mode == "process":
-            home = artifacts.pyspark_home()
+            home = pyspark_home()
             command = (str(home / "bin" / "spark-class"), *arguments)
             java_home = os.path.dirname(os.path.dirname(os.path.realpath(artifacts.java())))
             environment |= {"SPARK_HOME": str(home), "JAVA_HOME": java_home, "PYSPARK_PYTHON": sys.executable}

@@ -14,7 +14,7 @@ from feast import Entity, FeatureStore, FeatureView, RepoConfig, ValueType
 
 from feast_hybrid import HybridSparkRetrievalJob, HybridSparkSource
 from feast_hybrid.formats import avro_package
-from feast_hybrid.session import hadoop_version
+from feast_hybrid.pyspark_install import hadoop_version
 from feast_hybrid.testing import AdlsLake, HdfsLake, artifacts
 
 if TYPE_CHECKING:

@@ -102,6 +102,7 @@ EMULATOR = {"type": "emulator", "account_key": REFERENCE, "endpoint": "127.0.0.1
                 f"fs.azure.fns.account.service.type.{HOST}": "BLOB",
                 f"fs.azure.networking.library.{HOST}": "JDK_HTTP_URL_CONNECTION",
                 "fs.azure.always.use.https": "false",
+                "fs.azure.metrics.collection.enabled": "false",
             },
         ),
     ],

@@ -26,6 +26,8 @@ def loaded_by(statement: str) -> set[str]:
         ("import feast_hybrid; dir(feast_hybrid); feast_hybrid.__version__", set()),
         ("import feast_hybrid.errors", set()),
         ("import feast_hybrid.asof", set()),
+        ("import feast_hybrid.testing", set()),
+        ("from feast_hybrid.testing import AdlsLake; AdlsLake('process')", set()),
         ("import feast_hybrid.sites", {"pydantic"}),
         ("import feast_hybrid.sites.parquet", {"pydantic"}),
     ],
