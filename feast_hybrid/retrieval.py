@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
     from feast.on_demand_feature_view import OnDemandFeatureView
-    from feast.saved_dataset import SavedDatasetStorage
+    from feast.saved_dataset import SavedDatasetStorage, ValidationReference
     from pyspark.sql import DataFrame
 
     from feast_hybrid.entity_rows import PandasRows
@@ -135,9 +135,23 @@ class HybridSparkRetrievalJob(RetrievalJob):
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         return self._rows.to_arrow(timeout)
 
+    def to_df(
+        self, validation_reference: ValidationReference | None = None, timeout: int | None = None
+    ) -> pd.DataFrame:
+        """The result as a pandas frame; maps are dicts, where Feast's own would make lists of pairs of them.
+
+        Args:
+            validation_reference: what to check the result against.
+            timeout: seconds; the job is cancelled after them.
+
+        Raises:
+            RetrievalTimeoutError: the time ran out.
+            RetrievalError: the job failed.
+        """
+        return _in_pandas(self.to_arrow(validation_reference, timeout))
+
     def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
-        frame: pd.DataFrame = self._to_arrow_internal(timeout).to_pandas(maps_as_pydicts="strict")
-        return frame
+        return _in_pandas(self._to_arrow_internal(timeout))
 
     def persist(
         self,
@@ -181,6 +195,11 @@ def collect(frame: DataFrame, *, timeout: float | None, what: str) -> pa.Table:
     with explained(what, "while it ran"):
         table = run(frame.sparkSession, frame.toArrow, timeout=timeout, what=what)
     return in_utc(table)
+
+
+def _in_pandas(table: pa.Table) -> pd.DataFrame:
+    frame: pd.DataFrame = table.to_pandas(maps_as_pydicts="strict")
+    return frame
 
 
 def in_utc(table: pa.Table) -> pa.Table:

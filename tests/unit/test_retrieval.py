@@ -1,0 +1,74 @@
+"""The retrieval job: what becomes of collected rows on their way to the caller."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from feast import Field, RequestSource
+from feast.infra.offline_stores.offline_store import RetrievalMetadata
+from feast.on_demand_feature_view import OnDemandFeatureView, on_demand_feature_view
+from feast.types import Int64
+
+from feast_hybrid import HybridSparkRetrievalJob
+from feast_hybrid.sites import Router
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+MAP = pa.map_(pa.string(), pa.int64())
+TABLE = pa.table(
+    {
+        "n": pa.array([1, 2], pa.int64()),
+        "map": pa.array([[("a", 1), ("b", 2)], None], MAP),
+        "list": pa.array([[[("a", 1)]], [None, []]], pa.list_(MAP)),
+        "struct": pa.array([{"m": [("a", 1)]}, {"m": None}], pa.struct([("m", MAP)])),
+        "nested": pa.array([[("x", [("a", 1)])], []], pa.map_(pa.string(), MAP)),
+    }
+)
+
+
+class Collected:
+    """Rows that Spark has given already."""
+
+    def to_spark(self) -> DataFrame:
+        raise NotImplementedError
+
+    def to_arrow(self, timeout: float | None) -> pa.Table:
+        return TABLE
+
+
+def doubled() -> OnDemandFeatureView:
+    asked = RequestSource(name="asked", schema=[Field(name="n", dtype=Int64)])
+
+    @on_demand_feature_view(sources=[asked], schema=[Field(name="twice", dtype=Int64)], mode="pandas")
+    def double(inputs: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"twice": inputs["n"] * 2})
+
+    return cast(OnDemandFeatureView, double)
+
+
+def job(*on_demand: OnDemandFeatureView) -> HybridSparkRetrievalJob:
+    return HybridSparkRetrievalJob(
+        Collected(),
+        router=Router(),
+        on_demand_feature_views=on_demand,
+        feature_refs=["double:twice"],
+        metadata=lambda: RetrievalMetadata(features=["double:twice"], keys=[]),
+    )
+
+
+@pytest.mark.parametrize("on_demand", [[], [doubled()]], ids=["plain", "on demand"])
+def test_maps_are_dicts_in_pandas_at_every_depth(on_demand: list[Any]) -> None:
+    frame = job(*on_demand).to_df()
+    assert frame["map"].tolist() == [{"a": 1, "b": 2}, None]
+    assert [list(cell) for cell in frame["list"]] == [[{"a": 1}], [None, {}]]
+    assert frame["struct"].tolist() == [{"m": {"a": 1}}, {"m": None}]
+    assert frame["nested"].tolist() == [{"x": {"a": 1}}, {}]
+    assert ("twice" in frame) is bool(on_demand)
+
+
+def test_maps_are_maps_in_arrow() -> None:
+    assert job().to_arrow().equals(TABLE)
