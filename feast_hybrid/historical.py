@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from feast_hybrid.entity_rows import EVENT_TIMESTAMP, Bounds, EntityRows, Pandas
 from feast_hybrid.errors import EntityFrameError, SchemaError, SourceError
 from feast_hybrid.pruning import as_utc, between
 from feast_hybrid.source import HybridSparkSource
+from feast_hybrid.sql import single_select
 
 if TYPE_CHECKING:
     from feast.feature_view import FeatureView
@@ -160,25 +162,23 @@ def _from_sql(
     query: str, views: Sequence[RequestedView], reader: Reader, registry: BaseRegistry, project: str
 ) -> DataFrame:
     """Run SQL in which a source's name stands for its rows; the names are seen by this call alone."""
-    import sqlglot
-    from sqlglot import exp
-    from sqlglot.errors import SqlglotError
+    from sqlglot.expressions import Table
 
     from feast_hybrid.spark_errors import explained
 
-    try:
-        statements = [statement for statement in sqlglot.parse(query, dialect="spark") if statement is not None]
-    except SqlglotError as error:
-        raise EntityFrameError(f"entity_df does not parse as Spark SQL: {error}") from None
-    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
-        raise EntityFrameError("entity_df as SQL must be a single SELECT.")
-    named = {table.name.lower() for table in statements[0].find_all(exp.Table) if not table.db}
+    parsed = single_select(query, what="entity_df", error=EntityFrameError)
+    named = {table.name.lower() for table in parsed.find_all(Table) if not table.db}
     sources = {source.name: source for source in registry.list_data_sources(project, allow_cache=True)}
     sources.update({view.source.name: view.source for view in views})
+    # Read in the call's own session, where alone the views can be seen; all of them under names of their own before
+    # the first gets its source's name, which may be that of a table that another source reads.
+    rows: dict[str, str] = {}
     for name, source in sources.items():
         if name.lower() in named and isinstance(source, HybridSparkSource):
-            # Read in the call's own session, where alone the view can be seen.
-            reader.read(source, session=reader.spark).createOrReplaceTempView(source.table_ref)
+            rows[source.table_ref] = f"__fh_{uuid.uuid4().hex}"
+            reader.read(source, session=reader.spark).createOrReplaceTempView(rows[source.table_ref])
+    for table_ref, own_name in rows.items():
+        reader.spark.table(own_name).createOrReplaceTempView(table_ref)
     with explained("entity_df", "SQL text"):
         return reader.spark.sql(query)
 

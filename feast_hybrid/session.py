@@ -35,6 +35,11 @@ _REDACTION = "spark.sql.redaction.options.regex"
 #: For how long a job is told to stop, and how often: 10 seconds, five times a second.
 _CANCEL_TRIES, _CANCEL_PAUSE = 50, 0.2
 
+#: Settings that Spark rewrites when it starts.
+_FILE_LISTS = ("spark.jars", "spark.files", "spark.submit.pyFiles")
+_JAVA_OPTIONS = ("spark.driver.extraJavaOptions", "spark.executor.extraJavaOptions")
+_ORIGIN = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:(//[^/]*)?")
+
 _starting = threading.Lock()
 _remotes: dict[tuple[str, str], SparkSession] = {}
 
@@ -77,8 +82,7 @@ def _active_session(config: HybridSparkOfflineStoreConfig) -> SparkSession | Non
         if config.spark.master:
             wanted["spark.master"] = config.spark.master
         for key, value in wanted.items():
-            found = spark.conf.get(key, None)
-            if found != value:
+            if not same_setting(key, value, spark.conf.get(key, None)):
                 # The values stay out of the message: a setting may be a secret.
                 warnings.warn(
                     f"offline_store.spark sets {key}, but a Spark session with another value is active and is "
@@ -87,6 +91,26 @@ def _active_session(config: HybridSparkOfflineStoreConfig) -> SparkSession | Non
                     stacklevel=4,
                 )
     return spark
+
+
+def same_setting(key: str, wanted: str, found: str | None) -> bool:
+    """Whether a session has the value that was asked for, in the spelling that Spark gives it when it starts."""
+    if found is None or found == wanted:
+        return found == wanted
+    if key == "spark.sql.warehouse.dir":
+        return _same_place(wanted, found)
+    if key in _FILE_LISTS:  # the jars of spark.jars.packages are added to spark.jars
+        there = [place.strip() for place in found.split(",")]
+        return all(any(_same_place(place.strip(), other) for other in there) for place in wanted.split(","))
+    # Spark puts its own options before the ones that were given.
+    return key in _JAVA_OPTIONS and found.endswith(f" {wanted}")
+
+
+def _same_place(wanted: str, found: str) -> bool:
+    if _ORIGIN.match(wanted):
+        wanted, found = (re.sub("^file:///", "file:/", place).rstrip("/") for place in (wanted, found))
+        return wanted == found
+    return _ORIGIN.sub("", found).rstrip("/") == os.path.abspath(wanted)  # Spark has put fs.defaultFS before it
 
 
 def _start_session(config: HybridSparkOfflineStoreConfig, lakes: set[Lake]) -> SparkSession:

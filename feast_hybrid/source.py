@@ -16,6 +16,7 @@ from feast.saved_dataset import SavedDatasetStorage
 from feast_hybrid.asof.names import quoted
 from feast_hybrid.errors import SourceError
 from feast_hybrid.sites import parse_uri
+from feast_hybrid.sql import single_select
 from feast_hybrid.types import value_type_of_spark
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ class HybridSparkSource(DataSource):
                 raise SourceError(f"{what}: leave out site; the path's URI tells it.")
             parse_uri(path, what=f"path of {what}")
         if query is not None:
-            query = _checked_query(query, what)
+            single_select(query, what=f"{what}: query", error=SourceError)
+            query = query.strip().rstrip("; \t\r\n")
         self.path = path
         self.file_format = _spark_format(file_format or "parquet") if path is not None else None
         self.options = _checked_options(options or {}, what)
@@ -388,34 +390,3 @@ def _checked_options(options: Mapping[str, str], what: str) -> dict[str, str]:
         if not isinstance(value, str):
             raise SourceError(f"{what}: option {key!r} must be text, found {type(value).__name__}.")
     return dict(options)
-
-
-def _checked_query(query: str, what: str) -> str:
-    import sqlglot
-    from sqlglot import TokenType, exp
-    from sqlglot.errors import ParseError, SqlglotError
-
-    reason: str | None = None
-    try:
-        # What begins otherwise is not parsed at all: sqlglot logs warnings about statements that it does not know.
-        words = (token for token in sqlglot.tokenize(query, dialect="spark") if token.token_type != TokenType.L_PAREN)
-        first = next(words, None)
-        if first is None or first.token_type not in (TokenType.SELECT, TokenType.WITH, TokenType.FROM):
-            found = first.text.upper() if first else "nothing"
-            raise SourceError(f"{what}: query must be a single SELECT; found {found}.")
-        parsed = sqlglot.parse(query, dialect="spark")
-        statements = [part for part in parsed if part is not None and not isinstance(part, exp.Semicolon)]
-    except ParseError as error:
-        fault = error.errors[0] if error.errors else {}
-        where = f" at line {fault['line']}, column {fault['col']}" if fault.get("line") else ""
-        reason = f"{fault.get('description') or 'unknown reason'}{where}"
-    except SqlglotError as error:
-        reason = str(error)
-    if reason is not None:
-        raise SourceError(f"{what}: query does not parse as Spark SQL: {reason.rstrip('.')}.")
-    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
-        kinds = ", ".join(statement.key.upper() for statement in statements)
-        raise SourceError(f"{what}: query must be a single SELECT; found {kinds}.")
-    if isinstance(statements[0], exp.Select) and not statements[0].expressions:
-        raise SourceError(f"{what}: query selects no columns.")
-    return query.strip().rstrip("; \t\r\n")

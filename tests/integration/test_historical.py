@@ -15,6 +15,7 @@ from feast import FeatureService, Field, RequestSource, ValueType
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64, Int64, String
 
+from feast_hybrid import HybridSparkSource
 from feast_hybrid.errors import EntityFrameError, HybridError, SchemaError
 from tests.integration.places import answers, at, entity, feature_store, retrieve, rows_of, source, view
 
@@ -176,6 +177,34 @@ def test_a_pandas_frame_comes_back_in_its_order_with_its_duplicates(store: Featu
     assert list(frame["temp"].fillna(-1)) == [11, 20, 11, -1, 11]
 
 
+@pytest.mark.parametrize("form", ["pandas", "spark"])
+def test_entity_columns_may_have_the_names_that_we_use_ourselves(
+    form: str, spark: SparkSession, onprem: Place, write: Write, make_store: MakeStore
+) -> None:
+    uri = write(onprem, "rows", {"__fh_row": [7, 8], "event_timestamp": [at(0), at(0)], "n": [70, 80]})
+    key = entity("odd", join_key="__fh_row")
+    store = make_store(key, view("odd_rows", source("odd_source", uri), key))
+    asked = [(8, at(1), "x"), (7, at(1), "y"), (9, at(1), "z")]
+    columns = ["__fh_row", "event_timestamp", "__fh_order"]
+    rows = pd.DataFrame(asked, columns=columns) if form == "pandas" else spark.createDataFrame(asked, columns)
+    job = retrieve(store, rows, ["odd_rows:n"])
+    assert by_text(answers(job, "__fh_row", "__fh_order", "n")) == [(7, "y", 70), (8, "x", 80), (9, "z", None)]
+
+
+@pytest.mark.parametrize("kind", ["s", "ns, tz=Asia/Tokyo"])
+def test_a_pandas_frame_may_hold_arrow_s_times(kind: str, store: FeatureStore) -> None:
+    times = pd.to_datetime(pd.Series([at(2), at(0)]))
+    rows = pd.DataFrame(
+        {
+            "driver_id": [1, 2],
+            "seen_at": (times if "tz" in kind else times.dt.tz_localize(None)).astype(f"timestamp[{kind}][pyarrow]"),
+        }
+    )
+    job = retrieve(store, rows, ["stats:trips"])
+    assert answers(job, "driver_id", "trips") == [(1, 2), (2, 3)]
+    assert [row.trips for row in job.to_spark_df().orderBy("driver_id").collect()] == [2, 3]
+
+
 def test_the_caller_s_frame_is_not_changed(store: FeatureStore) -> None:
     frame = entity_frame().astype({"driver_id": "int32", "note": "category"})
     job = retrieve(store, frame, FEATURES)
@@ -231,6 +260,42 @@ def test_sql_text_names_sources_of_both_lakes(store: FeatureStore) -> None:
         (2, "ams", 0.3, 3, 10),
         (2, "ber", 0.3, 3, 20),
     ]
+
+
+def test_a_source_named_as_another_source_s_table_does_not_stand_in_for_it(
+    spark: SparkSession, onprem: Place, write: Write, make_store: MakeStore
+) -> None:
+    rows = {"driver_id": [1, 2], "event_timestamp": [at(0), at(0)]}
+    schema = "driver_id bigint, event_timestamp timestamp, n bigint"
+    spark.createDataFrame([(1, at(0), 10)], schema).write.saveAsTable("a_trips")
+    try:
+        # Read in the order of their names: the table's source after the one that has the table's name.
+        named_so = view("named_so", source("a_trips", write(onprem, "paths", {**rows, "n": [1, 2]})), DRIVER)
+        table = HybridSparkSource(name="b_table", table="a_trips", site="onprem", timestamp_field="event_timestamp")
+        store = make_store(DRIVER, named_so, view("of_table", table, DRIVER))
+        for query, found in (
+            ("SELECT driver_id, event_timestamp, n AS m FROM b_table", [(1, 10)]),
+            ("SELECT driver_id, event_timestamp, n AS m FROM a_trips", [(1, 1), (2, 2)]),
+            ("SELECT b.driver_id, b.event_timestamp, b.n AS m FROM b_table b, a_trips a WHERE a.n = 1", [(1, 10)]),
+        ):
+            job = retrieve(store, query, ["of_table:n"])
+            assert by_text(answers(job, "driver_id", "m")) == found
+    finally:
+        spark.sql("DROP TABLE a_trips")
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("DROP TABLE stats_rows", "entity_df must be a single SELECT; found DROP."),
+        ("SELECT 1 AS a; SELECT 2 AS b", "entity_df must be a single SELECT; found SELECT, SELECT."),
+        ("SELECT", "entity_df selects no columns."),
+    ],
+)
+def test_sql_text_that_is_not_one_select_is_refused(store: FeatureStore, query: str, message: str) -> None:
+    with pytest.raises(EntityFrameError) as refused:
+        retrieve(store, query, FEATURES)
+    assert str(refused.value) == message
 
 
 def test_no_one_else_sees_the_names_of_a_sql_text(store: FeatureStore, spark: SparkSession) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
-from feast_hybrid import HybridSparkSource, SavedDatasetHybridSparkStorage
+from feast_hybrid import HybridSparkOfflineStoreConfig, HybridSparkSource, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import RetrievalTimeoutError
 from feast_hybrid.reading import reader_for
-from feast_hybrid.session import child_session, run
+from feast_hybrid.session import child_session, get_session, run
 from tests.integration.places import Place, at, entity, retrieve, source, view
 
 if TYPE_CHECKING:
@@ -92,3 +92,31 @@ def test_what_ends_in_time_gives_its_result_and_its_own_error(spark: SparkSessio
     assert run(spark, lambda: spark.range(3).count(), timeout=60, what="a count") == 3
     with pytest.raises(ZeroDivisionError):
         run(spark, lambda: 1 // 0, timeout=60, what="a division")
+
+
+def test_settings_that_the_active_session_has_in_sparks_spelling_are_not_warned_of(spark: SparkSession) -> None:
+    conf = spark.sparkContext.getConf()
+    warehouse, jars = spark.conf.get("spark.sql.warehouse.dir"), conf.get("spark.jars")
+    assert warehouse is not None
+    assert jars is not None
+    asked = {
+        "master": "local[2]",
+        "conf": {
+            "spark.sql.warehouse.dir": warehouse.removeprefix("file:"),
+            "spark.jars": jars.replace("file://", ""),
+            "spark.sql.shuffle.partitions": 4,
+        },
+    }
+    assert get_session(HybridSparkOfflineStoreConfig(spark=asked)) is spark
+
+
+def test_a_setting_that_the_active_session_has_with_another_value_is_warned_of_by_name(spark: SparkSession) -> None:
+    asked = {"conf": {"spark.sql.shuffle.partitions": "5", "spark.executor.memory": "77m"}}
+    with pytest.warns(UserWarning, match="a Spark session with another value is active") as warned:
+        get_session(HybridSparkOfflineStoreConfig(spark=asked))
+    told = [str(warning.message) for warning in warned]
+    assert [message.split(",")[0] for message in told] == [
+        "offline_store.spark sets spark.sql.shuffle.partitions",
+        "offline_store.spark sets spark.executor.memory",
+    ]
+    assert not any("77m" in message for message in told)

@@ -1,0 +1,51 @@
+"""SQL text that users give: one SELECT, told without running it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlglot.expressions import Query
+
+    from feast_hybrid.errors import HybridError
+
+
+def single_select(text: str, *, what: str, error: type[HybridError]) -> Query:
+    """Parse SQL text and refuse whatever is not one SELECT.
+
+    Args:
+        text: as Spark would be given it.
+        what: how the message names it, such as ``source 'weather': query``.
+        error: what to raise.
+
+    Raises:
+        HybridError: of the given class; it names what was found instead, or where the text does not parse.
+    """
+    import sqlglot
+    from sqlglot import TokenType, exp
+    from sqlglot.errors import ParseError, SqlglotError
+
+    reason: str | None = None
+    try:
+        # What begins otherwise is not parsed at all: sqlglot logs warnings about statements that it does not know.
+        words = (token for token in sqlglot.tokenize(text, dialect="spark") if token.token_type != TokenType.L_PAREN)
+        first = next(words, None)
+        if first is None or first.token_type not in (TokenType.SELECT, TokenType.WITH, TokenType.FROM):
+            found = first.text.upper() if first else "nothing"
+            raise error(f"{what} must be a single SELECT; found {found}.")
+        parsed = sqlglot.parse(text, dialect="spark")
+        statements = [part for part in parsed if part is not None and not isinstance(part, exp.Semicolon)]
+    except ParseError as fault:
+        first_fault = fault.errors[0] if fault.errors else {}
+        where = f" at line {first_fault['line']}, column {first_fault['col']}" if first_fault.get("line") else ""
+        reason = f"{first_fault.get('description') or 'unknown reason'}{where}"
+    except SqlglotError as fault:
+        reason = str(fault)
+    if reason is not None:
+        raise error(f"{what} does not parse as Spark SQL: {reason.rstrip('.')}.")
+    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+        kinds = ", ".join(statement.key.upper() for statement in statements)
+        raise error(f"{what} must be a single SELECT; found {kinds}.")
+    if isinstance(statements[0], exp.Select) and not statements[0].expressions:
+        raise error(f"{what} selects no columns.")
+    return statements[0]
