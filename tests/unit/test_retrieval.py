@@ -36,7 +36,7 @@ class Collected:
     def to_spark(self) -> DataFrame:
         raise NotImplementedError
 
-    def to_arrow(self, timeout: float | None) -> pa.Table:
+    def to_arrow(self, timeout: float | None) -> pa.Table:  # noqa: ARG002
         return TABLE
 
 
