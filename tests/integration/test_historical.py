@@ -194,7 +194,8 @@ def test_entity_columns_may_have_the_names_that_we_use_ourselves(
 @pytest.mark.parametrize("kind", ["s", "ns, tz=Asia/Tokyo"])
 def test_a_pandas_frame_may_hold_arrow_s_times(kind: str, store: FeatureStore) -> None:
     times = [at(2) if "tz" in kind else at(2).replace(tzinfo=None)] * 2
-    rows = pd.DataFrame({"driver_id": [1, 2], "seen_at": pd.array(times, dtype=f"timestamp[{kind}][pyarrow]")})
+    dtype: Any = f"timestamp[{kind}][pyarrow]"
+    rows = pd.DataFrame({"driver_id": [1, 2], "seen_at": pd.Series(times, dtype=dtype)})
     job = retrieve(store, rows, ["stats:trips"])
     assert answers(job, "driver_id", "trips") == [(1, 2), (2, 4)]
     assert [row.trips for row in job.to_spark_df().orderBy("driver_id").collect()] == [2, 4]
