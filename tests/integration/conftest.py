@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if artifacts.pyspark_version().startswith("4.0."):
-        # Its toArrow() and toPandas() leave their socket to the garbage collector.
+    if artifacts.pyspark_version().startswith(("4.0.", "4.1.")):
+        # Their toArrow() and toPandas() leave their socket to the garbage collector.
         config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 
 
