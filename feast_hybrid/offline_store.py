@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from feast_hybrid.source import HybridSparkSource
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
     from feast.data_source import DataSource
     from feast.feature_view import FeatureView
     from feast.infra.registry.base_registry import BaseRegistry
@@ -175,6 +176,32 @@ class HybridSparkOfflineStore(OfflineStore):
             )
         selected = frame.select(*map(quoted, wanted))
         return HybridSparkRetrievalJob(FrameRows(selected, f"source {data_source.name!r}"), router=store.router)
+
+    @staticmethod
+    def offline_write_batch(
+        config: RepoConfig,
+        feature_view: FeatureView,
+        table: pa.Table,
+        progress: Callable[[int], Any] | None,
+    ) -> None:
+        """Add rows to a feature view's source, seen whole or not at all.
+
+        Parquet paths are written by pyarrow without a JVM, also inside a Spark task, where a retried or speculative
+        task replaces its files; everything else by Spark. docs/writing.md says what is promised where.
+
+        Args:
+            config: the repository's configuration.
+            feature_view: its batch source is where the rows go.
+            table: join keys, features and times, in Feast's names or the source's, in any order.
+            progress: called with the number of rows that were written.
+
+        Raises:
+            SchemaError: the rows do not fit what is there: it names the columns, with both types.
+            WriteError: they could not be written, nothing of them is there.
+        """
+        from feast_hybrid.writing.batches import write_batch
+
+        write_batch(_store_config(config), feature_view, table, progress)
 
 
 def _store_config(config: RepoConfig) -> HybridSparkOfflineStoreConfig:

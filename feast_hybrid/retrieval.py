@@ -157,7 +157,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
             RetrievalTimeoutError: the time ran out.
         """
         from feast_hybrid.source import SavedDatasetHybridSparkStorage
-        from feast_hybrid.writing import save
+        from feast_hybrid.writing.datasets import save
 
         if not isinstance(storage, SavedDatasetHybridSparkStorage):
             raise WriteError(f"persist needs a SavedDatasetHybridSparkStorage, found {type(storage).__name__}.")

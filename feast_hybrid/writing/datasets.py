@@ -1,4 +1,4 @@
-"""Writing to a lake so that readers see all of it or nothing."""
+"""Saved datasets: the whole content of a path or table, put there or replaced."""
 
 from __future__ import annotations
 
