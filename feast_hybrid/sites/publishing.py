@@ -36,7 +36,7 @@ def publish(site: Site, files: Mapping[LakeUri, Any], *, replace: bool = False) 
     sent: dict[LakeUri, Callable[[], None]] = {}
     try:
         for at, content in files.items():
-            sent[at] = steps.send(at, memoryview(content))
+            sent[at] = steps.send(at, memoryview(content).cast("B"))
         shown: list[LakeUri] = []
         try:
             for at, show in sent.items():

@@ -118,7 +118,7 @@ class TestOneFolder:
         uri = write(place, "there", rows(1))
         store = make_store()
         wrong = rows(2).set_column(1, "trips", pa.array(["two"]))
-        with pytest.raises(SchemaError, match="'stats'.*column 'trips' is string in the rows and int64 there"):
+        with pytest.raises(SchemaError, match=r"'stats'.*column 'trips' is string in the rows and int64 there"):
             add(store, stats(uri), wrong)
         with pytest.raises(SchemaError, match="missing trips; unknown rides"):
             add(store, stats(uri), rows(2).rename_columns(["driver_id", "rides", "event_timestamp"]))
@@ -323,7 +323,7 @@ class TestThroughSpark:
         ids=["orc", "json", "csv"],
     )
     def test_other_formats_are_added_to(
-        self, make_store: MakeStore, place: Place, folder: str, role: str, file_format: str, options: dict[str, str]
+        self, make_store: MakeStore, place: Place, folder: str, file_format: str, options: dict[str, str]
     ) -> None:
         uri = f"{place.uri}{folder}/rows"
         of = stats(uri, file_format=file_format, options=options)
