@@ -22,7 +22,7 @@ from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Int64
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
-from feast_hybrid import HybridSparkSource, SavedDatasetHybridSparkStorage
+from feast_hybrid import HybridSparkOfflineStore, HybridSparkSource, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import (
     NotSupportedError,
     RetrievalError,
@@ -250,6 +250,28 @@ def test_a_table_is_replaced_and_keeps_its_rows_when_that_fails(store: FeatureSt
         for table in spark.catalog.listTables():
             if "replaced_trips" in table.name:
                 spark.sql(f"DROP TABLE {table.name}")
+
+
+@pytest.mark.parametrize("role", ["onprem", "cloud"])
+def test_many_small_files_are_merged_as_the_docs_say(
+    store: FeatureStore, lakes_to_test: Places, folder: str, role: str
+) -> None:
+    place: Place = getattr(lakes_to_test, role)
+    uri = f"{place.uri}{folder}/day=2026-01-10"
+    for n in range(12):
+        rows = {"n": [n], "event_timestamp": pa.array([at(n)], pa.timestamp("us", tz="UTC")), "a;b": ["x"]}
+        place.write(uri, rows, file=f"batch-{n}.parquet")
+
+    day = HybridSparkSource(name="day", path=uri, timestamp_field="event_timestamp")
+    columns = [name for name, _ in day.get_table_column_names_and_types(store.config)]
+    pulled = HybridSparkOfflineStore.pull_all_from_table_or_query(store.config, day, [], columns, "event_timestamp")
+    pulled.persist(SavedDatasetHybridSparkStorage(path=uri), allow_overwrite=True)
+
+    files = [name for name in place.names(uri) if name.endswith(".parquet")]
+    assert len(files) <= 4
+    read = [pq.read_table(BytesIO(place.lake.filesystem().cat_file(place.inside(f"{uri}/{name}")))) for name in files]
+    assert all(table.column_names == columns for table in read)
+    assert sorted(pa.concat_tables(read)["n"].to_pylist()) == list(range(12))
 
 
 class TestExports:

@@ -248,6 +248,7 @@ class TestManyAtOnce:
 
 
 class TestSparkTasks:
+    @pytest.mark.matrix
     @ROLES
     def test_a_task_that_is_run_again_adds_no_rows(
         self, make_store: MakeStore, place: Place, spark: SparkSession, folder: str
@@ -316,6 +317,7 @@ class TestSparkTasks:
 
 
 class TestThroughSpark:
+    @pytest.mark.matrix
     @ROLES
     @pytest.mark.parametrize(
         ("file_format", "options"),
@@ -338,6 +340,7 @@ class TestThroughSpark:
             assert answers(retrieve(store, entity_df, ["stats:trips"]), "trips") == [(3,), (1,)]
         assert len([name for name in place.names(uri) if not name.startswith("_")]) == 2
 
+    @pytest.mark.matrix
     def test_a_table_is_made_and_added_to_by_name(self, make_store: MakeStore, spark: SparkSession) -> None:
         from feast_hybrid import HybridSparkSource
 
