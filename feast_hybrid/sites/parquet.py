@@ -90,6 +90,13 @@ def parquet_layout(filesystem: Any, path: str) -> Layout | None:
     return Layout(first, pa.schema(fields), bool(int96), tuple(partitions))
 
 
+def partition_columns(filesystem: Any, path: str) -> tuple[str, ...]:
+    """The columns that the folders on the way to the first file tell, whatever its format; the outermost first."""
+    partitions: dict[str, str] = {}
+    _first_file(filesystem, path, partitions)
+    return tuple(partitions)
+
+
 def _places(filesystem: Any, path: str) -> list[str]:
     if not any(sign in path for sign in "*?[{"):
         return [path]

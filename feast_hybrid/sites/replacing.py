@@ -11,6 +11,8 @@ import asyncio
 import json
 import logging
 import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,7 @@ BEING_REPLACED = "part-being-replaced-"
 _SUFFIX = ".gz"
 #: After this a writer that has said nothing more is dead.
 _DEAD = timedelta(minutes=5)
+_HEARTBEAT = timedelta(minutes=1)
 _AT_ONCE = 16
 
 
@@ -159,15 +162,24 @@ class _Blobs:
                 if not _is_folder(blob)
             ]
             marker = f"{self._prefix}{BEING_REPLACED}{uuid.uuid4().hex[:12]}{_SUFFIX}"
-            await container.upload_blob(marker, json.dumps({"new": names}).encode())
+            content = json.dumps({"new": names}).encode()
+            await container.upload_blob(marker, content)
+            alive = asyncio.create_task(
+                _again_and_again(lambda: container.upload_blob(marker, content, overwrite=True))
+            )
+            mine = [self._prefix + name for name in names]
             try:
                 await _all(self._copy(container, new + name, self._prefix + name) for name in names)
+                await self._delete(container, [name for name in old if name not in mine])
             except BaseException:
-                await self._delete(container, [self._prefix + name for name in names])
-                await container.delete_blob(marker)
+                there = {blob.name async for blob in container.list_blobs(name_starts_with=self._prefix)}
+                if there.issuperset(old):  # else the new files are whole: the next writer finishes this
+                    await _stopped(alive)
+                    await self._delete(container, mine)
+                    await container.delete_blob(marker)
                 raise
-            mine = {self._prefix + name for name in names}
-            await self._delete(container, [name for name in old if name not in mine])
+            finally:
+                await _stopped(alive)
             await container.delete_blob(marker)
             await self._delete(container, [new + name for name in names])
 
@@ -221,6 +233,20 @@ class _Blobs:
 def _is_folder(blob: Any) -> bool:
     metadata = {key.lower(): value for key, value in (blob.metadata or {}).items()}
     return metadata.get("hdi_isfolder") == "true" or (not blob.size and blob.name.endswith("/"))
+
+
+async def _again_and_again(call: Callable[[], Awaitable[Any]]) -> None:
+    """Say every minute that this writer is alive; that it could not be said once does no harm."""
+    while True:
+        await asyncio.sleep(_HEARTBEAT.seconds)
+        with suppress(Exception):
+            await call()
+
+
+async def _stopped(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def _all(work: Any) -> None:

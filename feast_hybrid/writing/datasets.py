@@ -14,15 +14,13 @@ from feast_hybrid.reading import where_is
 from feast_hybrid.sites import parse_uri
 from feast_hybrid.sites.replacing import aside, put_in_place, recover, remove
 from feast_hybrid.spark_errors import first_line
+from feast_hybrid.writing.by_spark import WITH_A_LOG
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from feast_hybrid.sites import Router
     from feast_hybrid.source import HybridSparkSource
-
-#: Formats that keep a list of their files and replace it in one step; they must not be moved.
-_WITH_A_LOG = ("delta", "iceberg")
 
 #: Seconds after which the tasks of a failed job have ended.
 _LAST_TASKS = 2.0
@@ -65,7 +63,7 @@ def _save_path(frame: DataFrame, target: HybridSparkSource, router: Router, what
         raise DatasetExistsError(f"{what}: something is there already; allow_overwrite=True replaces it.")
     writer = frame.write.format(target.file_format or "parquet").options(**target.options)
     writer = writer.options(**site.hadoop_options())
-    if target.file_format in _WITH_A_LOG:
+    if target.file_format in WITH_A_LOG:  # their logs name files by their places: they must not be moved
         if overwrite:
             writer = writer.option("overwriteSchema", "true")
         writer.mode("overwrite" if overwrite else "errorifexists").save(str(at))
@@ -90,7 +88,7 @@ def _save_table(frame: DataFrame, table: str, what: str, *, overwrite: bool) -> 
         raise DatasetExistsError(f"{what}: the table exists already; allow_overwrite=True replaces it.")
     if not exists:
         frame.write.mode("errorifexists").saveAsTable(table)
-    elif _provider(spark, table) in _WITH_A_LOG:
+    elif _provider(spark, table) in WITH_A_LOG:
         frame.write.mode("overwrite").option("overwriteSchema", "true").saveAsTable(table)
     else:
         _swap_table(frame, table)

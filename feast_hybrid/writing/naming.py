@@ -7,6 +7,10 @@ import sys
 import threading
 import uuid
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark import TaskContext
 
 
 @dataclass
@@ -56,7 +60,7 @@ def in_spark_task() -> bool:
     return _task_context() is not None
 
 
-def _task_context():  # type: ignore[no-untyped-def]
+def _task_context() -> TaskContext | None:
     if "pyspark" not in sys.modules:
         return None
     from pyspark import TaskContext
