@@ -55,6 +55,7 @@ def _types() -> pa.Schema:
 
 
 class TestPushes:
+    @pytest.mark.filterwarnings("ignore:Stream feature views are experimental features")
     @pytest.mark.parametrize("kind", ["feature view", "stream feature view"])
     @pytest.mark.parametrize("to", [PushMode.OFFLINE, PushMode.ONLINE_AND_OFFLINE])
     def test_pushed_rows_are_in_the_batch_source(
@@ -171,9 +172,11 @@ class TestLogs:
     ) -> None:
         registered = store.get_feature_service("service")
         store.write_logged_features(logs(store, service, 1, 5, 7), registered)
+        folder = tmp_path / "logs"
+        folder.mkdir()
         for number in (8, 9):
-            pq.write_table(logs(store, service, 2, number), tmp_path / f"{number}.parquet")
-        store.write_logged_features(tmp_path, registered)
+            pq.write_table(logs(store, service, 2, number), folder / f"{number}.parquet")
+        store.write_logged_features(folder, registered)
         frame = logged(store, registered)
         assert frame["stats__trips"].tolist() == [5, 7, 8, 9]
         assert frame["__log_timestamp"].tolist() == [at(1), at(1), at(2), at(2)]
@@ -193,7 +196,8 @@ class TestLogs:
         assert frame["stats__rate"].isna().tolist() == [True, False]
 
     def test_logs_that_are_not_the_services_are_refused(self, store: FeatureStore, service: FeatureService) -> None:
-        wrong = logs(store, service, 1, 5).rename_columns(lambda name: name.replace("trips", "rides"))
+        right = logs(store, service, 1, 5)
+        wrong = right.rename_columns([name.replace("trips", "rides") for name in right.column_names])
         with pytest.raises(SchemaError, match=r"missing stats__trips, .*; unknown stats__rides"):
             store.write_logged_features(wrong, service)
 
