@@ -13,11 +13,8 @@ if TYPE_CHECKING:
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
     from feast_hybrid.offline_store import HybridSparkOfflineStore
     from feast_hybrid.retrieval import HybridSparkRetrievalJob
-    from feast_hybrid.source import (
-        HybridSparkLoggingDestination,
-        HybridSparkSource,
-        SavedDatasetHybridSparkStorage,
-    )
+    from feast_hybrid.source import HybridSparkSource
+    from feast_hybrid.storage import HybridSparkLoggingDestination, SavedDatasetHybridSparkStorage
 
 __all__ = [
     "HybridSparkLoggingDestination",
@@ -30,12 +27,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "HybridSparkLoggingDestination": "feast_hybrid.source",
+    "HybridSparkLoggingDestination": "feast_hybrid.storage",
     "HybridSparkOfflineStore": "feast_hybrid.offline_store",
     "HybridSparkOfflineStoreConfig": "feast_hybrid.config",
     "HybridSparkRetrievalJob": "feast_hybrid.retrieval",
-    "HybridSparkSource": "feast_hybrid.source",
-    "SavedDatasetHybridSparkStorage": "feast_hybrid.source",
+    # A process that reads a source from the registry then knows the other kinds of entries too.
+    "HybridSparkSource": "feast_hybrid.storage",
+    "SavedDatasetHybridSparkStorage": "feast_hybrid.storage",
 }
 
 

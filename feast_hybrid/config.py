@@ -9,7 +9,7 @@ from typing import Any, Literal
 from feast.repo_config import FeastConfigBaseModel
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-import feast_hybrid.source  # noqa: F401  # Feast knows a logging destination's kind once its class is loaded.
+import feast_hybrid.storage  # noqa: F401  # Feast knows a logging destination's kind once its class is loaded.
 from feast_hybrid.errors import ConfigError, CredentialError
 from feast_hybrid.sites import Router, Site, parse_uri
 from feast_hybrid.sites.credentials import CREDENTIALS

@@ -58,6 +58,10 @@ class WriteError(HybridError):
     """Rows could not be written; nothing of them is to be seen."""
 
 
+class NotSupportedError(HybridError, NotImplementedError):
+    """Feast asks for something that has no meaning in this store, or that the configuration does not provide for."""
+
+
 class JoinError(HybridError):
     """An as-of join was asked for that cannot be done."""
 

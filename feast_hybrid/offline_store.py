@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
@@ -24,7 +25,9 @@ from feast_hybrid.source import HybridSparkSource
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
     from feast.data_source import DataSource
+    from feast.feature_logging import LoggingConfig, LoggingSource
     from feast.feature_view import FeatureView
     from feast.infra.registry.base_registry import BaseRegistry
     from feast.repo_config import RepoConfig
@@ -113,6 +116,7 @@ class HybridSparkOfflineStore(OfflineStore):
             on_demand_feature_views=on_demand,
             feature_refs=feature_refs,
             metadata=metadata,
+            staging_location=store.staging_location,
         )
 
     @staticmethod
@@ -145,7 +149,7 @@ class HybridSparkOfflineStore(OfflineStore):
         )
         if not join_key_columns:
             latest = latest.withColumn(DUMMY_ENTITY_ID, F.lit(DUMMY_ENTITY_VAL))
-        return HybridSparkRetrievalJob(FrameRows(latest, f"source {data_source.name!r}"), router=store.router)
+        return _job(latest, data_source, store)
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -174,7 +178,60 @@ class HybridSparkOfflineStore(OfflineStore):
                 f"source {data_source.name!r} lacks {', '.join(missing)}; it has {', '.join(frame.columns)}."
             )
         selected = frame.select(*map(quoted, wanted))
-        return HybridSparkRetrievalJob(FrameRows(selected, f"source {data_source.name!r}"), router=store.router)
+        return _job(selected, data_source, store)
+
+    @staticmethod
+    def offline_write_batch(
+        config: RepoConfig,
+        feature_view: FeatureView,
+        table: pa.Table,
+        progress: Callable[[int], Any] | None,
+    ) -> None:
+        """Add rows to a feature view's source, seen whole or not at all.
+
+        Parquet paths are written by pyarrow without a JVM, also inside a Spark task, where a retried or speculative
+        task replaces its files; everything else by Spark. docs/writing.md says what is promised where.
+
+        Args:
+            config: the repository's configuration.
+            feature_view: its batch source is where the rows go.
+            table: join keys, features and times, in Feast's names or the source's, in any order.
+            progress: called with the number of rows that were written.
+
+        Raises:
+            SchemaError: the rows do not fit what is there: it names the columns, with both types.
+            WriteError: they could not be written, nothing of them is there.
+        """
+        from feast_hybrid.writing.batches import write_batch
+
+        write_batch(_store_config(config), feature_view, table, progress)
+
+    @staticmethod
+    def write_logged_features(
+        config: RepoConfig,
+        data: pa.Table | Path,
+        source: LoggingSource,
+        logging_config: LoggingConfig,
+        registry: BaseRegistry,
+    ) -> None:
+        """Add logs of served features to their destination, seen whole or not at all.
+
+        On Parquet paths they may have other columns than earlier ones, as when a feature was added to the service.
+
+        Args:
+            config: the repository's configuration.
+            data: rows with the columns of ``source``, or a local folder or file of them in Parquet.
+            source: says which columns logs have.
+            logging_config: its destination is a :class:`~feast_hybrid.HybridSparkLoggingDestination`.
+            registry: the registry.
+
+        Raises:
+            SchemaError: the logs do not fit: it names the columns, with both types.
+            WriteError: they could not be read or written, nothing of them is there.
+        """
+        from feast_hybrid.writing.logs import write_logs
+
+        write_logs(_store_config(config), data, source, logging_config, registry)
 
 
 def _store_config(config: RepoConfig) -> HybridSparkOfflineStoreConfig:
@@ -195,6 +252,11 @@ def _reader(store: HybridSparkOfflineStoreConfig, views: Sequence[RequestedView]
     if isinstance(entity_df, str):
         return Reader(reader.child(), store.router)
     return reader
+
+
+def _job(frame: DataFrame, data_source: DataSource, store: HybridSparkOfflineStoreConfig) -> HybridSparkRetrievalJob:
+    rows = FrameRows(frame, f"source {data_source.name!r}")
+    return HybridSparkRetrievalJob(rows, router=store.router, staging_location=store.staging_location)
 
 
 def _pulled(

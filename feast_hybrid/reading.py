@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import SchemaError, SourceNotFoundError
 from feast_hybrid.session import child_session, get_session
 from feast_hybrid.sites import parse_uri
+from feast_hybrid.sites.replacing import left_over
 from feast_hybrid.spark_errors import explained, first_line, lake_trouble
 from feast_hybrid.types import columns_of
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
     from feast_hybrid.sites import Router
     from feast_hybrid.source import HybridSparkSource
+
+
+#: Seconds for which a folder can be away while another takes its place.
+_MOMENT = 2.0
 
 
 class Reader:
@@ -44,6 +50,14 @@ class Reader:
             source: where the rows are.
             session: the session to read in; by default the call's, or its child for tables and queries.
         """
+        try:
+            return self._read(source, session)
+        except SourceNotFoundError as error:
+            if source.path is None or not _comes_back(source.path, self.router, error):
+                raise
+        return self._read(source, session)
+
+    def _read(self, source: HybridSparkSource, session: SparkSession | None) -> DataFrame:
         what = f"source {source.name!r}"
         with explained(what, where_is(source, self.router)):
             if source.path is not None:
@@ -55,6 +69,33 @@ class Reader:
             self.router.named(source.site, what=what)
             child = session or self.child()
             return child.table(source.table) if source.table is not None else child.sql(source.query or "")
+
+
+def _comes_back(path: str, router: Router, error: SourceNotFoundError) -> bool:
+    """Whether a folder that is not there was only away for a moment, while a writer replaced it.
+
+    Raises:
+        SourceNotFoundError: its writer died: says where the old rows are.
+    """
+    at = parse_uri(path)
+    site = router.route(at)
+    try:
+        old = left_over(site, at)
+        deadline = time.monotonic() + _MOMENT
+        while old is not None:
+            if site.filesystem(at).exists(site.fsspec_path(at)):
+                return True
+            if time.monotonic() > deadline:
+                break
+            time.sleep(_MOMENT / 20)
+    except Exception:  # what the first error said is what there is to say
+        return False
+    if old is None:
+        return False
+    raise SourceNotFoundError(
+        f"{str(error).rstrip('.')}: a writer died while it replaced the rows there, and the old ones are at {old}. "
+        "Save the dataset again, or rename that folder."
+    ) from error
 
 
 def where_is(source: HybridSparkSource, router: Router) -> str:

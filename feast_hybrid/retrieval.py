@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 
-from feast_hybrid.errors import WriteError
+from feast_hybrid.errors import NotSupportedError, WriteError
 from feast_hybrid.session import run
 from feast_hybrid.spark_errors import explained
 
@@ -88,6 +88,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
         on_demand_feature_views: Sequence[OnDemandFeatureView] = (),
         feature_refs: Sequence[str] = (),
         metadata: Callable[[], RetrievalMetadata] | None = None,
+        staging_location: str | None = None,
     ) -> None:
         self._rows = rows
         self._router = router
@@ -95,6 +96,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
         self._on_demand_feature_views = list(on_demand_feature_views)
         self._feature_refs = tuple(feature_refs)
         self._make_metadata = metadata
+        self._staging_location = staging_location
         self._metadata: RetrievalMetadata | None = None
 
     @property
@@ -170,8 +172,8 @@ class HybridSparkRetrievalJob(RetrievalJob):
             WriteError: something is there already, or the rows could not be written.
             RetrievalTimeoutError: the time ran out.
         """
-        from feast_hybrid.source import SavedDatasetHybridSparkStorage
-        from feast_hybrid.writing import save
+        from feast_hybrid.storage import SavedDatasetHybridSparkStorage
+        from feast_hybrid.writing.datasets import save
 
         if not isinstance(storage, SavedDatasetHybridSparkStorage):
             raise WriteError(f"persist needs a SavedDatasetHybridSparkStorage, found {type(storage).__name__}.")
@@ -182,6 +184,39 @@ class HybridSparkRetrievalJob(RetrievalJob):
             lambda: save(frame, target, self._router, overwrite=allow_overwrite),
             timeout=timeout,
             what=f"persist to {target.location}",
+        )
+
+    def supports_remote_storage_export(self) -> bool:
+        """Whether ``offline_store.staging_location`` says where :meth:`to_remote_storage` may put files."""
+        return self._staging_location is not None
+
+    def to_remote_storage(self) -> list[str]:
+        """Write the result as Parquet files into a new folder under ``offline_store.staging_location``.
+
+        Returns:
+            The URIs of the files. Nobody deletes them: let a rule of the lake do it.
+
+        Raises:
+            NotSupportedError: there is no staging location.
+            WriteError: the rows could not be written.
+        """
+        from feast_hybrid.writing.datasets import export
+
+        if self._staging_location is None:
+            raise NotSupportedError(
+                "to_remote_storage needs a place on a lake: set offline_store.staging_location in feature_store.yaml."
+            )
+        return export(self.to_spark_df(), self._staging_location, self._router)
+
+    def to_sql(self) -> str:
+        """Not to be had: a result of two lakes is a plan of Spark's, which no SQL text stands for.
+
+        Raises:
+            NotSupportedError: always; it says what to use.
+        """
+        raise NotSupportedError(
+            "there is no SQL text for this result: it is a plan of Spark's over both lakes. "
+            "to_spark_df().createOrReplaceTempView(name) makes it a name in SQL."
         )
 
 

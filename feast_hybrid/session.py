@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
-    from feast_hybrid.sites import LakeUri, Site
 
 logger = logging.getLogger(__name__)
 
@@ -273,23 +272,3 @@ def _cancel_jobs(spark: SparkSession, tag: str) -> None:
         spark.interruptTag(tag)
     else:
         spark.sparkContext.cancelJobsWithTag(tag)
-
-
-def rename(spark: SparkSession, source: LakeUri, target: LakeUri, site: Site) -> None:
-    """Rename a folder within a site; on a lake with real folders one atomic step.
-
-    Raises:
-        OSError: it could not be renamed.
-    """
-    if is_connect(spark):
-        filesystem = site.filesystem(source)
-        filesystem.mv(site.fsspec_path(source), site.fsspec_path(target), recursive=True)
-        return
-    jvm: Any = spark._jvm
-    hadoop = spark._jsparkSession.sessionState().newHadoopConf()
-    for key, value in site.hadoop_options().items():
-        hadoop.set(key, value)
-    path = jvm.org.apache.hadoop.fs.Path
-    filesystem = path(str(source)).getFileSystem(hadoop)
-    if not filesystem.rename(path(str(source)), path(str(target))):
-        raise OSError(f"{source} could not be renamed to {target}")

@@ -14,6 +14,7 @@ from feast_hybrid.errors import (
     SourceError,
     SourceNotFoundError,
 )
+from feast_hybrid.sites.replacing import BEING_REPLACED
 
 _NANOS = re.compile(r"Illegal Parquet type: .*TIMESTAMP\(NANOS|PARQUET_TYPE_ILLEGAL.*NANOS", re.DOTALL)
 _NO_FORMAT = re.compile(r"DATA_SOURCE_NOT_(FOUND|ENABLED)|Failed to find (the )?data source")
@@ -76,6 +77,11 @@ def _translate(error: Exception, what: str, where: str) -> HybridError | None:
         return SourceNotFoundError(f"{what}: nothing is at {where}.")
     if "TABLE_OR_VIEW_NOT_FOUND" in text:
         return SourceNotFoundError(f"{what}: no such table ({where}): {first_line(text)}")
+    if BEING_REPLACED in text:
+        return RetrievalError(
+            f"{what} ({where}): its rows are being replaced at this moment, or a writer died while it did so. Read "
+            f"again; if that does not help, save the dataset again. {first_line(text)}"
+        )
     if _NANOS.search(text):
         return SchemaError(
             f"{what} ({where}): a Parquet column holds nanosecond timestamps, which Spark cannot read. Write them "

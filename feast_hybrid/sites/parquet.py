@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.sites.arrow_types import spark_type_of_arrow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _PARTITION = re.compile(r"^([^=/]+)=(.*)$")
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
@@ -46,6 +50,51 @@ def parquet_columns(filesystem: Any, path: str) -> list[tuple[str, str]] | None:
         if first is not None:
             return _with_partitions(_footer_columns(filesystem, first), partitions)
     return None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the Parquet files of a folder are laid out, as its first file shows it.
+
+    Attributes:
+        file: the path of that file.
+        schema: of the file, without the metadata of its writer; INT96 is an instant.
+        int96: whether its times are INT96.
+        partitions: the columns that folders tell, the outermost first.
+    """
+
+    file: str
+    schema: pa.Schema
+    int96: bool
+    partitions: tuple[str, ...]
+
+
+def parquet_layout(filesystem: Any, path: str) -> Layout | None:
+    """How the files of a folder are laid out; None where there is no data file.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+    """
+    import pyarrow as pa
+
+    partitions: dict[str, str] = {}
+    first = _first_file(filesystem, path, partitions)
+    if first is None:
+        return None
+    schema, int96 = _footer(filesystem, first)
+    instant = pa.timestamp("us", tz="UTC")
+    fields = [
+        field.with_type(instant) if field.name in int96 and pa.types.is_timestamp(field.type) else field
+        for field in (field.with_nullable(True).remove_metadata() for field in schema)
+    ]
+    return Layout(first, pa.schema(fields), bool(int96), tuple(partitions))
+
+
+def partition_columns(filesystem: Any, path: str) -> tuple[str, ...]:
+    """The columns that the folders on the way to the first file tell, whatever its format; the outermost first."""
+    partitions: dict[str, str] = {}
+    _first_file(filesystem, path, partitions)
+    return tuple(partitions)
 
 
 def _places(filesystem: Any, path: str) -> list[str]:
@@ -163,20 +212,25 @@ def _exists(time: str) -> bool:
     return True
 
 
-def _footer_columns(filesystem: Any, path: str) -> list[tuple[str, str]]:
+def _footer(filesystem: Any, path: str) -> tuple[pa.Schema, set[str]]:
+    """A file's schema, and the columns of INT96, which has no zone in Arrow but is an instant to Spark."""
     import pyarrow.parquet as pq
 
     with filesystem.open(path, "rb") as file:
         footer = pq.ParquetFile(file)
-        schema = footer.schema_arrow
         leaves = [footer.schema.column(position) for position in range(len(footer.schema))]
-    # INT96 has no zone in Arrow, but is an instant to Spark.
-    int96 = {leaf.path for leaf in leaves if leaf.physical_type == "INT96"}
+        int96 = {leaf.path for leaf in leaves if leaf.physical_type == "INT96"}
+        schema = footer.schema_arrow
+    names = [name for name in schema.names if any(leaf == name or leaf.startswith(f"{name}.") for leaf in int96)]
+    return schema, set(names)
+
+
+def _footer_columns(filesystem: Any, path: str) -> list[tuple[str, str]]:
+    schema, int96 = _footer(filesystem, path)
     columns = []
     for field in schema:
-        instants = any(leaf == field.name or leaf.startswith(f"{field.name}.") for leaf in int96)
         try:
-            columns.append((field.name, spark_type_of_arrow(field.type, naive_is_instant=instants)))
+            columns.append((field.name, spark_type_of_arrow(field.type, naive_is_instant=field.name in int96)))
         except SchemaError as error:
             raise SchemaError(f"column {field.name!r}: {error}") from None
     return columns

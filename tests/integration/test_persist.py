@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
+from feast import Field
 from feast.errors import SavedDatasetLocationAlreadyExists
+from feast.on_demand_feature_view import on_demand_feature_view
+from feast.types import Int64
+from pyarrow.fs import FSSpecHandler, PyFileSystem
 
-from feast_hybrid import SavedDatasetHybridSparkStorage
-from feast_hybrid.errors import RetrievalTimeoutError, WriteError
+from feast_hybrid import HybridSparkOfflineStore, HybridSparkSource, SavedDatasetHybridSparkStorage
+from feast_hybrid.errors import (
+    NotSupportedError,
+    RetrievalError,
+    RetrievalTimeoutError,
+    SourceNotFoundError,
+    WriteError,
+)
+from feast_hybrid.reading import Reader
+from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob
+from feast_hybrid.sites import parse_uri, replacing
+from feast_hybrid.testing import Lakes
 from tests.integration.places import Place, Places, at, entity, retrieve, source, view
 
 if TYPE_CHECKING:
@@ -68,8 +92,6 @@ def test_a_write_that_fails_leaves_what_was_there(
 ) -> None:
     from pyspark.sql import functions as F
 
-    from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob
-
     place: Place = getattr(lakes_to_test, role)
     storage = SavedDatasetHybridSparkStorage(path=f"{place.uri}{folder}/out/set")
     store.create_saved_dataset(retrieve(store, ROWS, ["stats:trips"]), "set", storage)
@@ -82,10 +104,216 @@ def test_a_write_that_fails_leaves_what_was_there(
     assert place.names(f"{place.uri}{folder}/out") == ["set"]
 
 
+@pytest.mark.parametrize("role", ["onprem", "cloud"])
+@pytest.mark.parametrize("file_format", ["parquet", "orc", "json", "csv"])
+def test_every_format_that_spark_writes_holds_a_dataset(
+    store: FeatureStore, lakes_to_test: Places, folder: str, role: str, file_format: str
+) -> None:
+    place: Place = getattr(lakes_to_test, role)
+    text = file_format in ("json", "csv")  # which say nothing of types: Spark has to guess
+    options = {"csv": {"header": "true", "inferSchema": "true"}, "json": {"inferTimestamp": "true"}}
+    storage = SavedDatasetHybridSparkStorage(
+        path=f"{place.uri}{folder}/set", file_format=file_format, options=options.get(file_format)
+    )
+    for _ in range(2):
+        job = retrieve(store, ROWS, ["stats:trips"])
+        store.create_saved_dataset(job, "set", storage, allow_overwrite=True)
+        assert saved(store, "set") == [(1, 10), (2, 20)]
+    times = store.get_saved_dataset("set").to_df()["event_timestamp"]
+    assert text or set(times) == {at(1), at(2)}
+
+
+@pytest.mark.parametrize("role", ["onprem", "cloud"])
+def test_readers_see_the_old_rows_or_the_new_or_an_error_and_never_a_part(
+    store: FeatureStore, lakes_to_test: Places, spark: SparkSession, folder: str, role: str
+) -> None:
+    place: Place = getattr(lakes_to_test, role)
+    uri = f"{place.uri}{folder}/set"
+    router = store.config.offline_store.router
+    storage = SavedDatasetHybridSparkStorage(path=uri)
+    generations: list[tuple[int, int]] = []
+    failures: list[str] = []
+    done = threading.Event()
+
+    def save(generation: int) -> None:
+        # Files of many sizes in each generation, and another number of them.
+        frame = spark.range(0, 60, 1, 2 + generation % 2).selectExpr("id", f"{generation} as generation")
+        job = HybridSparkRetrievalJob(FrameRows(frame, "rows"), router=router)
+        job.persist(storage, allow_overwrite=True)
+
+    def watch(read: Callable[[], list[int]]) -> None:
+        while not done.is_set():
+            try:
+                found = read()
+            except Exception as error:
+                failures.append(f"{type(error).__name__}: {error}")
+            else:
+                generations.append(next(iter(Counter(found).items())) if len(set(found)) == 1 else (-1, len(found)))
+
+    def with_pyarrow() -> list[int]:
+        filesystem = PyFileSystem(FSSpecHandler(place.lake.filesystem()))
+        found: list[int] = ds.dataset(place.inside(uri), filesystem=filesystem).to_table()["generation"].to_pylist()
+        return found
+
+    def with_spark() -> list[int]:
+        source = HybridSparkSource(name="set", path=uri)
+        return [row.generation for row in Reader(spark, router).read(source).collect()]
+
+    save(0)
+    with ThreadPoolExecutor(2) as pool:
+        watching = [pool.submit(watch, read) for read in (with_pyarrow, with_spark)]
+        try:
+            for generation in range(1, 7):
+                save(generation)
+        finally:
+            done.set()
+        for each in watching:
+            each.result()
+    assert {count for _, count in generations} == {60}
+    seen = [generation for generation, _ in generations]
+    assert len(set(seen)) > 2
+    assert set(seen) <= set(range(7))
+    assert set(with_pyarrow()) == set(with_spark()) == {6}
+    assert place.names(f"{place.uri}{folder}") == (["set", "stats"] if role == "onprem" else ["set"])
+
+
+def test_on_hdfs_what_a_dead_writer_moved_away_is_named_and_put_back(
+    store: FeatureStore, lakes: Lakes, onprem: Place, folder: str
+) -> None:
+    uri = f"{onprem.uri}{folder}/set"
+    storage = SavedDatasetHybridSparkStorage(path=uri)
+    store.create_saved_dataset(retrieve(store, ROWS, ["stats:trips"]), "set", storage)
+    old = onprem.inside(f"{onprem.uri}{folder}/.set.0123456789ab.replaced")
+    lakes.hdfs.filesystem().mv(onprem.inside(uri), old)
+
+    with pytest.raises(
+        SourceNotFoundError, match=r"a writer died .* the old ones are at hdfs://.*/\.set\..*\.replaced"
+    ):
+        saved(store, "set")
+    with pytest.raises(SavedDatasetLocationAlreadyExists):
+        retrieve(store, ROWS[:1], ["stats:trips"]).persist(storage)
+    assert saved(store, "set") == [(1, 10), (2, 20)]
+    assert onprem.names(f"{onprem.uri}{folder}") == ["set", "stats"]
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["all-new-files-were-there", "some-were-missing"])
+def test_on_adls_what_a_dead_writer_left_is_finished_or_taken_back(
+    store: FeatureStore,
+    lakes: Lakes,
+    spark: SparkSession,
+    folder: str,
+    whole: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = Place("cloud", lakes.adls)
+    site = store.config.offline_store.router.route(place.uri)
+    uri = place.write(f"{place.uri}{folder}/set", {"n": [1]}, file="part-old.parquet")
+    new = place.write(f"{place.uri}{folder}/.aside", {"n": [2]}, file="part-new.parquet")
+    filesystem = lakes.adls.filesystem()
+    filesystem.cp_file(f"{place.inside(new)}/part-new.parquet", f"{place.inside(uri)}/part-new.parquet")
+    names = ["part-new.parquet"] if whole else ["part-new.parquet", "part-newer.parquet"]
+    place.put(f"{uri}/part-being-replaced-0123.gz", json.dumps({"new": names}).encode())
+
+    def read() -> None:
+        router = store.config.offline_store.router
+        frame = Reader(spark, router).read(HybridSparkSource(name="set", path=uri))
+        HybridSparkRetrievalJob(FrameRows(frame, "set"), router=router).to_arrow()
+
+    with pytest.raises(RetrievalError, match="its rows are being replaced at this moment"):
+        read()
+    with pytest.raises(WriteError, match="has been under replacement for"):
+        replacing.recover(site, parse_uri(uri))
+    monkeypatch.setattr(replacing, "_DEAD", timedelta(0))
+    replacing.recover(site, parse_uri(uri))
+    assert place.names(uri) == ["part-new.parquet" if whole else "part-old.parquet"]
+
+
+def test_a_table_is_replaced_and_keeps_its_rows_when_that_fails(store: FeatureStore, spark: SparkSession) -> None:
+    from pyspark.sql import functions as F
+
+    router = store.config.offline_store.router
+    storage = SavedDatasetHybridSparkStorage(table="replaced_trips", site="onprem")
+    try:
+        store.create_saved_dataset(retrieve(store, ROWS, ["stats:trips"]), "as_table", storage)
+        with pytest.raises(SavedDatasetLocationAlreadyExists):
+            retrieve(store, ROWS[:1], ["stats:trips"]).persist(storage)
+        failing = spark.range(3).select(F.when(F.col("id") == 2, F.raise_error(F.lit("no"))).alias("never"))
+        with pytest.raises(WriteError, match="nothing was changed"):
+            HybridSparkRetrievalJob(FrameRows(failing, "rows"), router=router).persist(storage, allow_overwrite=True)
+        assert saved(store, "as_table") == [(1, 10), (2, 20)]
+        retrieve(store, ROWS[:1], ["stats:trips"]).persist(storage, allow_overwrite=True)
+        assert saved(store, "as_table") == [(2, 20)]
+        assert [table.name for table in spark.catalog.listTables() if "replaced_trips" in table.name] == [
+            "replaced_trips"
+        ]
+    finally:
+        for table in spark.catalog.listTables():
+            if "replaced_trips" in table.name:
+                spark.sql(f"DROP TABLE {table.name}")
+
+
+@pytest.mark.parametrize("role", ["onprem", "cloud"])
+def test_many_small_files_are_merged_as_the_docs_say(
+    store: FeatureStore, lakes_to_test: Places, folder: str, role: str
+) -> None:
+    place: Place = getattr(lakes_to_test, role)
+    uri = f"{place.uri}{folder}/day=2026-01-10"
+    for n in range(12):
+        rows = {"n": [n], "event_timestamp": pa.array([at(n)], pa.timestamp("us", tz="UTC")), "a;b": ["x"]}
+        place.write(uri, rows, file=f"batch-{n}.parquet")
+
+    day = HybridSparkSource(name="day", path=uri, timestamp_field="event_timestamp")
+    columns = [name for name, _ in day.get_table_column_names_and_types(store.config)]
+    pulled = HybridSparkOfflineStore.pull_all_from_table_or_query(store.config, day, [], columns, "event_timestamp")
+    pulled.persist(SavedDatasetHybridSparkStorage(path=uri), allow_overwrite=True)
+
+    files = [name for name in place.names(uri) if name.endswith(".parquet")]
+    assert len(files) <= 4
+    read = [pq.read_table(BytesIO(place.lake.filesystem().cat_file(place.inside(f"{uri}/{name}")))) for name in files]
+    assert all(table.column_names == columns for table in read)
+    assert sorted(pa.concat_tables(read)["n"].to_pylist()) == list(range(12))
+
+
+class TestExports:
+    @pytest.mark.parametrize("role", ["onprem", "cloud"])
+    def test_a_result_is_put_as_parquet_files_under_the_staging_location(
+        self, make_store: MakeStore, write: Write, lakes_to_test: Places, folder: str, role: str
+    ) -> None:
+        place: Place = getattr(lakes_to_test, role)
+        driver = entity("driver", join_key="driver_id")
+        rows = {"driver_id": [1, 2], "event_timestamp": [at(0), at(0)], "trips": [10, 20]}
+        stats = view("stats", source("stats_rows", write(place, "stats", rows)), driver)
+
+        @on_demand_feature_view(sources=[stats], schema=[Field(name="double", dtype=Int64)])
+        def doubled(inputs: pd.DataFrame) -> pd.DataFrame:
+            return pd.DataFrame({"double": inputs["trips"] * 2})
+
+        store = make_store(driver, stats, doubled, staging_location=f"{place.uri}{folder}/staging")
+        job = retrieve(store, ROWS, ["stats:trips", "doubled:double"])
+        assert job.supports_remote_storage_export()
+        first, second = job.to_remote_storage(), job.to_remote_storage()
+        assert first
+        assert not set(first) & set(second)
+        assert all(uri.startswith(f"{place.uri}{folder}/staging/") and uri.endswith(".parquet") for uri in first)
+        read = [pq.read_table(BytesIO(place.lake.filesystem().cat_file(place.inside(uri)))) for uri in first]
+        assert sorted(pa.concat_tables(read).select(["driver_id", "trips", "double"]).to_pylist(), key=str) == [
+            {"driver_id": 1, "trips": 10, "double": 20},
+            {"driver_id": 2, "trips": 20, "double": 40},
+        ]
+
+    def test_without_a_staging_location_the_setting_is_named(self, store: FeatureStore) -> None:
+        job = retrieve(store, ROWS, ["stats:trips"])
+        assert not job.supports_remote_storage_export()
+        with pytest.raises(NotSupportedError, match=r"set offline_store\.staging_location in feature_store\.yaml"):
+            job.to_remote_storage()
+
+    def test_a_result_has_no_sql_text_and_says_what_to_use(self, store: FeatureStore) -> None:
+        with pytest.raises(NotImplementedError, match="createOrReplaceTempView"):
+            retrieve(store, ROWS, ["stats:trips"]).to_sql()
+
+
 def test_a_timeout_cancels_the_job_and_the_session_goes_on(store: FeatureStore, spark: SparkSession) -> None:
     import time
-
-    from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob
 
     # Two tasks of some minutes. The second call runs anew: it does not report that the first was cancelled.
     slow = spark.range(0, 10**12, 1, 2).selectExpr("sum(id % 7)")

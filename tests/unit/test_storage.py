@@ -50,7 +50,8 @@ class TestRoundTrips:
             source = keeper.to_data_source()
             assert isinstance(source, HybridSparkSource)
             assert (source.path, source.table) == (kept.get("path"), kept.get("table"))
-            assert (source.site, source.options) == (kept.get("site"), kept.get("options", {}))
+            assert source.site == kept.get("site")
+            assert kept.get("options", {}).items() <= source.options.items()
 
     def test_a_source_can_be_where_a_dataset_is_saved(self, kept: dict[str, Any]) -> None:
         source = HybridSparkSource(name="s", timestamp_field="ts", **kept)
@@ -71,6 +72,18 @@ def test_places_differ() -> None:
 def test_a_place_is_told_in_words() -> None:
     assert repr(SavedDatasetHybridSparkStorage(path=PATH)) == f"SavedDatasetHybridSparkStorage(location={PATH!r})"
     assert repr(HybridSparkLoggingDestination(table="t")) == "HybridSparkLoggingDestination(location='table t')"
+
+
+def test_logs_of_other_features_are_read_together() -> None:
+    assert HybridSparkLoggingDestination(path=PATH).to_data_source().options == {"mergeSchema": "true"}
+    assert HybridSparkLoggingDestination(path=PATH, file_format="orc").to_data_source().options == {}
+
+
+def test_feasts_offline_server_finds_the_storage_of_a_source_and_its_name() -> None:
+    source = HybridSparkSource(name="kept", path=PATH)
+    storage = SavedDatasetStorage.from_data_source(source)
+    assert storage == SavedDatasetHybridSparkStorage(path=PATH)
+    assert storage.to_data_source().name == "kept"
 
 
 @pytest.mark.parametrize("kind", [SavedDatasetHybridSparkStorage, HybridSparkLoggingDestination])
@@ -115,3 +128,29 @@ def test_another_process_that_loads_the_repos_configuration_can_read_a_destinati
         [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=False
     )
     assert done.stdout.strip() == f"HybridSparkLoggingDestination(location={PATH!r})", done.stderr
+
+
+def test_another_process_that_reads_a_source_from_the_registry_can_read_all_the_rest() -> None:
+    """As a registry server does that has another offline store, or none."""
+    source = HybridSparkSource(name="s", path=PATH).to_proto().SerializeToString()
+    storage = SavedDatasetHybridSparkStorage(path=PATH).to_proto().SerializeToString()
+    destination = LoggingConfig(HybridSparkLoggingDestination(path=PATH)).to_proto().SerializeToString()
+    program = (
+        "from feast.data_source import DataSource\n"
+        "from feast.feature_logging import LoggingConfig\n"
+        "from feast.saved_dataset import SavedDatasetStorage\n"
+        "from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto\n"
+        "from feast.protos.feast.core.FeatureService_pb2 import LoggingConfig as LoggingProto\n"
+        "from feast.protos.feast.core.SavedDataset_pb2 import SavedDatasetStorage as StorageProto\n"
+        f"print(SavedDatasetStorage.from_proto(StorageProto.FromString({storage!r})))\n"
+        f"print(repr(DataSource.from_proto(DataSourceProto.FromString({source!r}))))\n"
+        f"print(LoggingConfig.from_proto(LoggingProto.FromString({destination!r})).destination)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines() == [
+        f"SavedDatasetHybridSparkStorage(location={PATH!r})",
+        f"HybridSparkSource(name='s', location={PATH!r})",
+        f"HybridSparkLoggingDestination(location={PATH!r})",
+    ], done.stderr

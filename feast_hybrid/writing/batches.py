@@ -1,0 +1,115 @@
+"""Batches of a feature view's rows, added to its source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from feast_hybrid.errors import SchemaError, SourceError, WriteError
+from feast_hybrid.reading import where_is
+from feast_hybrid.source import HybridSparkSource
+from feast_hybrid.writing.naming import in_spark_task
+from feast_hybrid.writing.parquet_files import append_parquet
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from feast.feature_view import FeatureView
+    from feast.types import FeastType
+
+    from feast_hybrid.config import HybridSparkOfflineStoreConfig
+
+
+def write_batch(
+    store: HybridSparkOfflineStoreConfig,
+    view: FeatureView,
+    table: pa.Table,
+    progress: Callable[[int], Any] | None,
+) -> None:
+    """See :meth:`feast_hybrid.HybridSparkOfflineStore.offline_write_batch`."""
+    source = view.batch_source
+    what = f"feature view {view.name!r}"
+    if not isinstance(source, HybridSparkSource):
+        raise SourceError(f"{what} has a {type(source).__name__}; this offline store writes to a HybridSparkSource.")
+    if source.query is not None:
+        raise WriteError(f"{what}: source {source.name!r} is a query; rows are written to a path or a table.")
+    what = f"writing rows of {what} to {where_is(source, store.router)}"
+    if table.num_rows:
+        append(store, table=in_source_names(table, source), source=source, view=view, what=what)
+    if progress is not None:
+        progress(table.num_rows)
+
+
+def append(
+    store: HybridSparkOfflineStoreConfig,
+    *,
+    table: pa.Table,
+    source: HybridSparkSource,
+    view: FeatureView,
+    what: str,
+) -> None:
+    """Add rows in the source's names, by pyarrow where the source is Parquet files, else by Spark."""
+    if source.file_format == "parquet":
+        append_parquet(table, source, store.router, lambda: source_schema(view, source), what=what)
+        return
+    if in_spark_task():
+        kind = source.file_format or "a table"
+        raise WriteError(f"{what}: inside a Spark task only Parquet files can be written, found {kind}.")
+    from feast_hybrid.writing.by_spark import append_by_spark
+
+    append_by_spark(table, source, store, lambda: source_schema(view, source), what=what)
+
+
+def in_source_names(table: pa.Table, source: HybridSparkSource) -> pa.Table:
+    """The rows with the source's column names, where Feast has mapped them to its own.
+
+    A column that has the source's name already keeps it.
+    """
+    reverse = {mapped: column for column, mapped in source.field_mapping.items() if column not in table.column_names}
+    return table.rename_columns([reverse.get(name, name) for name in table.column_names])
+
+
+def source_schema(view: FeatureView, source: HybridSparkSource) -> pa.Schema:
+    """The columns of a source that is still empty: what the view says of join keys, features and times.
+
+    Raises:
+        SchemaError: the view does not say what its columns are.
+    """
+    import pyarrow as pa
+    from feast.feature_view import DUMMY_ENTITY_ID
+
+    instant = pa.timestamp("us", tz="UTC")
+    columns: dict[str, pa.DataType] = {}
+    for field in [*view.entity_columns, *view.features]:
+        if field.name != DUMMY_ENTITY_ID:
+            columns[field.name] = arrow_type(field.dtype, f"{view.name}:{field.name}")
+    if not view.features:
+        raise SchemaError(f"feature view {view.name!r} names no features and its source is empty; give it a schema.")
+    for time in (source.timestamp_field, source.created_timestamp_column):
+        if time:
+            columns[source.field_mapping.get(time, time)] = instant
+    reverse = {mapped: column for column, mapped in source.field_mapping.items()}
+    named = {reverse.get(name, name): kind for name, kind in columns.items()}
+    named.pop(source.date_partition_column or "", None)
+    return pa.schema(list(named.items()))
+
+
+def arrow_type(feast_type: FeastType, what: str) -> pa.DataType:
+    """The Arrow type in which a source keeps a feature; times are instants in microseconds.
+
+    Raises:
+        SchemaError: Feast does not say what its values are in Arrow.
+    """
+    import pyarrow as pa
+    from feast.type_map import feast_value_type_to_pa
+    from feast.types import Bytes, from_feast_to_pyarrow_type
+
+    if feast_type == Bytes:
+        return pa.binary()
+    try:
+        kind = from_feast_to_pyarrow_type(feast_type)
+    except ValueError:
+        try:
+            kind = feast_value_type_to_pa(feast_type.to_value_type())
+        except (ValueError, KeyError):
+            raise SchemaError(f"{what}: Feast has no Arrow type for {feast_type}.") from None
+    return pa.string() if pa.types.is_large_string(kind) else kind

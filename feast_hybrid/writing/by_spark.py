@@ -1,0 +1,128 @@
+"""Arrow rows added by Spark: to tables, and to paths of formats that Spark keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from feast_hybrid.errors import HybridError, SchemaError, SourceError, SourceNotFoundError, WriteError
+from feast_hybrid.reading import reader_for
+from feast_hybrid.sites import parse_uri
+from feast_hybrid.sites.parquet import partition_columns
+from feast_hybrid.spark_errors import first_line
+from feast_hybrid.writing.conform import conformed, require_columns
+from feast_hybrid.writing.partitions import dates_of, with_dates
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql.types import StructType
+
+    from feast_hybrid.config import HybridSparkOfflineStoreConfig
+    from feast_hybrid.reading import Reader
+    from feast_hybrid.source import HybridSparkSource
+
+#: Formats that keep a list of their files, and replace it in one step.
+WITH_A_LOG = ("delta", "iceberg")
+
+#: Formats whose files say nothing of types: what Spark reads from them is guessed from the text.
+_TYPELESS = ("csv", "json", "text", "xml")
+
+
+def append_by_spark(
+    table: pa.Table,
+    source: HybridSparkSource,
+    store: HybridSparkOfflineStoreConfig,
+    first_schema: Callable[[], pa.Schema],
+    *,
+    what: str,
+) -> None:
+    """Add rows to a source's table or path as one file, which appears when the job is committed.
+
+    Args:
+        table: the rows, in the source's names.
+        source: where they go.
+        store: the offline store.
+        first_schema: the columns where nothing is yet, in the source's names.
+        what: how an error names the rows and the place.
+
+    Raises:
+        SchemaError: the rows do not fit what is there.
+        WriteError: Spark could not write them; nothing of them is there.
+    """
+    reader = reader_for(store, [source])
+    there = _schema_there(source, reader)
+    schema = _arrow_schema(there, table, source) if there is not None else first_schema()
+    day = source.date_partition_column
+    if day:
+        if source.timestamp_field not in table.column_names:
+            raise SchemaError(f"{what}: columns missing {source.timestamp_field}, the event time.")
+        dates = dates_of(table.column(source.timestamp_field), source.date_partition_column_format)
+        table = with_dates(table, day, dates, what=what)
+        if day in schema.names:
+            kind = schema.field(day).type
+            table = table.set_column(table.column_names.index(day), day, dates.cast(kind))
+        else:
+            schema = schema.append(_text(day))
+    require_columns(table.column_names, schema.names, what=what)
+    rows = conformed(table, schema, what=what)
+    session = reader.child() if source.table is not None else reader.spark
+    try:
+        frame = session.createDataFrame(rows).coalesce(1)
+        if source.table is not None:
+            if there is not None:
+                frame.write.insertInto(source.table)
+            else:
+                writer = frame.write.mode("errorifexists")
+                (writer.partitionBy(day) if day else writer).saveAsTable(source.table)
+            return
+        assert source.path is not None
+        at = parse_uri(source.path)
+        site = store.router.route(at)
+        writer = frame.write.format(source.file_format or "parquet")
+        writer = writer.options(**source.options).options(**site.hadoop_options())
+        # Iceberg adds only to what there is; both formats know themselves how that is partitioned.
+        writer = writer.mode("errorifexists" if there is None and source.file_format == "iceberg" else "append")
+        partitions = [day] if day else []
+        if there is not None:
+            logged = source.file_format in WITH_A_LOG
+            partitions = [] if logged else list(partition_columns(site.filesystem(at), site.fsspec_path(at)))
+        (writer.partitionBy(*partitions) if partitions else writer).save(str(at))
+    except HybridError:
+        raise
+    except Exception as error:
+        raise WriteError(f"{what} failed; nothing was written: {first_line(str(error))}") from error
+
+
+def _schema_there(source: HybridSparkSource, reader: Reader) -> StructType | None:
+    """What Spark reads there; None where there is nothing yet."""
+    if source.table is not None and not reader.child().catalog.tableExists(source.table):
+        return None
+    if source.path is not None:
+        at = parse_uri(source.path)
+        site = reader.router.route(at)
+        if not site.filesystem(at).exists(site.fsspec_path(at)):
+            return None
+    try:
+        return reader.read(source).schema
+    except SourceNotFoundError:
+        raise
+    except SourceError:  # a folder without files
+        return None
+
+
+def _arrow_schema(there: StructType, table: pa.Table, source: HybridSparkSource) -> pa.Schema:
+    import pyarrow as pa
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+    schema = to_arrow_schema(there, timezone="UTC")
+    if source.file_format not in _TYPELESS:
+        return schema
+    return pa.schema(
+        [table.schema.field(field.name) if field.name in table.column_names else field for field in schema]
+    )
+
+
+def _text(name: str) -> pa.Field:
+    import pyarrow as pa
+
+    return pa.field(name, pa.string())

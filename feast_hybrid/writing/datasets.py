@@ -1,0 +1,145 @@
+"""Saved datasets, the whole content of a path or table, put there or replaced; and results exported as files."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from feast.errors import SavedDatasetLocationAlreadyExists
+
+from feast_hybrid.asof.names import quoted
+from feast_hybrid.errors import HybridError, WriteError
+from feast_hybrid.reading import where_is
+from feast_hybrid.sites import parse_uri
+from feast_hybrid.sites.replacing import aside, put_in_place, recover, remove
+from feast_hybrid.spark_errors import first_line
+from feast_hybrid.writing.by_spark import WITH_A_LOG
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from feast_hybrid.sites import Router
+    from feast_hybrid.source import HybridSparkSource
+
+#: Seconds after which the tasks of a failed job have ended.
+_LAST_TASKS = 2.0
+
+
+class DatasetExistsError(WriteError, SavedDatasetLocationAlreadyExists):
+    """Something is where a saved dataset should go, and may not be replaced."""
+
+    def __init__(self, message: str) -> None:
+        Exception.__init__(self, message)
+
+
+def save(frame: DataFrame, target: HybridSparkSource, router: Router, *, overwrite: bool) -> None:
+    """Write a frame as the whole content of a path or table.
+
+    The rows are written beside their place and then put into it; a failed write leaves the old ones. What readers
+    see in that moment is in docs/writing.md.
+
+    Raises:
+        WriteError: something is there and may not be replaced, or the write failed.
+    """
+    what = f"saving to {where_is(target, router)}"
+    try:
+        if target.table is not None:
+            _save_table(frame, target.table, what, overwrite=overwrite)
+        else:
+            _save_path(frame, target, router, what, overwrite=overwrite)
+    except HybridError:
+        raise
+    except Exception as error:
+        raise WriteError(f"{what} failed, nothing was changed: {first_line(str(error))}") from error
+
+
+def _save_path(frame: DataFrame, target: HybridSparkSource, router: Router, what: str, *, overwrite: bool) -> None:
+    assert target.path is not None
+    at = parse_uri(target.path)
+    site = router.route(at)
+    recover(site, at)
+    if not overwrite and site.filesystem(at).exists(site.fsspec_path(at)):
+        raise DatasetExistsError(f"{what}: something is there already; allow_overwrite=True replaces it.")
+    writer = frame.write.format(target.file_format or "parquet").options(**target.options)
+    writer = writer.options(**site.hadoop_options())
+    if target.file_format in WITH_A_LOG:  # their logs name files by their places: they must not be moved
+        if overwrite:
+            writer = writer.option("overwriteSchema", "true")
+        writer.mode("overwrite" if overwrite else "errorifexists").save(str(at))
+        return
+    new = aside(at)
+    try:
+        writer.mode("errorifexists").save(str(new))
+        put_in_place(site, new, at)
+    except BaseException:
+        remove(site, new)
+        # Tasks that were running when one failed, or when the job was cancelled, may write a moment longer.
+        time.sleep(_LAST_TASKS)
+        remove(site, new)
+        raise
+    remove(site, new)
+
+
+def _save_table(frame: DataFrame, table: str, what: str, *, overwrite: bool) -> None:
+    spark = frame.sparkSession
+    exists = spark.catalog.tableExists(table)
+    if exists and not overwrite:
+        raise DatasetExistsError(f"{what}: the table exists already; allow_overwrite=True replaces it.")
+    if not exists:
+        frame.write.mode("errorifexists").saveAsTable(table)
+    elif _provider(spark, table) in WITH_A_LOG:
+        frame.write.mode("overwrite").option("overwriteSchema", "true").saveAsTable(table)
+    else:
+        _swap_table(frame, table)
+
+
+def _swap_table(frame: DataFrame, table: str) -> None:
+    """Write a table beside the old one and give it the old one's name; Spark's own overwrite drops first."""
+    spark = frame.sparkSession
+    found = spark.catalog.getTable(table)
+    space = ".".join(quoted(part) for part in found.namespace or [])
+    token = uuid.uuid4().hex[:12]
+
+    def named(name: str) -> str:
+        return f"{space}.{quoted(name)}" if space else quoted(name)
+
+    there, new, old = named(found.name), named(f"{found.name}_{token}_new"), named(f"{found.name}_{token}_old")
+    frame.write.mode("errorifexists").saveAsTable(new)
+    try:
+        spark.sql(f"ALTER TABLE {there} RENAME TO {old}")
+        try:
+            spark.sql(f"ALTER TABLE {new} RENAME TO {there}")
+        except BaseException:
+            spark.sql(f"ALTER TABLE {old} RENAME TO {there}")
+            raise
+    except BaseException:
+        spark.sql(f"DROP TABLE IF EXISTS {new}")
+        raise
+    spark.sql(f"DROP TABLE {old}")
+
+
+def _provider(spark: SparkSession, table: str) -> str:
+    rows = spark.sql(f"DESCRIBE TABLE EXTENDED {table}").where("col_name = 'Provider'").collect()
+    return str(rows[0]["data_type"]).lower() if rows else ""
+
+
+def export(frame: DataFrame, staging_location: str, router: Router) -> list[str]:
+    """Write a frame as Parquet files into a new folder of the staging location.
+
+    Returns:
+        The URIs of the files.
+
+    Raises:
+        WriteError: they could not be written.
+    """
+    at = parse_uri(staging_location, what="offline_store.staging_location").child(f"export-{uuid.uuid4().hex}")
+    site = router.route(at)
+    try:
+        frame.write.options(**site.hadoop_options()).mode("errorifexists").parquet(str(at))
+        entries = site.filesystem(at).ls(site.fsspec_path(at), detail=False)
+    except Exception as error:
+        remove(site, at)
+        raise WriteError(f"exporting to {at} failed: {first_line(str(error))}") from error
+    names = sorted(str(entry).rstrip("/").rpartition("/")[2] for entry in entries)
+    return [str(at.child(name)) for name in names if name.endswith(".parquet")]

@@ -1,0 +1,75 @@
+"""Logs of the features that a feature service served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from feast_hybrid.errors import WriteError
+from feast_hybrid.reading import where_is
+from feast_hybrid.storage import HybridSparkLoggingDestination
+from feast_hybrid.writing.conform import conformed
+from feast_hybrid.writing.naming import in_spark_task
+from feast_hybrid.writing.parquet_files import append_parquet
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from feast.feature_logging import LoggingConfig, LoggingSource
+    from feast.infra.registry.base_registry import BaseRegistry
+
+    from feast_hybrid.config import HybridSparkOfflineStoreConfig
+
+
+def write_logs(
+    store: HybridSparkOfflineStoreConfig,
+    data: pa.Table | Path,
+    source: LoggingSource,
+    logging_config: LoggingConfig,
+    registry: BaseRegistry,
+) -> None:
+    """See :meth:`feast_hybrid.HybridSparkOfflineStore.write_logged_features`."""
+    destination = logging_config.destination
+    if not isinstance(destination, HybridSparkLoggingDestination):
+        raise WriteError(
+            f"features are logged to a {type(destination).__name__}; this offline store logs to a "
+            "HybridSparkLoggingDestination."
+        )
+    target = destination.to_data_source()
+    what = f"logging features to {where_is(target, store.router)}"
+    schema = in_instants(source.get_schema(registry))
+    table = conformed(_rows(data, what), schema, what=what)
+    if not table.num_rows:
+        return
+    if target.file_format == "parquet":
+        append_parquet(table, target, store.router, lambda: schema, what=what, evolves=True)
+        return
+    if in_spark_task():
+        raise WriteError(f"{what}: inside a Spark task only Parquet files can be written.")
+    from feast_hybrid.writing.by_spark import append_by_spark
+
+    append_by_spark(table, target, store, lambda: schema, what=what)
+
+
+def _rows(data: pa.Table | Path, what: str) -> pa.Table:
+    if not isinstance(data, Path):
+        return data
+    import pyarrow.dataset as ds
+
+    try:
+        return ds.dataset(data, format="parquet").to_table()
+    except (OSError, ValueError) as error:
+        raise WriteError(f"{what}: the logs at {data} cannot be read: {error}") from error
+
+
+def in_instants(schema: pa.Schema) -> pa.Schema:
+    """Feast's log columns as lakes keep them: its times, in seconds and naive, as instants in microseconds."""
+    import pyarrow as pa
+
+    instant = pa.timestamp("us", tz="UTC")
+
+    def kind(of: pa.DataType) -> pa.DataType:
+        if pa.types.is_timestamp(of):
+            return instant
+        return pa.list_(kind(of.value_type)) if pa.types.is_list(of) else of
+
+    return pa.schema([field.with_type(kind(field.type)) for field in schema])

@@ -1,0 +1,134 @@
+"""Arrow rows appended to a Parquet folder by pyarrow and fsspec: no JVM, so it works in an executor too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from feast_hybrid.errors import HybridError, SchemaError, WriteError
+from feast_hybrid.sites import parse_uri
+from feast_hybrid.sites.parquet import Layout, parquet_layout
+from feast_hybrid.sites.publishing import publish
+from feast_hybrid.spark_errors import first_line, lake_trouble
+from feast_hybrid.writing.conform import conformed, in_microseconds, require_columns
+from feast_hybrid.writing.naming import batch_name
+from feast_hybrid.writing.partitions import dates_of, split, with_dates
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from feast_hybrid.sites import LakeUri, Router, Site
+    from feast_hybrid.source import HybridSparkSource
+
+_GLOB = frozenset("*?[{")
+
+
+def append_parquet(
+    table: pa.Table,
+    source: HybridSparkSource,
+    router: Router,
+    first_schema: Callable[[], pa.Schema],
+    *,
+    what: str,
+    evolves: bool = False,
+) -> None:
+    """Add rows to the folder of a source, seen whole or not at all.
+
+    Args:
+        table: the rows, in the source's names.
+        source: a path of Parquet files, or where there will be some.
+        router: finds the site.
+        first_schema: the columns where there is no file yet, in the source's names.
+        what: how an error names the rows and the place.
+        evolves: whether the rows may have other columns than the first file.
+
+    Raises:
+        SchemaError: the rows do not fit what is there.
+        WriteError: the lake refused them; nothing of them is there.
+    """
+    assert source.path is not None
+    at = parse_uri(source.path, what=what)
+    if _GLOB & set(at.path):
+        raise WriteError(f"{what}: {source.path} is a pattern; rows are written to one folder.")
+    site = router.route(at)
+    name = batch_name(str(at))
+    try:
+        layout = _layout(site, at, what)
+        if layout is None:
+            schema = first_schema()
+            partitions = tuple(filter(None, [source.date_partition_column]))
+        else:
+            schema = _merged(layout.schema, first_schema()) if evolves else layout.schema
+            partitions = layout.partitions
+        schema = in_microseconds(schema)
+        partitioned = _partitioned(table, source, schema, partitions, what=what)
+        files = {
+            at.child(f"{folder}/{name.text}.parquet" if folder else f"{name.text}.parquet"): _encoded(
+                rows, source.options, int96=layout is not None and layout.int96
+            )
+            for folder, rows in partitioned.items()
+        }
+        publish(site, files, replace=name.replaces)
+    except HybridError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        trouble = lake_trouble(said) or "failed; nothing was written"
+        raise WriteError(f"{what}: {trouble}: {first_line(said)}") from error
+
+
+def _layout(site: Site, at: LakeUri, what: str) -> Layout | None:
+    path = site.fsspec_path(at)
+    try:
+        layout = parquet_layout(site.filesystem(at), path)
+    except FileNotFoundError:
+        return None
+    if layout is not None and layout.file.rstrip("/").lstrip("/") == path.lstrip("/"):
+        raise WriteError(f"{what}: {at} is one file; rows are added to a folder of files. Move it into one.")
+    return layout
+
+
+def _merged(there: pa.Schema, wanted: pa.Schema) -> pa.Schema:
+    """The wanted columns, in the types that they have there already."""
+    import pyarrow as pa
+
+    return pa.schema([there.field(field.name) if field.name in there.names else field for field in wanted])
+
+
+def _partitioned(
+    table: pa.Table, source: HybridSparkSource, schema: pa.Schema, partitions: tuple[str, ...], *, what: str
+) -> dict[str, pa.Table]:
+    """The rows of each folder, in the columns of the files there."""
+    import pyarrow as pa
+
+    told = [name for name in partitions if name not in schema.names]
+    day = source.date_partition_column
+    if day and (day in partitions or day in schema.names):
+        time = source.timestamp_field
+        if time not in table.column_names:
+            raise SchemaError(f"{what}: columns missing {time}, the event time that {day} is derived from.")
+        dates = dates_of(table.column(time), source.date_partition_column_format)
+        table = with_dates(table, day, dates, what=what)
+        if day in schema.names and day not in partitions:  # a column of the files, by which nothing is divided
+            table = table.set_column(table.column_names.index(day), day, dates.cast(schema.field(day).type))
+    require_columns(table.column_names, [*schema.names, *told], what=what)
+    rows = conformed(table.select(schema.names), schema, what=what)
+    for name in told:
+        rows = rows.append_column(name, table.column(name))
+    assert isinstance(rows, pa.Table)
+    return split(rows, partitions, schema.names)
+
+
+def _encoded(table: pa.Table, options: dict[str, str], *, int96: bool) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    compression = options.get("compression", "snappy").lower()
+    pq.write_table(
+        table,
+        sink,
+        compression="none" if compression == "uncompressed" else compression,
+        use_deprecated_int96_timestamps=int96,
+    )
+    return sink.getvalue()

@@ -1,0 +1,104 @@
+"""Rows divided among the folders of a partitioned place, ``day=2026-01-10/hour=7``, as Spark and Hive name them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from feast_hybrid.errors import SchemaError, WriteError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_NULL = "__HIVE_DEFAULT_PARTITION__"
+#: What Spark writes as ``%XX`` in the name of a folder.
+_ESCAPED = re.compile(r"[\x00-\x1f\x7f\"#%'*/:=?\\{\[\]^]")
+
+
+def escaped(text: str) -> str:
+    """A value as the name of a folder holds it."""
+    return _ESCAPED.sub(lambda match: f"%{ord(match[0]):02X}", text)
+
+
+def split(table: pa.Table, columns: Sequence[str], kept: Sequence[str]) -> dict[str, pa.Table]:
+    """The rows of each folder.
+
+    Args:
+        table: the rows; order within a folder is kept.
+        columns: the partition columns, the outermost first. None: one folder without a name, ``""``.
+        kept: the columns that files hold; as a rule not those that folders tell.
+
+    Raises:
+        SchemaError: a partition column is of a type whose values have no one text.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not columns:
+        return {"": table.select(kept)}
+    folders = [
+        [f"{escaped(column)}={escaped(text) if text else _NULL}" for text in texts_of(table.column(column), column)]
+        for column in columns
+    ]
+    rows = table.select(kept)
+    encoded = pa.array(["/".join(levels) for levels in zip(*folders, strict=True)]).dictionary_encode()
+    return {
+        str(name): rows.filter(pc.equal(encoded.indices, number)) for number, name in enumerate(encoded.dictionary)
+    }
+
+
+def texts_of(column: pa.ChunkedArray, name: str) -> list[str | None]:
+    """Values of a partition column as text.
+
+    Raises:
+        SchemaError: its type has no one text for a value, as floating point has not.
+    """
+    import pyarrow as pa
+
+    kind, is_ = column.type, pa.types
+    if is_.is_dictionary(kind):
+        return texts_of(column.cast(kind.value_type), name)
+    plain = is_.is_integer(kind) or is_.is_boolean(kind) or is_.is_date(kind) or is_.is_null(kind)
+    if plain or str(kind) in ("string", "large_string", "string_view"):
+        texts: list[str | None] = column.cast(pa.string()).to_pylist()
+        return texts
+    raise SchemaError(
+        f"partition column {name!r} is {kind}; the name of a folder takes text, integers, dates and booleans."
+    )
+
+
+def dates_of(times: pa.ChunkedArray, text_format: str) -> pa.Array:
+    """The text of each time in UTC, as ``strftime`` writes it; null for a null.
+
+    Args:
+        times: instants, naive times in UTC, or dates.
+        text_format: of a partition column.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    seconds = pc.floor_temporal(times.cast(pa.timestamp("us"), safe=False), unit="second").combine_chunks()
+    if isinstance(seconds, pa.ChunkedArray):
+        seconds = pa.concat_arrays(seconds.chunks)
+    encoded = seconds.dictionary_encode()
+    texts = pa.array([time.strftime(text_format) for time in encoded.dictionary.to_pylist()], pa.string())
+    return texts.take(encoded.indices)
+
+
+def with_dates(table: pa.Table, column: str, dates: pa.Array, *, what: str) -> pa.Table:
+    """The rows with the partition column that their times give.
+
+    Raises:
+        WriteError: they have that column with another value: a read that is cut by time would never find them.
+    """
+    if column not in table.column_names:
+        return table.append_column(column, dates)
+    for row, (given, date) in enumerate(zip(texts_of(table.column(column), column), dates.to_pylist(), strict=True)):
+        # An integer is written without the noughts that a format may ask for.
+        if given is not None and given != date and given != (date or "").lstrip("0"):
+            raise WriteError(
+                f"{what}: row {row} has {given!r} in the partition column {column!r}, but its time belongs to "
+                f"{date!r}. Leave that to feast-hybrid: null will do."
+            )
+    return table.set_column(table.column_names.index(column), column, dates)

@@ -1,0 +1,123 @@
+"""Files appear whole, several of them all or none; on this machine's disk, which has HDFS's way of doing it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+
+from feast_hybrid.errors import WriteError
+from feast_hybrid.sites import LakeUri, Router, parse_uri, replacing
+from feast_hybrid.sites.publishing import publish
+
+
+def put(folder: Path, files: dict[str, bytes], **options: Any) -> None:
+    at = parse_uri(f"file://{folder}")
+    publish(Router().route(at), {at.child(name): content for name, content in files.items()}, **options)
+
+
+def found(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_files_are_put_with_the_folders_they_need(tmp_path: Path) -> None:
+    put(tmp_path / "new", {"day=1/a": b"one", "day=2/a": b"two"})
+    assert found(tmp_path / "new") == {"day=1/a": b"one", "day=2/a": b"two"}
+
+
+def test_a_file_of_the_same_name_is_replaced(tmp_path: Path) -> None:
+    put(tmp_path, {"a": b"one"})
+    put(tmp_path, {"a": b"two"}, replace=True)
+    assert found(tmp_path) == {"a": b"two"}
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, verb: str, name: str) -> None:
+    """Have the disk refuse a file of this name."""
+    true = getattr(LocalFileSystem, verb)
+
+    def refuse(self: Any, *paths: str, **options: Any) -> Any:
+        if f"/{name}" in str(paths[-1 if verb == "mv" else 0]).replace("/.", "/"):
+            raise PermissionError(name)
+        return true(self, *paths, **options)
+
+    monkeypatch.setattr(LocalFileSystem, verb, refuse)
+
+
+@pytest.mark.parametrize("verb", ["open", "mv"])
+def test_when_one_file_is_refused_none_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    failing(monkeypatch, verb, "b")
+    with pytest.raises(PermissionError):
+        put(tmp_path, {"a": b"one", "b": b"two", "c": b"three"})
+    assert found(tmp_path) == {}
+
+
+def test_a_task_that_fails_leaves_what_its_other_attempt_may_have_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, {"a": b"one", "b": b"two"}, replace=True)
+    failing(monkeypatch, "mv", "b")
+    with pytest.raises(PermissionError):
+        put(tmp_path, {"a": b"one", "b": b"two"}, replace=True)
+    assert found(tmp_path) == {"a": b"one", "b": b"two"}
+
+
+class TestReplacing:
+    @pytest.fixture
+    def at(self, tmp_path: Path) -> LakeUri:
+        put(tmp_path / "set", {"a": b"old", "b": b"old"})
+        put(tmp_path / ".new", {"a": b"new"})
+        return parse_uri(f"file://{tmp_path}/set")
+
+    def replace(self, at: LakeUri) -> None:
+        replacing.put_in_place(Router().route(at), at.parent().child(".new"), at)
+
+    def test_the_new_files_are_the_whole_content(self, at: LakeUri, tmp_path: Path) -> None:
+        self.replace(at)
+        assert found(tmp_path) == {"set/a": b"new"}
+
+    def test_a_place_that_is_empty_is_filled(self, at: LakeUri, tmp_path: Path) -> None:
+        replacing.remove(Router().route(at), at)
+        self.replace(at)
+        assert found(tmp_path) == {"set/a": b"new"}
+
+    def test_when_the_new_files_cannot_be_moved_in_the_old_ones_are_put_back(
+        self, at: LakeUri, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        true = LocalFileSystem.mv
+
+        def refuse(self: Any, one: str, other: str, **options: Any) -> Any:
+            if one.endswith("/.new"):
+                raise PermissionError(one)
+            return true(self, one, other, **options)
+
+        monkeypatch.setattr(LocalFileSystem, "mv", refuse)
+        with pytest.raises(PermissionError):
+            self.replace(at)
+        assert found(tmp_path) == {"set/a": b"old", "set/b": b"old", ".new/a": b"new"}
+
+    def test_a_writer_that_was_slower_fails_and_mixes_nothing(
+        self, at: LakeUri, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        true = LocalFileSystem.mv
+
+        def meet(self: Any, one: str, other: str, **options: Any) -> Any:
+            true(self, one, other, **options)
+            if other.endswith(".replaced"):
+                put(tmp_path / "set", {"c": b"theirs"})
+
+        monkeypatch.setattr(LocalFileSystem, "mv", meet)
+        with pytest.raises(WriteError, match="was written by somebody else at the same time"):
+            self.replace(at)
+        assert found(tmp_path) == {"set/c": b"theirs", ".new/a": b"new"}
+
+    def test_what_a_dead_writer_moved_away_is_found_and_put_back(self, at: LakeUri, tmp_path: Path) -> None:
+        site = Router().route(at)
+        assert replacing.left_over(site, at) is None
+        (tmp_path / "set").rename(tmp_path / ".set.0123.replaced")
+        assert replacing.left_over(site, at) == at.parent().child(".set.0123.replaced")
+        replacing.recover(site, at)
+        assert found(tmp_path / "set") == {"a": b"old", "b": b"old"}
+        replacing.recover(site, at)
+        assert found(tmp_path / "set") == {"a": b"old", "b": b"old"}
