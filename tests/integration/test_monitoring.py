@@ -59,7 +59,8 @@ NUMBERS = ["whole", "real", "single", "money", "constant", "once", "never", "ten
 FEATURES = [
     ("city", "categorical"),
     *((name, "numeric") for name in NUMBERS),
-    *((n, "categorical") for n in CATEGORIES[1:]),
+    ("flag", "categorical"),
+    ("nobody", "categorical"),
 ]
 
 
