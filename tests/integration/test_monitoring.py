@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -19,9 +20,13 @@ from feast.monitoring.metrics_calculator import MetricsCalculator
 from feast.monitoring.monitoring_service import MonitoringService
 from feast.types import Array, Float64, Int64, String
 
-from feast_hybrid import HybridSparkLoggingDestination, HybridSparkOfflineStore
+from feast_hybrid import (
+    HybridSparkLoggingDestination,
+    HybridSparkOfflineStore,
+    HybridSparkOfflineStoreConfig,
+)
 from feast_hybrid.errors import ConfigError, SchemaError, SourceNotFoundError
-from feast_hybrid.monitoring import distribution
+from feast_hybrid.monitoring import distribution, kept, keyed_files
 from tests.integration.places import Place, Places, at, entity, source, view
 
 if TYPE_CHECKING:
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
     from tests.integration.conftest import MakeStore, Write, Zone
 
 HOURS = 50
+START_DAY = at(0).date()
 #: No two categories are equally frequent, since Feast's calculator leaves their order to the order of the rows.
 CITIES = [city for count, city in enumerate("abcdefghi", 1) for _ in range(count)] + [None] * 5
 ROWS = pa.table(
@@ -273,6 +279,34 @@ def test_the_service_measures_keeps_and_finds_again(monitored: FeatureStore) -> 
     assert (of_service["total_feature_views"], of_service["total_features"]) == (2, 3)
 
 
+@pytest.mark.parametrize("role", ["onprem", "cloud"])
+def test_each_lake_keeps_what_many_write_at_once_whatever_the_views_name(
+    lakes_to_test: Places, role: str, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyed_files, "MANY_FILES", 3)
+    place: Place = getattr(lakes_to_test, role)
+    location = f"{place.uri}{folder}/kept"
+    store = HybridSparkOfflineStoreConfig(sites=lakes_to_test.sites(), monitoring_location=location)
+    names = ["50 % of ü", "a/b=c", "*"]
+
+    def save(number: int) -> None:
+        metric = {"project_id": "p", "metric_date": START_DAY, "granularity": "daily", "data_source_type": "batch"}
+        metric |= {"feature_view_name": names[number % 3], "feature_name": f"f{number}", "is_baseline": True}
+        kept.save_metrics(store, "feature", [{**metric, "computed_at": at(0), "feature_type": "numeric"}])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(save, range(24)))
+    for position, name in enumerate(names):
+        rows = kept.query_metrics(store, "p", "feature", {"feature_view_name": name})
+        assert {row["feature_name"] for row in rows} == {f"f{number}" for number in range(position, 24, 3)}
+    kept.clear_baseline(store, "p", names[0])
+    assert len(kept.query_metrics(store, "p", "feature", {"is_baseline": True})) == 16
+    for name in place.names(f"{location}/feast_monitoring_feature_metrics/project_id=p"):
+        files = place.names(f"{location}/feast_monitoring_feature_metrics/project_id=p/{name}")
+        assert len(files) <= 3 + 4
+        assert all(file.endswith(".parquet") and not file.startswith(".") for file in files)
+
+
 def test_a_second_run_replaces_the_first_and_a_baseline_is_made_once(monitored: FeatureStore) -> None:
     service = MonitoringService(monitored)
     days: dict[str, Any] = {"start_date": START_DAY, "end_date": START_DAY, "project": monitored.project}
@@ -313,9 +347,6 @@ def test_nothing_is_kept_of_metrics_in_passing(monitored: FeatureStore) -> None:
     result = service.compute_transient(monitored.project, "stats", ["real"], START_DAY, START_DAY)
     assert [(metric["feature_name"], metric["row_count"]) for metric in result["metrics"]] == [("real", 24)]
     assert service.get_feature_metrics(monitored.project) == []
-
-
-START_DAY = at(0).date()
 
 
 def test_what_a_service_served_is_measured_from_its_logs(
@@ -375,7 +406,7 @@ def test_feast_monitor_run_measures_all_views(
     assert "Features computed: 3" in done.output
     assert "Feature services computed: 1" in done.output
     assert "Baseline: SET" in done.output
-    kept = HybridSparkOfflineStore.query_monitoring_metrics(
+    found = HybridSparkOfflineStore.query_monitoring_metrics(
         monitored.config, monitored.project, "feature", {"is_baseline": True}, START_DAY, START_DAY
     )
-    assert [row["feature_name"] for row in kept] == ["whole", "city", "real"]
+    assert [row["feature_name"] for row in found] == ["whole", "city", "real"]
