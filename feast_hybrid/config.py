@@ -76,6 +76,7 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
         spark: the session to start; an active one wins.
         join: how the as-of join is done.
         staging_location: a URI under which results are put that Feast asks for as files.
+        monitoring_location: a URI under which Feast's monitoring metrics are kept.
 
     Raises:
         ConfigError: something cannot be meant or is missing. The message never shows what was given for a
@@ -91,6 +92,7 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
     spark: SparkConfig = Field(default_factory=SparkConfig)
     join: JoinConfig = Field(default_factory=JoinConfig)
     staging_location: str | None = None
+    monitoring_location: str | None = None
 
     _router: Router = PrivateAttr()
 
@@ -109,9 +111,10 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
         """Check what depends on several fields, and that every secret can be found."""
         self._router = Router(self.sites)
         self._router.check_credentials()
-        if self.staging_location:
-            at = parse_uri(self.staging_location, what="offline_store.staging_location")
-            self._router.route(at, what="offline_store.staging_location")
+        for name in ("staging_location", "monitoring_location"):
+            if location := getattr(self, name):
+                what = f"offline_store.{name}"
+                self._router.route(parse_uri(location, what=what), what=what)
 
     @property
     def router(self) -> Router:

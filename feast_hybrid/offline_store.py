@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,11 @@ from feast_hybrid.asof.latest import latest_rows
 from feast_hybrid.asof.names import quoted
 from feast_hybrid.config import HybridSparkOfflineStoreConfig
 from feast_hybrid.entity_rows import PandasRows, require_keys
-from feast_hybrid.errors import ConfigError, SchemaError, SourceError
+from feast_hybrid.errors import ConfigError, SchemaError, SourceError, SourceNotFoundError
 from feast_hybrid.historical import RequestedView, entity_rows, requested_views
+from feast_hybrid.monitoring import kept
 from feast_hybrid.pruning import between
-from feast_hybrid.reading import Reader, reader_for
+from feast_hybrid.reading import Reader, is_missing, reader_for
 from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob, JoinedPandasRows, Rows
 from feast_hybrid.source import HybridSparkSource
 
@@ -232,6 +233,99 @@ class HybridSparkOfflineStore(OfflineStore):
         from feast_hybrid.writing.logs import write_logs
 
         write_logs(_store_config(config), data, source, logging_config, registry)
+
+    @staticmethod
+    def compute_monitoring_metrics(
+        config: RepoConfig,
+        data_source: DataSource,
+        feature_columns: list[tuple[str, str]],
+        timestamp_field: str,
+        start_date: datetime | None = None,
+        end_date: datetime | None = None,
+        histogram_bins: int = 20,
+        top_n: int = 10,
+    ) -> list[dict[str, Any]]:
+        """Measure features over the rows with start ≤ event time ≤ end; see :mod:`feast_hybrid.monitoring`.
+
+        Args:
+            config: the repository's configuration.
+            data_source: the rows.
+            feature_columns: pairs of (feature, ``numeric`` or ``categorical``).
+            timestamp_field: the event time, by Feast's name or the source's.
+            start_date: None for no bound; naive times are UTC.
+            end_date: None for no bound; naive times are UTC.
+            histogram_bins: bins of a numeric feature's histogram.
+            top_n: named values of a categorical feature.
+
+        Raises:
+            SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or has no event time.
+        """
+        from feast_hybrid.monitoring.distribution import distributions
+
+        in_source = {mapped: column for column, mapped in data_source.field_mapping.items()}
+        timestamp = in_source.get(timestamp_field, timestamp_field)
+        frame, _ = _pulled(config, data_source, timestamp, start_date, end_date)
+        features = [(name, kind, in_source.get(name, name)) for name, kind in feature_columns]
+        what = f"source {data_source.name!r}"
+        return distributions(frame, features, bins=histogram_bins, top=top_n, what=what)
+
+    @staticmethod
+    def get_monitoring_max_timestamp(
+        config: RepoConfig, data_source: DataSource, timestamp_field: str
+    ) -> datetime | None:
+        """The latest event time of a source, in UTC; None where it has no rows, or none were ever written.
+
+        Raises:
+            SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or has no event time.
+        """
+        from feast_hybrid.monitoring.distribution import latest_time
+
+        in_source = {mapped: column for column, mapped in data_source.field_mapping.items()}
+        timestamp = in_source.get(timestamp_field, timestamp_field)
+        try:
+            frame, _ = _pulled(config, data_source, timestamp, None, None)
+        except SourceNotFoundError:
+            if is_missing(data_source, _store_config(config).router):
+                return None
+            raise
+        return latest_time(frame, timestamp, what=f"source {data_source.name!r}")
+
+    @staticmethod
+    def ensure_monitoring_tables(config: RepoConfig) -> None:
+        """Check that ``monitoring_location`` is set; what is kept there needs no preparation.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        kept.check_location(_store_config(config))
+
+    @staticmethod
+    def save_monitoring_metrics(config: RepoConfig, metric_type: str, metrics: list[dict[str, Any]]) -> None:
+        """Keep metrics on the lake; those of the same key are replaced. See :func:`.kept.save_metrics`."""
+        kept.save_metrics(_store_config(config), metric_type, metrics)
+
+    @staticmethod
+    def query_monitoring_metrics(
+        config: RepoConfig,
+        project: str,
+        metric_type: str,
+        filters: dict[str, Any] | None = None,
+        start_date: date | None = None,
+        end_date: date | None = None,
+    ) -> list[dict[str, Any]]:
+        """The metrics that are kept, by date. See :func:`.kept.query_metrics`."""
+        return kept.query_metrics(_store_config(config), project, metric_type, filters, start_date, end_date)
+
+    @staticmethod
+    def clear_monitoring_baseline(
+        config: RepoConfig,
+        project: str,
+        feature_view_name: str | None = None,
+        feature_name: str | None = None,
+        data_source_type: str | None = None,
+    ) -> None:
+        """Take back the baselines that are kept. See :func:`.kept.clear_baseline`."""
+        kept.clear_baseline(_store_config(config), project, feature_view_name, feature_name, data_source_type)
 
 
 def _store_config(config: RepoConfig) -> HybridSparkOfflineStoreConfig:

@@ -13,6 +13,7 @@ from feast_hybrid.spark_errors import explained, first_line, lake_trouble
 from feast_hybrid.types import columns_of
 
 if TYPE_CHECKING:
+    from feast.data_source import DataSource
     from feast.repo_config import RepoConfig
     from pyspark.sql import DataFrame, SparkSession
 
@@ -105,6 +106,20 @@ def where_is(source: HybridSparkSource, router: Router) -> str:
         return f"site {site.name!r}, {source.path}"
     site_of = router.named(source.site, what=f"source {source.name!r}")
     return f"site {site_of.name!r}, {source.location}" if site_of else source.location
+
+
+def is_missing(source: DataSource, router: Router) -> bool:
+    """Whether a path's lake says that nothing is there, as opposed to saying nothing at all."""
+    path = getattr(source, "path", None)
+    if path is None:
+        return False
+    at = parse_uri(path)
+    site = router.route(at)
+    try:
+        site.filesystem(at).info(site.fsspec_path(at))
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def reader_for(config: HybridSparkOfflineStoreConfig, sources: list[HybridSparkSource]) -> Reader:

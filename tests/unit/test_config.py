@@ -86,7 +86,7 @@ def test_settings_are_text_whatever_yaml_reads_them_as() -> None:
             "sitez: []",
             (
                 "offline_store.sitez: unknown key; did you mean 'sites'? there are type, sites, spark, join, "
-                "staging_location."
+                "staging_location, monitoring_location."
             ),
         ),
         (
@@ -186,6 +186,7 @@ def test_what_cannot_be_meant_is_refused_at_its_place(text: str, message: str) -
             "uri of site 'a': 'abfs://acct.dfs.core.windows.net/' has no container before the account.",
         ),
         ("staging_location: /tmp/staging", "offline_store.staging_location: '/tmp/staging' names no lake"),
+        ("monitoring_location: /tmp/kept", "offline_store.monitoring_location: '/tmp/kept' names no lake"),
         (
             "sites: [{name: a, uri: hdfs://lake}]\nstaging_location: hdfs://other/staging",
             "offline_store.staging_location: hdfs://other/staging is under none of the configured sites (a: hdfs://lake/).",

@@ -176,6 +176,7 @@ def misplaced(way: str) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "an unknown key beside sites", {"sites": [site(right)], "joins": 1}
     yield "an unknown strategy", {"sites": [site(right)], "join": {"strategy": CANARY}}
     yield "a bad staging location", {"sites": [site(right)], "staging_location": f"/x?sig={CANARY}"}
+    yield "a bad monitoring location", {"sites": [site(right)], "monitoring_location": f"/x?sig={CANARY}"}
     yield "another type", {"sites": [site(right)], "type": "spark"}
     if way == "service_principal":
         yield "for the client", {"sites": [site(right | {"client_id": CANARY})]}

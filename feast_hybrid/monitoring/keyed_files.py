@@ -1,0 +1,252 @@
+"""A small table with a key on a lake: Parquet files that are only ever added; of a key the newest row counts.
+
+Read and written by pyarrow and fsspec, without a JVM. There are no locks, and none are needed:
+
+- A write adds a file under a name of its own, seen whole or not at all. Writers never touch each other's files.
+- Each row carries the time of its writing. Reading takes the newest row of each key, whatever file it is in.
+- A folder with many files is merged by a writer: the merged file is added first, the files that it holds are deleted
+  then. Two that merge at once leave rows twice, which reading makes one of; a reader whose file was deleted under
+  its hands looks again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from feast_hybrid.errors import HybridError, RetrievalError, WriteError
+from feast_hybrid.sites import Lake
+from feast_hybrid.spark_errors import first_line, lake_trouble
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from feast_hybrid.sites import LakeUri, Site
+
+logger = logging.getLogger(__name__)
+
+#: The column that says when a row was written, in nanoseconds since 1970 by the writer's clock.
+WRITTEN = "written_at_ns"
+
+#: A folder with more files than this is merged into one.
+MANY_FILES = 64
+
+#: So many files are read at once.
+_READERS = 8
+#: How often a reader looks again when a file is gone that it has just seen.
+_LOOKS = 5
+
+_clock = threading.Lock()
+_last = 0
+
+
+def now_ns() -> int:
+    """The time in nanoseconds, later than at any call before in this process."""
+    global _last
+    with _clock:
+        _last = max(_last + 1, time.time_ns())
+        return _last
+
+
+class KeyedFiles:
+    """Rows of which there is one for each key.
+
+    Args:
+        at: the folder.
+        site: its site.
+        schema: the columns and their types, :data:`WRITTEN` left out.
+        key: the columns that tell rows apart; nulls are values here.
+        folders: those columns of the key, in this order, whose values have folders of their own.
+    """
+
+    def __init__(
+        self, at: LakeUri, site: Site, schema: pa.Schema, *, key: Sequence[str], folders: Sequence[str] = ()
+    ) -> None:
+        import pyarrow as pa
+
+        self._at = at
+        self._site = site
+        self._schema = schema.append(pa.field(WRITTEN, pa.int64(), nullable=False))
+        self._key = tuple(key)
+        self._folders = tuple(folders)
+
+    @cached_property
+    def _filesystem(self) -> Any:
+        return self._site.filesystem(self._at)
+
+    def put(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Add rows, or replace those of the same keys; of two rows with one key the later counts.
+
+        Args:
+            rows: values of the schema's types; a missing column is null.
+
+        Raises:
+            WriteError: the lake refused or did not answer. Rows are seen folder by folder, each whole.
+        """
+        by_folder: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+        for row in rows:
+            by_folder.setdefault(tuple(str(row[column]) for column in self._folders), []).append(row)
+        for values, of_folder in by_folder.items():
+            written = now_ns()
+            newest = self._newest({**row, WRITTEN: written} for row in of_folder)
+            folder = self._folder(values)
+            with self._explained("could not be written", WriteError):
+                self._add(folder, newest)
+            self._merge_if_many(folder)
+
+    def rows(
+        self,
+        equal: Mapping[str, Any] | None = None,
+        between: Mapping[str, tuple[Any, Any]] | None = None,
+    ) -> list[dict[str, Any]]:
+        """The rows, :data:`WRITTEN` included, in no promised order.
+
+        Args:
+            equal: columns of the key and the value that they must have.
+            between: columns of the key and their lowest and highest value, None for no bound.
+
+        Raises:
+            RetrievalError: the lake refused or did not answer.
+        """
+        condition = self._condition(equal or {}, between or {})
+        with self._explained("could not be read", RetrievalError):
+            for look in range(_LOOKS):
+                try:
+                    files = list(self._files(self._at, self._folders, equal or {}))
+                    return self._newest(self._read(files, condition))
+                except FileNotFoundError:
+                    if look == _LOOKS - 1:
+                        raise
+        raise AssertionError  # the last look returns or raises
+
+    def _newest(self, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        newest: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for row in rows:
+            key = tuple(row.get(column) for column in self._key)
+            if key not in newest or newest[key][WRITTEN] <= row[WRITTEN]:
+                newest[key] = row
+        return list(newest.values())
+
+    def _condition(self, equal: Mapping[str, Any], between: Mapping[str, tuple[Any, Any]]) -> pc.Expression | None:
+        import pyarrow.compute as pc
+
+        parts = [pc.field(column) == value for column, value in equal.items()]
+        for column, (low, high) in between.items():
+            if low is not None:
+                parts.append(pc.field(column) >= low)
+            if high is not None:
+                parts.append(pc.field(column) <= high)
+        condition = None
+        for part in parts:
+            condition = part if condition is None else condition & part
+        return condition
+
+    # Files and folders
+
+    def _folder(self, values: Sequence[str]) -> LakeUri:
+        folder = self._at
+        for column, value in zip(self._folders, values, strict=True):
+            folder = folder.child(_folder_name(column, value))
+        return folder
+
+    def _files(self, folder: LakeUri, below: Sequence[str], equal: Mapping[str, Any]) -> Iterator[LakeUri]:
+        """The files in a folder; where folders lie between, only in those that can hold what is asked for."""
+        if below and below[0] in equal:
+            name = _folder_name(below[0], str(equal[below[0]]))
+            yield from self._files(folder.child(name), below[1:], equal)
+            return
+        for name in self._names(folder):
+            if below:
+                yield from self._files(folder.child(name), below[1:], equal)
+            elif name.endswith(".parquet") and not name.startswith("."):
+                yield folder.child(name)
+
+    def _names(self, folder: LakeUri) -> list[str]:
+        try:
+            self._filesystem.invalidate_cache()
+            entries = self._filesystem.ls(self._site.fsspec_path(folder), detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted({str(entry).rstrip("/").rpartition("/")[2] for entry in entries})
+
+    def _read(self, files: Sequence[LakeUri], condition: pc.Expression | None) -> Iterator[dict[str, Any]]:
+        """The rows of some files.
+
+        Raises:
+            FileNotFoundError: one is gone.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        def content(file: LakeUri) -> bytes:
+            return bytes(self._filesystem.cat_file(self._site.fsspec_path(file)))
+
+        with ThreadPoolExecutor(_READERS) as pool:
+            for found in pool.map(content, files):
+                table = pq.read_table(pa.BufferReader(found), schema=self._schema, filters=condition)
+                yield from table.to_pylist()
+
+    def _add(self, folder: LakeUri, rows: Sequence[Mapping[str, Any]]) -> LakeUri:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=self._schema), sink)
+        newest = max(row[WRITTEN] for row in rows)
+        file = folder.child(f"{newest:020d}-{uuid.uuid4().hex[:12]}.parquet")
+        put_whole(self._site, file, sink.getvalue().to_pybytes())
+        return file
+
+    def _merge_if_many(self, folder: LakeUri) -> None:
+        """Make one file of many. The rows are safe already: what fails here is tried again after the next write."""
+        try:
+            files = list(self._files(folder, (), {}))
+            if len(files) <= MANY_FILES:
+                return
+            self._add(folder, self._newest(self._read(files, None)))
+            for file in files:
+                with suppress(FileNotFoundError):
+                    self._filesystem.rm_file(self._site.fsspec_path(file))
+        except Exception as error:
+            logger.warning("%s: its many files could not be merged: %s", folder, first_line(f"{error}"))
+
+    @contextmanager
+    def _explained(self, trouble: str, kind: type[HybridError]) -> Iterator[None]:
+        try:
+            yield
+        except HybridError:
+            raise
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            where = f"site {self._site.name!r}, {self._at}"
+            if lake := lake_trouble(said):
+                trouble = f"{trouble}: the lake {lake}"
+            raise kind(f"monitoring metrics at {where} {trouble}: {first_line(said)}") from error
+
+
+def _folder_name(column: str, value: str) -> str:
+    return f"{column}={quote(value, safe='')}"
+
+
+def put_whole(site: Site, file: LakeUri, content: bytes) -> None:
+    """Put a new file onto a lake so that it is seen whole or not at all."""
+    filesystem = site.filesystem(file)
+    path = site.fsspec_path(file)
+    if site.lake is Lake.ADLS:
+        filesystem.pipe_file(path, content)  # a blob is there once all of it is
+        return
+    folder = site.fsspec_path(file.parent())
+    aside = site.fsspec_path(file.parent().child(f".{file.name}.writing"))
+    filesystem.makedirs(folder, exist_ok=True)
+    with filesystem.open(aside, "wb") as sink:
+        sink.write(content)
+    filesystem.mv(aside, path)
