@@ -19,7 +19,7 @@ from feast_hybrid.errors import ConfigError, SchemaError, SourceError
 from feast_hybrid.historical import RequestedView, entity_rows, requested_views
 from feast_hybrid.pruning import between
 from feast_hybrid.reading import Reader, reader_for
-from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob, JoinedPandasRows, Rows
+from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob, JoinedPandasRows, Rows, SourceRows
 from feast_hybrid.source import HybridSparkSource
 
 if TYPE_CHECKING:
@@ -129,23 +129,20 @@ class HybridSparkOfflineStore(OfflineStore):
         """The latest row of each entity with start ≤ event time ≤ end, ranked as in the as-of join.
 
         Rows with a null join key are left out. Without join keys the result is one row, with Feast's dummy key.
+        Without features it has every column: what a transformation reads is not known.
 
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
         """
-        from pyspark.sql import functions as F
-
         frame, store = _pulled(config, data_source, timestamp_field, start_date, end_date)
         latest = latest_rows(
             frame,
             keys=join_key_columns,
             timestamp=timestamp_field,
             created=created_timestamp_column or None,
-            values=feature_name_columns,
+            values=feature_name_columns or frame.columns,
         )
-        if not join_key_columns:
-            latest = latest.withColumn(DUMMY_ENTITY_ID, F.lit(DUMMY_ENTITY_VAL))
-        return HybridSparkRetrievalJob(FrameRows(latest, f"source {data_source.name!r}"), router=store.router)
+        return _job_of(latest, data_source, join_key_columns, store)
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -160,6 +157,9 @@ class HybridSparkOfflineStore(OfflineStore):
     ) -> HybridSparkRetrievalJob:
         """Every row with start ≤ event time ≤ end, duplicates included.
 
+        Without join keys the rows have Feast's dummy key. Without features they have every column: what a
+        transformation reads is not known.
+
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
         """
@@ -173,8 +173,8 @@ class HybridSparkOfflineStore(OfflineStore):
             raise SchemaError(
                 f"source {data_source.name!r} lacks {', '.join(missing)}; it has {', '.join(frame.columns)}."
             )
-        selected = frame.select(*map(quoted, wanted))
-        return HybridSparkRetrievalJob(FrameRows(selected, f"source {data_source.name!r}"), router=store.router)
+        selected = frame.select(*map(quoted, wanted)) if feature_name_columns else frame
+        return _job_of(selected, data_source, join_key_columns, store)
 
 
 def _store_config(config: RepoConfig) -> HybridSparkOfflineStoreConfig:
@@ -195,6 +195,18 @@ def _reader(store: HybridSparkOfflineStoreConfig, views: Sequence[RequestedView]
     if isinstance(entity_df, str):
         return Reader(reader.child(), store.router)
     return reader
+
+
+def _job_of(
+    frame: DataFrame, source: DataSource, join_keys: list[str], store: HybridSparkOfflineStoreConfig
+) -> HybridSparkRetrievalJob:
+    """The job of a source's rows, with Feast's dummy key where there is no join key."""
+    from pyspark.sql import functions as F
+
+    if not join_keys:
+        frame = frame.withColumn(DUMMY_ENTITY_ID, F.lit(DUMMY_ENTITY_VAL))
+    rows = SourceRows(frame, f"source {source.name!r}", source.field_mapping or {}, join_keys)
+    return HybridSparkRetrievalJob(rows, router=store.router)
 
 
 def _pulled(
