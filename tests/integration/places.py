@@ -61,13 +61,15 @@ def feature_store(
     """
     store = FeatureStore(
         config=RepoConfig(
-            project="integration",
-            provider="local",
-            registry=str(folder / "registry.db"),
-            online_store={"type": "sqlite", "path": str(folder / "online.db")},
-            offline_store={"type": "feast_hybrid.HybridSparkOfflineStore", "sites": sites, **offline_store},
-            entity_key_serialization_version=3,
-            **(repo or {}),
+            **{
+                "project": "integration",
+                "provider": "local",
+                "registry": str(folder / "registry.db"),
+                "online_store": {"type": "sqlite", "path": str(folder / "online.db")},
+                "offline_store": {"type": "feast_hybrid.HybridSparkOfflineStore", "sites": sites, **offline_store},
+                "entity_key_serialization_version": 3,
+                **(repo or {}),
+            }
         )
     )
     if objects:
