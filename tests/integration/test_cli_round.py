@@ -98,9 +98,7 @@ class Repo:
 @pytest.fixture
 def repo(lakes_to_test: Places, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
     keys = {"driver_id": [1, 1, 2], "event_timestamp": [at(1), at(2), at(3)]}
-    trips = write(
-        lakes_to_test.onprem, "trips", {**keys, "created": [at(1), at(2), at(3)], "trips": [10, 11, 20]}
-    )
+    trips = write(lakes_to_test.onprem, "trips", {**keys, "created": [at(1), at(2), at(3)], "trips": [10, 11, 20]})
     moods = write(lakes_to_test.cloud, "moods", {**keys, "mood": ["calm", "gay", None]})
     (tmp_path / "data").mkdir()
     # Feast imports it by its file's name, once in a process.
@@ -136,9 +134,7 @@ def test_the_whole_round(repo: Repo, lakes_to_test: Places, spark: SparkSession)
     assert values(repo, 2)["trips"] == [20]
 
     asked = [{"driver_id": 1, "event_timestamp": at(1.5).isoformat()}]
-    found = repo.feast(
-        "get-historical-features", "-d", json.dumps(asked), "-f", "trips:trips", "-f", "moods:mood"
-    )
+    found = repo.feast("get-historical-features", "-d", json.dumps(asked), "-f", "trips:trips", "-f", "moods:mood")
     (row,) = json.loads(found[found.index("[") :])
     assert (row["trips"], row["mood"]) == (10, "calm")
 

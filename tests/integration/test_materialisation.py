@@ -117,7 +117,12 @@ def test_a_field_mapping_renames_keys_times_and_features(
     store_with: Callable[..., FeatureStore], write: Write, cloud: Place, engine: str
 ) -> None:
     driver = entity("driver", join_key="driver_id")
-    rows = {"fahrer": [1, 1, 2], "zeit": [at(1), at(2), at(1)], "erfasst": [at(1), at(2), at(1)], "fahrten": [1, 2, 3]}
+    rows = {
+        "fahrer": [1, 1, 2],
+        "zeit": [at(1), at(2), at(1)],
+        "erfasst": [at(1), at(2), at(1)],
+        "fahrten": [1, 2, 3],
+    }
     mapping = {"fahrer": "driver_id", "zeit": "event_timestamp", "erfasst": "created", "fahrten": "trips"}
     stats = source("stats_rows", write(cloud, "stats", rows), "created", field_mapping=mapping)
     schema = [Field(name="trips", dtype=Int64)]
@@ -181,7 +186,8 @@ def test_a_batch_view_aggregates_in_spark(
     store = store_with("spark.engine", driver, batch)
     # Feast's registry does not keep a batch view's aggregations: the engine must have the view itself.
     task = MaterializationTask(project=store.project, feature_view=batch, start_time=at(0), end_time=at(5))
-    (job,) = store._get_provider().batch_engine.materialize(store.registry, task)
+    provider: Any = store._get_provider()
+    (job,) = provider.batch_engine.materialize(store.registry, task)
     assert job.error() is None
     assert online(store, ["sums:sum_trips"], driver_id=[1, 2]) == {"sum_trips": [3, 5]}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -52,7 +51,9 @@ def store(
 ) -> FeatureStore:
     """A store with a view on each lake, an on-demand view and a feature service."""
     driver = entity("driver", join_key="driver_id")
-    trips = view("trips", source("trip_rows", write(onprem, "trips", TRIPS), "created", tags={"team": "fleet"}), driver)
+    trips = view(
+        "trips", source("trip_rows", write(onprem, "trips", TRIPS), "created", tags={"team": "fleet"}), driver
+    )
     moods = view("moods", source("mood_rows", write(cloud, "moods", MOODS), description="how they felt"), driver)
 
     @on_demand_feature_view(sources=[trips], schema=[Field(name="twice", dtype=Float64)])
@@ -91,7 +92,7 @@ def test_the_feature_server_materialises_from_the_lakes_and_serves(store: Featur
         bounds = {"start_ts": at(0).isoformat(), "end_ts": at(5).isoformat()}
         done = requests.post(f"{address}/materialize", json=bounds, timeout=120)
         assert done.status_code == 200, done.text
-        asked = {"feature_service": "everything", "entities": {"driver_id": [1, 2, 9]}}
+        asked: Any = {"feature_service": "everything", "entities": {"driver_id": [1, 2, 9]}}
         answer = requests.post(f"{address}/get-online-features", json=asked, timeout=60).json()
     names = answer["metadata"]["feature_names"]
     found = {name: result["values"] for name, result in zip(names, answer["results"], strict=True)}
@@ -294,7 +295,9 @@ def test_no_secret_is_served(
     names = {"project": "integration", "name": "trip_rows", "query": "canary"}
     seen = []
     with served(app) as host:
-        for path in sorted({route.path for route in all_routes(app) if "GET" in (getattr(route, "methods", None) or ())}):
+        for path in sorted(
+            {route.path for route in all_routes(app) if "GET" in (getattr(route, "methods", None) or ())}
+        ):
             for base in ("", "/api/v1"):
                 url = host + base + path.replace("{name}", "trip_rows")
                 answer = requests.get(url, params=names, timeout=60)
