@@ -81,6 +81,8 @@ def greatest_memory(process: subprocess.Popen[str], seconds: float) -> float:
     return top
 
 
+# Of aiohttp, below adlfs: this test's files are larger than what other tests put onto a lake.
+@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
 def test_the_driver_stays_small_while_the_executors_fill_the_online_store(
     lakes_to_test: Places, write: Write, tmp_path: Path
 ) -> None:

@@ -291,28 +291,18 @@ def test_no_secret_is_served(
         if key is not None:
             secrets.append(os.environ[key["env"]])
 
-    app = app_of(server, told)
-    names = {"project": "integration", "name": "trip_rows", "query": "canary"}
-    seen = []
-    with served(app) as host:
-        for path in sorted(
-            {route.path for route in all_routes(app) if "GET" in (getattr(route, "methods", None) or ())}
-        ):
-            for base in ("", "/api/v1"):
-                url = host + base + path.replace("{name}", "trip_rows")
-                answer = requests.get(url, params=names, timeout=60)
-                seen.append((answer.status_code, path))
-                for secret in secrets:
-                    assert secret not in answer.text, path
-    assert sum(status == 200 for status, _ in seen) > 10, seen
+    names = {"project": "integration", "query": "canary"}
+    with served(app_of(server, told)) as host:
+        listing = requests.get(
+            f"{host}/api/v1/openapi.json" if server == "ui" else f"{host}/openapi.json", timeout=60
+        )
+        readable = [f"/api/v1{path}" for path, verbs in listing.json()["paths"].items() if "get" in verbs]
+        answers = {
+            path: requests.get(host + path.replace("{name}", "trip_rows"), params=names, timeout=60)
+            for path in (*readable, "/", "/projects-list.json")
+        }
+    assert sum(answer.status_code == 200 for answer in answers.values()) > 10, answers
     printed = "".join(capfd.readouterr())
     for secret in secrets:
+        assert not [path for path, answer in answers.items() if secret in answer.text]
         assert secret not in printed
-
-
-def all_routes(app: Any) -> Iterator[Any]:
-    """The routes of an app and of those mounted in it."""
-    for route in app.routes:
-        yield route
-        if getattr(route, "app", None) is not None and hasattr(route.app, "routes"):
-            yield from all_routes(route.app)
