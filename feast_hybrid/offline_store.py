@@ -21,7 +21,7 @@ from feast_hybrid.historical import RequestedView, entity_rows, requested_views
 from feast_hybrid.monitoring import kept
 from feast_hybrid.pruning import between
 from feast_hybrid.reading import Reader, is_missing, reader_for
-from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob, JoinedPandasRows, Rows
+from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob, JoinedPandasRows, Rows, SourceRows
 from feast_hybrid.source import HybridSparkSource
 
 if TYPE_CHECKING:
@@ -134,23 +134,20 @@ class HybridSparkOfflineStore(OfflineStore):
         """The latest row of each entity with start ≤ event time ≤ end, ranked as in the as-of join.
 
         Rows with a null join key are left out. Without join keys the result is one row, with Feast's dummy key.
+        Without features it has every column: what a transformation reads is not known.
 
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
         """
-        from pyspark.sql import functions as F
-
         frame, store = _pulled(config, data_source, timestamp_field, start_date, end_date)
         latest = latest_rows(
             frame,
             keys=join_key_columns,
             timestamp=timestamp_field,
             created=created_timestamp_column or None,
-            values=feature_name_columns,
+            values=feature_name_columns or frame.columns,
         )
-        if not join_key_columns:
-            latest = latest.withColumn(DUMMY_ENTITY_ID, F.lit(DUMMY_ENTITY_VAL))
-        return _job(latest, data_source, store)
+        return _job(latest, data_source, join_key_columns, store)
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -165,6 +162,9 @@ class HybridSparkOfflineStore(OfflineStore):
     ) -> HybridSparkRetrievalJob:
         """Every row with start ≤ event time ≤ end, duplicates included.
 
+        Without join keys the rows have Feast's dummy key. Without features they have every column: what a
+        transformation reads is not known.
+
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
         """
@@ -178,8 +178,8 @@ class HybridSparkOfflineStore(OfflineStore):
             raise SchemaError(
                 f"source {data_source.name!r} lacks {', '.join(missing)}; it has {', '.join(frame.columns)}."
             )
-        selected = frame.select(*map(quoted, wanted))
-        return _job(selected, data_source, store)
+        selected = frame.select(*map(quoted, wanted)) if feature_name_columns else frame
+        return _job(selected, data_source, join_key_columns, store)
 
     @staticmethod
     def offline_write_batch(
@@ -348,8 +348,15 @@ def _reader(store: HybridSparkOfflineStoreConfig, views: Sequence[RequestedView]
     return reader
 
 
-def _job(frame: DataFrame, data_source: DataSource, store: HybridSparkOfflineStoreConfig) -> HybridSparkRetrievalJob:
-    rows = FrameRows(frame, f"source {data_source.name!r}")
+def _job(
+    frame: DataFrame, source: DataSource, join_keys: list[str], store: HybridSparkOfflineStoreConfig
+) -> HybridSparkRetrievalJob:
+    """The job of a source's rows, with Feast's dummy key where there is no join key."""
+    from pyspark.sql import functions as F
+
+    if not join_keys:
+        frame = frame.withColumn(DUMMY_ENTITY_ID, F.lit(DUMMY_ENTITY_VAL))
+    rows = SourceRows(frame, f"source {source.name!r}", source.field_mapping or {}, join_keys)
     return HybridSparkRetrievalJob(rows, router=store.router, staging_location=store.staging_location)
 
 

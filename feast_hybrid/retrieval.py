@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 
+from feast_hybrid.asof.names import quoted
 from feast_hybrid.errors import NotSupportedError, WriteError
 from feast_hybrid.session import run
 from feast_hybrid.spark_errors import explained
@@ -46,6 +48,31 @@ class FrameRows:
     def to_arrow(self, timeout: float | None) -> pa.Table:
         """The frame, collected; planned anew, since Spark keeps the failure of a stage that was cancelled."""
         return collect(self._frame.select("*"), timeout=timeout, what=self._what)
+
+
+class SourceRows(FrameRows):
+    """Rows of a source, for Feast's engines: the local one takes Arrow and renames its columns itself, the Spark
+    one takes a frame whose columns have Feast's names already.
+    """
+
+    def __init__(self, frame: DataFrame, what: str, mapping: Mapping[str, str], keys: Sequence[str]) -> None:
+        super().__init__(frame, what)
+        self._mapping = mapping
+        self._keys = keys
+
+    def to_spark(self) -> DataFrame:
+        """The frame with the names of the field mapping; a renamed join key under both of its names.
+
+        Feast's Spark engine looks for a join key under the source's name while it picks rows, and under Feast's
+        name when it writes them.
+        """
+        if not self._mapping:
+            return self._frame
+        columns = self._frame.columns
+        names = [self._mapping.get(name, name) for name in columns]
+        twice = [name for name in self._keys if name in columns and name not in names]
+        taken = [quoted(name) for name in (*columns, *twice)]
+        return self._frame.select(*taken).toDF(*names, *twice)
 
 
 class JoinedPandasRows:
@@ -98,6 +125,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
         self._make_metadata = metadata
         self._staging_location = staging_location
         self._metadata: RetrievalMetadata | None = None
+        _be_a_spark_job()
 
     @property
     def full_feature_names(self) -> bool:
@@ -218,6 +246,17 @@ class HybridSparkRetrievalJob(RetrievalJob):
             "there is no SQL text for this result: it is a plan of Spark's over both lakes. "
             "to_spark_df().createOrReplaceTempView(name) makes it a name in SQL."
         )
+
+
+def _be_a_spark_job() -> None:
+    """Have Feast's Spark engine see that our jobs are frames in Spark, or it would collect their rows.
+
+    It asks ``isinstance(job, SparkRetrievalJob)``, so it has imported that class before it gets a job. Where nobody
+    has, nothing is imported here: the module brings a whole offline store along.
+    """
+    module = sys.modules.get("feast.infra.offline_stores.contrib.spark_offline_store.spark")
+    if module is not None:
+        module.SparkRetrievalJob.register(HybridSparkRetrievalJob)
 
 
 def collect(frame: DataFrame, *, timeout: float | None, what: str) -> pa.Table:

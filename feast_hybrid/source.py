@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from feast.repo_config import RepoConfig
     from feast.value_type import ValueType
 
+#: The registry's entry of a source has tags with this beginning, which say where its rows are.
+_PLACE_TAG = "feast_hybrid."
+
 #: Options with these beginnings set up a file system or a session, which is a site's business.
 _RESERVED_OPTIONS = ("fs.", "dfs.", "spark.", "hadoop.")
 
@@ -47,7 +50,9 @@ class HybridSparkSource(DataSource):
         date_partition_column_format: its values, as ``strftime`` writes them.
         field_mapping: column in the source → name in Feast; for features, join keys and timestamps.
         description: for people.
-        tags: for people and tools.
+        tags: for people and tools; none may begin with ``feast_hybrid.``. The registry's entry gets
+            ``feast_hybrid.lake``, ``feast_hybrid.site`` and ``feast_hybrid.location`` besides, for whoever looks
+            for data in Feast's UI, REST API or command line.
         owner: for people; an e-mail address as a rule.
 
     Raises:
@@ -107,6 +112,9 @@ class HybridSparkSource(DataSource):
         if query is not None:
             single_select(query, what=f"{what}: query", error=SourceError)
             query = query.strip().rstrip("; \t\r\n")
+        for tag in tags or {}:
+            if tag.startswith(_PLACE_TAG):
+                raise SourceError(f"{what}: the tag {tag!r} is written by the source itself; leave it out.")
         self.path = path
         self.file_format = _spark_format(file_format or "parquet") if path is not None else None
         self.options = _checked_options(options or {}, what)
@@ -124,6 +132,16 @@ class HybridSparkSource(DataSource):
     def location(self) -> str:
         """Where the rows are, for people: the URI, the table's name or ``a query``."""
         return self.path or (f"table {self.table}" if self.table else "a query")
+
+    def _place_tags(self) -> dict[str, str]:
+        """Where the rows are, for those who read the registry: its JSON reaches them as bytes in base 64."""
+        place = {"location": self.path or self.table or self.query or ""}
+        if self.path is not None:
+            uri = parse_uri(self.path)
+            place |= {"lake": uri.lake.value, "site": f"{uri.scheme}://{uri.authority}"}
+        elif self.site:
+            place["site"] = self.site
+        return {_PLACE_TAG + key: value for key, value in place.items()}
 
     def source_type(self) -> DataSourceProto.SourceType.ValueType:
         """Feast's word for a source that it does not ship."""
@@ -168,7 +186,7 @@ class HybridSparkSource(DataSource):
             date_partition_column=data_source.date_partition_column,
             field_mapping=dict(data_source.field_mapping),
             description=data_source.description,
-            tags=dict(data_source.tags),
+            tags={tag: value for tag, value in data_source.tags.items() if not tag.startswith(_PLACE_TAG)},
             owner=data_source.owner,
             **spec,
         )
@@ -186,7 +204,7 @@ class HybridSparkSource(DataSource):
             date_partition_column=self.date_partition_column,
             field_mapping=self.field_mapping,
             description=self.description,
-            tags=self.tags,
+            tags={**self.tags, **self._place_tags()},
             owner=self.owner,
         )
 

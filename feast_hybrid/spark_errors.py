@@ -70,8 +70,8 @@ def _translate(error: Exception, what: str, where: str) -> HybridError | None:
         return SessionError(
             f"{what} ({where}): this Spark session has no driver for the lake, and one cannot be added to a running "
             "session. Start it with spark.jars.packages=org.apache.hadoop:hadoop-azure:"
-            f"{hadoop_version()} (for Feast's spark.engine in batch_engine.spark_conf; for Spark Connect on the "
-            "server)."
+            f"{hadoop_version()} (for Feast's spark.engine beside type: in batch_engine, since Feast 0.67 does not "
+            "hand batch_engine.spark_conf to Spark; for Spark Connect on the server)."
         )
     if "PATH_NOT_FOUND" in text or "FileNotFoundException" in text or "does not exist" in text:
         return SourceNotFoundError(f"{what}: nothing is at {where}.")

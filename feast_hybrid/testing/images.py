@@ -104,7 +104,8 @@ ADLS = Image(
     _stage_adls,
 )
 SPARK = Image("spark", JAVA, lambda: artifacts.pyspark_version(), _stage_spark)
-IMAGES = {image.name: image for image in (HDFS, ADLS, SPARK)}
+REDIS = Image("redis", JAVA, lambda: "", lambda _: None)
+IMAGES = {image.name: image for image in (HDFS, ADLS, SPARK, REDIS)}
 
 
 def engine() -> Any:

@@ -48,16 +48,28 @@ def view(name: str, of: HybridSparkSource, *entities: Entity, **more: Any) -> Fe
     return FeatureView(name=name, entities=list(entities), source=of, **more)
 
 
-def feature_store(sites: list[dict[str, Any]], folder: Path, *objects: Any, **offline_store: Any) -> FeatureStore:
-    """A feature store whose registry and SQLite files are in a folder, with these objects applied."""
+def feature_store(
+    sites: list[dict[str, Any]],
+    folder: Path,
+    *objects: Any,
+    repo: dict[str, Any] | None = None,
+    **offline_store: Any,
+) -> FeatureStore:
+    """A feature store whose registry and SQLite files are in a folder, with these objects applied.
+
+    ``repo`` holds further keys of ``feature_store.yaml``.
+    """
     store = FeatureStore(
         config=RepoConfig(
-            project="integration",
-            provider="local",
-            registry=str(folder / "registry.db"),
-            online_store={"type": "sqlite", "path": str(folder / "online.db")},
-            offline_store={"type": "feast_hybrid.HybridSparkOfflineStore", "sites": sites, **offline_store},
-            entity_key_serialization_version=3,
+            **{
+                "project": "integration",
+                "provider": "local",
+                "registry": str(folder / "registry.db"),
+                "online_store": {"type": "sqlite", "path": str(folder / "online.db")},
+                "offline_store": {"type": "feast_hybrid.HybridSparkOfflineStore", "sites": sites, **offline_store},
+                "entity_key_serialization_version": 3,
+                **(repo or {}),
+            }
         )
     )
     if objects:

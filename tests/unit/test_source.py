@@ -321,6 +321,38 @@ definitions = st.tuples(
 
 
 class TestRegistry:
+    @pytest.mark.parametrize(
+        ("definition", "place"),
+        [
+            (
+                {"path": "hdfs://lake/flights"},
+                {"lake": "hdfs", "site": "hdfs://lake", "location": "hdfs://lake/flights"},
+            ),
+            (
+                {"path": "abfss://raw@acct.dfs.core.windows.net/w"},
+                {
+                    "lake": "adls",
+                    "site": "abfss://raw@acct.dfs.core.windows.net",
+                    "location": "abfss://raw@acct.dfs.core.windows.net/w",
+                },
+            ),
+            ({"table": "db.t", "site": "onprem"}, {"site": "onprem", "location": "db.t"}),
+            ({"query": "select 1 as a"}, {"location": "select 1 as a"}),
+        ],
+        ids=["hdfs", "adls", "table", "query"],
+    )
+    def test_its_entry_says_in_tags_where_the_rows_are(
+        self, definition: dict[str, Any], place: dict[str, str]
+    ) -> None:
+        tagged = HybridSparkSource(name="s", tags={"team": "risk"}, **definition)
+        entry = tagged.to_proto()
+        assert dict(entry.tags) == {"team": "risk"} | {f"feast_hybrid.{key}": value for key, value in place.items()}
+        assert tagged.tags == DataSource.from_proto(entry).tags == {"team": "risk"}
+
+    def test_a_tag_of_ours_is_refused(self) -> None:
+        with pytest.raises(SourceError, match=r"the tag 'feast_hybrid\.site' is written by the source itself"):
+            HybridSparkSource(name="s", path=PATH, tags={"feast_hybrid.site": "mine"})
+
     @given(definitions)
     @settings(max_examples=200, deadline=None)
     def test_what_goes_in_comes_back(self, definition: dict[str, Any]) -> None:
