@@ -49,7 +49,7 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a contender has to join. The answer's columns: ``row``, the keys, ``event_timestamp``, ``view__feature``."""
+    """What is to be joined. The answer's columns: ``row``, the keys, ``event_timestamp``, ``view__feature``."""
 
     entities: str
     keys: tuple[str, ...]

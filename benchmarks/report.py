@@ -145,9 +145,8 @@ def report(results: Mapping[str, Result], scale: float, plot: str | None) -> str
     if "far" in results and results["far"].needed:
         parts += ["## Bytes from the lakes", _far(results["far"])]
         parts.append(
-            "Counted by the DataNode (`BytesRead`) and at Azurite (its answers to reads of blobs, with their headers).\n"
-            "Needed are the column chunks of key, times and what is asked for, in the row groups that matter, without "
-            "footers."
+            "Counted by the DataNode (`BytesRead`) and at Azurite (answers to reads of blobs, with their headers). "
+            "Needed are the\ncolumn chunks of key, times and what is asked for, in the row groups that matter; no footers."
         )
     if "apply" in results:
         facts = results["apply"].facts
@@ -169,17 +168,17 @@ def _apply(result: Result) -> str:
 def _how() -> str:
     settings = ", ".join(f"`{key}={value}`" for key, value in SETTINGS.items() if key.startswith("spark.sql"))
     return f"""\
-- Each shape has a process and a JVM of its own; all Spark contenders share its session: `local[{THREADS}]`, {settings},
-  the heap of the table, all else as Spark has it. Between runs temporary views and caches are dropped and garbage is
-  collected.
+- Each shape has a process and a JVM of its own; all Spark contenders share its session:
+  `local[{THREADS}]`, the heap of the table, {settings}, all else as Spark has it. Between
+  runs temporary views and caches are dropped and garbage is collected.
 - A first run of each contender warms the JVM up, is not counted, and its answer is compared with DuckDB's: number of
   rows, and of each column count, sum and sum weighted by row; in `small` every value of every row. Then they take
   turns: A B C A B C ….
 - A run begins with reading the schemas or looking up the registry. It ends when all values are computed: in Spark's
   `noop` sink, in DuckDB's batches, of which none is kept; in `small` from a pandas frame into a pandas frame.
 - Ours and Feast's Spark store go through Feast's `get_historical_features`. The chain is SQL that reads only the
-  columns asked for, and applies the ttl afterwards; dbl-tempo gets only those columns too. DuckDB reads the same files
-  with {THREADS} threads, and as much memory as the heap.
+  columns asked for, and applies the ttl afterwards; dbl-tempo gets only those columns too. DuckDB reads the same
+  files with {THREADS} threads, and as much memory as the heap.
 - A contender that takes more than {TIMES:g} times the first run of ours, and more than {FLOOR:g} s, is stopped, and
   counts with that.
 - Histories have no two rows of one key and time, so that there is one right answer. Files are in the order of time.
