@@ -152,13 +152,15 @@ class Tempo(SparkContender):
         for view in self.task.views:
             key, ttl = view.history.key, view.history.ttl
             history = self.spark.read.parquet(view.path).select(key, "ts", *view.features)
+            # It wants one name for both times.
+            history = history.withColumnRenamed("ts", "event_timestamp")
             left = TSDF(rows, ts_col="event_timestamp", partition_cols=[key])
-            right = TSDF(history, ts_col="ts", partition_cols=[key])
+            right = TSDF(history, ts_col="event_timestamp", partition_cols=[key])
             # It puts a further "_" between prefix and column.
             joined = left.asofJoin(
                 right, right_prefix=f"{view.name}_", tolerance=None if ttl is None else _seconds(ttl)
             )
-            rows = joined.df.drop(f"{view.name}__ts")
+            rows = joined.df.drop(f"{view.name}__event_timestamp")
         return rows
 
 

@@ -20,7 +20,7 @@ import click
 from benchmarks import contenders, data, far, oracle
 from benchmarks.facts import facts
 from benchmarks.results import Outcome, Result, save
-from benchmarks.session import OverLimitError, StuckError, limited, start_session, tidy
+from benchmarks.session import OverLimitError, StuckError, limited, start_session, tidy, warm_up
 from benchmarks.shapes import Shape, shapes
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ def measure(shape: Shape, names: list[str], runs: int, without: Mapping[str, flo
             task = far.upload(task, lakes)
         spark = start_session(shape.heap, lakes.conf() if lakes else {})
         stack.callback(spark.stop)
+        warm_up(spark, task.views[0].path, task.views[0].history.key)
         contest = Contest(shape, task, spark, lakes)
         try:
             for name in names:
@@ -192,7 +193,8 @@ def _say(text: str) -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 def main(name: str, scale: float, runs: int, names: str, without: tuple[tuple[str, float], ...], out: Path) -> None:
     """Measure one shape."""
-    warnings.simplefilter("ignore")
+    # Not filterwarnings: Feast's modules set filters of their own when they are loaded.
+    warnings.showwarning = lambda *_args, **_kwargs: None
     out.parent.mkdir(parents=True, exist_ok=True)
     measure(shapes(scale)[name], names.split(","), runs, dict(without), out)
 

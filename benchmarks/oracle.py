@@ -56,7 +56,7 @@ def _files(view: View) -> str:
 def run(duck: duckdb.DuckDBPyConnection, task: Task, entities: pd.DataFrame | None) -> pd.DataFrame | None:
     """The join: into a pandas frame where the entity rows are one, else batch by batch, of which none is kept."""
     if entities is None:
-        batches: Any = duck.execute(query(task)).to_arrow_reader(100_000)
+        batches: Any = duck.sql(query(task)).to_arrow_reader(100_000)
         for _ in batches:
             pass
         return None

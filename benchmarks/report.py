@@ -145,8 +145,9 @@ def report(results: Mapping[str, Result], scale: float, plot: str | None) -> str
     if "far" in results and results["far"].needed:
         parts += ["## Bytes from the lakes", _far(results["far"])]
         parts.append(
-            "Counted by the DataNode (`BytesRead`) and at Azurite (answers to reads of blobs, with their headers). "
-            "Needed are the\ncolumn chunks of key, times and what is asked for, in the row groups that matter; no footers."
+            "Counted by the DataNode (`BytesRead`) and at Azurite (answers to reads of blobs, with their headers).\n"
+            "Needed are the column chunks of key, times and what is asked for, in the row groups that matter; no "
+            "footers."
         )
     if "apply" in results:
         facts = results["apply"].facts
