@@ -20,7 +20,7 @@ import click
 from benchmarks import contenders, data, far, oracle
 from benchmarks.facts import facts
 from benchmarks.results import Outcome, Result, save
-from benchmarks.session import OverLimitError, StuckError, limited, start_session, tidy, warm_up
+from benchmarks.session import OverLimitError, StuckError, limited, spilled, start_session, tidy, warm_up
 from benchmarks.shapes import Shape, shapes
 
 if TYPE_CHECKING:
@@ -80,8 +80,9 @@ class Contest:
 
     def _run(self, name: str, *, check: bool) -> float | None:
         tidy(self.spark)
-        began = time.monotonic()
         outcome = self.outcomes[name]
+        before = spilled(self.spark)
+        began = time.monotonic()
         # Ours is what all is about: it may take what it takes.
         limit = None if name.startswith("ours") else self.limit
         try:
@@ -99,6 +100,7 @@ class Contest:
         except Exception as error:
             self._fail(name, error)
             return None
+        outcome.spilled += spilled(self.spark) - before
         _say(f"{self.shape.name:<8} {name:<14} {took:7.2f} s{' (warm-up)' if check else ''}")
         return took
 

@@ -65,15 +65,8 @@ def _time(outcome: Outcome) -> str:
 
 def number(value: float) -> str:
     """Two digits that count, or three: 0.071, 1.4, 33.6, 120."""
-    return (
-        f"{value:.0f}"
-        if value >= 100
-        else f"{value:.1f}"
-        if value >= 10
-        else f"{value:.2f}"
-        if value >= 0.1
-        else f"{value:.3f}"
-    )
+    digits = 0 if value >= 100 or value == 0 else 1 if value >= 10 else 2 if value >= 0.1 else 3
+    return f"{value:.{digits}f}"
 
 
 def seconds_table(results: Mapping[str, Result]) -> str:

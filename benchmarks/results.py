@@ -30,7 +30,7 @@ class Outcome:
     failed: str | None = None
     differs: list[str] = field(default_factory=list)
     bytes_read: list[dict[str, int]] = field(default_factory=list)
-    spilled: int | None = None
+    spilled: int = 0
 
     @property
     def median(self) -> float | None:

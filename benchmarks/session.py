@@ -67,6 +67,15 @@ def tidy(spark: SparkSession) -> None:
     jvm.System.gc()
 
 
+def spilled(spark: SparkSession) -> int:
+    """The bytes that Spark's stages have written to disk for want of memory, since the session began."""
+    jvm: Any = spark._jvm
+    context: Any = spark.sparkContext
+    none = context._gateway.new_array(jvm.double, 0)
+    stages = context._jsc.sc().statusStore().stageList(None, False, False, none, jvm.java.util.ArrayList())
+    return sum(stages.apply(number).diskBytesSpilled() for number in range(stages.size()))
+
+
 @contextmanager
 def limited(spark: SparkSession, seconds: float | None) -> Iterator[None]:
     """Cancel Spark's jobs when the time is over.

@@ -92,9 +92,7 @@ class TestTimeColumn:
     @pytest.mark.parametrize("kind", ["us, tz=UTC", "ns, tz=Asia/Tokyo", "s", "ns"])
     def test_a_column_of_arrows_time_type_will_do(self, kind: str) -> None:
         naive = NOON if "tz" in kind else NOON.replace(tzinfo=None)
-        rows = PandasRows.of(
-            pd.DataFrame({"k": [1], "seen_at": pd.Series([naive], dtype=f"timestamp[{kind}][pyarrow]")})
-        )
+        rows = PandasRows.of(pd.DataFrame({"k": [1], "seen_at": pd.Series([naive], dtype=f"timestamp[{kind}][pyarrow]")}))
         assert (rows.timestamp, rows.bounds()) == ("seen_at", (NOON, NOON))
         assert cast(pa.Table, rows.numbered(SPARK, ["k"]))["seen_at"].to_pylist() == [NOON]
 
