@@ -65,7 +65,7 @@ def main(chosen: str, scale: float, runs: int, contenders: str, again: bool) -> 
         else:
             shape = known[name]
             who = contenders.split(",") if contenders else list(shape.contenders)
-            if not run_shape(shape, scale, shape.runs or runs, who, folder):
+            if not run_shape(shape, scale, runs, who, folder):
                 failed.append(name)
         click.echo(f"{name}: {time.monotonic() - began:.0f} s in all", err=True)
     write_report(folder, scale)

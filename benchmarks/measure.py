@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 STUCK = 75
 """The exit code where a contender cannot be stopped. The output file then says which, and it is to be left out."""
 
-#: A peer that takes this many times as long as ours, and longer than the floor, is not waited for.
-TIMES, FLOOR = 10.0, 30.0
+#: For so many seconds any peer is waited for, however fast ours is.
+FLOOR = 30.0
 
 
 class Contest:
@@ -65,7 +65,7 @@ class Contest:
         took = self._run(name, check=True)
         self.outcomes[name].warm_up = took
         if name == "ours" and took is not None:
-            self.limit = max(FLOOR, TIMES * took)
+            self.limit = max(FLOOR, self.shape.patience * took)
 
     def round(self) -> None:
         """One counted run of each."""

@@ -90,8 +90,8 @@ class Shape:
         entities: the entity rows.
         contenders: who takes part.
         heap: of Spark's driver, which in local mode does all.
+        patience: a peer that takes this many times as long as ours is not waited for.
         lakes: whether the first view lies on HDFS and the others on ADLS, on real servers.
-        runs: counted runs of each contender; None for what is asked for on the command line.
     """
 
     name: str
@@ -100,8 +100,8 @@ class Shape:
     entities: Entities
     contenders: tuple[str, ...] = EVERYBODY
     heap: str = "4g"
+    patience: float = 5.0
     lakes: bool = False
-    runs: int | None = None
 
     @property
     def history_rows(self) -> int:
@@ -133,6 +133,7 @@ def shapes(scale: float = 1.0) -> dict[str, Shape]:
         f"{n(500_000):,} entity rows on {hot_keys:,} keys with 1,000 rows each, 3 views",
         histories=tuple(History(name=f"v{i}", keys=hot_keys, steps=1_000) for i in range(3)),
         entities=Entities(rows=n(500_000), keys=(("k", hot_keys),), until=START + 1_000 * HOUR),
+        patience=10.0,  # what is wanted is a tenth of the time of a peer
     )
     add(
         "skew",
