@@ -173,9 +173,9 @@ def _how() -> str:
 - Ours and Feast's Spark store go through Feast's `get_historical_features`. The chain is SQL that reads only the
   columns asked for, and applies the ttl afterwards; dbl-tempo gets only those columns too. DuckDB reads the same
   files with {THREADS} threads, and as much memory as the heap.
-- A peer that takes more than 5 times the first run of ours (in `hot` 10 times), and more than {FLOOR:g} s, is stopped,
-  and counts with that.
-- Histories have no two rows of one key and time, so that there is one right answer. Files are in the order of time.
+- A peer that takes more than 5 times the first run of ours (10 times in `hot`), and more than {FLOOR:g} s, is
+  stopped, and counts with that.
+- Histories have no two rows of one key and time, so there is one right answer. Files are in the order of time.
 - `far`: the servers run on the same machine, and take their part of its processors."""
 
 
