@@ -16,7 +16,7 @@ from benchmarks import far
 from benchmarks.facts import facts
 from benchmarks.results import Outcome, Result
 
-VIEWS = 50
+VIEWS, FEATURES = 50, 5
 REPO = """\
 from datetime import timedelta
 from feast import Entity, FeatureView, FileSource, ValueType
@@ -52,8 +52,11 @@ def measure_apply(runs: int) -> Result:
         store = f"{{type: feast_hybrid.HybridSparkOfflineStore, sites: {lakes.sites()!r}}}"
         repos = {"ours": _repo(folder / "lakes", uris, "HybridSparkSource", store)}
         repos["files"] = _repo(folder / "files", locals_, "FileSource", "{type: file}")
+        repos["empty"] = _repo(folder / "empty", [], "FileSource", "{type: file}")
         marks, environment = _no_java(folder)
         outcomes = {name: Outcome(warm_up=_apply(repo, environment)) for name, repo in repos.items()}
+        for contender in ("ours", "files"):
+            _require_views(repos[contender])
         for _ in range(runs):
             for contender, repo in repos.items():
                 (repo / "registry.db").unlink()
@@ -76,7 +79,7 @@ def _write_rows(path: Path) -> None:
 
     time = pa.array([0], pa.timestamp("us", tz="UTC"))
     columns = {"k": pa.array([1]), "ts": time, "created": time}
-    pq.write_table(pa.table(columns | {f"f{i}": pa.array([0.5]) for i in range(5)}), path)
+    pq.write_table(pa.table(columns | {f"f{i}": pa.array([0.5]) for i in range(FEATURES)}), path)
 
 
 def _upload(rows: Path, lakes: far.Lakes) -> list[str]:
@@ -115,6 +118,19 @@ def _apply(repo: Path, environment: Mapping[str, str], *options: str) -> float:
     if done.returncode:
         raise RuntimeError(f"feast apply failed in {repo}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
     return time.monotonic() - began
+
+
+def _require_views(repo: Path) -> None:
+    """Nothing was measured unless all views are there, with the features that only their files tell.
+
+    Raises:
+        RuntimeError: they are not.
+    """
+    from feast.protos.feast.core.Registry_pb2 import Registry
+
+    views = Registry.FromString((repo / "registry.db").read_bytes()).feature_views
+    if len(views) != VIEWS or any(len(view.spec.features) != FEATURES for view in views):
+        raise RuntimeError(f"{repo}: not {VIEWS} views of {FEATURES} features, but {len(views)}")
 
 
 def _profile(repo: Path, environment: Mapping[str, str], out: Path) -> str:
