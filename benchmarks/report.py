@@ -138,7 +138,7 @@ def report(results: Mapping[str, Result], scale: float, plot: str | None) -> str
     if "far" in results and results["far"].needed:
         parts += ["## Bytes from the lakes", _far(results["far"])]
         parts.append(
-            "Counted by the DataNode (its checksums, 0.8 %, are in it) and at Azurite (answers to reads of blobs, with their headers).\n"
+            "Counted by the DataNode (0.8 % are checksums) and at Azurite (answers to reads, with headers).\n"
             "Needed are the column chunks of key, times and what is asked for, in the row groups that matter; no "
             "footers."
         )
