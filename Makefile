@@ -40,8 +40,9 @@ lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev ## benchmarks of the as-of join
-	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+bench: $(VENV)/.bench ## the as-of join against its peers; SHAPES=dense,sparse SCALE=0.1 AGAIN=1
+	$(BIN)/python -m benchmarks $(if $(SHAPES),--shapes $(SHAPES)) $(if $(SCALE),--scale $(SCALE)) \
+		$(if $(AGAIN),--again) $(BENCH_ARGS)
 
 lab: $(VENV)/.demo ## the full set of containers, until Ctrl-C: both lakes and a Spark cluster
 	PYTHON=$(BIN)/python scripts/with-engine $(BIN)/python -m feast_hybrid.testing up --mode container --spark
@@ -68,6 +69,9 @@ $(VENV)/.demo: pyproject.toml setup.cfg
 $(VENV)/.dev: pyproject.toml setup.cfg
 	$(call install,$(VENV),dev)
 	@touch $(VENV)/.demo
+
+$(VENV)/.bench: pyproject.toml setup.cfg
+	$(call install,$(VENV),bench)
 
 $(VENV)/.docs: pyproject.toml setup.cfg
 	$(call install,$(VENV),docs)

@@ -1,1 +1,1 @@
-"""Benchmarks of the as-of join: ``python -m benchmarks``."""
+"""The as-of join against its peers, shape by shape: ``make bench``."""

@@ -1,92 +1,89 @@
-"""Times the strategies of the as-of join side by side, in one session, on generated Parquet: read the ratios."""
+"""The as-of join against its peers, shape by shape: ``make bench``."""
 
 from __future__ import annotations
 
-import statistics
+import json
+import os
+import subprocess
+import sys
 import tempfile
 import time
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from feast_hybrid.asof import AsOfView, asof_join
+from benchmarks.applying import measure_apply
+from benchmarks.measure import STUCK
+from benchmarks.report import PLOT, draw, report
+from benchmarks.results import load, missing, save
+from benchmarks.shapes import Shape, shapes
 
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-
-VIEWS = 2
-
-
-def generate(spark: SparkSession, folder: Path, rows: int, keys: int) -> list[DataFrame]:
-    """Histories of ``rows`` hourly rows over ``keys`` keys, five features each."""
-    from pyspark.sql import functions as F
-
-    frames = []
-    for view in range(VIEWS):
-        path = str(folder / f"view{view}")
-        hour = (F.col("id") / keys).cast("long")
-        features = [F.rand(seed=view * 10 + i).alias(f"f{i}") for i in range(5)]
-        times = [F.timestamp_micros(hour * 3_600_000_000).alias(name) for name in ("ts", "created")]
-        spark.range(rows).select((F.col("id") % keys).alias("k"), *times, *features).write.parquet(path)
-        frames.append(spark.read.parquet(path))
-    return frames
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / ".results"
 
 
-def seconds(strategy: str, entities: DataFrame, histories: list[DataFrame]) -> float:
-    """One run, with every value asked for and none collected."""
-    views = [
-        AsOfView(
-            name=f"v{n}",
-            frame=history,
-            keys=[("k", "k")],
-            timestamp="ts",
-            created="created",
-            ttl=timedelta(days=30),
-            features=[(f"f{i}", f"v{n}_f{i}") for i in range(2)],
-        )
-        for n, history in enumerate(histories)
-    ]
-    began = time.monotonic()
-    joined = asof_join(entities, views, timestamp="t", strategy=strategy)
-    joined.write.format("noop").mode("overwrite").save()
-    return time.monotonic() - began
+def run_shape(shape: Shape, scale: float, runs: int, contenders: list[str], folder: Path) -> bool:
+    """Measure a shape in a process of its own; again, without it, where a contender could not be stopped."""
+    without: list[str] = []
+    with tempfile.TemporaryDirectory() as aside:
+        out = Path(aside) / "out.json"
+        while True:
+            command = [sys.executable, "-m", "benchmarks.measure", "--shape", shape.name, "--scale", str(scale)]
+            command += ["--runs", str(runs), "--contenders", ",".join(contenders), "--out", str(out), *without]
+            code = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode
+            if code != STUCK:
+                break
+            stuck = json.loads(out.read_text())
+            click.echo(f"{shape.name}: {stuck['stuck']} could not be stopped; once more without it", err=True)
+            without += ["--without", stuck["stuck"], str(stuck["limit"])]
+        found = load(Path(aside)) if code == 0 else {}
+    for result in found.values():
+        save(result, folder)
+    return bool(found)
 
 
 @click.command()
-@click.option("--rows", default=3_000_000, show_default=True, help="Rows of each history.")
-@click.option("--keys", default=100_000, show_default=True, help="Distinct join keys.")
-@click.option("--entities", default=500_000, show_default=True, help="Entity rows.")
-@click.option("--runs", default=3, show_default=True, help="Counted runs of each strategy, after one that is not.")
-def main(rows: int, keys: int, entities: int, runs: int) -> None:
-    """Compare the strategies of the as-of join."""
-    from pyspark.sql import SparkSession
-    from pyspark.sql import functions as F
+@click.option("--shapes", "chosen", default="", help="With commas between them; all, and apply, by default.")
+@click.option("--scale", default=1.0, show_default=True, help="How many keys and entity rows, of the full size.")
+@click.option("--runs", default=3, show_default=True, help="Counted runs of each contender.")
+@click.option(
+    "--contenders", default="", help="Instead of those of each shape; ours-window and the like are known too."
+)
+@click.option("--again", is_flag=True, help="Measure what was measured before, too.")
+def main(chosen: str, scale: float, runs: int, contenders: str, again: bool) -> None:
+    """Measure the shapes that are not yet measured, and write the report."""
+    known = shapes(scale)
+    wanted = [name.strip() for name in chosen.split(",") if name.strip()] or [*known, "apply"]
+    if unknown := set(wanted) - set(known) - {"apply"}:
+        raise click.BadParameter(f"no shape {', '.join(sorted(unknown))}; there are {', '.join(known)}, apply")
+    folder = RESULTS / f"{scale:g}"
+    failed = []
+    for name in missing(wanted, folder, again=again):
+        began = time.monotonic()
+        if name == "apply":
+            save(measure_apply(runs), folder)
+        else:
+            shape = known[name]
+            who = contenders.split(",") if contenders else list(shape.contenders)
+            if not run_shape(shape, scale, runs, who, folder):
+                failed.append(name)
+        click.echo(f"{name}: {time.monotonic() - began:.0f} s in all", err=True)
+    write_report(folder, scale)
+    if failed:
+        raise click.ClickException(f"not measured: {', '.join(failed)}")
 
-    builder = SparkSession.builder.master("local[2]").appName("feast-hybrid benchmarks")
-    for key, value in {"spark.ui.enabled": "false", "spark.driver.memory": "4g", "spark.log.level": "ERROR"}.items():
-        builder = builder.config(key, value)
-    spark = builder.getOrCreate()
-    with tempfile.TemporaryDirectory() as folder:
-        histories = generate(spark, Path(folder), rows, keys)
-        hours = max(rows // keys, 1)
-        at = (F.rand(seed=7) * hours * 3_600_000_000).cast("long")
-        rows_in = spark.range(entities).select((F.rand(seed=5) * keys).cast("long").alias("k"), at.alias("t"))
-        path = str(Path(folder) / "entities")
-        rows_in.select("k", F.timestamp_micros("t").alias("t")).write.parquet(path)
-        entity_rows = spark.read.parquet(path)
-        strategies = ["window", "native"] if spark.version >= "4.3" else ["window"]
-        medians = {}
-        for strategy in strategies:
-            times = [seconds(strategy, entity_rows, histories) for _ in range(runs + 1)][1:]
-            medians[strategy] = statistics.median(times)
-    click.echo(
-        f"Spark {spark.version}, local[2]: {entities:,} entity rows, {VIEWS} views of {rows:,} rows, {keys:,} keys"
-    )
-    for strategy, median in medians.items():
-        click.echo(f"{strategy:<8} {median:6.1f} s   {median / medians['window']:.2f} × window")
-    spark.stop()
+
+def write_report(folder: Path, scale: float) -> None:
+    """Print the report; at full size it is docs/benchmarks.md, else it stays beside the results."""
+    results = load(folder)
+    docs = ROOT / "docs" if scale == 1 else folder
+    plotted = draw(results, docs / PLOT)
+    text = report(results, scale, PLOT if plotted else None)
+    folder.mkdir(parents=True, exist_ok=True)
+    target = docs / ("benchmarks.md" if scale == 1 else "report.md")
+    target.write_text(text)
+    click.echo(text)
+    click.echo(f"{os.path.relpath(target)}", err=True)
 
 
 if __name__ == "__main__":

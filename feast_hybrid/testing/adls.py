@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,12 @@ class AdlsLake(Lake):
         from adlfs import AzureBlobFileSystem
 
         return AzureBlobFileSystem(connection_string=self.connection_string, skip_instance_cache=True)
+
+    def bytes_read(self) -> int:
+        """How many bytes of blobs, with the headers of those answers, have been sent to readers since the start."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"http://{self.endpoint}/-/bytes-read", timeout=5) as answer:
+            return int(answer.read())
 
     def _credential(self) -> Emulator:
         """The sign-in of a site, with the key itself: Azurite is asked for before its variable is set."""

@@ -6,6 +6,8 @@
 // sorts the entries of <Blobs> in each listing. Pages are contiguous in name order already, so that no entry has
 // to move from one to another.
 //
+// It also counts the bytes of its answers to requests for a blob's content: GET /-/bytes-read.
+//
 // Usage: node azurite.js PATH/TO/azurite/dist/src/blob/main.js [Azurite's options]
 // AZURITE_ACCOUNTS=NAME:KEY is the account; where LAKE_CONTAINER is set, that container is created in it.
 
@@ -72,6 +74,22 @@ function isListing(request) {
   return request.method === 'GET' && query.get('comp') === 'list' && query.get('restype') === 'container';
 }
 
+// All bytes of answers that carry a blob's content, headers included, since the start.
+let bytesRead = 0;
+
+function isContent(request) {
+  return request.method === 'GET' && !new URL(request.url, 'http://lake').search.match(/[?&](comp|restype)=/);
+}
+
+// A connection serves one request after the other, so that what it sends until the answer is closed is the answer.
+function countAnswer(request, response) {
+  const { socket } = request;
+  const before = socket.bytesWritten;
+  response.on('close', () => {
+    bytesRead += socket.bytesWritten - before;
+  });
+}
+
 // Holds the answer back until it is whole, and sends it sorted.
 function sortAnswer(response) {
   const chunks = [];
@@ -117,6 +135,11 @@ function createContainer(container, port) {
 function serve(azurite, options) {
   const { emit } = http.Server.prototype;
   http.Server.prototype.emit = function (event, request, response) {
+    if (event === 'request' && request.url === '/-/bytes-read') {
+      response.end(String(bytesRead));
+      return true;
+    }
+    if (event === 'request' && isContent(request)) countAnswer(request, response);
     if (event === 'request' && isListing(request)) sortAnswer(response);
     if (event === 'listening' && process.env.LAKE_CONTAINER) {
       createContainer(process.env.LAKE_CONTAINER, this.address().port);

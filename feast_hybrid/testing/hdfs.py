@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ class HdfsLake(Lake):
 
     def __init__(self, mode: str | None = None) -> None:
         super().__init__(mode)
-        self._port = self._web_port = 0
+        self._port = self._web_port = self._data_web_port = 0
 
     @property
     def uri(self) -> str:
@@ -51,12 +52,19 @@ class HdfsLake(Lake):
         # Kept out of the cache: fsspec clears it in a forked child, where dropping this client would hang.
         return HdfsFileSystem(host=HOST, port=self._port, skip_instance_cache=True)
 
+    def bytes_read(self) -> int:
+        """How many bytes of blocks the DataNode has sent to readers since its start."""
+        # JMX would do, but for its answers being up to ten seconds old.
+        with _opener().open(f"http://{HOST}:{self._data_web_port}/prom", timeout=5) as answer:
+            found = re.findall(r"^datanode_bytes_read\{.*\} (\d+)$", answer.read().decode(), re.MULTILINE)
+        return sum(map(int, found))
+
     def _fetch(self) -> None:
         if self.mode == "process":
             artifacts.hdfs_jars()
 
     def _plan(self, folder: Path) -> list[Service]:
-        self._port, self._web_port, data, ipc, web = free_ports(5)
+        self._port, self._web_port, self._data_web_port, data, ipc = free_ports(5)
         self._seen = False
         where = folder if self.mode == "process" else "/data"
         settings = {
@@ -70,9 +78,10 @@ class HdfsLake(Lake):
             "dfs.datanode.hostname": HOST,
             "dfs.datanode.address": f"{HOST}:{data}",
             "dfs.datanode.ipc.address": f"{HOST}:{ipc}",
-            "dfs.datanode.http.address": f"{HOST}:{web}",
+            "dfs.datanode.http.address": f"{HOST}:{self._data_web_port}",
             "dfs.datanode.data.dir": f"file://{where}/datanode/data",
             "dfs.heartbeat.interval": "1s",
+            "hadoop.prometheus.endpoint.enabled": "true",
         }
         options = tuple(part for key, value in settings.items() for part in ("-D", f"{key}={value}"))
         return [
@@ -101,12 +110,16 @@ class HdfsLake(Lake):
 
     def _ready(self) -> str | None:
         address = f"http://{HOST}:{self._web_port}/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState"
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(address, timeout=2) as answer:
+            with _opener().open(address, timeout=2) as answer:
                 beans = json.load(answer)["beans"]
         except (OSError, ValueError):
             return "the NameNode to answer"
         if not beans or beans[0]["FSState"] != "Operational":
             return "the NameNode to leave safe mode"
         return None if beans[0]["NumLiveDataNodes"] == 1 else "the DataNode to register"
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Opens addresses of this machine, whatever proxy the environment names."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -182,6 +182,10 @@ class Lake(Server):
     def filesystem(self) -> Any:
         """An fsspec filesystem of it, which needs no JVM. Paths are as in its URIs' path part."""
 
+    @abstractmethod
+    def bytes_read(self) -> int:
+        """How many bytes of files it has sent to readers since its start, as the server counts them."""
+
 
 def _port_taken(logs: str) -> bool:
     return any(sign in logs for sign in ("BindException", "EADDRINUSE", "Address already in use"))

@@ -72,6 +72,19 @@ def expected(*ids: int) -> list[Any]:
     return sorted((i, i % 3, str(i)) for i in ids)
 
 
+def test_the_server_counts_what_is_read_of_a_file(lake: Lake, both: Lakes) -> None:
+    filesystem = lake.filesystem()
+    path = f"/{both.adls.container}/counted" if lake is both.adls else "/counted"
+    filesystem.pipe_file(path, os.urandom(1_000_000))
+    before = lake.bytes_read()
+    filesystem.info(path)
+    filesystem.ls(path.rpartition("/")[0])
+    assert lake.bytes_read() == before
+    filesystem.cat_file(path)
+    # A checksum for each 512 bytes on HDFS, the headers of an answer on ADLS.
+    assert 1_000_000 <= lake.bytes_read() - before <= 1_020_000
+
+
 def test_a_plain_write_comes_back(spark: SparkSession, lake: Lake, request: pytest.FixtureRequest) -> None:
     path = folder(lake, request)
     rows(spark, 0, 10).write.options(**lake.hadoop_options()).parquet(lake.uri + path)

@@ -1,0 +1,112 @@
+"""What is wanted of the measurements, and whether it is so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from benchmarks.results import Result
+from benchmarks.shapes import SPARK_PEERS
+
+Results = Mapping[str, Result]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A number that is not to exceed a bound.
+
+    Attributes:
+        text: what it is.
+        bound: the largest that will do.
+        value: finds it; None where it was not measured.
+    """
+
+    text: str
+    bound: float
+    value: Callable[[Results], float | None]
+
+    def met(self, results: Results) -> bool | None:
+        """None where it was not measured."""
+        value = self.value(results)
+        return None if value is None else value <= self.bound
+
+
+def fastest_peer(result: Result) -> float | None:
+    """The seconds of the fastest of Spark's peers that finished."""
+    found = [seconds for peer in SPARK_PEERS if (seconds := result.median(peer)) is not None]
+    return min(found, default=None)
+
+
+def against_fastest(result: Result) -> float | None:
+    """Ours, as a multiple of the fastest Spark peer; of the limit where none finished."""
+    mine = result.median("ours")
+    limits = [seconds for peer in SPARK_PEERS if (seconds := result.at_least(peer)) is not None]
+    peer = fastest_peer(result) or min(limits, default=None)
+    return None if mine is None or peer is None else mine / peer
+
+
+def _ratio(shape: str, to: str) -> Callable[[Results], float | None]:
+    return lambda results: results[shape].ratio(to) if shape in results else None
+
+
+def _between(shape: str, other: str) -> Callable[[Results], float | None]:
+    def value(results: Results) -> float | None:
+        if shape not in results or other not in results:
+            return None
+        mine, base = results[shape].median("ours"), results[other].median("ours")
+        return None if mine is None or base is None else mine / base
+
+    return value
+
+
+def _worst(results: Results) -> float | None:
+    found = [ratio for result in results.values() if (ratio := against_fastest(result)) is not None]
+    return max(found, default=None)
+
+
+def _wrong(results: Results) -> float | None:
+    """How many contenders' answers differ, ours among them."""
+    checked = [o for result in results.values() for o in result.outcomes.values() if o.warm_up is not None]
+    return float(sum(bool(outcome.differs) for outcome in checked)) if checked else None
+
+
+def bytes_ratio(result: Result, lake: str, contender: str = "ours") -> float | None:
+    """The most that a counted run read from a lake, as a multiple of what it had to."""
+    outcome = result.outcomes.get(contender)
+    if outcome is None or not outcome.bytes_read or not result.needed.get(lake):
+        return None
+    return max(read[lake] for read in outcome.bytes_read) / result.needed[lake]
+
+
+def _bytes(lake: str) -> Callable[[Results], float | None]:
+    return lambda results: bytes_ratio(results["far"], lake) if "far" in results else None
+
+
+def _unfinished(shape: str) -> Callable[[Results], float | None]:
+    return lambda results: float(results[shape].median("ours") is None) if shape in results else None
+
+
+def _jvms(results: Results) -> float | None:
+    started = results["apply"].facts.get("JVMs started") if "apply" in results else None
+    return None if started is None else float(started)
+
+
+TARGETS = (
+    Target("every shape: ours ÷ the fastest Spark peer, the worst of them", 1.1, _worst),
+    Target("every shape: answers that differ from the oracle's", 0, _wrong),
+    Target("dense: ours ÷ the chain", 0.4, _ratio("dense", "chain")),
+    Target("dense: ours ÷ DuckDB", 3, _ratio("dense", "duckdb")),
+    Target("sparse: ours ÷ the chain", 0.1, _ratio("sparse", "chain")),
+    Target("sparse: ours ÷ DuckDB", 1, _ratio("sparse", "duckdb")),
+    Target("recent: ours ÷ the chain", 0.15, _ratio("recent", "chain")),
+    Target("far: ours ÷ the chain", 0.7, _ratio("far", "chain")),
+    Target("far: bytes read from HDFS ÷ bytes needed", 1.1, _bytes("hdfs")),
+    Target("far: bytes read from ADLS ÷ bytes needed", 1.1, _bytes("adls")),
+    Target("hot: ours ÷ Feast's own store", 0.1, _ratio("hot", "feast")),
+    Target("skew: ours ÷ ours in dense", 2, _between("skew", "dense")),
+    Target("small: ours ÷ Feast's own store", 0.6, _ratio("small", "feast")),
+    Target("four times the history: ours ÷ ours in dense", 4.4, _between("four", "dense")),
+    Target("large: runs of ours that did not finish", 0, _unfinished("large")),
+    Target("feast apply of 50 views on both lakes: JVMs started", 0, _jvms),
+    Target("feast apply of 50 views: both lakes ÷ local FileSources", 3, _ratio("apply", "files")),
+)

@@ -1,0 +1,203 @@
+"""``make bench``: its data, its tables, and how a run is taken up again."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from benchmarks.contenders import chain
+from benchmarks.data import Task, View, write_history
+from benchmarks.far import view_bytes
+from benchmarks.oracle import differences
+from benchmarks.report import number, report, seconds_table, table, targets_table
+from benchmarks.results import Outcome, Result, load, missing, save
+from benchmarks.shapes import START, History, shapes
+from benchmarks.targets import TARGETS, against_fastest
+
+HOUR = timedelta(hours=1)
+
+
+def result(shape: str = "dense", **seconds: float | None) -> Result:
+    """A result with the medians given; None for a contender that was stopped after 60 s."""
+    outcomes = {
+        name: Outcome(limit=60.0) if median is None else Outcome(seconds=[median] * 3, warm_up=median)
+        for name, median in seconds.items()
+    }
+    return Result(shape=shape, what="words", outcomes=outcomes)
+
+
+def test_medians_are_of_the_counted_runs() -> None:
+    assert Outcome(seconds=[9.0, 1.0, 2.0], warm_up=100.0).median == 2.0
+
+
+def test_a_contender_that_was_stopped_or_failed_has_no_median() -> None:
+    assert Outcome(seconds=[1.0], limit=30.0).median is None
+    assert Outcome(seconds=[1.0], failed="out of memory").median is None
+
+
+def test_a_ratio_to_a_contender_that_was_stopped_is_one_to_its_limit() -> None:
+    assert result(ours=6.0, feast=None).ratio("feast") == pytest.approx(0.1)
+
+
+def test_there_is_no_ratio_to_who_did_not_take_part() -> None:
+    assert result(ours=6.0).ratio("tempo") is None
+
+
+def test_ours_is_compared_with_the_fastest_spark_peer_and_not_with_duckdb() -> None:
+    assert against_fastest(result(ours=6.0, chain=12.0, feast=3.0, tempo=None, duckdb=1.0)) == pytest.approx(2.0)
+
+
+def test_the_worst_shape_counts() -> None:
+    results = {"dense": result(ours=1.0, chain=2.0), "small": result("small", ours=3.0, chain=2.0)}
+    worst = TARGETS[0]
+    assert worst.value(results) == pytest.approx(1.5)
+    assert worst.met(results) is False
+
+
+def test_targets_between_shapes_need_both_of_them() -> None:
+    (four,) = [target for target in TARGETS if target.text.startswith("four times")]
+    assert four.met({"four": result("four", ours=8.0)}) is None
+    assert four.met({"four": result("four", ours=8.0), "dense": result(ours=2.0)}) is True
+
+
+def test_every_target_is_silent_about_what_was_not_measured() -> None:
+    assert [target.value({}) for target in TARGETS] == [None] * len(TARGETS)
+
+
+def test_bytes_are_compared_at_the_worst_run() -> None:
+    far = result("far", ours=1.0)
+    far.needed = {"hdfs": 100, "adls": 200}
+    far.outcomes["ours"].bytes_read = [{"hdfs": 100, "adls": 200}, {"hdfs": 150, "adls": 200}]
+    found = {target.text: target.value({"far": far}) for target in TARGETS if "bytes" in target.text}
+    assert list(found.values()) == [1.5, 1.0]
+
+
+def test_tables_are_aligned() -> None:
+    assert table(["a", "long"], [["xyz", "1"]]).splitlines() == ["| a   | long |", "|-----|------|", "| xyz | 1    |"]
+
+
+def test_a_line_of_seconds_has_ratios_limits_and_other_answers() -> None:
+    found = result(ours=3.0, chain=6.0, feast=None, duckdb=1.0)
+    found.outcomes["chain"].differs = ["sum of v0__f0 is 1 instead of 2"]
+    line = seconds_table({"dense": found}).splitlines()[-1]
+    assert [cell.strip() for cell in line.strip("|").split("|")] == [
+        *("dense", "3.00", "6.00 (0.50) ≠", "> 60 (<0.050)", "1.00 (3.00)", "0.50")
+    ]
+
+
+def test_numbers_keep_what_counts() -> None:
+    assert [number(value) for value in (0.0, 0.0711, 0.711, 7.11, 71.1, 711.1)] == [
+        "0",
+        "0.071",
+        "0.71",
+        "7.11",
+        "71.1",
+        "711",
+    ]
+
+
+def test_a_target_that_is_missed_shows() -> None:
+    assert "| **no** |" in targets_table({"dense": result(ours=3.0, chain=6.0)})
+
+
+def test_a_report_says_why_a_contender_failed() -> None:
+    found = result(ours=1.0)
+    found.outcomes["tempo"] = Outcome(failed="AttributeError: no such thing")
+    assert "dbl-tempo failed: AttributeError: no such thing" in report({"dense": found}, 1.0, None)
+
+
+def test_a_report_of_a_smaller_size_says_so() -> None:
+    assert "At 0.1 of the size" in report({"dense": result(ours=1.0)}, 0.1, None)
+    assert "of the size" not in report({"dense": result(ours=1.0)}, 1.0, None).partition("## The shapes")[0]
+
+
+def test_finished_shapes_are_not_measured_again_unless_asked_for(tmp_path: Path) -> None:
+    save(result(ours=1.0), tmp_path)
+    assert missing(["dense", "sparse"], tmp_path, again=False) == ["sparse"]
+    assert missing(["dense", "sparse"], tmp_path, again=True) == ["dense", "sparse"]
+
+
+def test_a_result_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    kept = result(ours=1.0, feast=None)
+    save(kept, tmp_path)
+    assert load(tmp_path) == {"dense": kept}
+
+
+def test_a_shape_that_was_interrupted_is_not_finished(tmp_path: Path) -> None:
+    (tmp_path / ".dense.json").write_text(json.dumps({"shape": "de"})[:5])
+    assert missing(["dense"], tmp_path, again=False) == ["dense"]
+
+
+def test_a_checksum_may_differ_in_the_order_of_additions_only() -> None:
+    assert differences({"rows": 3, "sum of a": 1.0}, {"rows": 3, "sum of a": 1.0 + 1e-14}) == []
+    assert differences({"rows": 3, "sum of a": 1.0}, {"rows": 4, "sum of a": 1.00001}) == [
+        "rows is 4 instead of 3",
+        "sum of a is 1.00001 instead of 1.0",
+    ]
+
+
+@pytest.mark.parametrize("name", list(shapes()))
+def test_scaling_leaves_the_rows_of_a_key_as_they_are(name: str) -> None:
+    full, tenth = shapes()[name], shapes(0.1)[name]
+    assert [h.steps for h in full.histories] == [h.steps for h in tenth.histories]
+    assert full.history_rows in (tenth.history_rows, pytest.approx(10 * tenth.history_rows, rel=1e-3))
+
+
+def history(**changes: object) -> History:
+    return History(**{"name": "v0", "keys": 20, "steps": 12, "features": 2, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "kind", [history(), history(hot=120), history(share=0.5, step=12 * HOUR, partitioned=True)], ids=repr
+)
+def test_histories_have_no_ties_and_as_many_rows_as_they_say(kind: History, tmp_path: Path) -> None:
+    import pandas as pd
+
+    write_history(kind, tmp_path)
+    files = sorted(tmp_path.rglob("*.parquet"))
+    rows = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+    assert len(rows) == kind.rows
+    assert not rows.duplicated(["k", "ts"]).any()
+    assert rows["ts"].is_monotonic_increasing
+    assert rows["ts"].between(START, kind.end, inclusive="left").all()
+    assert (rows["k"] == 0).sum() == (kind.hot or pytest.approx(kind.steps * kind.share, abs=kind.steps))
+
+
+def test_a_partition_holds_its_day(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    write_history(history(step=12 * HOUR, partitioned=True), tmp_path)
+    assert [folder.name for folder in sorted(tmp_path.iterdir())] == [f"day=2026-01-0{day}" for day in range(1, 7)]
+    times = pq.ParquetFile(tmp_path / "day=2026-01-02" / "part-0.parquet").read()["ts"].to_pylist()
+    assert {time.day for time in times} == {2}
+
+
+def test_the_same_seed_gives_the_same_rows(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_history(history(), tmp_path / name)
+    one, two = (next((tmp_path / name).iterdir()).read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+def test_needed_are_the_columns_and_row_groups_that_matter(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    kind = history(step=12 * HOUR, partitioned=True, asked=1, ttl=timedelta(days=1))
+    write_history(kind, tmp_path)
+    footer = pq.read_metadata(tmp_path / "day=2026-01-06" / "part-0.parquet").row_group(0)
+    columns = {footer.column(i).path_in_schema: footer.column(i).total_compressed_size for i in range(5)}
+    wanted = sum(size for name, size in columns.items() if name != "f1")
+    view = View(history=kind, path=str(tmp_path))
+    # The ttl reaches back into the middle of the day before.
+    found = view_bytes(view, kind.end - 12 * HOUR, kind.end)
+    assert wanted < found < 2.5 * wanted
+
+
+def test_the_chain_reads_only_what_is_asked_for_and_applies_the_ttl() -> None:
+    view = View(history=history(asked=1, ttl=timedelta(days=2)), path="/rows")
+    text = chain(Task(entities="/entities", keys=("k",), views=(view,), pandas=False))
+    assert "LEFT ASOF JOIN (SELECT k, ts, f0 FROM v0) v0 MATCH_CONDITION (e.event_timestamp >= v0.ts)" in text
+    assert "CASE WHEN v0.ts >= e.event_timestamp - INTERVAL '172800' SECOND THEN v0.f0 END AS v0__f0" in text
