@@ -88,7 +88,7 @@ def test_online_values_are_those_of_the_join_at_that_time(
         materialization=LATEST,
     )
     features = ["stats:trips", "moods:mood"]
-    store.materialize(at(10) - ttl, at(10))
+    store.materialize((at(10) - ttl).replace(tzinfo=None), at(10))  # naive times are UTC
     found = online(store, features, driver_id=DRIVERS)
     assert found == offline(store, features, at(10), driver_id=DRIVERS)
     assert found["trips"] == [2, 4, None, None, 8, 22, None]
