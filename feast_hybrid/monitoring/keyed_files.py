@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from feast_hybrid.errors import HybridError, RetrievalError, WriteError
-from feast_hybrid.sites import Lake
+from feast_hybrid.sites.publishing import publish
 from feast_hybrid.spark_errors import first_line, lake_trouble
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class KeyedFiles:
         pq.write_table(pa.Table.from_pylist(list(rows), schema=self._schema), sink)
         newest = max(row[WRITTEN] for row in rows)
         file = folder.child(f"{newest:020d}-{uuid.uuid4().hex[:12]}.parquet")
-        put_whole(self._site, file, sink.getvalue().to_pybytes())
+        publish(self._site, {file: sink.getvalue().to_pybytes()})
         return file
 
     def _merge_if_many(self, folder: LakeUri) -> None:
@@ -235,18 +235,3 @@ class KeyedFiles:
 
 def _folder_name(column: str, value: str) -> str:
     return f"{column}={quote(value, safe='')}"
-
-
-def put_whole(site: Site, file: LakeUri, content: bytes) -> None:
-    """Put a new file onto a lake so that it is seen whole or not at all."""
-    filesystem = site.filesystem(file)
-    path = site.fsspec_path(file)
-    if site.lake is Lake.ADLS:
-        filesystem.pipe_file(path, content)  # a blob is there once all of it is
-        return
-    folder = site.fsspec_path(file.parent())
-    aside = site.fsspec_path(file.parent().child(f".{file.name}.writing"))
-    filesystem.makedirs(folder, exist_ok=True)
-    with filesystem.open(aside, "wb") as sink:
-        sink.write(content)
-    filesystem.mv(aside, path)
