@@ -10,7 +10,7 @@ from feast import FeatureView, Field, RequestSource
 from feast.errors import SpecifiedFeaturesNotPresentError
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.transformation.pandas_transformation import PandasTransformation
-from feast.types import Array, Float32, Float64, Int64, String
+from feast.types import Array, Float64, Int64, String
 
 from tests.integration.places import Place, Places, at, entity, feature_store, source, view
 
@@ -86,9 +86,9 @@ def test_the_features_of_an_on_demand_view_are_what_it_returns(
 
 def test_a_schema_may_name_some_of_them(views: list[FeatureView], lakes_to_test: Places, tmp_path: Path) -> None:
     store = feature_store(lakes_to_test.sites(), tmp_path, ITEM, *views)
-    store.apply([on_demand(views, [Field(name="scaled", dtype=Float32)])])
+    store.apply([on_demand(views, [Field(name="scaled", dtype=Float64)])])
     kept = store.get_on_demand_feature_view("scaled_prices")
-    assert [(field.name, field.dtype) for field in kept.features] == [("scaled", Float32)]
+    assert [(field.name, field.dtype) for field in kept.features] == [("scaled", Float64)]
 
 
 def test_a_feature_that_it_does_not_return_is_refused(

@@ -39,14 +39,13 @@ FEATURES = """
     from feast_hybrid import HybridSparkSource
 
     key = Entity(name="key", join_keys=["key"], value_type=ValueType.INT64)
-    views = [
-        FeatureView(
-            name=name,
-            entities=[key],
-            source=HybridSparkSource(name=name + "_rows", path=uri, timestamp_field="event_timestamp"),
-        )
-        for name, uri in {tables!r}.items()
-    ]
+
+    def view(name, uri):
+        rows = HybridSparkSource(name=name + "_rows", path=uri, timestamp_field="event_timestamp")
+        return FeatureView(name=name, entities=[key], source=rows)
+
+    onprem = view("onprem", {onprem!r})
+    cloud = view("cloud", {cloud!r})
 """
 
 
@@ -93,7 +92,7 @@ def test_the_driver_stays_small_while_the_executors_fill_the_online_store(
         for part, start in enumerate(range(0, ROWS, 250_000)):
             tables[name] = write(place, name, everything.slice(start, 250_000), file=f"part-{part}.parquet")
     (tmp_path / "data").mkdir()
-    (tmp_path / "many_features.py").write_text(dedent(FEATURES).format(tables=tables))
+    (tmp_path / "many_features.py").write_text(dedent(FEATURES).format(**tables))
 
     # A process of its own in any mode: the executors write to a file of this machine, and one at a time, as SQLite
     # wants it.
