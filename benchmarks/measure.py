@@ -101,7 +101,8 @@ class Contest:
             self._fail(name, error)
             return None
         outcome.spilled += spilled(self.spark) - before
-        _say(f"{self.shape.name:<8} {name:<14} {took:7.2f} s{' (warm-up)' if check else ''}")
+        said = f" (warm-up{', another answer: ' + outcome.differs[0] if outcome.differs else ''})" if check else ""
+        _say(f"{self.shape.name:<8} {name:<14} {took:7.2f} s{said}")
         return took
 
     def _fail(self, name: str, error: Exception) -> None:
