@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
-from feast import Field
+from feast import BatchFeatureView, FeatureStore, Field, RepoConfig
 from feast.types import Float32, Int64, String
 
 from feast_hybrid import HybridSparkOfflineStore
@@ -23,7 +23,7 @@ from feast_hybrid.errors import SchemaError, WriteError
 from tests.integration.places import Place, Places, answers, at, entity, retrieve, source, view
 
 if TYPE_CHECKING:
-    from feast import FeatureStore, FeatureView
+    from feast import FeatureView
     from pyspark.sql import SparkSession
 
     from tests.integration.conftest import MakeStore, Write
@@ -370,3 +370,42 @@ def test_a_query_is_no_place_to_write_to(make_store: MakeStore) -> None:
     query = HybridSparkSource(name="q", query="SELECT 1 AS a", site="onprem", timestamp_field="event_timestamp")
     with pytest.raises(WriteError, match="source 'q' is a query; rows are written to a path or a table"):
         add(make_store(), view("v", query, DRIVER, schema=[Field(name="x", dtype=String)]), rows(1))
+
+
+@pytest.mark.filterwarnings("ignore:Batch feature views are experimental:RuntimeWarning")
+@ROLES
+def test_feasts_spark_engine_writes_a_derived_views_rows_to_its_sink(
+    lakes_to_test: Places, spark: SparkSession, place: Place, write: Write, folder: str, tmp_path: Path
+) -> None:
+    def double(frame: Any) -> Any:
+        return frame.selectExpr("driver_id", "trips * 2 AS twice", "event_timestamp")
+
+    sink = f"{place.uri}{folder}/sink"
+    parent = view("stats", source("stats_rows", write(place, "stats", rows(1, 2, 3))), DRIVER, schema=SCHEMA)
+    derived = BatchFeatureView(
+        name="doubled",
+        source=[parent],  # type: ignore[list-item]
+        sink_source=source("sink", sink),
+        entities=[DRIVER],
+        schema=[Field(name="driver_id", dtype=Int64), Field(name="twice", dtype=Int64)],
+        mode="python",
+        udf=double,
+        online=False,
+        offline=True,
+        ttl=timedelta(days=1),
+    )
+    store = FeatureStore(
+        config=RepoConfig(
+            project="integration",
+            provider="local",
+            registry=str(tmp_path / "registry.db"),
+            online_store={"type": "sqlite", "path": str(tmp_path / "online.db")},
+            offline_store={"type": "feast_hybrid.HybridSparkOfflineStore", "sites": lakes_to_test.sites()},
+            batch_engine={"type": "spark.engine"},
+            entity_key_serialization_version=3,
+        )
+    )
+    store.apply([DRIVER, parent, derived])
+    store.materialize(at(-1), at(1), feature_views=["doubled"])
+    assert sorted(by_pyarrow(place, sink)["twice"].to_pylist()) == [2, 4, 6]
+    assert all(name.startswith("part-") for name in place.names(sink))
