@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import SchemaError, SourceNotFoundError
-from feast_hybrid.session import child_session, get_session
+from feast_hybrid.session import child_session, get_session, home_of_frames, keep_secrets_out_of_plans, moved
 from feast_hybrid.sites import parse_uri
 from feast_hybrid.sites.replacing import left_over
 from feast_hybrid.spark_errors import explained, first_line, lake_trouble
@@ -30,19 +30,24 @@ class Reader:
     """Reads the sources of one call, each from its site, into frames of one Spark application.
 
     Paths carry their site's settings as reader options, so the session keeps its own. Tables and queries take no
-    options: they are read in one child session of this call, which holds the settings of all sites.
+    options: they are read in one child session of this call, which holds the settings of all sites. On Spark
+    Connect, where frames of two sessions cannot be joined, a call that needs the child works in it altogether.
     """
 
-    def __init__(self, spark: SparkSession, router: Router) -> None:
+    def __init__(self, spark: SparkSession, router: Router, *, child: SparkSession | None = None) -> None:
         self.spark = spark
         self.router = router
-        self._child: SparkSession | None = None
+        self._child = child
 
     def child(self) -> SparkSession:
         """The call's own session, with the settings of all sites."""
         if self._child is None:
             self._child = child_session(self.spark, self.router.hadoop_options())
         return self._child
+
+    def in_child(self) -> Reader:
+        """A reader that does all of the call's work in the child session."""
+        return Reader(self.child(), self.router, child=self.child())
 
     def read(self, source: HybridSparkSource, *, session: SparkSession | None = None) -> DataFrame:
         """All rows of a source, lazily.
@@ -125,7 +130,21 @@ def is_missing(source: DataSource, router: Router) -> bool:
 def reader_for(config: HybridSparkOfflineStoreConfig, sources: list[HybridSparkSource]) -> Reader:
     """A reader in the session to work in, started if need be with what these sources need."""
     lakes = {parse_uri(source.path).lake for source in sources if source.path is not None}
-    return Reader(get_session(config, lakes), config.router)
+    reader = Reader(get_session(config, lakes), config.router)
+    return reader.in_child() if _needs_child(reader.spark, sources) else reader
+
+
+def reader_beside(frame: DataFrame, router: Router, sources: list[HybridSparkSource]) -> tuple[Reader, DataFrame]:
+    """A reader whose frames can be joined with a caller's frame, and that frame."""
+    if _needs_child(frame.sparkSession, sources):
+        frame = moved(frame, router.hadoop_options())
+        return Reader(frame.sparkSession, router, child=frame.sparkSession), frame
+    keep_secrets_out_of_plans(frame.sparkSession)
+    return Reader(frame.sparkSession, router), frame
+
+
+def _needs_child(spark: SparkSession, sources: list[HybridSparkSource]) -> bool:
+    return home_of_frames(spark) and any(source.path is None for source in sources)
 
 
 def source_columns(source: HybridSparkSource, config: RepoConfig) -> list[tuple[str, str]]:

@@ -51,11 +51,14 @@ class FrameRows:
 class JoinedPandasRows:
     """Entity rows of a pandas frame joined with features: the features go through Spark, the rows stay here."""
 
-    def __init__(self, rows: PandasRows, join: Callable[[DataFrame], DataFrame], spark: Any, keys: Sequence[str]):
+    def __init__(
+        self, rows: PandasRows, join: Callable[[DataFrame], DataFrame], spark: Any, keys: Sequence[str], what: str
+    ) -> None:
         self._rows = rows
         self._join = join
         self._spark = spark
         self._keys = tuple(keys)
+        self._what = what
         # Plan now, so that what is wrong with keys or columns is said by the call that caused it.
         self._numbered = self._join(rows.numbered(spark, self._keys))
 
@@ -69,7 +72,7 @@ class JoinedPandasRows:
         answers = self._numbered.toDF(*(f"c{i}" for i in range(len(self._numbered.columns))))
         names = self._numbered.columns
         kept = [i for i, name in enumerate(names) if i >= 1 + len(carried) or i == 0]
-        table = collect(answers.select(*(f"c{i}" for i in kept)), timeout=timeout, what="historical features")
+        table = collect(answers.select(*(f"c{i}" for i in kept)), timeout=timeout, what=self._what)
         return self._rows.attach(table.rename_columns([names[i] for i in kept]))
 
 

@@ -81,6 +81,11 @@ def rows_of(table: pa.Table, *columns: str) -> list[tuple[Any, ...]]:
     return list(zip(*(table[column].to_pylist() for column in columns), strict=True))
 
 
+def on_connect() -> bool:
+    """Whether this run is on Spark Connect."""
+    return os.environ.get("SPARK", "classic") == "connect"
+
+
 def abfs_speaks_to_azurite() -> bool:
     """Whether the installed PySpark's Hadoop can use the Blob endpoint, which came after 3.4.1."""
     found = re.match(r"(\d+)\.(\d+)\.(\d+)", hadoop_version())
