@@ -30,7 +30,8 @@ test-integration: $(VENV)/.dev ## integration tests on real servers: containers,
 test-universal: $(VENV)-universal/.installed ## Feast's universal suite; FEAST_REPO=<checkout of feast-dev/feast>
 	@test -n "$(FEAST_REPO)" || { echo "Say where Feast's repository is: make test-universal FEAST_REPO=<checkout>"; exit 2; }
 	PYTHON=$(VENV)-universal/bin/python scripts/with-engine \
-		$(VENV)-universal/bin/python -m feast_hybrid.testing.universal --feast-repo "$(FEAST_REPO)" $(UNIVERSAL_ARGS)
+		$(VENV)-universal/bin/python -m feast_hybrid.testing.universal --feast-repo "$(FEAST_REPO)" \
+		$(or $(UNIVERSAL_ARGS),--peer --report docs/conformance.md)
 
 test-matrix: ## the retrieval tests on PySpark 4.0, 4.1, 4.2 and 4.3 (make test has 4.3 alone)
 	scripts/test-matrix "$(PYTHON)" $(SPARKS)

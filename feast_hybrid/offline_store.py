@@ -344,7 +344,7 @@ def _reader(
     """
     sources = [view.source for view in views]
     if hasattr(entity_df, "sparkSession"):
-        return reader_beside(entity_df, store.router, sources)
+        return reader_beside(entity_df, store, sources)
     reader = reader_for(store, sources)
     return (reader.in_child() if isinstance(entity_df, str) else reader), entity_df
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from feast_hybrid.asof.strategies.native import SYNTAX
 from feast_hybrid.errors import SchemaError, SourceNotFoundError
 from feast_hybrid.session import child_session, get_session, home_of_frames, keep_secrets_out_of_plans, moved
 from feast_hybrid.sites import parse_uri
@@ -42,7 +43,7 @@ class Reader:
     def child(self) -> SparkSession:
         """The call's own session, with the settings of all sites."""
         if self._child is None:
-            self._child = child_session(self.spark, self.router.hadoop_options())
+            self._child = child_session(self.spark, _child_settings(self.router))
         return self._child
 
     def in_child(self) -> Reader:
@@ -131,20 +132,32 @@ def reader_for(config: HybridSparkOfflineStoreConfig, sources: list[HybridSparkS
     """A reader in the session to work in, started if need be with what these sources need."""
     lakes = {parse_uri(source.path).lake for source in sources if source.path is not None}
     reader = Reader(get_session(config, lakes), config.router)
-    return reader.in_child() if _needs_child(reader.spark, sources) else reader
+    return reader.in_child() if _works_in_child(reader.spark, config, sources) else reader
 
 
-def reader_beside(frame: DataFrame, router: Router, sources: list[HybridSparkSource]) -> tuple[Reader, DataFrame]:
-    """A reader whose frames can be joined with a caller's frame, and that frame."""
-    if _needs_child(frame.sparkSession, sources):
-        frame = moved(frame, router.hadoop_options())
-        return Reader(frame.sparkSession, router, child=frame.sparkSession), frame
+def reader_beside(
+    frame: DataFrame, config: HybridSparkOfflineStoreConfig, sources: list[HybridSparkSource]
+) -> tuple[Reader, DataFrame]:
+    """A reader whose frames can be joined with a caller's frame, and that frame as it can be joined."""
+    if _works_in_child(frame.sparkSession, config, sources):
+        frame = moved(frame, _child_settings(config.router))
+        return Reader(frame.sparkSession, config.router, child=frame.sparkSession), frame
     keep_secrets_out_of_plans(frame.sparkSession)
-    return Reader(frame.sparkSession, router), frame
+    return Reader(frame.sparkSession, config.router), frame
 
 
-def _needs_child(spark: SparkSession, sources: list[HybridSparkSource]) -> bool:
-    return home_of_frames(spark) and any(source.path is None for source in sources)
+def _works_in_child(
+    spark: SparkSession, config: HybridSparkOfflineStoreConfig, sources: list[HybridSparkSource]
+) -> bool:
+    """Whether a call does all its work in a session of its own, so that the one it begins in stays as it is."""
+    return home_of_frames(spark) and (
+        any(source.path is None for source in sources) or config.join.strategy == "native"
+    )
+
+
+def _child_settings(router: Router) -> dict[str, str]:
+    # The native strategy's syntax: where frames keep their SQL text it must be on for as long as they live.
+    return {**router.hadoop_options(), SYNTAX: "true"}
 
 
 def source_columns(source: HybridSparkSource, config: RepoConfig) -> list[tuple[str, str]]:
