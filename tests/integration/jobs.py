@@ -21,7 +21,10 @@ class Jobs(Protocol):
         """The number of the last job that was begun; -1 before the first."""
 
     def names_after(self, last: int) -> list[str]:
-        """What Spark calls the stages of the jobs that were begun after one."""
+        """What Spark calls the jobs that were begun after one: the call that ran them."""
+
+    def words_after(self, last: int) -> str:
+        """What else Spark's UI shows of those jobs: descriptions, groups and tags."""
 
 
 class ClassicJobs:
@@ -36,6 +39,13 @@ class ClassicJobs:
 
     def names_after(self, last: int) -> list[str]:
         return [job.name() for job in self._jobs() if job.jobId() > last]
+
+    def words_after(self, last: int) -> str:
+        return "\n".join(
+            f"{job.description().getOrElse(None)} {job.jobGroup().getOrElse(None)}"
+            for job in self._jobs()
+            if job.jobId() > last
+        )
 
     def _jobs(self) -> list[Any]:
         found = self._store.jobsList(None)
@@ -54,6 +64,9 @@ class ConnectJobs:
 
     def names_after(self, last: int) -> list[str]:
         return [job["name"] for job in self._server.jobs() if job["jobId"] > last]
+
+    def words_after(self, last: int) -> str:
+        return "\n".join(" ".join(job["jobTags"]) for job in self._server.jobs() if job["jobId"] > last)
 
 
 def ended(jobs: Jobs, *, seconds: float = 20) -> bool:
