@@ -26,6 +26,8 @@ test-unit: $(VENV)/.dev ## unit tests: seconds, no servers
 
 test-integration: $(VENV)/.dev ## integration tests on real servers: containers, or LAKES=process
 	PYTHON=$(BIN)/python scripts/with-engine $(BIN)/python -m pytest tests/integration -q $(PYTEST_ARGS)
+	SPARK=connect PYTHON=$(BIN)/python scripts/with-engine \
+		$(BIN)/python -m pytest tests/integration -q -m connect $(PYTEST_ARGS)
 
 test-universal: $(VENV)-universal/.installed ## Feast's universal suite; FEAST_REPO=<checkout of feast-dev/feast>
 	@test -n "$(FEAST_REPO)" || { echo "Say where Feast's repository is: make test-universal FEAST_REPO=<checkout>"; exit 2; }

@@ -7,6 +7,7 @@ import os
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -90,7 +91,7 @@ def test_threads_without_an_active_session_share_one(own: SparkSession, connect_
 def test_a_session_that_the_server_has_dropped_is_replaced(
     own: SparkSession, connect_server: SparkConnectServer
 ) -> None:
-    own.client.release_session()  # type: ignore[attr-defined]
+    own.client.release_session()
     again = of_own_thread(lambda: remote_session(connect_server.uri, {}))
     assert again is not own
     assert again.range(3).count() == 3
@@ -175,7 +176,7 @@ def test_two_servers_serve_two_stores_of_one_process_and_no_key_is_in_their_logs
         return frame.sparkSession.conf.get("spark.app.id"), rows_of(job.to_arrow(), "trips", "mood")
 
     with start_connect("process", conf=logged) as other:
-        asked = [of_own_thread(lambda server=server: ask(server)) for server in (connect_server, other)]
+        asked = [of_own_thread(partial(ask, server)) for server in (connect_server, other)]
         said = other.logs()
         for key in [key for key in remote._opened if key[0] in (other.uri, connect_server.uri)]:
             remote.forget(remote._opened[key])
