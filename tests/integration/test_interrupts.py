@@ -21,7 +21,8 @@ pytestmark = pytest.mark.connect
 
 #: Runs a job of many minutes in each way, and says on its standard output when it runs and when none runs any more.
 SCRIPT = """
-import json, sys, threading, time
+import json, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background may have it ignored
 from pyspark.sql import SparkSession
 from feast_hybrid import HybridSparkOfflineStoreConfig, SavedDatasetHybridSparkStorage
 from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob
