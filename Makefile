@@ -26,11 +26,14 @@ test-unit: $(VENV)/.dev ## unit tests: seconds, no servers
 
 test-integration: $(VENV)/.dev ## integration tests on real servers: containers, or LAKES=process
 	PYTHON=$(BIN)/python scripts/with-engine $(BIN)/python -m pytest tests/integration -q $(PYTEST_ARGS)
+	SPARK=connect PYTHON=$(BIN)/python scripts/with-engine \
+		$(BIN)/python -m pytest tests/integration -q -m connect $(PYTEST_ARGS)
 
 test-universal: $(VENV)-universal/.installed ## Feast's universal suite; FEAST_REPO=<checkout of feast-dev/feast>
 	@test -n "$(FEAST_REPO)" || { echo "Say where Feast's repository is: make test-universal FEAST_REPO=<checkout>"; exit 2; }
 	PYTHON=$(VENV)-universal/bin/python scripts/with-engine \
-		$(VENV)-universal/bin/python -m feast_hybrid.testing.universal --feast-repo "$(FEAST_REPO)" $(UNIVERSAL_ARGS)
+		$(VENV)-universal/bin/python -m feast_hybrid.testing.universal --feast-repo "$(FEAST_REPO)" \
+		$(or $(UNIVERSAL_ARGS),--peer --report docs/conformance.md)
 
 test-matrix: ## the retrieval tests on PySpark 4.0, 4.1, 4.2 and 4.3 (make test has 4.3 alone)
 	scripts/test-matrix "$(PYTHON)" $(SPARKS)

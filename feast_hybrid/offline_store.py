@@ -20,7 +20,7 @@ from feast_hybrid.errors import ConfigError, SchemaError, SourceError, SourceNot
 from feast_hybrid.historical import RequestedView, entity_rows, requested_views
 from feast_hybrid.monitoring import kept
 from feast_hybrid.pruning import between
-from feast_hybrid.reading import Reader, is_missing, reader_for
+from feast_hybrid.reading import Reader, is_missing, reader_beside, reader_for
 from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob, JoinedPandasRows, Rows, SourceRows
 from feast_hybrid.source import HybridSparkSource
 
@@ -78,7 +78,7 @@ class HybridSparkOfflineStore(OfflineStore):
         store = _store_config(config)
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
         views = requested_views(feature_views, feature_refs, on_demand, full_feature_names)
-        reader = _reader(store, views, entity_df)
+        reader, entity_df = _reader(store, views, entity_df)
         dates = (kwargs.get("start_date"), kwargs.get("end_date"))
         rows = entity_rows(entity_df, views, reader, registry, project, dates)
         keys = list(dict.fromkeys(key for view in views for key, _ in view.keys))
@@ -105,11 +105,12 @@ class HybridSparkOfflineStore(OfflineStore):
                 max_event_timestamp=high,
             )
 
+        what = f"historical features of {', '.join(view.name for view in views)}"
         joined: Rows
         if isinstance(rows, PandasRows):
-            joined = JoinedPandasRows(rows, join, reader.spark, keys)
+            joined = JoinedPandasRows(rows, join, reader.spark, keys, what)
         else:
-            joined = FrameRows(join(rows.frame), "historical features")
+            joined = FrameRows(join(rows.frame), what)
         return HybridSparkRetrievalJob(
             joined,
             router=store.router,
@@ -335,17 +336,17 @@ def _store_config(config: RepoConfig) -> HybridSparkOfflineStoreConfig:
     return store
 
 
-def _reader(store: HybridSparkOfflineStoreConfig, views: Sequence[RequestedView], entity_df: Any) -> Reader:
-    """Reads in the session of the call: the Spark frame's own, a child for SQL text, else the one to work in."""
+def _reader(
+    store: HybridSparkOfflineStoreConfig, views: Sequence[RequestedView], entity_df: Any
+) -> tuple[Reader, Any]:
+    """A reader in the session of the call, the Spark frame's own, a child for SQL text, else the one to work in;
+    and the entity rows as they can be used there.
+    """
+    sources = [view.source for view in views]
     if hasattr(entity_df, "sparkSession"):
-        from feast_hybrid.session import keep_secrets_out_of_plans
-
-        keep_secrets_out_of_plans(entity_df.sparkSession)
-        return Reader(entity_df.sparkSession, store.router)
-    reader = reader_for(store, [view.source for view in views])
-    if isinstance(entity_df, str):
-        return Reader(reader.child(), store.router)
-    return reader
+        return reader_beside(entity_df, store, sources)
+    reader = reader_for(store, sources)
+    return (reader.in_child() if isinstance(entity_df, str) else reader), entity_df
 
 
 def _job(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from feast_hybrid.asof.strategies.native import SYNTAX
 from feast_hybrid.errors import SchemaError, SourceNotFoundError
-from feast_hybrid.session import child_session, get_session
+from feast_hybrid.session import child_session, get_session, home_of_frames, keep_secrets_out_of_plans, moved
 from feast_hybrid.sites import parse_uri
 from feast_hybrid.sites.replacing import left_over
 from feast_hybrid.spark_errors import explained, first_line, lake_trouble
@@ -30,19 +31,24 @@ class Reader:
     """Reads the sources of one call, each from its site, into frames of one Spark application.
 
     Paths carry their site's settings as reader options, so the session keeps its own. Tables and queries take no
-    options: they are read in one child session of this call, which holds the settings of all sites.
+    options: they are read in one child session of this call, which holds the settings of all sites. On Spark
+    Connect, where frames of two sessions cannot be joined, a call that needs the child works in it altogether.
     """
 
-    def __init__(self, spark: SparkSession, router: Router) -> None:
+    def __init__(self, spark: SparkSession, router: Router, *, child: SparkSession | None = None) -> None:
         self.spark = spark
         self.router = router
-        self._child: SparkSession | None = None
+        self._child = child
 
     def child(self) -> SparkSession:
         """The call's own session, with the settings of all sites."""
         if self._child is None:
-            self._child = child_session(self.spark, self.router.hadoop_options())
+            self._child = child_session(self.spark, _child_settings(self.router))
         return self._child
+
+    def in_child(self) -> Reader:
+        """A reader that does all of the call's work in the child session."""
+        return Reader(self.child(), self.router, child=self.child())
 
     def read(self, source: HybridSparkSource, *, session: SparkSession | None = None) -> DataFrame:
         """All rows of a source, lazily.
@@ -125,7 +131,33 @@ def is_missing(source: DataSource, router: Router) -> bool:
 def reader_for(config: HybridSparkOfflineStoreConfig, sources: list[HybridSparkSource]) -> Reader:
     """A reader in the session to work in, started if need be with what these sources need."""
     lakes = {parse_uri(source.path).lake for source in sources if source.path is not None}
-    return Reader(get_session(config, lakes), config.router)
+    reader = Reader(get_session(config, lakes), config.router)
+    return reader.in_child() if _works_in_child(reader.spark, config, sources) else reader
+
+
+def reader_beside(
+    frame: DataFrame, config: HybridSparkOfflineStoreConfig, sources: list[HybridSparkSource]
+) -> tuple[Reader, DataFrame]:
+    """A reader whose frames can be joined with a caller's frame, and that frame as it can be joined."""
+    if _works_in_child(frame.sparkSession, config, sources):
+        frame = moved(frame, _child_settings(config.router))
+        return Reader(frame.sparkSession, config.router, child=frame.sparkSession), frame
+    keep_secrets_out_of_plans(frame.sparkSession)
+    return Reader(frame.sparkSession, config.router), frame
+
+
+def _works_in_child(
+    spark: SparkSession, config: HybridSparkOfflineStoreConfig, sources: list[HybridSparkSource]
+) -> bool:
+    """Whether a call does all its work in a session of its own, so that the one it begins in stays as it is."""
+    return home_of_frames(spark) and (
+        any(source.path is None for source in sources) or config.join.strategy == "native"
+    )
+
+
+def _child_settings(router: Router) -> dict[str, str]:
+    # The native strategy's syntax: where frames keep their SQL text it must be on for as long as they live.
+    return {**router.hadoop_options(), SYNTAX: "true"}
 
 
 def source_columns(source: HybridSparkSource, config: RepoConfig) -> list[tuple[str, str]]:

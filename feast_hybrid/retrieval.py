@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 
 class Rows(Protocol):
-    """The rows of a job before on-demand transformations, lazily."""
+    """The rows of a job before on-demand transformations, lazily.
+
+    Attributes:
+        what: how errors and Spark's UI call them.
+    """
+
+    what: str
 
     def to_spark(self) -> DataFrame:
         """All columns, in Spark."""
@@ -39,7 +45,7 @@ class FrameRows:
 
     def __init__(self, frame: DataFrame, what: str) -> None:
         self._frame = frame
-        self._what = what
+        self.what = what
 
     def to_spark(self) -> DataFrame:
         """The frame itself."""
@@ -47,7 +53,7 @@ class FrameRows:
 
     def to_arrow(self, timeout: float | None) -> pa.Table:
         """The frame, collected; planned anew, since Spark keeps the failure of a stage that was cancelled."""
-        return collect(self._frame.select("*"), timeout=timeout, what=self._what)
+        return collect(self._frame.select("*"), timeout=timeout, what=self.what)
 
 
 class SourceRows(FrameRows):
@@ -78,11 +84,14 @@ class SourceRows(FrameRows):
 class JoinedPandasRows:
     """Entity rows of a pandas frame joined with features: the features go through Spark, the rows stay here."""
 
-    def __init__(self, rows: PandasRows, join: Callable[[DataFrame], DataFrame], spark: Any, keys: Sequence[str]):
+    def __init__(
+        self, rows: PandasRows, join: Callable[[DataFrame], DataFrame], spark: Any, keys: Sequence[str], what: str
+    ) -> None:
         self._rows = rows
         self._join = join
         self._spark = spark
         self._keys = tuple(keys)
+        self.what = what
         # Plan now, so that what is wrong with keys or columns is said by the call that caused it.
         self._numbered = self._join(rows.numbered(spark, self._keys))
 
@@ -96,7 +105,7 @@ class JoinedPandasRows:
         answers = self._numbered.toDF(*(f"c{i}" for i in range(len(self._numbered.columns))))
         names = self._numbered.columns
         kept = [i for i, name in enumerate(names) if i >= 1 + len(carried) or i == 0]
-        table = collect(answers.select(*(f"c{i}" for i in kept)), timeout=timeout, what="historical features")
+        table = collect(answers.select(*(f"c{i}" for i in kept)), timeout=timeout, what=self.what)
         return self._rows.attach(table.rename_columns([names[i] for i in kept]))
 
 
@@ -211,7 +220,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
             frame.sparkSession,
             lambda: save(frame, target, self._router, overwrite=allow_overwrite),
             timeout=timeout,
-            what=f"persist to {target.location}",
+            what=f"persisting {self._rows.what} to {target.location}",
         )
 
     def supports_remote_storage_export(self) -> bool:

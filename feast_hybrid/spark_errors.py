@@ -27,6 +27,8 @@ _SILENT = re.compile(
     r"Connection refused|Connect call failed|Cannot connect to host|ServiceRequestError|UnknownHostException"
     r"|ConnectException|failed to lookup address|timed out|ServiceResponse(Timeout)?Error|Connection timeout"
 )
+#: What a Spark Connect server says of a session that it does not know any more.
+_GONE = re.compile(r"INVALID_HANDLE\.SESSION_|NO_ACTIVE_SESSION|server side session identifier")
 _SECRET = re.compile(r"(sig=|AccountKey=)[^\s&;]+", re.IGNORECASE)
 
 
@@ -67,11 +69,18 @@ def _translate(error: Exception, what: str, where: str) -> HybridError | None:
     ):
         from feast_hybrid.pyspark_install import hadoop_version
 
+        package = f"org.apache.hadoop:hadoop-azure:{hadoop_version()}"
         return SessionError(
             f"{what} ({where}): this Spark session has no driver for the lake, and one cannot be added to a running "
-            "session. Start it with spark.jars.packages=org.apache.hadoop:hadoop-azure:"
-            f"{hadoop_version()} (for Feast's spark.engine beside type: in batch_engine, since Feast 0.67 does not "
-            "hand batch_engine.spark_conf to Spark; for Spark Connect on the server)."
+            f"session. Start it with spark.jars.packages={package} (for Feast's spark.engine beside "
+            "type: in batch_engine, since Feast 0.67 does not hand batch_engine.spark_conf to Spark; for Spark "
+            f"Connect: start-connect-server.sh --packages {package})."
+        )
+    if _GONE.search(text):
+        return SessionError(
+            f"{what}: the Spark Connect session is gone, dropped by its server for having been idle or with the "
+            f"server itself. Ask again from the feature store; what was made in the old session is lost. "
+            f"{first_line(text)}"
         )
     if "PATH_NOT_FOUND" in text or "FileNotFoundException" in text or "does not exist" in text:
         return SourceNotFoundError(f"{what}: nothing is at {where}.")

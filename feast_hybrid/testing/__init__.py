@@ -1,4 +1,4 @@
-"""Lakes to test against: HDFS, ADLS Gen2 (Azurite) and a Spark cluster, as containers or as processes.
+"""Lakes to test against: HDFS, ADLS Gen2 (Azurite), a Spark cluster, a Spark Connect server; containers or processes.
 
 >>> with start_hdfs() as onprem, start_adls() as cloud:  # doctest: +SKIP
 ...     sites = [onprem.site("onprem"), cloud.site("cloud")]
@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from feast_hybrid.testing.adls import AdlsLake
 from feast_hybrid.testing.artifacts import azure_jars
+from feast_hybrid.testing.connect import SparkConnectServer
 from feast_hybrid.testing.hdfs import HdfsLake
 from feast_hybrid.testing.lake import Lake, Mode, Server, resolve_mode
 from feast_hybrid.testing.spark import SparkCluster, session_conf
@@ -31,12 +32,14 @@ __all__ = [
     "Mode",
     "Server",
     "SparkCluster",
+    "SparkConnectServer",
     "azure_jars",
     "lakes",
     "resolve_mode",
     "session_conf",
     "start_adls",
     "start_all",
+    "start_connect",
     "start_hdfs",
     "start_spark",
 ]
@@ -55,6 +58,11 @@ def start_adls(mode: str | None = None) -> AdlsLake:
 def start_spark(mode: str | None = None, *, cores: int = 2, memory: str = "2g") -> SparkCluster:
     """Start a Spark Standalone cluster; see :class:`SparkCluster`."""
     return SparkCluster(mode, cores=cores, memory=memory).start()
+
+
+def start_connect(mode: str | None = None, **options: Any) -> SparkConnectServer:
+    """Start a Spark Connect server; see :class:`SparkConnectServer`."""
+    return SparkConnectServer(mode, **options).start()
 
 
 class Lakes(NamedTuple):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from feast_hybrid.errors import HybridError
-from feast_hybrid.testing import AdlsLake, HdfsLake, SparkCluster, artifacts, start_all
+from feast_hybrid.testing import AdlsLake, HdfsLake, SparkCluster, SparkConnectServer, artifacts, start_all
 
 if TYPE_CHECKING:
     from feast_hybrid.testing import Server
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def main() -> None:
-    """Lakes to try feast-hybrid on: HDFS and ADLS Gen2 (Azurite), and a Spark cluster."""
+    """Lakes to try feast-hybrid on: HDFS, ADLS Gen2 (Azurite), a Spark cluster, a Spark Connect server."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("feast_hybrid").setLevel(logging.INFO)
 
@@ -36,18 +36,22 @@ _MODE = click.option(
 @main.command()
 @_MODE
 @click.option("--spark", "with_spark", is_flag=True, help="Start a Spark Standalone cluster too.")
-def up(mode: str | None, with_spark: bool) -> None:
+@click.option("--connect", "with_connect", is_flag=True, help="Start a Spark Connect server too.")
+def up(mode: str | None, with_spark: bool, with_connect: bool) -> None:
     """Start both lakes, print an offline_store section for them, and stay until Ctrl-C."""
     hdfs, adls = HdfsLake(mode), AdlsLake(mode)
     servers: list[Server] = [hdfs, adls]
     spark = SparkCluster(mode) if with_spark else None
     if spark is not None:
         servers.append(spark)
+    connect = SparkConnectServer(mode) if with_connect else None
+    if connect is not None:
+        servers.append(connect)
     over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: over.set())
     try:
         with start_all(servers):
-            click.echo(offline_store_section(hdfs, adls, spark))
+            click.echo(offline_store_section(hdfs, adls, spark, connect))
             click.echo("Ready. Ctrl-C ends them, and all their data with them.", err=True)
             over.wait()
     except KeyboardInterrupt:
@@ -72,7 +76,12 @@ def fetch() -> None:
         raise click.ClickException(str(error)) from error
 
 
-def offline_store_section(hdfs: HdfsLake, adls: AdlsLake, spark: SparkCluster | None = None) -> str:
+def offline_store_section(
+    hdfs: HdfsLake,
+    adls: AdlsLake,
+    spark: SparkCluster | None = None,
+    connect: SparkConnectServer | None = None,
+) -> str:
     """The ``offline_store`` section of ``feature_store.yaml`` for these servers.
 
     The account's key stands there as ``{env: NAME}``; a comment has the line that sets the variable in
@@ -87,6 +96,9 @@ def offline_store_section(hdfs: HdfsLake, adls: AdlsLake, spark: SparkCluster | 
     for site in (hdfs.site("onprem"), adls.site("cloud")):
         lines += [f"    - name: {site['name']}", f"      uri: {site['uri']}"]
         lines += [f"      credential: {_flow(site['credential'])}"]
+    if connect is not None:
+        lines += ["  spark:", f"    remote: {connect.uri}", f"  staging_location: {adls.uri}/_staging"]
+        return "\n".join(lines)
     conf = spark.session_conf() if spark else {"spark.jars": ",".join(artifacts.azure_jars().jars())}
     master = conf.pop("spark.master", "local[*]")
     lines += ["  spark:", f"    master: {master}", "    conf:"]

@@ -59,7 +59,7 @@ class SparkCluster(Server):
     @property
     def runs_python(self) -> bool:
         """Whether executors can run Python functions; JVM reads and joins need no Python."""
-        return self.mode == "process" or bool(_python_mounts())
+        return self.mode == "process" or bool(python_mounts())
 
     def session_conf(self) -> dict[str, str]:
         """The settings of a session on this cluster that reaches both lakes."""
@@ -84,27 +84,13 @@ class SparkCluster(Server):
         ]
 
     def _service(self, name: str, main: str, options: list[str]) -> Service:
-        arguments = (main, "--host", HOST, *options)
         environment = {
-            "SPARK_LOCAL_IP": HOST,
             "SPARK_DAEMON_MEMORY": "384m",
             # Its port would be the same for every cluster, and nobody needs it.
             "SPARK_MASTER_OPTS": "-Dspark.master.rest.enabled=false",
         }
-        command: tuple[str, ...] = ()
-        if self.mode == "process":
-            home = pyspark_home()
-            command = (str(home / "bin" / "spark-class"), *arguments)
-            java_home = os.path.dirname(os.path.dirname(os.path.realpath(artifacts.java())))
-            environment |= {"SPARK_HOME": str(home), "JAVA_HOME": java_home, "PYSPARK_PYTHON": sys.executable}
-        return Service(
-            name,
-            command,
-            image="spark",
-            arguments=arguments,
-            environment=environment,
-            mounts=_python_mounts() if main == WORKER else (),
-        )
+        mounts = python_mounts() if main == WORKER else ()
+        return spark_service(self.mode, name, (main, "--host", HOST, *options), environment, mounts)
 
     def _ready(self) -> str | None:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -126,7 +112,21 @@ class SparkCluster(Server):
             self._set_python = False
 
 
-def _python_mounts() -> tuple[str, ...]:
+def spark_service(
+    mode: str, name: str, arguments: tuple[str, ...], environment: dict[str, str], mounts: tuple[str, ...] = ()
+) -> Service:
+    """A service that runs a class of the installed PySpark: its name, then the class's arguments."""
+    environment = {**environment, "SPARK_LOCAL_IP": HOST}
+    command: tuple[str, ...] = ()
+    if mode == "process":
+        home = pyspark_home()
+        command = (str(home / "bin" / "spark-class"), *arguments)
+        java_home = os.path.dirname(os.path.dirname(os.path.realpath(artifacts.java())))
+        environment |= {"SPARK_HOME": str(home), "JAVA_HOME": java_home, "PYSPARK_PYTHON": sys.executable}
+    return Service(name, command, image="spark", arguments=arguments, environment=environment, mounts=mounts)
+
+
+def python_mounts() -> tuple[str, ...]:
     """What a container needs of this host to run this Python: nothing where that cannot be."""
     if sys.prefix == sys.base_prefix or os.path.realpath(sys.executable) != DEBIAN_PYTHON:
         return ()

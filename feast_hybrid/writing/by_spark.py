@@ -72,7 +72,7 @@ def append_by_spark(
             if there is not None:
                 frame.write.insertInto(source.table)
             else:
-                writer = frame.write.mode("errorifexists")
+                writer = frame.write.mode("error")
                 (writer.partitionBy(day) if day else writer).saveAsTable(source.table)
             return
         assert source.path is not None
@@ -81,7 +81,7 @@ def append_by_spark(
         writer = frame.write.format(source.file_format or "parquet")
         writer = writer.options(**source.options).options(**site.hadoop_options())
         # Iceberg adds only to what there is; both formats know themselves how that is partitioned.
-        writer = writer.mode("errorifexists" if there is None and source.file_format == "iceberg" else "append")
+        writer = writer.mode("error" if there is None and source.file_format == "iceberg" else "append")
         partitions = [day] if day else []
         if there is not None:
             logged = source.file_format in WITH_A_LOG

@@ -66,11 +66,11 @@ def _save_path(frame: DataFrame, target: HybridSparkSource, router: Router, what
     if target.file_format in WITH_A_LOG:  # their logs name files by their places: they must not be moved
         if overwrite:
             writer = writer.option("overwriteSchema", "true")
-        writer.mode("overwrite" if overwrite else "errorifexists").save(str(at))
+        writer.mode("overwrite" if overwrite else "error").save(str(at))
         return
     new = aside(at)
     try:
-        writer.mode("errorifexists").save(str(new))
+        writer.mode("error").save(str(new))
         put_in_place(site, new, at)
     except BaseException:
         remove(site, new)
@@ -87,7 +87,7 @@ def _save_table(frame: DataFrame, table: str, what: str, *, overwrite: bool) -> 
     if exists and not overwrite:
         raise DatasetExistsError(f"{what}: the table exists already; allow_overwrite=True replaces it.")
     if not exists:
-        frame.write.mode("errorifexists").saveAsTable(table)
+        frame.write.mode("error").saveAsTable(table)
     elif _provider(spark, table) in WITH_A_LOG:
         frame.write.mode("overwrite").option("overwriteSchema", "true").saveAsTable(table)
     else:
@@ -105,7 +105,7 @@ def _swap_table(frame: DataFrame, table: str) -> None:
         return f"{space}.{quoted(name)}" if space else quoted(name)
 
     there, new, old = named(found.name), named(f"{found.name}_{token}_new"), named(f"{found.name}_{token}_old")
-    frame.write.mode("errorifexists").saveAsTable(new)
+    frame.write.mode("error").saveAsTable(new)
     try:
         spark.sql(f"ALTER TABLE {there} RENAME TO {old}")
         try:
@@ -136,7 +136,7 @@ def export(frame: DataFrame, staging_location: str, router: Router) -> list[str]
     at = parse_uri(staging_location, what="offline_store.staging_location").child(f"export-{uuid.uuid4().hex}")
     site = router.route(at)
     try:
-        frame.write.options(**site.hadoop_options()).mode("errorifexists").parquet(str(at))
+        frame.write.options(**site.hadoop_options()).mode("error").parquet(str(at))
         entries = site.filesystem(at).ls(site.fsspec_path(at), detail=False)
     except Exception as error:
         remove(site, at)

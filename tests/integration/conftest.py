@@ -1,6 +1,7 @@
 """Both lakes, one Spark session and feature stores on them, for all integration tests of one run.
 
-``LAKES`` says how the servers run; the tests do not know it.
+``LAKES`` says how the servers run; the tests do not know it. ``SPARK=connect`` runs them on Spark Connect instead of
+Spark Classic.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 import pytest
 
-from feast_hybrid.testing import Lakes, artifacts, session_conf, start_hdfs
+from feast_hybrid.testing import Lakes, SparkConnectServer, artifacts, session_conf, start_hdfs
 from feast_hybrid.testing import lakes as start_lakes
-from tests.integration.places import Place, Places, abfs_speaks_to_azurite, feature_store, spark_avro_jar
+from tests.integration.jobs import ClassicJobs, ConnectJobs, Jobs
+from tests.integration.places import Place, Places, abfs_speaks_to_azurite, feature_store, on_connect, spark_avro_jar
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -50,23 +52,43 @@ def lakes_to_test(request: pytest.FixtureRequest) -> Iterator[Places]:
 
 
 @pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> SparkSession:
-    """The one Spark session of the run: local, small, able to read both lakes."""
+def connect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkConnectServer]:
+    """A Spark Connect server that can read both lakes."""
+    with SparkConnectServer(conf=_settings(tmp_path_factory), memory="2g") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def spark(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """The one Spark session of the run, able to read both lakes: local and small, or on a Connect server."""
     from pyspark.sql import SparkSession
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if on_connect():
+        server: SparkConnectServer = request.getfixturevalue("connect_server")
+        session = SparkSession.builder.remote(server.uri).create()
+        yield session
+        session.stop()
+        return
     builder = SparkSession.builder.master("local[2]").appName("feast-hybrid integration tests")
-    conf = session_conf()
-    settings = {
-        **conf,
-        "spark.jars": f"{conf['spark.jars']},{spark_avro_jar()}",
+    for key, value in {**session_conf(), **_settings(tmp_path_factory)}.items():
+        builder = builder.config(key, value)
+    yield builder.getOrCreate()
+
+
+def _settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return {
+        "spark.jars": f"{session_conf()['spark.jars']},{spark_avro_jar()}",
         "spark.sql.shuffle.partitions": "4",
         "spark.default.parallelism": "4",
         "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),
     }
-    for key, value in settings.items():
-        builder = builder.config(key, value)
-    return builder.getOrCreate()
+
+
+@pytest.fixture
+def jobs(request: pytest.FixtureRequest, spark: SparkSession) -> Jobs:
+    """The jobs of the run's Spark application."""
+    return ConnectJobs(request.getfixturevalue("connect_server")) if on_connect() else ClassicJobs(spark)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from feast import Entity, FeatureStore, FeatureView, RepoConfig, ValueType
 
 from feast_hybrid import HybridSparkRetrievalJob, HybridSparkSource
@@ -91,6 +92,21 @@ def answers(job: RetrievalJob, *columns: str) -> list[tuple[Any, ...]]:
 
 def rows_of(table: pa.Table, *columns: str) -> list[tuple[Any, ...]]:
     return list(zip(*(table[column].to_pylist() for column in columns), strict=True))
+
+
+def on_connect() -> bool:
+    """Whether this run is on Spark Connect."""
+    return os.environ.get("SPARK", "classic") == "connect"
+
+
+def classic_only(reason: str) -> pytest.MarkDecorator:
+    """Leave a test out of runs on Spark Connect."""
+    return pytest.mark.skipif(on_connect(), reason=f"Spark Classic: {reason}")
+
+
+def connect_only(reason: str) -> pytest.MarkDecorator:
+    """Leave a test out of runs on Spark Classic."""
+    return pytest.mark.skipif(not on_connect(), reason=f"Spark Connect: {reason}")
 
 
 def abfs_speaks_to_azurite() -> bool:

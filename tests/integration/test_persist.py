@@ -34,6 +34,7 @@ from feast_hybrid.reading import Reader
 from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob
 from feast_hybrid.sites import parse_uri, replacing
 from feast_hybrid.testing import Lakes
+from tests.integration.jobs import Jobs, ended
 from tests.integration.places import Place, Places, at, entity, retrieve, source, view
 
 if TYPE_CHECKING:
@@ -312,7 +313,9 @@ class TestExports:
             retrieve(store, ROWS, ["stats:trips"]).to_sql()
 
 
-def test_a_timeout_cancels_the_job_and_the_session_goes_on(store: FeatureStore, spark: SparkSession) -> None:
+def test_a_timeout_cancels_the_job_and_the_session_goes_on(
+    store: FeatureStore, spark: SparkSession, jobs: Jobs
+) -> None:
     import time
 
     # Two tasks of some minutes. The second call runs anew: it does not report that the first was cancelled.
@@ -323,9 +326,5 @@ def test_a_timeout_cancels_the_job_and_the_session_goes_on(store: FeatureStore, 
         with pytest.raises(RetrievalTimeoutError, match="a slow sum did not end within 1 s"):
             collect(timeout=1)
         assert time.monotonic() - began < 20
-    tracker = spark.sparkContext.statusTracker()
-    deadline = time.monotonic() + 20
-    while tracker.getActiveJobsIds() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert tracker.getActiveJobsIds() == []
+    assert ended(jobs)
     assert len(retrieve(store, ROWS, ["stats:trips"]).to_df(timeout=60)) == 2

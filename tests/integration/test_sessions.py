@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,16 @@ from feast_hybrid import HybridSparkOfflineStoreConfig, HybridSparkSource, Saved
 from feast_hybrid.errors import RetrievalTimeoutError
 from feast_hybrid.reading import reader_for
 from feast_hybrid.session import child_session, get_session, run
-from tests.integration.places import Place, at, entity, retrieve, source, view
+from tests.integration.jobs import Jobs, ended
+from tests.integration.places import Place, at, classic_only, entity, retrieve, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureStore
     from pyspark.sql import SparkSession
 
     from tests.integration.conftest import MakeStore, Write, Zone
+
+pytestmark = pytest.mark.connect
 
 ENTITY_ROWS = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(1), at(1)]})
 FEATURES = ["stats:trips", "moods:mood"]
@@ -50,6 +54,7 @@ def test_a_call_leaves_the_session_as_it_was(
     assert dict(active.conf.getAll) == before
 
 
+@classic_only("a client sees nothing of Hadoop's settings")
 def test_hadoop_s_own_settings_hold_no_key(store: FeatureStore, cloud: Place, spark: SparkSession) -> None:
     retrieve(store, "SELECT driver_id, event_timestamp FROM mood_rows", FEATURES).to_df()
     of = HybridSparkSource(
@@ -72,7 +77,9 @@ def test_a_child_session_has_its_parent_s_settings_and_views_of_its_own(
     assert spark.catalog.listTables() == []
 
 
-def test_a_timeout_that_strikes_while_spark_still_plans_cancels_what_begins_after_it(spark: SparkSession) -> None:
+def test_a_timeout_that_strikes_while_spark_still_plans_cancels_what_begins_after_it(
+    spark: SparkSession, jobs: Jobs
+) -> None:
     slow = spark.range(0, 10**12, 1, 2).selectExpr("sum(id % 7)")
 
     def plan_and_collect() -> list[object]:
@@ -81,11 +88,30 @@ def test_a_timeout_that_strikes_while_spark_still_plans_cancels_what_begins_afte
 
     with pytest.raises(RetrievalTimeoutError, match=r"planning did not end within 0\.5 s"):
         run(spark, plan_and_collect, timeout=0.5, what="planning")
-    tracker = spark.sparkContext.statusTracker()
-    deadline = time.monotonic() + 10
-    while tracker.getActiveJobsIds() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert tracker.getActiveJobsIds() == []
+    assert ended(jobs)
+
+
+def test_spark_s_ui_says_which_feature_views_a_job_is_for(store: FeatureStore, jobs: Jobs) -> None:
+    last = jobs.last()
+    retrieve(store, ENTITY_ROWS, FEATURES).to_df()
+    assert re.search("feast-hybrid: historical features of stats[,;] moods", jobs.words_after(last))
+
+
+@classic_only("a client sets no local properties there")
+def test_a_caller_s_own_job_group_and_description_stay(store: FeatureStore, spark: SparkSession, jobs: Jobs) -> None:
+    last = jobs.last()
+    context = spark.sparkContext
+    context.setJobGroup("mine", "my report")
+    try:
+        retrieve(store, ENTITY_ROWS, FEATURES).to_df()
+        assert context.getLocalProperty("spark.jobGroup.id") == "mine"
+    finally:
+        context.setLocalProperty("spark.jobGroup.id", None)  # type: ignore[arg-type]
+        context.setLocalProperty("spark.job.description", None)  # type: ignore[arg-type]
+    assert "my report mine" in jobs.words_after(last)
+    assert "feast-hybrid: " not in jobs.words_after(last)
+    retrieve(store, ENTITY_ROWS, FEATURES).to_df()
+    assert context.getLocalProperty("spark.job.description") is None
 
 
 def test_what_ends_in_time_gives_its_result_and_its_own_error(spark: SparkSession) -> None:

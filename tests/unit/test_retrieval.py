@@ -33,6 +33,8 @@ TABLE = pa.table(
 class Collected:
     """Rows that Spark has given already."""
 
+    what = "rows"
+
     def to_spark(self) -> DataFrame:
         raise NotImplementedError
 

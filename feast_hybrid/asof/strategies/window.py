@@ -49,7 +49,8 @@ def window(rows: DataFrame, history: History, answer: str) -> DataFrame:
     else:
         in_order += [column.asc_nulls_first() for column in (*created, *history.ranks)]
         take = F.last(best, ignorenulls=True)
-    running = Window.partitionBy(*history.keys).orderBy(*in_order)
+    # Without keys, all rows are of one partition: said in words, or Spark Connect's client warns of it.
+    running = Window.partitionBy(*(history.keys or [F.lit(0)])).orderBy(*in_order)
     running = running.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     joined = below.union(above).select(_IS_ENTITY, _ROW, take.over(running).alias(answer))
     return joined.where(F.col(_IS_ENTITY)).select(f"{_ROW}.*", answer)

@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+import time
 from importlib.metadata import version
 from pathlib import Path
-from xml.etree import ElementTree
 
 import click
 
 from feast_hybrid.errors import MissingDependencyError
+from feast_hybrid.testing.universal.report import console_table, markdown_page
+from feast_hybrid.testing.universal.runs import PEER, Configuration, run_suite
 
 #: What "the suite" means: the tests of offline stores.
 OFFLINE_STORE_TESTS = "tests/integration/offline_store"
-_CREATOR_IDS = {"hdfs": "Hdfs", "adls": "Adls", "hybrid": "Hybrid"}
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """The counts of one run.
-
-    Attributes:
-        lake: the configuration.
-        passed: tests that passed.
-        failed: tests that failed or broke off.
-        skipped: tests that were skipped or expected to fail.
-        foreign: passed tests whose id does not carry our creator's name, so that they prove nothing.
-        failures: the ids of what failed or was skipped.
-    """
-
-    lake: str
-    passed: int
-    failed: int
-    skipped: int
-    foreign: int
-    failures: tuple[str, ...]
-
-    @property
-    def perfect(self) -> bool:
-        """Whether every test ran, on our store, and passed."""
-        return self.passed > 0 and not (self.failed or self.skipped or self.foreign)
+LAKES = ("hdfs", "adls", "hybrid")
+SPARKS = ("classic", "connect")
 
 
 def suite_version(repository: Path) -> str:
@@ -85,43 +61,10 @@ def copy_suite(repository: Path, folder: Path) -> None:
     shutil.copy(root / "pytest.ini", folder / "pytest.ini")
 
 
-def run_suite(folder: Path, lake: str, tests: str, arguments: tuple[str, ...]) -> Outcome:
-    """Run the suite in one configuration, with its output on ours."""
-    report = folder / f"{lake}.xml"
-    environment = {
-        **os.environ,
-        "FEAST_HYBRID_CREATOR": lake,
-        "FULL_REPO_CONFIGS_MODULE": "feast_hybrid.testing.universal.configs",
-        "FEAST_IS_LOCAL_TEST": "True",
-        "IS_TEST": "True",
-        "PYTHONPATH": str(folder),
-    }
-    command = [sys.executable, "-m", "pytest", "-p", "feast_hybrid.testing.universal.plugin", "--integration"]
-    command += ["-m", "universal_offline_stores", f"--junitxml={report}", *arguments, tests]
-    subprocess.run(command, cwd=folder, env=environment, check=False)
-    if not report.is_file():
-        return Outcome(lake, 0, 1, 0, 0, ("pytest wrote no report",))
-    return read_report(report, lake)
-
-
-def read_report(report: Path, lake: str) -> Outcome:
-    """Count a run's outcomes from its JUnit report."""
-    passed = failed = skipped = foreign = 0
-    failures = []
-    for case in ElementTree.parse(report).iter("testcase"):
-        name = f"{case.get('classname')}::{case.get('name')}"
-        if case.find("failure") is not None or case.find("error") is not None:
-            failed += 1
-            failures.append(f"failed: {name}")
-        elif case.find("skipped") is not None:
-            skipped += 1
-            failures.append(f"skipped: {name}")
-        elif f":{_CREATOR_IDS[lake]}:" not in (case.get("name") or ""):
-            foreign += 1
-            failures.append(f"not on our store: {name}")
-        else:
-            passed += 1
-    return Outcome(lake, passed, failed, skipped, foreign, tuple(failures))
+def configurations(sparks: tuple[str, ...], lakes: tuple[str, ...], *, peer: bool) -> list[Configuration]:
+    """What is to be run: each lake on each kind of Spark, and Feast's own store on Spark Classic."""
+    ours = [Configuration(spark, lake) for spark in sparks or SPARKS for lake in lakes or LAKES]
+    return [*ours, Configuration("classic", PEER)] if peer else ours
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -136,34 +79,55 @@ def read_report(report: Path, lake: str) -> Outcome:
     "--lake",
     "lakes",
     multiple=True,
-    type=click.Choice(list(_CREATOR_IDS)),
-    help="A configuration; may be repeated. All three by default.",
+    type=click.Choice(LAKES),
+    help="Where the tables are; may be repeated. All three by default.",
 )
+@click.option(
+    "--spark",
+    "sparks",
+    multiple=True,
+    type=click.Choice(SPARKS),
+    help="The kind of Spark session; may be repeated. Both by default.",
+)
+@click.option("--peer", is_flag=True, help="Run the suite on Feast's own Spark store too; it does not have to pass.")
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the table to this file.")
 @click.option("--tests", default=OFFLINE_STORE_TESTS, show_default=True, help="What of the suite to run.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def main(feast_repo: Path, lakes: tuple[str, ...], tests: str, arguments: tuple[str, ...]) -> None:
+def main(
+    feast_repo: Path,
+    lakes: tuple[str, ...],
+    sparks: tuple[str, ...],
+    peer: bool,
+    report: Path | None,
+    tests: str,
+    arguments: tuple[str, ...],
+) -> None:
     """Run Feast's universal suite on this offline store, and print the counts.
 
-    ARGUMENTS go to pytest. Ends with 1 if a test failed, was skipped, or did not run on this store.
+    ARGUMENTS go to pytest. Ends with 1 if a test failed, was skipped, expected to fail or left out, or did not run
+    on this store.
     """
     suite, package = suite_version(feast_repo), version("feast")
+    began = time.monotonic()
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="feast-universal-") as folder:
         copy_suite(feast_repo, Path(folder))
-        for lake in lakes or tuple(_CREATOR_IDS):
-            outcomes.append(run_suite(Path(folder), lake, tests, arguments))
+        for configuration in configurations(sparks, lakes, peer=peer):
+            outcomes.append(run_suite(Path(folder), configuration, tests, arguments))
+    seconds = time.monotonic() - began
     click.echo("")
     for outcome in outcomes:
         for failure in outcome.failures:
-            click.echo(f"{outcome.lake}: {failure}")
+            click.echo(f"{outcome.configuration.spark} {outcome.configuration.tables}: {failure}")
     click.echo(f"Feast's universal suite {suite} on package feast {package}: {tests}")
     if suite.split("-")[0] != package:
         click.echo(f"WARNING: the suite is of {suite}, the installed package is {package}.", err=True)
-    click.echo(f"{'tables on':<10} {'passed':>7} {'failed':>7} {'skipped':>8} {'elsewhere':>10}")
-    for outcome in outcomes:
-        counts = f"{outcome.passed:>7} {outcome.failed:>7} {outcome.skipped:>8} {outcome.foreign:>10}"
-        click.echo(f"{outcome.lake:<10} {counts}")
-    sys.exit(0 if all(outcome.perfect for outcome in outcomes) else 1)
+    click.echo(console_table(outcomes, seconds))
+    if report is not None:
+        report.write_text(markdown_page(outcomes, seconds, suite, tests), encoding="utf-8")
+        click.echo(f"written: {report}")
+    ours = [outcome for outcome in outcomes if outcome.configuration.lake != PEER]
+    sys.exit(0 if all(outcome.perfect for outcome in ours) else 1)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The module that Feast's suite asks for its configurations (``FULL_REPO_CONFIGS_MODULE``).
 
-``FEAST_HYBRID_CREATOR`` says which: ``hdfs``, ``adls`` or ``hybrid``.
+``FEAST_HYBRID_CREATOR`` says which: ``hdfs``, ``adls`` or ``hybrid``, or ``feast`` for Feast's own Spark store.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ import os
 import sys
 from typing import Any
 
-from feast_hybrid.testing.universal import creators
+from feast_hybrid.testing.universal import creators, peer
+from feast_hybrid.testing.universal.runs import CREATOR_VARIABLE
 
-CREATORS: dict[str, type[creators.LakeDataSourceCreator]] = {
+CREATORS: dict[str, type[Any]] = {
     "hdfs": creators.HdfsDataSourceCreator,
     "adls": creators.AdlsDataSourceCreator,
     "hybrid": creators.HybridDataSourceCreator,
+    "feast": peer.FeastSparkDataSourceCreator,
 }
 
-_chosen = ("local", CREATORS[os.environ.get("FEAST_HYBRID_CREATOR", "hybrid")])
+_chosen = ("local", CREATORS[os.environ.get(CREATOR_VARIABLE, "hybrid")])
 
 AVAILABLE_OFFLINE_STORES = [_chosen]
 AVAILABLE_ONLINE_STORES: dict[str, Any] = {"sqlite": ({"type": "sqlite"}, None)}

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from feast_hybrid.testing import Lakes, start_adls, start_hdfs
+from feast_hybrid.testing import Lakes, start_adls, start_connect, start_hdfs
+from feast_hybrid.testing.universal.runs import SPARK_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,13 +25,23 @@ if TYPE_CHECKING:
         HybridSparkSource,
         SavedDatasetHybridSparkStorage,
     )
-    from feast_hybrid.testing import AdlsLake, HdfsLake
+    from feast_hybrid.testing import AdlsLake, HdfsLake, SparkConnectServer
+
+
+#: Small tables: what more partitions cost is all that more would show.
+SMALL = {"spark.sql.shuffle.partitions": "4", "spark.default.parallelism": "4"}
 
 
 @functools.cache
 def session_lakes() -> Lakes:
     """Both lakes, started at the first call and ended with the process."""
     return Lakes(start_hdfs(), start_adls())
+
+
+@functools.cache
+def session_connect() -> SparkConnectServer:
+    """A Spark Connect server for both lakes, started at the first call and ended with the process."""
+    return start_connect(conf=SMALL, memory="2g")
 
 
 class LakeDataSourceCreator:
@@ -83,14 +95,17 @@ class LakeDataSourceCreator:
         )
 
     def create_offline_store_config(self) -> HybridSparkOfflineStoreConfig:
-        """Both lakes as sites, and a local session with the lakes' drivers."""
+        """Both lakes as sites, and a session that can read them: local, or on a Connect server."""
         from feast_hybrid import HybridSparkOfflineStoreConfig
         from feast_hybrid.testing import session_conf
 
-        conf = {**session_conf(), "spark.sql.shuffle.partitions": "4", "spark.default.parallelism": "4"}
+        if os.environ.get(SPARK_VARIABLE) == "connect":
+            spark: dict[str, Any] = {"remote": session_connect().uri}
+        else:
+            spark = {"master": "local[2]", "conf": {**session_conf(), **SMALL}}
         return HybridSparkOfflineStoreConfig(
             sites=self._lakes.sites(),
-            spark={"master": "local[2]", "conf": conf},
+            spark=spark,
             staging_location=self._lakes[self.turns[0]].uri + "/_staging",
         )
 

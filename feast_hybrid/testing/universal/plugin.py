@@ -1,15 +1,24 @@
-"""A pytest plugin for runs of Feast's suite: in the hybrid configuration, each retrieval over several tables must
-read both lakes, as its plan shows.
+"""A pytest plugin for runs of Feast's suite.
+
+It writes down what became of each test, and which tests of the suite were not run at all. In the hybrid
+configuration, each retrieval over several tables must read both lakes, as its plan shows.
 """
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from feast_hybrid.testing.universal.runs import CREATOR_VARIABLE, REPORT_VARIABLE
+
 _seen: list[tuple[str, list[str]]] = []
+_tests: dict[str, str] = {}
+_left_out: list[str] = []
 
 
 @pytest.fixture(autouse=True)
@@ -25,11 +34,45 @@ def _watch_plans(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         if len(tables) > 1:
             schemes = sorted({uri.partition(":")[0] for uri in job.to_spark_df().inputFiles()})
             _seen.append((request.node.nodeid, schemes))
-            if os.environ.get("FEAST_HYBRID_CREATOR") == "hybrid":
+            if os.environ.get(CREATOR_VARIABLE) == "hybrid":
                 assert schemes == ["abfs", "hdfs"], f"{len(tables)} tables were read from {schemes} alone"
         return job
 
     monkeypatch.setattr(HybridSparkOfflineStore, "get_historical_features", staticmethod(watched))
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Note the tests of the suite that others take out, whether or not they say so."""
+    collected = list(items)
+    yield
+    kept = set(items)
+    _left_out.extend(
+        item.nodeid
+        for item in collected
+        if item not in kept
+        and item.get_closest_marker("universal_offline_stores")
+        and not item.get_closest_marker("benchmark")
+    )
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note what became of a test; the worst of its phases counts."""
+    if report.failed:
+        _tests[report.nodeid] = "failed"
+    elif hasattr(report, "wasxfail"):
+        _tests.setdefault(report.nodeid, "expected")
+    elif report.skipped:
+        _tests.setdefault(report.nodeid, "skipped")
+    elif report.when == "call":
+        _tests.setdefault(report.nodeid, "passed")
+
+
+def pytest_sessionfinish() -> None:
+    """Write it all down."""
+    where = os.environ.get(REPORT_VARIABLE)
+    if where:
+        Path(where).write_text(json.dumps({"tests": _tests, "left_out": _left_out}), encoding="utf-8")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

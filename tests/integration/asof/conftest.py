@@ -8,7 +8,17 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 from pyspark.sql import SparkSession
 
+from feast_hybrid.asof.strategies.native import SYNTAX
+from tests.integration.places import on_connect
+
 Settings = Callable[..., AbstractContextManager[None]]
+
+
+@pytest.fixture(autouse=True)
+def _as_of_syntax(request: pytest.FixtureRequest) -> None:
+    """On Connect the syntax of ``native`` must be on in the session that uses its frames: the caller's affair."""
+    if on_connect() and "spark" in request.fixturenames:
+        request.getfixturevalue("spark").conf.set(SYNTAX, "true")
 
 
 @pytest.fixture(params=["window", "native"])

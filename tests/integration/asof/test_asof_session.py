@@ -9,13 +9,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from feast_hybrid.asof import AsOfView, asof_join, plan
+from feast_hybrid.asof.strategies.native import SYNTAX
 from feast_hybrid.errors import JoinError
 from tests.integration.asof.conftest import available
+from tests.integration.places import classic_only, connect_only
 
 pytestmark = pytest.mark.matrix
 
 TIME = "TIMESTAMP'2024-01-01 00:00:00Z'"
-SYNTAX = "spark.sql.join.asofJoin.enabled"
 
 
 def view(frame: DataFrame, output: str = "f") -> AsOfView:
@@ -47,6 +48,7 @@ def test_threads_on_one_session_get_their_own_answers(spark: SparkSession) -> No
     assert answers == [[(k, k * 100 + n) for k in range(20)] for n in range(16)]
 
 
+@classic_only("there the syntax stays as it is, and must be on")
 @pytest.mark.parametrize("before", [None, "false", "true"])
 def test_the_sessions_settings_and_temp_views_stay(spark: SparkSession, strategy: str, before: str | None) -> None:
     session = spark.newSession()
@@ -69,6 +71,7 @@ def test_nothing_runs_before_rows_are_asked_for(spark: SparkSession, strategy: s
         joined.collect()
 
 
+@classic_only("frames of two sessions cannot meet there")
 def test_a_view_may_come_from_a_sibling_session(spark: SparkSession, strategy: str) -> None:
     sibling = spark.newSession()
     history_of(sibling).createOrReplaceTempView("only_there")
@@ -97,6 +100,13 @@ def test_native_is_refused_where_it_cannot_be(spark: SparkSession) -> None:
     with pytest.raises(JoinError, match="view 'rate': strategy 'native' cannot be used"):
         asof_join(entities_of(spark), [keyless], timestamp="t", strategy="native")
     assert asof_join(entities_of(spark), [keyless], timestamp="t").count() == 3
+
+
+@connect_only("on Classic a query is parsed once, and the syntax on for so long")
+def test_native_says_that_its_syntax_must_stay_on(spark: SparkSession) -> None:
+    spark.conf.set(SYNTAX, "false")
+    with pytest.raises(JoinError, match=f"set {SYNTAX} to true in it, or use 'auto'"):
+        asof_join(entities_of(spark), [view(history_of(spark))], timestamp="t", strategy="native")
 
 
 def test_native_is_refused_before_spark_4_3(spark: SparkSession) -> None:

@@ -1,0 +1,173 @@
+"""Sessions on Spark Connect servers: one for each server and set of settings, made again when it is gone."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from feast_hybrid.errors import MissingDependencyError, SessionError
+from feast_hybrid.session.progress import show_progress
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+logger = logging.getLogger(__name__)
+
+#: Seconds in which a server must answer: PySpark itself would try for ten minutes.
+PATIENCE = 20.0
+
+_opening = threading.Lock()
+_opened: dict[tuple[str, str], SparkSession] = {}
+
+
+def remote_session(url: str, conf: Mapping[str, str]) -> SparkSession:
+    """The session on a server: the caller's active one where it is of that server, else this process's own.
+
+    A session that the server no longer knows, for having been idle or because the server was started again, is
+    replaced by a new one; frames of the old one are lost.
+
+    Args:
+        url: ``sc://host:port``, with parameters as Spark describes them.
+        conf: what to set in a session that is made here.
+
+    Raises:
+        SessionError: the server does not answer, a setting cannot be set there, or a Spark Classic session runs in
+            this process.
+        MissingDependencyError: Spark Connect's packages are missing.
+    """
+    _require_packages()
+    key = (url, repr(sorted(conf.items())))
+    with _opening:
+        active = _active_session_of(url)
+        if active is not None:
+            return active
+        spark = _opened.get(key)
+        if spark is not None and not _lives(spark):
+            logger.info("The Spark Connect session on %s is gone: making a new one", _place(spark))
+            forget(spark)
+            spark = None
+        if spark is None:
+            spark = _opened[key] = _open(url, conf)
+        return spark
+
+
+def _require_packages() -> None:
+    try:
+        import pyspark.sql.connect.client  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Spark Connect needs packages that PySpark does not install by itself ({error}): "
+            "pip install 'feast-hybrid[connect]'"
+        ) from error
+
+
+def _active_session_of(url: str) -> SparkSession | None:
+    from pyspark.sql.connect.client import DefaultChannelBuilder
+    from pyspark.sql.connect.session import SparkSession as ConnectSession
+
+    active: Any = ConnectSession.getActiveSession()
+    if active is None or active in _opened.values():
+        return None
+    try:
+        same = active.client._builder.endpoint == DefaultChannelBuilder(url).endpoint
+    except AttributeError:  # a caller's own way to reach a server
+        return None
+    return active if same and _lives(active) else None
+
+
+def _open(url: str, conf: Mapping[str, str]) -> SparkSession:
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    if SparkContext._active_spark_context is not None:
+        # PySpark's functions make columns of one kind in a process, and a remote session changes the kind.
+        raise SessionError(
+            f"offline_store.spark.remote is {_without_token(url)}, but a Spark Classic session runs in this process, "
+            "and PySpark serves one kind at a time. Stop it first, or leave spark.remote out to work in it."
+        )
+    spark: Any = SparkSession.builder.remote(url).create()
+    if not _answers(spark):
+        forget(spark)
+        raise SessionError(
+            f"offline_store.spark.remote: the Spark Connect server at {_place(spark)} does not answer."
+        )
+    for name, value in conf.items():
+        _set(spark, name, value)
+    show_progress(spark)
+    return spark  # type: ignore[no-any-return]
+
+
+def _set(spark: SparkSession, name: str, value: str) -> None:
+    from pyspark.errors import PySparkException
+
+    try:
+        if spark.conf.get(name, None) != value:
+            spark.conf.set(name, value)
+    except PySparkException as error:
+        forget(spark)
+        raise SessionError(
+            f"offline_store.spark.conf: {name} cannot be set in a session of Spark Connect; set it where the server "
+            "is started."
+        ) from error
+
+
+def _lives(spark: Any) -> bool:
+    """Whether the server still knows the session."""
+    if spark.is_stopped or not _answers(spark):
+        return False
+    try:
+        spark.conf.get("spark.app.id", "")
+    except Exception:  # whatever it says: a session that cannot be asked cannot be worked in
+        return False
+    return True
+
+
+def _answers(spark: Any) -> bool:
+    import grpc
+
+    try:
+        grpc.channel_ready_future(spark.client._channel).result(timeout=PATIENCE)
+    except grpc.FutureTimeoutError:
+        return False
+    return True
+
+
+def forget(spark: Any) -> None:
+    """Close this side of a session without asking the server, which may not be there."""
+    release_client(spark.client, ask=False)
+    for key, opened in list(_opened.items()):
+        if opened is spark:
+            del _opened[key]
+    with suppress(Exception):
+        spark.stop()  # closed by now: only takes it out of PySpark's places for the active and the default one
+
+
+def release_client(client: Any, *, ask: bool = True) -> None:
+    """Give a session back to its server and close the connection; never waits for a server that is gone.
+
+    Args:
+        client: the session's. The session itself may be gone.
+        ask: whether to tell the server.
+    """
+    # PySpark speaks to the server once more when the process ends, and tries for ten minutes if it is gone.
+    with suppress(AttributeError):
+        atexit.unregister(client._on_exit)
+    with suppress(Exception):
+        client.set_retry_policies([])
+        if ask and not client.is_closed:
+            client.release_session()
+    with suppress(Exception):
+        client.close()
+
+
+def _place(spark: Any) -> str:
+    """The server's address, without what the URL may hold of secrets."""
+    return f"sc://{spark.client._builder.endpoint}"
+
+
+def _without_token(url: str) -> str:
+    return url.partition("/;")[0].partition(";")[0]

@@ -1,0 +1,95 @@
+"""Running what may take long: named in Spark's UI, and stopped by a timeout or by Ctrl-C."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from feast_hybrid.errors import RetrievalTimeoutError
+from feast_hybrid.session.kind import is_connect
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+T = TypeVar("T")
+
+#: For how long a job is told to stop, and how often: 10 seconds, five times a second.
+_CANCEL_SECONDS, _CANCEL_PAUSE = 10.0, 0.2
+
+
+def run(spark: SparkSession, action: Callable[[], T], *, timeout: float | None, what: str) -> T:
+    """Run an action of Spark's that may be cancelled, in a thread of its own.
+
+    The thread takes over the caller's local properties (scheduler pool, job group), and adds to them a description
+    and a group of its own where the caller has set none; on Spark Connect, where a server describes its jobs
+    itself, the description is one of the job's tags. The caller's thread keeps what it had.
+
+    Args:
+        spark: the session in which the action runs.
+        action: what to run.
+        timeout: seconds; None for no limit.
+        what: how Spark's UI and an error name it.
+
+    Raises:
+        RetrievalTimeoutError: the time ran out. The job was told to stop; so it is when the caller is interrupted.
+    """
+    from pyspark import InheritableThread
+
+    tag = f"feast-hybrid-{uuid.uuid4().hex}"
+    described = f"feast-hybrid: {what}"
+    outcome: dict[str, Any] = {}
+
+    def named() -> None:
+        try:
+            _name_jobs(spark, tag, described)
+            outcome["result"] = action()
+        except BaseException as error:
+            outcome["error"] = error
+
+    thread = InheritableThread(target=named, session=spark, name=described, daemon=True)
+    thread.start()
+    late = False
+    try:
+        thread.join(timeout)
+        late = thread.is_alive()
+    finally:
+        if thread.is_alive():
+            # In a thread too: a server that is gone must not hold up the one who waits.
+            threading.Thread(target=_cancel, args=(spark, tag, thread), daemon=True).start()
+            thread.join(_CANCEL_SECONDS)
+    if late:
+        raise RetrievalTimeoutError(f"{what} did not end within {timeout:g} s and was cancelled.")
+    if "error" in outcome:
+        raise outcome["error"]
+    result: T = outcome["result"]
+    return result
+
+
+def _name_jobs(spark: SparkSession, tag: str, described: str) -> None:
+    """Name what this thread runs from now on, and tag it.
+
+    Classic collects Arrow in a JVM thread of its own, which inherits the context's tags but not the session's.
+    """
+    if is_connect(spark):
+        spark.addTag(tag)
+        spark.addTag(described.replace(",", ";"))  # a comma ends a tag
+        return
+    context = spark.sparkContext
+    context.addJobTag(tag)
+    for key, value in (("spark.job.description", described), ("spark.jobGroup.id", tag)):
+        if context.getLocalProperty(key) is None:
+            context.setLocalProperty(key, value)
+
+
+def _cancel(spark: SparkSession, tag: str, thread: threading.Thread) -> None:
+    """Tell the thread's jobs to stop, again and again: Spark may still be planning, and only begun jobs are known."""
+    for _ in range(int(_CANCEL_SECONDS / _CANCEL_PAUSE)):
+        if not thread.is_alive():
+            return
+        if is_connect(spark):
+            spark.interruptTag(tag)
+        else:
+            spark.sparkContext.cancelJobsWithTag(tag)
+        thread.join(_CANCEL_PAUSE)

@@ -1,0 +1,31 @@
+"""Whether a running session has the settings that were asked for."""
+
+from __future__ import annotations
+
+import os
+import re
+
+#: Settings that Spark rewrites when it starts.
+_FILE_LISTS = ("spark.jars", "spark.files", "spark.submit.pyFiles")
+_JAVA_OPTIONS = ("spark.driver.extraJavaOptions", "spark.executor.extraJavaOptions")
+_ORIGIN = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:(//[^/]*)?")
+
+
+def same_setting(key: str, wanted: str, found: str | None) -> bool:
+    """Whether a session has the value that was asked for, in the spelling that Spark gives it when it starts."""
+    if found is None or found == wanted:
+        return found == wanted
+    if key == "spark.sql.warehouse.dir":
+        return _same_place(wanted, found)
+    if key in _FILE_LISTS:  # the jars of spark.jars.packages are added to spark.jars
+        there = [place.strip() for place in found.split(",")]
+        return all(any(_same_place(place.strip(), other) for other in there) for place in wanted.split(","))
+    # Spark puts its own options before the ones that were given.
+    return key in _JAVA_OPTIONS and found.endswith(f" {wanted}")
+
+
+def _same_place(wanted: str, found: str) -> bool:
+    if _ORIGIN.match(wanted):
+        wanted, found = (re.sub("^file:///", "file:/", place).rstrip("/") for place in (wanted, found))
+        return wanted == found
+    return _ORIGIN.sub("", found).rstrip("/") == os.path.abspath(wanted)  # Spark has put fs.defaultFS before it

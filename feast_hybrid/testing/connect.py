@@ -1,0 +1,128 @@
+"""A Spark Connect server of the installed PySpark, with the driver of both lakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+from feast_hybrid.errors import MissingDependencyError
+from feast_hybrid.testing import artifacts
+from feast_hybrid.testing.lake import Server
+from feast_hybrid.testing.services import HOST, Service, free_ports
+from feast_hybrid.testing.spark import python_mounts, spark_service
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SUBMIT = "org.apache.spark.deploy.SparkSubmit"
+CONNECT = "org.apache.spark.sql.connect.service.SparkConnectServer"
+
+
+class SparkConnectServer(Server):
+    """A Spark application of its own that clients reach by ``sc://127.0.0.1:PORT``.
+
+    It runs local executors; Python functions run in this interpreter, where a container can have it as
+    :class:`~feast_hybrid.testing.spark.SparkCluster` says.
+
+    Args:
+        mode: ``container`` or ``process``.
+        cores: how many tasks run at once.
+        memory: of the one JVM, in Java's spelling.
+        hadoop_azure: whether the ABFS driver is on its class path; False for a server as it is without care.
+        conf: further settings of Spark, or others than the ones here.
+    """
+
+    kind = "spark-connect"
+    image = "spark"
+
+    def __init__(
+        self,
+        mode: str | None = None,
+        *,
+        cores: int = 2,
+        memory: str = "1g",
+        hadoop_azure: bool = True,
+        conf: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(mode)
+        self.cores = cores
+        self.memory = memory
+        self.hadoop_azure = hadoop_azure
+        self.conf = dict(conf or {})
+        self._port = self._web_port = 0
+
+    @property
+    def uri(self) -> str:
+        """What ``offline_store.spark.remote`` takes: ``sc://127.0.0.1:PORT``."""
+        return f"sc://{HOST}:{self._port}"
+
+    @property
+    def runs_python(self) -> bool:
+        """Whether it can run Python functions; reads and joins need no Python."""
+        return self.mode == "process" or bool(python_mounts())
+
+    def jobs(self, status: str | None = None) -> list[dict[str, Any]]:
+        """The jobs that Spark's UI shows, newest first, as its REST interface gives them.
+
+        Args:
+            status: ``running``, ``succeeded``, ``failed`` or ``unknown``; None for all.
+        """
+        (application,) = self._asked("applications")
+        query = f"?status={status}" if status else ""
+        found: list[dict[str, Any]] = self._asked(f"applications/{application['id']}/jobs{query}")
+        return found
+
+    def _asked(self, what: str) -> Any:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"http://{HOST}:{self._web_port}/api/v1/{what}", timeout=10) as answer:
+            return json.load(answer)
+
+    def _fetch(self) -> None:
+        artifacts.azure_jars()
+
+    def _plan(self, folder: Path) -> list[Service]:
+        self._port, self._web_port = free_ports(2)
+        local = str(folder / "connect") if self.mode == "process" else "/data"
+        settings = {
+            "spark.connect.grpc.binding.address": HOST,
+            "spark.connect.grpc.binding.port": str(self._port),
+            "spark.connect.grpc.port.maxRetries": "0",
+            "spark.driver.host": HOST,
+            "spark.driver.bindAddress": HOST,
+            "spark.ui.port": str(self._web_port),
+            "spark.port.maxRetries": "0",
+            "spark.sql.warehouse.dir": f"{local}/warehouse",
+            "spark.sql.session.timeZone": "UTC",
+        }
+        mounts = python_mounts()
+        if self.hadoop_azure:
+            settings["spark.jars"] = ",".join(artifacts.azure_jars().jars())
+            mounts = (*mounts, str(artifacts.azure_jars().path))
+        settings |= self.conf
+        options = [part for key, value in settings.items() for part in ("--conf", f"{key}={value}")]
+        environment = {"PYSPARK_PYTHON": sys.executable if self.runs_python else "python3"}
+        if user := os.environ.get("HADOOP_USER_NAME"):
+            environment["HADOOP_USER_NAME"] = user
+        arguments = (
+            *(SUBMIT, "--class", CONNECT, "--name", "Spark Connect server"),
+            *("--master", f"local[{self.cores}]", "--driver-memory", self.memory, *options, "spark-internal"),
+        )
+        return [spark_service(self.mode, "connect", arguments, environment, mounts)]
+
+    def _ready(self) -> str | None:
+        try:
+            import grpc
+        except ImportError as error:
+            raise MissingDependencyError(
+                "Spark Connect needs grpcio and more: pip install 'feast-hybrid[connect]'"
+            ) from error
+        with grpc.insecure_channel(f"{HOST}:{self._port}") as channel:
+            try:
+                grpc.channel_ready_future(channel).result(timeout=2)
+            except grpc.FutureTimeoutError:
+                return "the server to answer"
+        return None

@@ -1,0 +1,199 @@
+"""Spark Connect: whose session is used, what becomes of sessions that nobody needs or that are gone, and secrets."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+
+from feast_hybrid import HybridSparkSource
+from feast_hybrid.errors import SessionError
+from feast_hybrid.session import child_session, remote
+from feast_hybrid.session.remote import remote_session
+from feast_hybrid.testing import start_connect
+from tests.integration.places import Place, at, connect_only, entity, retrieve, rows_of, view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from pyspark.sql import SparkSession
+
+    from feast_hybrid.testing import SparkConnectServer
+    from tests.integration.conftest import MakeStore, Write
+
+pytestmark = [pytest.mark.connect, connect_only("all of this")]
+
+ENTITY_ROWS = pd.DataFrame({"driver_id": [2, 1], "event_timestamp": [at(1), at(1)]})
+
+
+def of_own_thread(action: Callable[[], Any]) -> Any:
+    """Run where no session is active."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(action).result()
+
+
+@pytest.fixture
+def views(write: Write, onprem: Place, cloud: Place) -> list[Any]:
+    driver = entity("driver", join_key="driver_id")
+    rows = {"driver_id": [1, 2], "event_timestamp": [at(0), at(0)]}
+    made = []
+    for place, name, values in ((onprem, "trips", [10, 20]), (cloud, "mood", ["a", "b"])):
+        path = write(place, name, {**rows, name: values})
+        source = HybridSparkSource(name=f"{name}_rows", path=path, timestamp_field="event_timestamp")
+        made.append(view(name, source, driver))
+    return [driver, *made]
+
+
+@pytest.fixture
+def own(connect_server: SparkConnectServer) -> Iterator[SparkSession]:
+    """A session that spark.remote asks for, where none is active."""
+    session = of_own_thread(lambda: remote_session(connect_server.uri, {}))
+    yield session
+    remote.forget(session)
+
+
+def knows(server: SparkConnectServer, session_id: str) -> bool:
+    """Whether a server would go on with a session; it remembers those that have ended."""
+    from pyspark.errors import PySparkException
+    from pyspark.sql.connect.session import SparkSession as ConnectSession
+
+    asking = ConnectSession(f"{server.uri}/;session_id={session_id}")
+    said = ""
+    try:
+        asking.conf.get("spark.app.id")
+    except PySparkException as error:
+        said = str(error)
+    finally:
+        remote.release_client(asking.client, ask=False)
+    assert not said or "SESSION_CLOSED" in said
+    return not said
+
+
+def test_the_caller_s_active_session_on_that_server_is_used(
+    spark: SparkSession, connect_server: SparkConnectServer
+) -> None:
+    assert remote_session(connect_server.uri, {}) is spark
+
+
+def test_threads_without_an_active_session_share_one(own: SparkSession, connect_server: SparkConnectServer) -> None:
+    assert of_own_thread(lambda: remote_session(connect_server.uri, {})) is own
+    assert own.range(3).count() == 3
+
+
+def test_a_session_that_the_server_has_dropped_is_replaced(
+    own: SparkSession, connect_server: SparkConnectServer
+) -> None:
+    own.client.release_session()
+    again = of_own_thread(lambda: remote_session(connect_server.uri, {}))
+    assert again is not own
+    assert again.range(3).count() == 3
+    remote.forget(again)
+
+
+def test_a_child_ends_on_the_server_when_its_frames_are_gone(
+    spark: SparkSession, connect_server: SparkConnectServer
+) -> None:
+    child: Any = child_session(spark, {"fs.azure.some.setting": "x"})
+    name = child.session_id
+    frame = child.range(3).where("id > 0")
+    del child
+    gc.collect()
+    assert frame.count() == 2
+    assert knows(connect_server, name)
+    del frame
+    gc.collect()
+    deadline = time.monotonic() + 20
+    while knows(connect_server, name) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not knows(connect_server, name)
+
+
+def test_a_server_that_does_not_answer_is_named_soon_and_without_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "PATIENCE", 1.0)
+    began = time.monotonic()
+    with pytest.raises(SessionError, match=r"sc://127\.0\.0\.1:9 does not answer") as caught:
+        of_own_thread(lambda: remote_session("sc://127.0.0.1:9/;x-secret=hidden", {}))
+    assert time.monotonic() - began < 10
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_setting_of_the_server_cannot_be_asked_for_here(connect_server: SparkConnectServer) -> None:
+    with pytest.raises(SessionError, match=r"spark\.executor\.memory cannot be set .* where the server is started"):
+        of_own_thread(lambda: remote_session(connect_server.uri, {"spark.executor.memory": "3g"}))
+
+
+def test_settings_hold_in_the_session_that_is_made_with_them(connect_server: SparkConnectServer) -> None:
+    made = of_own_thread(lambda: remote_session(connect_server.uri, {"spark.sql.shuffle.partitions": "3"}))
+    assert made.conf.get("spark.sql.shuffle.partitions") == "3"
+    remote.forget(made)
+
+
+def test_a_caller_s_frame_and_temp_view_meet_tables_that_need_a_site_s_settings(
+    spark: SparkSession, make_store: MakeStore, views: list[Any], cloud: Place
+) -> None:
+    driver, trips, mood = views
+    query = f"SELECT * FROM parquet.`{mood.batch_source.path}`"
+    asked = HybridSparkSource(name="asked", query=query, site="cloud", timestamp_field="event_timestamp")
+    store = make_store(driver, trips, view("asked_mood", asked, driver))
+    spark.createDataFrame(ENTITY_ROWS).createOrReplaceTempView("mine")
+    try:
+        before = dict(spark.conf.getAll)
+        job = retrieve(store, spark.table("mine").where("driver_id > 0"), ["trips:trips", "asked_mood:mood"])
+        found = sorted(rows_of(job.to_arrow(), "driver_id", "trips", "mood"))
+        assert found == [(1, 10, "a"), (2, 20, "b")]
+        assert dict(spark.conf.getAll) == before
+        assert job.to_spark_df().count() == 2
+    finally:
+        spark.catalog.dropTempView("mine")
+
+
+def test_two_servers_serve_two_stores_of_one_process_and_no_key_is_in_their_logs(
+    connect_server: SparkConnectServer, make_store: MakeStore, views: list[Any], cloud: Place, tmp_path: Path
+) -> None:
+    events = tmp_path / "events"
+    events.mkdir()
+    logged = {
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": events.as_uri(),
+        "spark.eventLog.compress": "false",
+        "spark.sql.shuffle.partitions": "2",
+    }
+
+    def ask(server: SparkConnectServer) -> tuple[str, list[tuple[Any, ...]]]:
+        store = make_store(*views, spark={"remote": server.uri})
+        job = retrieve(store, ENTITY_ROWS, ["trips:trips", "mood:mood"])
+        frame: Any = job.to_spark_df()
+        sql = retrieve(store, "SELECT driver_id, event_timestamp FROM mood_rows", ["mood:mood"])
+        assert len(sql.to_df()) == 2
+        return frame.sparkSession.conf.get("spark.app.id"), rows_of(job.to_arrow(), "trips", "mood")
+
+    with start_connect("process", conf=logged) as other:
+        asked = [of_own_thread(partial(ask, server)) for server in (connect_server, other)]
+        said = other.logs()
+        for key in [key for key in remote._opened if key[0] in (other.uri, connect_server.uri)]:
+            remote.forget(remote._opened[key])
+    assert [rows for _, rows in asked] == [[(20, "b"), (10, "a")]] * 2
+    assert asked[0][0] != asked[1][0]
+    written = "".join(path.read_text(encoding="utf-8") for path in events.rglob("*") if path.is_file())
+    assert "fs.azure.account.key" in written, "the log does not even name the option: does this test look at it?"
+    secret = os.environ[cloud.site()["credential"]["account_key"]["env"]]
+    assert secret not in written
+    assert secret not in said
+
+
+def test_a_server_without_the_lake_s_driver_is_told_what_to_add(make_store: MakeStore, views: list[Any]) -> None:
+    with start_connect("process", hadoop_azure=False) as bare:
+        store = make_store(*views, spark={"remote": bare.uri})
+        with pytest.raises(SessionError) as caught:
+            of_own_thread(lambda: retrieve(store, ENTITY_ROWS, ["mood:mood"]).to_df())
+        for key in [key for key in remote._opened if key[0] == bare.uri]:
+            remote.forget(remote._opened[key])
+    assert re.search(r"start-connect-server\.sh .*--packages org\.apache\.hadoop:hadoop-azure:\d", str(caught.value))

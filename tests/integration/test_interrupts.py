@@ -1,0 +1,103 @@
+"""Ctrl-C while rows are collected or written: the caller has control again, and Spark's job has ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from feast_hybrid.testing import session_conf
+from tests.integration.places import Place, on_connect
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.connect
+
+#: Runs a job of many minutes in each way, and says on its standard output when it runs and when none runs any more.
+SCRIPT = """
+import json, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background may have it ignored
+from pyspark.sql import SparkSession
+from feast_hybrid import HybridSparkOfflineStoreConfig, SavedDatasetHybridSparkStorage
+from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob
+from feast_hybrid.session import get_session
+from tests.integration.jobs import ClassicJobs, ended
+
+given = json.loads(sys.stdin.readline())
+config = HybridSparkOfflineStoreConfig(sites=given["sites"], spark=given["spark"])
+spark = get_session(config)
+if given["server"]:
+    from tests.integration.jobs import ConnectJobs
+    from feast_hybrid.testing import SparkConnectServer
+    server = SparkConnectServer("process")
+    server._web_port = given["server"]
+    jobs = ConnectJobs(server)
+else:
+    jobs = ClassicJobs(spark)
+
+def say_when_it_runs():
+    while not jobs.running():
+        time.sleep(0.2)
+    print("runs", flush=True)
+
+slow = spark.range(0, 10**12, 1, 2).selectExpr("sum(id % 7) AS total")
+job = HybridSparkRetrievalJob(FrameRows(slow, "a slow sum"), router=config.router)
+ways = {
+    "to_df": job.to_df,
+    "to_arrow": job.to_arrow,
+    "persist": lambda: job.persist(SavedDatasetHybridSparkStorage(path=given["saved"])),
+}
+for name in given["ways"]:
+    threading.Thread(target=say_when_it_runs, daemon=True).start()
+    try:
+        ways[name]()
+    except KeyboardInterrupt:
+        print("idle" if ended(jobs) else "still runs", flush=True)
+print(spark.range(3).count(), flush=True)
+"""
+
+
+def test_ctrl_c_ends_the_job_and_the_session_goes_on(
+    request: pytest.FixtureRequest, cloud: Place, folder: str, tmp_path: Path
+) -> None:
+    ways = ["to_df", "to_arrow", "persist"]
+    given = {
+        "sites": [cloud.site()],
+        "spark": {"master": "local[2]", "conf": session_conf()},
+        "server": 0,
+        "saved": f"{cloud.uri}{folder}/saved",
+        "ways": ways,
+    }
+    if on_connect():
+        server = request.getfixturevalue("connect_server")
+        given |= {"spark": {"remote": server.uri}, "server": server._web_port}
+    log = tmp_path / "errors.txt"
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process:
+        try:
+            process.stdin.write(json.dumps(given) + "\n")
+            process.stdin.flush()
+            for _ in ways:
+                assert process.stdout.readline() == "runs\n", log.read_text()[-3000:]
+                process.send_signal(signal.SIGINT)
+                assert process.stdout.readline() == "idle\n", log.read_text()[-3000:]
+            assert process.stdout.readline() == "3\n", log.read_text()[-3000:]
+        finally:
+            process.kill()
+    assert not cloud.exists(f"{cloud.uri}{folder}/saved")
