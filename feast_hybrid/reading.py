@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import SchemaError, SourceNotFoundError
+from feast_hybrid.formats import SESSION_FORMATS
 from feast_hybrid.session import child_session, get_session
 from feast_hybrid.sites import parse_uri
 from feast_hybrid.sites.replacing import left_over
@@ -29,8 +30,9 @@ _MOMENT = 2.0
 class Reader:
     """Reads the sources of one call, each from its site, into frames of one Spark application.
 
-    Paths carry their site's settings as reader options, so the session keeps its own. Tables and queries take no
-    options: they are read in one child session of this call, which holds the settings of all sites.
+    Paths carry their site's settings as reader options, so the session keeps its own. Tables, queries and the formats
+    that ask the session take no options: they are read in one child session of this call, which holds the settings of
+    all sites.
     """
 
     def __init__(self, spark: SparkSession, router: Router) -> None:
@@ -49,7 +51,7 @@ class Reader:
 
         Args:
             source: where the rows are.
-            session: the session to read in; by default the call's, or its child for tables and queries.
+            session: the session to read in; by default the call's, or its child for what takes no options.
         """
         try:
             return self._read(source, session)
@@ -63,7 +65,9 @@ class Reader:
         with explained(what, where_is(source, self.router)):
             if source.path is not None:
                 site = self.router.route(source.path, what=f"path of {what}")
-                reader = (session or self.spark).read.format(source.file_format or "parquet")
+                file_format = source.file_format or "parquet"
+                own = self.child() if session is None and file_format in SESSION_FORMATS else session
+                reader = (own or self.spark).read.format(file_format)
                 # The site's settings come last: a source cannot overrule how a site is signed in to.
                 reader = reader.options(**source.options).options(**site.hadoop_options())
                 return reader.load(str(parse_uri(source.path)))

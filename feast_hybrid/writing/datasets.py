@@ -10,11 +10,12 @@ from feast.errors import SavedDatasetLocationAlreadyExists
 
 from feast_hybrid.asof.names import quoted
 from feast_hybrid.errors import HybridError, WriteError
+from feast_hybrid.formats import TABLE_FORMATS
 from feast_hybrid.reading import where_is
 from feast_hybrid.sites import parse_uri
 from feast_hybrid.sites.replacing import aside, put_in_place, recover, remove
 from feast_hybrid.spark_errors import first_line
-from feast_hybrid.writing.by_spark import WITH_A_LOG
+from feast_hybrid.writing.table_formats import replace_table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -61,13 +62,11 @@ def _save_path(frame: DataFrame, target: HybridSparkSource, router: Router, what
     recover(site, at)
     if not overwrite and site.filesystem(at).exists(site.fsspec_path(at)):
         raise DatasetExistsError(f"{what}: something is there already; allow_overwrite=True replaces it.")
+    if target.file_format in TABLE_FORMATS:  # their logs name files by their places: they must not be moved
+        replace_table(frame, target, at, site)
+        return
     writer = frame.write.format(target.file_format or "parquet").options(**target.options)
     writer = writer.options(**site.hadoop_options())
-    if target.file_format in WITH_A_LOG:  # their logs name files by their places: they must not be moved
-        if overwrite:
-            writer = writer.option("overwriteSchema", "true")
-        writer.mode("overwrite" if overwrite else "errorifexists").save(str(at))
-        return
     new = aside(at)
     try:
         writer.mode("errorifexists").save(str(new))
@@ -88,7 +87,7 @@ def _save_table(frame: DataFrame, table: str, what: str, *, overwrite: bool) -> 
         raise DatasetExistsError(f"{what}: the table exists already; allow_overwrite=True replaces it.")
     if not exists:
         frame.write.mode("errorifexists").saveAsTable(table)
-    elif _provider(spark, table) in WITH_A_LOG:
+    elif _provider(spark, table) in TABLE_FORMATS:
         frame.write.mode("overwrite").option("overwriteSchema", "true").saveAsTable(table)
     else:
         _swap_table(frame, table)

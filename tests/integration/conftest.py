@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 import pytest
 
+from feast_hybrid.formats import SETTINGS
 from feast_hybrid.testing import Lakes, artifacts, session_conf, start_hdfs
 from feast_hybrid.testing import lakes as start_lakes
-from tests.integration.places import Place, Places, abfs_speaks_to_azurite, feature_store, spark_avro_jar
+from tests.integration.places import Place, Places, abfs_speaks_to_azurite, feature_store, format_jars
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -57,9 +58,11 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master("local[2]").appName("feast-hybrid integration tests")
     conf = session_conf()
+    formats = ["avro", "delta", "iceberg"]
     settings = {
         **conf,
-        "spark.jars": f"{conf['spark.jars']},{spark_avro_jar()}",
+        **(SETTINGS["delta"] if format_jars("delta") else {}),
+        "spark.jars": ",".join([conf["spark.jars"], *(jar for name in formats for jar in format_jars(name))]),
         "spark.sql.shuffle.partitions": "4",
         "spark.default.parallelism": "4",
         "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),
