@@ -19,6 +19,7 @@ from feast_hybrid.entity_rows import PandasRows, require_keys
 from feast_hybrid.errors import ConfigError, SchemaError, SourceError, SourceNotFoundError
 from feast_hybrid.historical import RequestedView, entity_rows, requested_views
 from feast_hybrid.monitoring import kept
+from feast_hybrid.online_values import with_online_values
 from feast_hybrid.pruning import between
 from feast_hybrid.reading import Reader, is_missing, reader_for
 from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob, JoinedPandasRows, Rows
@@ -134,6 +135,7 @@ class HybridSparkOfflineStore(OfflineStore):
         """The latest row of each entity with start ≤ event time ≤ end, ranked as in the as-of join.
 
         Rows with a null join key are left out. Without join keys the result is one row, with Feast's dummy key.
+        Maps, and structs with maps or lists in them, are JSON text, which is what Feast's engines take for them.
 
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
@@ -148,6 +150,7 @@ class HybridSparkOfflineStore(OfflineStore):
             created=created_timestamp_column or None,
             values=feature_name_columns,
         )
+        latest = with_online_values(latest, feature_name_columns)
         if not join_key_columns:
             latest = latest.withColumn(DUMMY_ENTITY_ID, F.lit(DUMMY_ENTITY_VAL))
         return _job(latest, data_source, store)
@@ -165,6 +168,8 @@ class HybridSparkOfflineStore(OfflineStore):
     ) -> HybridSparkRetrievalJob:
         """Every row with start ≤ event time ≤ end, duplicates included.
 
+        Maps, and structs with maps or lists in them, are JSON text, which is what Feast's engines take for them.
+
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
         """
@@ -178,7 +183,7 @@ class HybridSparkOfflineStore(OfflineStore):
             raise SchemaError(
                 f"source {data_source.name!r} lacks {', '.join(missing)}; it has {', '.join(frame.columns)}."
             )
-        selected = frame.select(*map(quoted, wanted))
+        selected = with_online_values(frame.select(*map(quoted, wanted)), feature_name_columns)
         return _job(selected, data_source, store)
 
     @staticmethod

@@ -44,8 +44,11 @@ class FrameRows:
         return self._frame
 
     def to_arrow(self, timeout: float | None) -> pa.Table:
-        """The frame, collected; planned anew, since Spark keeps the failure of a stage that was cancelled."""
-        return collect(self._frame.select("*"), timeout=timeout, what=self._what)
+        """The frame, collected; planned anew, since Spark keeps the failure of a stage that was cancelled.
+
+        Its rows are in one piece: of several, Feast's default engine writes the first to the online store.
+        """
+        return collect(self._frame.select("*"), timeout=timeout, what=self._what).combine_chunks()
 
 
 class JoinedPandasRows:
@@ -132,6 +135,23 @@ class HybridSparkRetrievalJob(RetrievalJob):
             return with_on_demand_features(
                 frame, self._on_demand_feature_views, self._feature_refs, self._full_feature_names
             )
+        return frame
+
+    def to_df(
+        self, validation_reference: ValidationReference | None = None, timeout: int | None = None
+    ) -> pd.DataFrame:
+        """The result as a pandas frame, on-demand feature views included; maps are dicts, as in Spark.
+
+        Args:
+            validation_reference: what the result must agree with.
+            timeout: seconds; the job is cancelled after them.
+
+        Raises:
+            RetrievalTimeoutError: the time ran out.
+            RetrievalError: the job failed.
+        """
+        table = self.to_arrow(validation_reference=validation_reference, timeout=timeout)
+        frame: pd.DataFrame = table.to_pandas(maps_as_pydicts="strict").reset_index(drop=True)
         return frame
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
