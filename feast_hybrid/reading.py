@@ -1,4 +1,4 @@
-"""A source's rows as a Spark frame, and its columns; for Parquet paths the columns without a JVM."""
+"""A source's rows as a Spark frame, and its columns; for Parquet and ORC paths the columns without a JVM."""
 
 from __future__ import annotations
 
@@ -135,8 +135,8 @@ def reader_for(config: HybridSparkOfflineStoreConfig, sources: list[HybridSparkS
 def source_columns(source: HybridSparkSource, config: RepoConfig) -> list[tuple[str, str]]:
     """Names and Spark type names of a source's columns, partition columns last."""
     store = config.offline_store
-    if source.path is not None and source.file_format == "parquet" and not source.options:
-        return _parquet_columns(source, store.router)
+    if source.path is not None and source.file_format in ("parquet", "orc") and not source.options:
+        return _footer_columns(source, store.router)
     reader = reader_for(store, [source])
     return columns_of(reader.read(source).schema)
 
@@ -164,7 +164,8 @@ def validate_source(source: HybridSparkSource, config: RepoConfig) -> None:
             )
 
 
-def _parquet_columns(source: HybridSparkSource, router: Router) -> list[tuple[str, str]]:
+def _footer_columns(source: HybridSparkSource, router: Router) -> list[tuple[str, str]]:
+    from feast_hybrid.sites.orc import orc_columns_of_file
     from feast_hybrid.sites.parquet import parquet_columns
 
     assert source.path is not None
@@ -173,7 +174,8 @@ def _parquet_columns(source: HybridSparkSource, router: Router) -> list[tuple[st
     site = router.route(at)
     where = f"site {site.name!r}, {source.path}"
     try:
-        columns = parquet_columns(site.filesystem(at), site.fsspec_path(at))
+        of_file = orc_columns_of_file if source.file_format == "orc" else None
+        columns = parquet_columns(site.filesystem(at), site.fsspec_path(at), of_file)
     except FileNotFoundError:
         raise SourceNotFoundError(f"{what}: nothing is at {where}.") from None
     except SchemaError as error:
@@ -183,5 +185,6 @@ def _parquet_columns(source: HybridSparkSource, router: Router) -> list[tuple[st
         trouble = lake_trouble(said) or "cannot be read"
         raise SourceNotFoundError(f"{what}: {where} {trouble}: {first_line(said)}") from error
     if columns is None:
-        raise SourceNotFoundError(f"{what}: {where} holds no Parquet files.")
+        kind = "ORC" if source.file_format == "orc" else "Parquet"
+        raise SourceNotFoundError(f"{what}: {where} holds no {kind} files.")
     return columns
