@@ -1,7 +1,7 @@
 """Feature values in the forms that Feast takes when it makes online values of them.
 
-Feast reads an Arrow column through NumPy, in which a map is a list of pairs and a list in a struct is an array, and takes
-neither for what it is. It does take JSON text for maps and structs.
+Feast reads an Arrow column through NumPy, in which a map is a list of pairs and a list in a struct is an array: it
+takes neither for what it is. It does take JSON text for maps and structs.
 """
 
 from __future__ import annotations
