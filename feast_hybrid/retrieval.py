@@ -137,23 +137,6 @@ class HybridSparkRetrievalJob(RetrievalJob):
             )
         return frame
 
-    def to_df(
-        self, validation_reference: ValidationReference | None = None, timeout: int | None = None
-    ) -> pd.DataFrame:
-        """The result as a pandas frame, on-demand feature views included; maps are dicts, as in Spark.
-
-        Args:
-            validation_reference: what the result must agree with.
-            timeout: seconds; the job is cancelled after them.
-
-        Raises:
-            RetrievalTimeoutError: the time ran out.
-            RetrievalError: the job failed.
-        """
-        table = self.to_arrow(validation_reference=validation_reference, timeout=timeout)
-        frame: pd.DataFrame = table.to_pandas(maps_as_pydicts="strict").reset_index(drop=True)
-        return frame
-
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         return self._rows.to_arrow(timeout)
 

@@ -60,10 +60,16 @@ def _save_path(frame: DataFrame, target: HybridSparkSource, router: Router, what
     at = parse_uri(target.path)
     site = router.route(at)
     recover(site, at)
-    if not overwrite and site.filesystem(at).exists(site.fsspec_path(at)):
+    exists = bool(site.filesystem(at).exists(site.fsspec_path(at)))
+    if exists and not overwrite:
         raise DatasetExistsError(f"{what}: something is there already; allow_overwrite=True replaces it.")
     if target.file_format in TABLE_FORMATS:  # their logs name files by their places: they must not be moved
-        replace_table(frame, target, at, site)
+        try:
+            replace_table(frame, target, at, site)
+        except BaseException:
+            if not exists:  # files that no log names would stand in the way of the next try
+                remove(site, at)
+            raise
         return
     writer = frame.write.format(target.file_format or "parquet").options(**target.options)
     writer = writer.options(**site.hadoop_options())

@@ -39,7 +39,7 @@ def replace_table(frame: DataFrame, target: HybridSparkSource, at: LakeUri, site
 def add_to_iceberg(
     frame: DataFrame, source: HybridSparkSource, at: LakeUri, site: Site, *, partition: str | None, new: bool
 ) -> None:
-    """Add rows to an Iceberg path in one commit, or make a new one of them, partitioned by a column if one is given."""
+    """Add rows to an Iceberg path in one commit, or make a new table of them, partitioned by a column if so asked."""
     from pyspark.sql import functions as F
 
     with iceberg_table(frame.sparkSession, at, site) as name:
