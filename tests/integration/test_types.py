@@ -25,7 +25,7 @@ T1, T2 = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), datetime(1969, 12, 31, tzinf
 N1, N2 = T1.replace(tzinfo=None), T2.replace(tzinfo=None)
 ID1, ID2 = "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "00000000-0000-4000-8000-000000000001"
 STRUCT = pa.struct([("a", pa.int64()), ("b", pa.list_(pa.string()))])
-NESTED = pa.struct([("m", pa.map_(pa.string(), pa.int64())), ("l", pa.list_(pa.list_(pa.int64())))])
+NESTED = pa.struct([("m", pa.map_(pa.string(), pa.int64())), ("l", pa.list_(pa.struct([("x", pa.int64())])))])
 
 
 class Kind(NamedTuple):
@@ -88,9 +88,9 @@ KINDS = {
     ),
     "nested": Kind(
         NESTED,
-        {"m": [("k", 1)], "l": [[1, 2], [3]]},
-        {"m": [], "l": [[4]]},
-        ft.Struct({"m": ft.Map, "l": ft.Array(ft.Array(ft.Int64))}),
+        {"m": [("k", 1)], "l": [{"x": 1}, {"x": None}]},
+        {"m": [], "l": [{"x": 4}]},
+        ft.Struct({"m": ft.Map, "l": ft.Array(ft.Struct({"x": ft.Int64}))}),
         ft.Struct({"_value": ft.String}),
     ),
     "structs": Kind(
