@@ -24,6 +24,7 @@ INSTANT, NAIVE = pa.timestamp("us", tz="UTC"), pa.timestamp("us")
 T1, T2 = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), datetime(1969, 12, 31, tzinfo=UTC)
 N1, N2 = T1.replace(tzinfo=None), T2.replace(tzinfo=None)
 ID1, ID2 = "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "00000000-0000-4000-8000-000000000001"
+ID3 = "6ba7b811-9dad-11d1-80b4-00c04fd430c8"
 STRUCT = pa.struct([("a", pa.int64()), ("b", pa.list_(pa.string()))])
 NESTED = pa.struct([("m", pa.map_(pa.string(), pa.int64())), ("l", pa.list_(pa.struct([("x", pa.int64())])))])
 
@@ -68,7 +69,7 @@ KINDS = {
     **lists("naive", NAIVE, N1, N2, ft.UnixTimestamp),
     **lists("decimal", pa.decimal128(10, 2), Decimal("12345678.90"), Decimal("-0.01"), ft.Decimal),
     **lists("uuid", pa.string(), ID2, ID1, ft.Uuid, ft.String),
-    **lists("time_uuid", pa.string(), ID1, ID1, ft.TimeUuid, ft.String),
+    **lists("time_uuid", pa.string(), ID1, ID3, ft.TimeUuid, ft.String),
     "day": Kind(pa.date32(), date(2026, 1, 2), date(1969, 12, 31), ft.UnixTimestamp),
     "days": Kind(pa.list_(pa.date32()), [date(2026, 1, 2)], [], ft.Array(ft.UnixTimestamp)),
     "small": Kind(pa.int8(), 127, -128, ft.Int32),
