@@ -19,6 +19,7 @@ from feast_hybrid.entity_rows import PandasRows, require_keys
 from feast_hybrid.errors import ConfigError, SchemaError, SourceError, SourceNotFoundError
 from feast_hybrid.historical import RequestedView, entity_rows, requested_views
 from feast_hybrid.monitoring import kept
+from feast_hybrid.online_values import with_online_values
 from feast_hybrid.pruning import between
 from feast_hybrid.reading import Reader, is_missing, reader_beside, reader_for
 from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob, JoinedPandasRows, Rows, SourceRows
@@ -136,6 +137,7 @@ class HybridSparkOfflineStore(OfflineStore):
 
         Rows with a null join key are left out. Without join keys the result is one row, with Feast's dummy key.
         Without features it has every column: what a transformation reads is not known.
+        Maps, and structs with maps or lists in them, are JSON text, which is what Feast's engines take for them.
 
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
@@ -148,6 +150,7 @@ class HybridSparkOfflineStore(OfflineStore):
             created=created_timestamp_column or None,
             values=feature_name_columns or frame.columns,
         )
+        latest = with_online_values(latest, feature_name_columns)
         return _job(latest, data_source, join_key_columns, store)
 
     @staticmethod
@@ -165,6 +168,7 @@ class HybridSparkOfflineStore(OfflineStore):
 
         Without join keys the rows have Feast's dummy key. Without features they have every column: what a
         transformation reads is not known.
+        Maps, and structs with maps or lists in them, are JSON text, which is what Feast's engines take for them.
 
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
@@ -180,6 +184,7 @@ class HybridSparkOfflineStore(OfflineStore):
                 f"source {data_source.name!r} lacks {', '.join(missing)}; it has {', '.join(frame.columns)}."
             )
         selected = frame.select(*map(quoted, wanted)) if feature_name_columns else frame
+        selected = with_online_values(selected, feature_name_columns)
         return _job(selected, data_source, join_key_columns, store)
 
     @staticmethod

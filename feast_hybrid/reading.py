@@ -1,4 +1,4 @@
-"""A source's rows as a Spark frame, and its columns; for Parquet paths the columns without a JVM."""
+"""A source's rows as a Spark frame, and its columns; for Parquet and ORC paths the columns without a JVM."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from feast_hybrid.asof.strategies.native import SYNTAX
 from feast_hybrid.errors import SchemaError, SourceNotFoundError
+from feast_hybrid.formats import SESSION_FORMATS
 from feast_hybrid.session import child_session, get_session, home_of_frames, keep_secrets_out_of_plans, moved
 from feast_hybrid.sites import parse_uri
 from feast_hybrid.sites.replacing import left_over
@@ -30,9 +31,10 @@ _MOMENT = 2.0
 class Reader:
     """Reads the sources of one call, each from its site, into frames of one Spark application.
 
-    Paths carry their site's settings as reader options, so the session keeps its own. Tables and queries take no
-    options: they are read in one child session of this call, which holds the settings of all sites. On Spark
-    Connect, where frames of two sessions cannot be joined, a call that needs the child works in it altogether.
+    Paths carry their site's settings as reader options, so the session keeps its own. Tables, queries and the formats
+    that ask the session take no options: they are read in one child session of this call, which holds the settings of
+    all sites. On Spark Connect, where frames of two sessions cannot be joined, a call that needs the child works in
+    it altogether.
     """
 
     def __init__(self, spark: SparkSession, router: Router, *, child: SparkSession | None = None) -> None:
@@ -55,7 +57,7 @@ class Reader:
 
         Args:
             source: where the rows are.
-            session: the session to read in; by default the call's, or its child for tables and queries.
+            session: the session to read in; by default the call's, or its child for what takes no options.
         """
         try:
             return self._read(source, session)
@@ -69,7 +71,9 @@ class Reader:
         with explained(what, where_is(source, self.router)):
             if source.path is not None:
                 site = self.router.route(source.path, what=f"path of {what}")
-                reader = (session or self.spark).read.format(source.file_format or "parquet")
+                file_format = source.file_format or "parquet"
+                own = self.child() if session is None and file_format in SESSION_FORMATS else session
+                reader = (own or self.spark).read.format(file_format)
                 # The site's settings come last: a source cannot overrule how a site is signed in to.
                 reader = reader.options(**source.options).options(**site.hadoop_options())
                 return reader.load(str(parse_uri(source.path)))
@@ -151,7 +155,8 @@ def _works_in_child(
 ) -> bool:
     """Whether a call does all its work in a session of its own, so that the one it begins in stays as it is."""
     return home_of_frames(spark) and (
-        any(source.path is None for source in sources) or config.join.strategy == "native"
+        any(source.path is None or source.file_format in SESSION_FORMATS for source in sources)
+        or config.join.strategy == "native"
     )
 
 
@@ -163,8 +168,8 @@ def _child_settings(router: Router) -> dict[str, str]:
 def source_columns(source: HybridSparkSource, config: RepoConfig) -> list[tuple[str, str]]:
     """Names and Spark type names of a source's columns, partition columns last."""
     store = config.offline_store
-    if source.path is not None and source.file_format == "parquet" and not source.options:
-        return _parquet_columns(source, store.router)
+    if source.path is not None and source.file_format in ("parquet", "orc") and not source.options:
+        return _footer_columns(source, store.router)
     reader = reader_for(store, [source])
     return columns_of(reader.read(source).schema)
 
@@ -192,7 +197,8 @@ def validate_source(source: HybridSparkSource, config: RepoConfig) -> None:
             )
 
 
-def _parquet_columns(source: HybridSparkSource, router: Router) -> list[tuple[str, str]]:
+def _footer_columns(source: HybridSparkSource, router: Router) -> list[tuple[str, str]]:
+    from feast_hybrid.sites.orc import orc_columns_of_file
     from feast_hybrid.sites.parquet import parquet_columns
 
     assert source.path is not None
@@ -201,7 +207,8 @@ def _parquet_columns(source: HybridSparkSource, router: Router) -> list[tuple[st
     site = router.route(at)
     where = f"site {site.name!r}, {source.path}"
     try:
-        columns = parquet_columns(site.filesystem(at), site.fsspec_path(at))
+        of_file = orc_columns_of_file if source.file_format == "orc" else None
+        columns = parquet_columns(site.filesystem(at), site.fsspec_path(at), of_file)
     except FileNotFoundError:
         raise SourceNotFoundError(f"{what}: nothing is at {where}.") from None
     except SchemaError as error:
@@ -211,5 +218,6 @@ def _parquet_columns(source: HybridSparkSource, router: Router) -> list[tuple[st
         trouble = lake_trouble(said) or "cannot be read"
         raise SourceNotFoundError(f"{what}: {where} {trouble}: {first_line(said)}") from error
     if columns is None:
-        raise SourceNotFoundError(f"{what}: {where} holds no Parquet files.")
+        kind = "ORC" if source.file_format == "orc" else "Parquet"
+        raise SourceNotFoundError(f"{what}: {where} holds no {kind} files.")
     return columns

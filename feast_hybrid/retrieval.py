@@ -52,8 +52,11 @@ class FrameRows:
         return self._frame
 
     def to_arrow(self, timeout: float | None) -> pa.Table:
-        """The frame, collected; planned anew, since Spark keeps the failure of a stage that was cancelled."""
-        return collect(self._frame.select("*"), timeout=timeout, what=self.what)
+        """The frame, collected; planned anew, since Spark keeps the failure of a stage that was cancelled.
+
+        Its rows are in one piece: of several, Feast's default engine writes the first to the online store.
+        """
+        return collect(self._frame.select("*"), timeout=timeout, what=self.what).combine_chunks()
 
 
 class SourceRows(FrameRows):

@@ -236,7 +236,7 @@ class HybridSparkSource(DataSource):
         return value_type_of_spark
 
     def get_table_column_names_and_types(self, config: RepoConfig) -> Iterable[tuple[str, str]]:
-        """Names and Spark type names of the columns; for Parquet paths without a JVM.
+        """Names and Spark type names of the columns; for Parquet and ORC paths without a JVM.
 
         Raises:
             SourceNotFoundError: nothing is there, or the site cannot be reached. Says which site was asked.

@@ -99,11 +99,11 @@ def _translate(error: Exception, what: str, where: str) -> HybridError | None:
     if _NO_FORMAT.search(text):
         import pyspark
 
-        from feast_hybrid.formats import avro_package
+        from feast_hybrid.formats import package_hint
 
         return SessionError(
             f"{what} ({where}): the session does not know this file format; start it with the format's package in "
-            f"spark.jars.packages (Avro: {avro_package(pyspark.__version__)}). {first_line(text)}"
+            f"spark.jars.packages ({package_hint(pyspark.__version__)}). {first_line(text)}"
         )
     if "UNABLE_TO_INFER_SCHEMA" in text:
         return SourceError(f"{what}: {where} holds no files of this format.")

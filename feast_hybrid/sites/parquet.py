@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -27,7 +27,9 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(\.\d{1,9})?")
 
 
-def parquet_columns(filesystem: Any, path: str) -> list[tuple[str, str]] | None:
+def parquet_columns(
+    filesystem: Any, path: str, columns_of_file: Callable[[Any, str], list[tuple[str, str]]] | None = None
+) -> list[tuple[str, str]] | None:
     """Names and Spark type names of a Parquet file's or folder's columns, partition columns last.
 
     As Spark does, takes the schema of the first file by path, and the types of partition columns from the names of
@@ -36,6 +38,7 @@ def parquet_columns(filesystem: Any, path: str) -> list[tuple[str, str]] | None:
     Args:
         filesystem: an fsspec file system.
         path: a file, a folder or a glob, as the file system wants it.
+        columns_of_file: reads the columns of one file, where these are of another format than Parquet.
 
     Returns:
         None where there is no data file.
@@ -48,7 +51,7 @@ def parquet_columns(filesystem: Any, path: str) -> list[tuple[str, str]] | None:
         partitions: dict[str, str] = {}
         first = _first_file(filesystem, place, partitions)
         if first is not None:
-            return _with_partitions(_footer_columns(filesystem, first), partitions)
+            return _with_partitions((columns_of_file or _footer_columns)(filesystem, first), partitions)
     return None
 
 

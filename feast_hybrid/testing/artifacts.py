@@ -166,7 +166,17 @@ def hdfs_jars() -> Artifact:
 
 def azure_jars() -> Artifact:
     """``hadoop-azure`` for the installed PySpark, with what it needs that Spark does not have already."""
-    module = f"org.apache.hadoop:hadoop-azure:{hadoop_version()}"
+    version = hadoop_version()
+    return beside_spark(f"hadoop-azure-{version}", f"org.apache.hadoop:hadoop-azure:{version}")
+
+
+def beside_spark(name: str, module: str) -> Artifact:
+    """A module for the installed PySpark, with what it needs that Spark does not have already.
+
+    Args:
+        name: what it is called in the cache.
+        module: ``organisation:name:version``.
+    """
     # No library twice in one JVM; jcl-over-slf4j stands in for commons-logging.
     present = {_module(jar.name) for jar in (pyspark_home() / "jars").glob("*.jar")} | {"commons-logging"}
 
@@ -176,7 +186,7 @@ def azure_jars() -> Artifact:
             if _module(jar.name) in present:
                 jar.unlink()
 
-    return fetch(f"hadoop-azure-{hadoop_version()}", f"{module} without {sorted(present)}", download)
+    return fetch(name, f"{module} without {sorted(present)}", download)
 
 
 def azurite() -> Artifact:

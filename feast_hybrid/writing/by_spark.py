@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import HybridError, SchemaError, SourceError, SourceNotFoundError, WriteError
+from feast_hybrid.formats import TABLE_FORMATS
 from feast_hybrid.reading import reader_for
 from feast_hybrid.sites import parse_uri
 from feast_hybrid.sites.parquet import partition_columns
 from feast_hybrid.spark_errors import first_line
 from feast_hybrid.writing.conform import conformed, require_columns
 from feast_hybrid.writing.partitions import dates_of, with_dates
+from feast_hybrid.writing.table_formats import add_to_iceberg
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
     from feast_hybrid.reading import Reader
     from feast_hybrid.source import HybridSparkSource
-
-#: Formats that keep a list of their files, and replace it in one step.
-WITH_A_LOG = ("delta", "iceberg")
 
 #: Formats whose files say nothing of types: what Spark reads from them is guessed from the text.
 _TYPELESS = ("csv", "json", "text", "xml")
@@ -78,13 +77,15 @@ def append_by_spark(
         assert source.path is not None
         at = parse_uri(source.path)
         site = store.router.route(at)
-        writer = frame.write.format(source.file_format or "parquet")
+        if source.file_format == "iceberg":
+            add_to_iceberg(frame, source, at, site, partition=day if there is None else None, new=there is None)
+            return
+        writer = frame.write.format(source.file_format or "parquet").mode("append")
         writer = writer.options(**source.options).options(**site.hadoop_options())
-        # Iceberg adds only to what there is; both formats know themselves how that is partitioned.
-        writer = writer.mode("error" if there is None and source.file_format == "iceberg" else "append")
         partitions = [day] if day else []
         if there is not None:
-            logged = source.file_format in WITH_A_LOG
+            # A format with a log knows itself how it is partitioned.
+            logged = source.file_format in TABLE_FORMATS
             partitions = [] if logged else list(partition_columns(site.filesystem(at), site.fsspec_path(at)))
         (writer.partitionBy(*partitions) if partitions else writer).save(str(at))
     except HybridError:

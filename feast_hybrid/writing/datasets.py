@@ -10,11 +10,12 @@ from feast.errors import SavedDatasetLocationAlreadyExists
 
 from feast_hybrid.asof.names import quoted
 from feast_hybrid.errors import HybridError, WriteError
+from feast_hybrid.formats import TABLE_FORMATS
 from feast_hybrid.reading import where_is
 from feast_hybrid.sites import parse_uri
 from feast_hybrid.sites.replacing import aside, put_in_place, recover, remove
 from feast_hybrid.spark_errors import first_line
-from feast_hybrid.writing.by_spark import WITH_A_LOG
+from feast_hybrid.writing.table_formats import replace_table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -59,15 +60,19 @@ def _save_path(frame: DataFrame, target: HybridSparkSource, router: Router, what
     at = parse_uri(target.path)
     site = router.route(at)
     recover(site, at)
-    if not overwrite and site.filesystem(at).exists(site.fsspec_path(at)):
+    exists = bool(site.filesystem(at).exists(site.fsspec_path(at)))
+    if exists and not overwrite:
         raise DatasetExistsError(f"{what}: something is there already; allow_overwrite=True replaces it.")
+    if target.file_format in TABLE_FORMATS:  # their logs name files by their places: they must not be moved
+        try:
+            replace_table(frame, target, at, site)
+        except BaseException:
+            if not exists:  # files that no log names would stand in the way of the next try
+                remove(site, at)
+            raise
+        return
     writer = frame.write.format(target.file_format or "parquet").options(**target.options)
     writer = writer.options(**site.hadoop_options())
-    if target.file_format in WITH_A_LOG:  # their logs name files by their places: they must not be moved
-        if overwrite:
-            writer = writer.option("overwriteSchema", "true")
-        writer.mode("overwrite" if overwrite else "error").save(str(at))
-        return
     new = aside(at)
     try:
         writer.mode("error").save(str(new))
@@ -88,7 +93,7 @@ def _save_table(frame: DataFrame, table: str, what: str, *, overwrite: bool) -> 
         raise DatasetExistsError(f"{what}: the table exists already; allow_overwrite=True replaces it.")
     if not exists:
         frame.write.mode("error").saveAsTable(table)
-    elif _provider(spark, table) in WITH_A_LOG:
+    elif _provider(spark, table) in TABLE_FORMATS:
         frame.write.mode("overwrite").option("overwriteSchema", "true").saveAsTable(table)
     else:
         _swap_table(frame, table)

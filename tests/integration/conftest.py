@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 import pytest
 
+from feast_hybrid.formats import SETTINGS
 from feast_hybrid.testing import Lakes, SparkConnectServer, artifacts, session_conf, start_hdfs
 from feast_hybrid.testing import lakes as start_lakes
 from tests.integration.jobs import ClassicJobs, ConnectJobs, Jobs
-from tests.integration.places import Place, Places, abfs_speaks_to_azurite, feature_store, on_connect, spark_avro_jar
+from tests.integration.places import Place, Places, abfs_speaks_to_azurite, feature_store, format_jars, on_connect
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -77,8 +78,11 @@ def spark(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def _settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    formats = ["avro", "delta", "iceberg"]
+    jars = [session_conf()["spark.jars"], *(jar for name in formats for jar in format_jars(name))]
     return {
-        "spark.jars": f"{session_conf()['spark.jars']},{spark_avro_jar()}",
+        **(SETTINGS["delta"] if format_jars("delta") else {}),
+        "spark.jars": ",".join(jars),
         "spark.sql.shuffle.partitions": "4",
         "spark.default.parallelism": "4",
         "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),

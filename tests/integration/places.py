@@ -14,7 +14,7 @@ import pytest
 from feast import Entity, FeatureStore, FeatureView, RepoConfig, ValueType
 
 from feast_hybrid import HybridSparkRetrievalJob, HybridSparkSource
-from feast_hybrid.formats import avro_package
+from feast_hybrid.formats import package
 from feast_hybrid.pyspark_install import hadoop_version
 from feast_hybrid.testing import AdlsLake, HdfsLake, artifacts
 
@@ -115,12 +115,12 @@ def abfs_speaks_to_azurite() -> bool:
     return found is not None and tuple(map(int, found.groups())) > (3, 4, 1)
 
 
-def spark_avro_jar() -> str:
-    """Spark's Avro format, which PySpark leaves out, from the cache of the test lakes."""
-    module = avro_package(artifacts.pyspark_version())
-    found = artifacts.fetch("spark-avro", module, lambda folder: artifacts._ivy([module], folder))
-    (jar,) = (jar for jar in found.jars() if "/spark-avro_" in jar)  # what it needs, Spark has already
-    return jar
+def format_jars(file_format: str) -> list[str]:
+    """The jars of a format's package for the installed PySpark, in the test lakes' cache; none where none works."""
+    module = package(file_format, artifacts.pyspark_version())
+    if module is None:
+        return []
+    return artifacts.beside_spark(f"spark-{file_format}", module).jars()
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,26 @@
-"""Files of other formats, in folders, globs and partitions; and ``feast apply`` over what it has applied before."""
+"""Each file format on each lake: inferred, read, cut to what is asked for, written; and what files lie where."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 from feast import Field
-from feast.types import Int64
+from feast.errors import SavedDatasetLocationAlreadyExists
+from feast.types import Float64, Int32, Int64, String, UnixTimestamp
 
-from tests.integration.places import Places, answers, at, entity, retrieve, source, view
+from feast_hybrid import HybridSparkOfflineStore, SavedDatasetHybridSparkStorage
+from feast_hybrid.errors import WriteError
+from feast_hybrid.formats import TABLE_FORMATS
+from feast_hybrid.sites import parse_uri
+from feast_hybrid.writing.table_formats import iceberg_table
+from tests.integration.places import Places, answers, at, entity, format_jars, retrieve, source, view
 
 if TYPE_CHECKING:
-    import pandas as pd
     from feast import FeatureStore
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from tests.integration.conftest import MakeStore, Write
     from tests.integration.places import Place
@@ -21,26 +28,149 @@ if TYPE_CHECKING:
 ROLES = pytest.mark.parametrize("role", ["onprem", "cloud"])
 DRIVER = entity("driver", join_key="driver_id")
 
+#: What a format must be told, when it is read and when it is written.
+OPTIONS = {"csv": {"header": "true", "inferSchema": "true"}, "json": {"inferTimestamp": "true"}}
+FORMATS = pytest.mark.parametrize(
+    "file_format",
+    [
+        *("parquet", "orc", "avro", "csv", "json"),
+        *(
+            pytest.param(
+                name,
+                marks=pytest.mark.skipif(not format_jars(name), reason=f"no release of {name} runs on this PySpark"),
+            )
+            for name in ("delta", "iceberg")
+        ),
+    ],
+)
+
 
 @pytest.fixture
 def entity_df() -> pd.DataFrame:
-    import pandas as pd
-
     return pd.DataFrame({"driver_id": [2, 1], "event_timestamp": [at(1), at(1)]})
 
 
+def put(rows: DataFrame, place: Place, uri: str, file_format: str, store: FeatureStore) -> None:
+    """Write rows in partitions by ``dt``, as other programs than this package do."""
+    if file_format == "iceberg":
+        site = store.config.offline_store.router.route(uri)
+        with iceberg_table(rows.sparkSession, parse_uri(uri), site) as name:
+            rows.writeTo(name).partitionedBy(rows.dt).create()
+        return
+    writer = rows.write.format(file_format).options(**OPTIONS.get(file_format, {}))
+    writer.options(**place.lake.hadoop_options()).partitionBy("dt").save(uri)
+
+
+def fail_to_replace(store: FeatureStore, storage: SavedDatasetHybridSparkStorage, spark: SparkSession) -> None:
+    from pyspark.sql import functions as F
+
+    from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob
+
+    failing = spark.range(3).select(F.when(F.col("id") == 2, F.raise_error(F.lit("no"))).cast("long").alias("n"))
+    job = HybridSparkRetrievalJob(FrameRows(failing, "rows"), router=store.config.offline_store.router)
+    with pytest.raises(WriteError, match="nothing was changed"):
+        job.persist(storage, allow_overwrite=True)
+
+
+def secrets(place: Place) -> list[str]:
+    return [value for key, value in place.lake.hadoop_options().items() if "account.key" in key]
+
+
 @pytest.mark.matrix
+@FORMATS
 @ROLES
-def test_avro_is_read_where_the_session_has_its_package(
-    lakes_to_test: Places, make_store: MakeStore, spark: SparkSession, folder: str, entity_df: pd.DataFrame, role: str
+def test_a_format_is_inferred_read_and_cut_to_the_range_that_is_asked_for(
+    lakes_to_test: Places,
+    make_store: MakeStore,
+    spark: SparkSession,
+    folder: str,
+    entity_df: pd.DataFrame,
+    role: str,
+    file_format: str,
 ) -> None:
     place: Place = getattr(lakes_to_test, role)
     uri = f"{place.uri}{folder}/rows"
-    rows = spark.createDataFrame([(1, at(0), 7), (2, at(0), 8)], "driver_id long, event_timestamp timestamp, n long")
-    rows.coalesce(1).write.format("avro").options(**place.lake.hadoop_options()).save(uri)
-    store = make_store(DRIVER, view("rows", source("avro_rows", uri, file_format="avro"), DRIVER))
-    assert [(feature.name, feature.dtype) for feature in store.get_feature_view("rows").features] == [("n", Int64)]
-    assert answers(retrieve(store, entity_df, ["rows:n"]), "driver_id", "n") == [(2, 8), (1, 7)]
+    values = [(1 + day % 2, at(24 * day - 48), day, day / 4, f"d{day}", f"2026-01-{8 + day:02}") for day in range(6)]
+    kinds = "driver_id long, event_timestamp timestamp, n long, x double, t string, dt string"
+    put(spark.createDataFrame(values, kinds).coalesce(1), place, uri, file_format, make_store())
+
+    rows = source(
+        "rows_source", uri, file_format=file_format, options=OPTIONS.get(file_format), date_partition_column="dt"
+    )
+    store = make_store(DRIVER, view("rows", rows, DRIVER))
+    inferred = {feature.name: feature.dtype for feature in store.get_feature_view("rows").features}
+    day_of_partition = String if file_format in ("delta", "iceberg") else UnixTimestamp
+    assert inferred.pop("dt", day_of_partition) == day_of_partition
+    whole = Int32 if file_format == "csv" else Int64  # text tells no width
+    assert inferred == {"n": whole, "x": Float64, "t": String}
+    read = retrieve(store, entity_df, ["rows:n", "rows:x", "rows:t"])
+    assert answers(read, "driver_id", "n", "x", "t") == [(2, 1, 0.25, "d1"), (1, 2, 0.5, "d2")]
+
+    job = HybridSparkOfflineStore.pull_all_from_table_or_query(
+        store.config,
+        rows,
+        ["driver_id"],
+        ["n"],
+        "event_timestamp",
+        None,
+        datetime(2026, 1, 11),
+        datetime(2026, 1, 11),
+    )
+    assert answers(job, "driver_id", "n") == [(2, 3)]
+    plan = job.to_spark_df()._jdf.queryExecution().executedPlan().toString()
+    if file_format == "iceberg":
+        assert "filters=" in plan
+        assert "dt >= '2026-01-10'" in plan
+        assert "event_timestamp >= " in plan
+    else:
+        assert "PartitionFilters: [isnotnull(dt" in plan
+        assert "PushedFilters: [IsNotNull(event_timestamp), GreaterThanOrEqual(event_timestamp," in plan
+    assert not [secret for secret in secrets(place) if secret in plan]
+
+
+@pytest.mark.matrix
+@FORMATS
+@ROLES
+def test_a_dataset_is_saved_in_a_format_read_back_and_replaced(
+    lakes_to_test: Places,
+    make_store: MakeStore,
+    write: Write,
+    spark: SparkSession,
+    folder: str,
+    entity_df: pd.DataFrame,
+    role: str,
+    file_format: str,
+) -> None:
+    place: Place = getattr(lakes_to_test, role)
+    rows = {"driver_id": [1, 2], "event_timestamp": [at(0), at(0)], "n": [10, 20], "x": [0.5, None]}
+    store = make_store(DRIVER, view("rows", source("rows_source", write(place, "rows", rows)), DRIVER))
+    storage = SavedDatasetHybridSparkStorage(
+        path=f"{place.uri}{folder}/out/set", file_format=file_format, options=OPTIONS.get(file_format)
+    )
+
+    def saved() -> list[tuple[Any, ...]]:
+        frame = store.get_saved_dataset("set").to_df()
+        times = pd.to_datetime(frame["event_timestamp"], utc=True)
+        return sorted(zip(frame["driver_id"], times, frame["n"], frame["x"].notna(), strict=True))
+
+    both = [(1, pd.Timestamp(at(1)), 10, True), (2, pd.Timestamp(at(1)), 20, False)]
+    store.create_saved_dataset(retrieve(store, entity_df, ["rows:n", "rows:x"]), "set", storage)
+    assert saved() == both
+
+    fewer = retrieve(store, entity_df[1:], ["rows:n", "rows:x"])
+    with pytest.raises(SavedDatasetLocationAlreadyExists, match="allow_overwrite=True"):
+        fewer.persist(storage)
+    if file_format in TABLE_FORMATS:  # the others are tested with saved datasets
+        fail_to_replace(store, storage, spark)
+        assert saved() == both
+    fewer.persist(storage, allow_overwrite=True)
+    assert saved() == both[:1]
+
+    assert place.names(f"{place.uri}{folder}/out") == ["set"]
+    below = place.lake.filesystem().find(place.inside(f"{place.uri}{folder}/out"))
+    held = b"".join(place.lake.filesystem().cat_file(path) for path in below)
+    assert not [secret for secret in secrets(place) if secret.encode() in held]
+    assert not [key for key in spark.conf.getAll if "spark.sql.catalog.fh_" in key]
 
 
 @ROLES

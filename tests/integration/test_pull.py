@@ -92,3 +92,19 @@ def test_online_values_are_the_offline_ones_of_both_lakes(
     store.materialize_incremental(at(9))
     online = store.get_online_features(features, [{"driver_id": 2}]).to_dict()
     assert online == {"driver_id": [2], "trips": [5], "mood": [None]}
+
+
+def test_rows_of_many_files_all_go_online(make_store: MakeStore, write: Write, onprem: Place) -> None:
+    # Feast's default engine writes the first piece of an Arrow table and leaves the others out.
+    for n in range(1, 7):
+        rows = {"driver_id": [n], "event_timestamp": [at(n / 10)], "trips": [n * 10]}
+        uri = write(onprem, "stats", rows, file=f"part-{n}.parquet")
+    driver = entity("driver", join_key="driver_id")
+    stats = source("stats_rows", uri)
+    store = make_store(driver, view("stats", stats, driver))
+    pieces = pulled(store, "all", stats, at(0), at(5), created=None)
+    assert pieces.to_spark_df().toArrow()["trips"].num_chunks > 1
+    assert pieces.to_arrow()["trips"].num_chunks == 1
+    store.materialize(at(0), at(5))
+    online = store.get_online_features(["stats:trips"], [{"driver_id": n} for n in range(1, 7)]).to_dict()
+    assert online["trips"] == [10, 20, 30, 40, 50, 60]

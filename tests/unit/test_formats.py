@@ -1,4 +1,4 @@
-"""Formats that Spark has in packages of their own, and what is said where a session lacks one."""
+"""Formats that Spark has in packages, and what is said where a session lacks one."""
 
 from __future__ import annotations
 
@@ -7,23 +7,38 @@ import pytest
 from pyspark.errors import AnalysisException
 
 from feast_hybrid.errors import SessionError
-from feast_hybrid.formats import avro_package
+from feast_hybrid.formats import package, package_hint
 from feast_hybrid.spark_errors import explained
 
 
 @pytest.mark.parametrize(
-    ("spark", "release"),
-    [("4.0.1", "4.0.2"), ("4.1.0", "4.1.1"), ("4.2.0", "4.1.1"), ("4.3.0", "4.1.1"), ("4.4.0.dev1", "4.1.1")],
+    ("file_format", "spark", "found"),
+    [
+        ("avro", "4.0.1", "org.apache.spark:spark-avro_2.13:4.0.2"),
+        ("avro", "4.2.1", "org.apache.spark:spark-avro_2.13:4.1.1"),
+        ("avro", "4.3.0", "org.apache.spark:spark-avro_2.13:4.1.1"),
+        ("delta", "4.2.1", "io.delta:delta-spark_4.2_2.13:4.4.0"),
+        ("delta", "4.3.0", None),
+        ("iceberg", "4.1.4", "org.apache.iceberg:iceberg-spark-runtime-4.1_2.13:1.12.0"),
+        ("iceberg", "4.2.1", None),
+    ],
 )
-def test_the_avro_package_of_a_spark_is_one_that_exists(spark: str, release: str) -> None:
-    assert avro_package(spark) == f"org.apache.spark:spark-avro_2.13:{release}"
+def test_the_package_of_a_format_is_one_that_works_on_that_spark(
+    file_format: str, spark: str, found: str | None
+) -> None:
+    assert package(file_format, spark) == found
 
 
-def test_a_session_without_avro_is_told_which_package_to_start_with() -> None:
+def test_where_no_package_works_the_newest_spark_that_has_one_is_named() -> None:
+    assert "delta: none for PySpark 4.3.0, the last is for 4.2" in package_hint("4.3.0")
+    assert "iceberg: none for PySpark 4.3.0, the last is for 4.1" in package_hint("4.3.0")
+
+
+def test_a_session_without_a_format_is_told_which_package_to_start_with() -> None:
     said = AnalysisException("Failed to find data source: avro. Please deploy the application as per the guide.")
     with (
         pytest.raises(SessionError, match=r"source 'rows' \(site 'onprem'\): the session does not know") as caught,
         explained("source 'rows'", "site 'onprem'"),
     ):
         raise said
-    assert avro_package(pyspark.__version__) in str(caught.value)
+    assert package_hint(pyspark.__version__) in str(caught.value)

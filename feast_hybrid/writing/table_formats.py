@@ -1,0 +1,77 @@
+"""Delta and Iceberg on a path: writes that the format's own log commits, seen whole or not at all."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from feast_hybrid.asof.names import quoted
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from feast_hybrid.sites import LakeUri, Site
+    from feast_hybrid.source import HybridSparkSource
+
+
+def replace_table(frame: DataFrame, target: HybridSparkSource, at: LakeUri, site: Site) -> None:
+    """Make a frame the whole content of a Delta or Iceberg path, which need not be there yet.
+
+    Earlier versions stay in the format's history until they are vacuumed or expired.
+
+    Args:
+        frame: the rows; their schema replaces the one that is there.
+        target: its format is one of :data:`feast_hybrid.formats.TABLE_FORMATS`.
+        at: its path.
+        site: signs in.
+    """
+    if target.file_format == "iceberg":
+        with iceberg_table(frame.sparkSession, at, site) as name:
+            # Iceberg keeps the paths of its files, so a table cannot be written aside and moved.
+            frame.writeTo(name).options(**target.options).createOrReplace()
+        return
+    writer = frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
+    writer.options(**target.options).options(**site.hadoop_options()).save(str(at))
+
+
+def add_to_iceberg(
+    frame: DataFrame, source: HybridSparkSource, at: LakeUri, site: Site, *, partition: str | None, new: bool
+) -> None:
+    """Add rows to an Iceberg path in one commit, or make a new table of them, partitioned by a column if so asked."""
+    from pyspark.sql import functions as F
+
+    with iceberg_table(frame.sparkSession, at, site) as name:
+        writer = frame.writeTo(name).options(**source.options)
+        if not new:
+            writer.append()
+        elif partition is None:
+            writer.create()
+        else:
+            writer.partitionedBy(F.col(quoted(partition))).create()
+
+
+@contextmanager
+def iceberg_table(spark: SparkSession, at: LakeUri, site: Site) -> Iterator[str]:
+    """The name under which an Iceberg path can be created and written while this context lasts.
+
+    Iceberg creates no table from a bare path: here its parent is the warehouse of a catalog that no one else sees,
+    which signs in as the site does.
+    """
+    catalog = f"fh_{uuid.uuid4().hex[:12]}"
+    settings = {
+        "": "org.apache.iceberg.spark.SparkCatalog",
+        ".type": "hadoop",
+        ".warehouse": str(at.parent()),
+        ".cache-enabled": "false",
+        **{f".hadoop.{key}": value for key, value in site.hadoop_options().items()},
+    }
+    keys = {f"spark.sql.catalog.{catalog}{key}": value for key, value in settings.items()}
+    try:
+        for key, value in keys.items():
+            spark.conf.set(key, value)
+        yield f"{catalog}.{quoted(at.name)}"
+    finally:
+        for key in keys:
+            spark.conf.unset(key)
