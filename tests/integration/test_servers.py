@@ -13,11 +13,12 @@ import pyarrow as pa
 import pytest
 import requests
 from feast import FeatureService, FeatureStore, Field, RepoConfig
+from feast.feature_logging import FeatureServiceLoggingSource, LoggingConfig
 from feast.infra.offline_stores.remote import RemoteOfflineStore
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64
 
-from feast_hybrid import HybridSparkSource, SavedDatasetHybridSparkStorage
+from feast_hybrid import HybridSparkLoggingDestination, HybridSparkSource, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import SourceNotFoundError
 from feast_hybrid.testing.services import free_ports
 from tests.integration.places import Place, Places, at, entity, feature_store, source, view
@@ -179,6 +180,30 @@ def test_a_remote_client_persists_onto_a_lake(
     names = [name for name in cloud.names(place) if name.endswith(".parquet")]
     tables = [pq.read_table(f"{cloud.inside(place)}/{name}", filesystem=cloud.lake.filesystem()) for name in names]
     assert sorted(pa.concat_tables(tables)["trips"].to_pylist()) == [1, 2, 3]
+
+
+def test_a_remote_client_writes_rows_and_logs_through_the_offline_server(
+    store: FeatureStore, remote: FeatureStore, cloud: Place, folder: str
+) -> None:
+    trips = store.get_feature_view("trips")
+    more = {"driver_id": [7], "event_timestamp": [at(4)], "created": [at(4)], "trips": [8]}
+    RemoteOfflineStore.offline_write_batch(remote.config, trips, pa.table(more), progress=None)
+    asked = pd.DataFrame({"driver_id": [7], "event_timestamp": [at(5)]})
+    assert remote.get_historical_features(asked, ["trips:trips"]).to_df()["trips"].tolist() == [8]
+
+    logs = LoggingConfig(destination=HybridSparkLoggingDestination(path=f"{cloud.uri}{folder}/logs"))
+    logged = FeatureService(name="logged", features=[trips], logging_config=logs)
+    store.apply([logged])
+    remote.refresh_registry()
+    log_source = FeatureServiceLoggingSource(logged, store.project)
+    served = {"driver_id": 7, "trips__trips": 8, "trips__trips__timestamp": at(4), "trips__trips__status": 2}
+    schema = log_source.get_schema(store.registry)
+    rows = [{**dict.fromkeys(schema.names), **served, "__log_timestamp": at(5), "__log_date": at(5).date()}]
+    RemoteOfflineStore.write_logged_features(
+        remote.config, pa.Table.from_pylist(rows, schema), log_source, logs, remote.registry
+    )
+    kept = store._get_provider().retrieve_feature_service_logs(logged, at(4), at(6), store.config, store.registry)
+    assert kept.to_df()["trips__trips"].tolist() == [8]
 
 
 def test_a_remote_client_asks_for_a_sources_columns_and_whether_it_is_there(
