@@ -171,10 +171,15 @@ class HybridDataSourceCreator(LakeDataSourceCreator):
 
 
 def arrow_ready(df: pd.DataFrame) -> pd.DataFrame:
-    """The frame with sets as lists, which Arrow can hold."""
+    """The frame as a lake keeps it: sets as lists, which Arrow can hold, and 32-bit floats as doubles.
+
+    The suite writes 0.1 into such a column and wants exactly 0.1 back, which no column of 32 bits can give. Stores
+    that know doubles alone keep its tables in the same way.
+    """
     columns = {
         str(name): column.map(lambda value: sorted(value) if isinstance(value, set) else value)
         for name, column in df.items()
         if column.map(lambda value: isinstance(value, set)).any()
     }
+    columns |= {str(name): column.astype("float64") for name, column in df.items() if column.dtype == "float32"}
     return df.assign(**columns) if columns else df

@@ -54,7 +54,8 @@ Feast tests its own offline stores with a suite in its repository (`{tests}`, ma
 It was run in each configuration from suite {suite}, on {versions}, Python {platform.python_version()}.
 Feast's benchmarks, which Feast itself leaves out unless asked for them, are left out; nothing else is.
 *Elsewhere* counts tests whose id does not carry the name of the store, so that they prove nothing about it. Tests
-that Feast pins to its file store run on the store of the line.
+that Feast pins to its file store run on the store of the line. Tables' 32-bit floats are kept as doubles: the suite
+writes 0.1 into such a column and wants exactly 0.1 back.
 
 {heads}
 {chr(10).join(rows)}
