@@ -6,6 +6,7 @@ The forms are those of :mod:`feast_hybrid.asof.keys`, whose expressions bring Sp
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.asof.columnar.conform import conform
@@ -146,8 +147,8 @@ def _to_domain(array: pa.Array, form: KeyForm) -> pa.Array:
         # Wide enough for both, so that cutting digits cannot fail; what changed by it has no equal.
         wide = array.cast(pa.decimal256(76, max(array.type.scale, scale)))
         cut = pc.round(wide, ndigits=scale, round_mode="towards_zero")
-        limit = pa.scalar(10 ** (form.kind.precision - scale), pa.decimal256(76, 0))
-        same = pc.and_(pc.equal(cut, wide), pc.less(pc.abs(wide), limit))
+        most = Decimal((0, (9,) * form.kind.precision, -scale))
+        same = pc.and_(pc.equal(cut, wide), pc.less_equal(pc.abs(wide), pa.scalar(most, wide.type)))
         return pc.if_else(same, cut, pa.scalar(None, cut.type)).cast(form.kind)
     return array
 
