@@ -177,9 +177,7 @@ def _asked(prepared: Prepared, groups: Groups) -> Known:
 
     columns = list(dict.fromkeys(name for names, _ in groups for name in names))
     places = {name: n + 1 for n, name in enumerate(columns)}
-    summary = _Summary(
-        tuple((tuple(places[name] for name in names), tuple(forms)) for names, forms in groups)
-    )
+    summary = _Summary(tuple((tuple(places[name] for name in names), tuple(forms)) for names, forms in groups))
     names = _summary_names(len(groups))
     schema = ", ".join(f"{name} {'binary' if name.startswith('keys') else 'bigint'}" for name in names)
     frame = prepared.entities.select(AT, *columns).mapInArrow(summary, schema)
@@ -188,8 +186,8 @@ def _asked(prepared: Prepared, groups: Groups) -> Known:
     for n, (key_names, _) in enumerate(groups):
         of_tasks = [task[f"keys{n}"] for task in tasks]
         if all(words is not None for words in of_tasks):
-            words = np.unique(np.concatenate([np.frombuffer(words, np.uint64) for words in of_tasks] or [[]]))
-            found = key_filter(words.astype(np.uint64))
+            words = np.unique(np.frombuffer(b"".join(of_tasks), np.uint64))
+            found = key_filter(words)
             if found is not None:
                 filters[key_names] = found
     lows = [task["low"] for task in tasks if task["low"] is not None]

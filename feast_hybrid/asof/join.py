@@ -97,7 +97,6 @@ def planned_join(
     if chosen.columnar:
         rows = join_by_columns(
             rows,
-            prepared,
             list(chosen.columnar.values()),
             parallelism=parallelism,
             entity_bytes=(facts.rows or 0) * _ENTITY_ROW,

@@ -162,7 +162,9 @@ def _by_columns(
             reasons[n] = why
     total = sum(view.measure.memory for view in views.values())
     if session.conf.get(_BATCH_BYTES, None) is None and total > _UNBOUNDED_BATCHES:
-        return _none(views, reasons, f"this Spark has no {_BATCH_BYTES}, and there is too much for batches without it")
+        return _none(
+            views, reasons, f"this Spark has no {_BATCH_BYTES}, and there is too much for batches without it"
+        )
     read = sum(view.measure.read for view in views.values())
     if strategy == "auto" and read < SMALL:
         return _none(views, reasons, "little to read")
@@ -206,8 +208,8 @@ def _not_native(history: History, session: SparkSession) -> str | None:
 def _reads(view: ColumnarView) -> str:
     spec = view.spec
     parts = [
-        f"{len(spec.columns)} columns of {len(view.scan.files)} files on {view.scan.where}, "
-        f"about {_size(view.measure.read)} of {_size(view.scan.size)}"
+        f"{len(spec.columns)} columns of {len(view.scan.files)} files on {view.scan.where}",
+        f"about {_size(view.measure.read)} of {_size(view.scan.size)}",
     ]
     if spec.high is not None:
         parts.append("row groups within the entity rows' times")

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.asof.columnar.keys import hashed
-
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
@@ -78,9 +76,7 @@ def _spark_hash(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     return mixed.astype(np.uint32).view(np.int32).astype(np.int64)
 
 
-def split(
-    batch: pa.RecordBatch, words: NDArray[np.uint64], buckets: int, part: int
-) -> Iterator[pa.RecordBatch]:
+def split(batch: pa.RecordBatch, words: NDArray[np.uint64], buckets: int, part: int) -> Iterator[pa.RecordBatch]:
     """The rows as blocks, one for each bucket that has rows, in batches for Spark."""
     import numpy as np
     import pyarrow as pa
@@ -97,7 +93,7 @@ def split(
         counts = np.array([batch.num_rows])
     ends = np.cumsum(counts)
     writer = _Writer(part)
-    for bucket in np.flatnonzero(counts):
+    for bucket in np.flatnonzero(counts).tolist():
         rows = batch.slice(int(ends[bucket] - counts[bucket]), int(counts[bucket]))
         full = writer.add(labels(buckets)[bucket], rows)
         if full is not None:
@@ -135,9 +131,7 @@ class _Writer:
         data = np.zeros(int(offsets[-1]), np.uint8)
         for start, block in zip(offsets, self._blocks, strict=False):
             data[start : start + block.size] = np.frombuffer(block, np.uint8)
-        packed = pa.Array.from_buffers(
-            pa.binary(), len(sizes), [None, pa.py_buffer(offsets), pa.py_buffer(data)]
-        )
+        packed = pa.Array.from_buffers(pa.binary(), len(sizes), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
         buckets = pa.array(self._buckets, pa.int32())
         parts = pa.array(np.full(len(sizes), self._part, np.int32))
         self._buckets, self._blocks, self._size = [], [], 0

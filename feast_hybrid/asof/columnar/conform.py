@@ -54,15 +54,16 @@ def _holds(found: pa.DataType, kind: pa.DataType) -> bool:
     text = (kinds.is_string, kinds.is_large_string, kinds.is_binary, kinds.is_large_binary)
     if kinds.is_string(kind) or kinds.is_binary(kind):
         views = str(found) in ("string_view", "binary_view")
-        return views or kinds.is_fixed_size_binary(found) or any(is_text(found) for is_text in text)
+        return bool(views or kinds.is_fixed_size_binary(found) or any(is_text(found) for is_text in text))
     if kinds.is_integer(kind):
-        return kinds.is_duration(found) or (kinds.is_integer(found) and found.bit_width <= kind.bit_width)
+        return bool(kinds.is_duration(found) or (kinds.is_integer(found) and found.bit_width <= kind.bit_width))
     if kinds.is_floating(kind):
-        return (kinds.is_floating(found) or kinds.is_integer(found)) and found.bit_width <= kind.bit_width
+        number = kinds.is_floating(found) or kinds.is_integer(found)
+        return bool(number and found.bit_width <= kind.bit_width)
     if kinds.is_decimal(kind):
-        return kinds.is_integer(found) or kinds.is_decimal(found)
+        return bool(kinds.is_integer(found) or kinds.is_decimal(found))
     if kinds.is_timestamp(kind):
-        return kind.tz is None and kinds.is_date(found)
+        return bool(kind.tz is None and kinds.is_date(found))
     return bool(kinds.is_date(kind) and kinds.is_date(found))
 
 

@@ -46,9 +46,7 @@ class EntityBlocks:
         yield from entity_blocks(pending, self.entities, self.group)
 
 
-def entity_blocks(
-    rows: list[pa.RecordBatch], entities: EntitySpec, group: GroupSpec
-) -> Iterator[pa.RecordBatch]:
+def entity_blocks(rows: list[pa.RecordBatch], entities: EntitySpec, group: GroupSpec) -> Iterator[pa.RecordBatch]:
     """Entity rows as blocks of a group's buckets."""
     import numpy as np
 
@@ -182,9 +180,7 @@ class _Bucket:
         return self._answers.get(view.part, Answers(view, self._keys)).columns()
 
 
-def _sorted(
-    rows: pa.RecordBatch, entities: EntitySpec, group: GroupSpec
-) -> tuple[pa.RecordBatch, EntityKeys]:
+def _sorted(rows: pa.RecordBatch, entities: EntitySpec, group: GroupSpec) -> tuple[pa.RecordBatch, EntityKeys]:
     """The entity rows by key and time, so that their searches go forward through the history; and their keys."""
     import numpy as np
     import pyarrow as pa

@@ -86,7 +86,9 @@ class KeyForm:
         if self.family == "decimal number":
             if not self.is_integer:
                 return _fixed_bytes(array)
-            words = np.frombuffer(array.buffers()[1], np.int64)[2 * array.offset : 2 * (array.offset + len(array)) : 2]
+            words = np.frombuffer(array.buffers()[1], np.int64)[
+                2 * array.offset : 2 * (array.offset + len(array)) : 2
+            ]
             return _masked(words, array)
         return array
 
@@ -191,7 +193,9 @@ def _hash_bytes(column: pa.Array) -> NDArray[np.uint64]:
     if values.null_count:
         values = values.fill_null(b"")
     _, offsets_buffer, data = values.buffers()
-    offsets = np.frombuffer(offsets_buffer, np.int32)[values.offset : values.offset + len(values) + 1].astype(np.int64)
+    offsets = np.frombuffer(offsets_buffer, np.int32)[values.offset : values.offset + len(values) + 1].astype(
+        np.int64
+    )
     start, end = offsets[0], offsets[-1]
     content = np.frombuffer(data, np.uint8)[start:end] if end > start else np.zeros(0, np.uint8)
     offsets = offsets - start
@@ -205,4 +209,4 @@ def _hash_bytes(column: pa.Array) -> NDArray[np.uint64]:
         sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
         each = sums[offsets[1:]] - sums[offsets[:-1]]
     codes = column.indices.fill_null(0).to_numpy()
-    return _mix(each)[codes]
+    return np.asarray(_mix(each)[codes])

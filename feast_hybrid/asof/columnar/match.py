@@ -108,14 +108,14 @@ class _Numbering:
 
         if not self._integers:
             found = pc.index_in(keys, value_set=self._values)
-            return found.fill_null(-1).to_numpy().astype(np.int64)
+            return np.asarray(found.fill_null(-1).to_numpy().astype(np.int64))
         values = keys.to_numpy()
         if self._table is None:
             return _places(self._values, values)
         first, last = self._values[0], self._values[-1]
         inside = (values >= first) & (values <= last)
         if inside.all():
-            return self._table[values - first]
+            return np.asarray(self._table[values - first])
         return np.where(inside, self._table[np.where(inside, values - first, 0)], -1)
 
 

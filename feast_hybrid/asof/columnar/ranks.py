@@ -50,7 +50,7 @@ def _scalar_codes(array: pa.Array) -> NDArray[np.int64]:
         return np.zeros(len(array), np.int64)
     codes = place[encoded.indices.fill_null(0).to_numpy()]
     codes[np.asarray(array.is_null())] = 0
-    return codes
+    return np.asarray(codes)
 
 
 def _dense(values: NDArray[np.int64], array: pa.Array) -> NDArray[np.int64]:
@@ -73,7 +73,7 @@ def _float_order(array: pa.Array, *, one_zero: bool = False) -> NDArray[np.int64
     if one_zero:
         value = value + 0.0
     bits = value.view(np.int64)
-    return bits ^ ((bits >> np.int64(63)) & np.int64(_LOW_BITS))
+    return np.asarray(bits ^ ((bits >> np.int64(63)) & np.int64(_LOW_BITS)))
 
 
 def _nested(array: pa.Array) -> tuple[list[Any], list[Any]]:

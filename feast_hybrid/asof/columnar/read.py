@@ -176,7 +176,9 @@ class _Columns:
         """Whether a row group's statistics leave room for a row that can be an answer."""
         view = self._view
         ts = self._range(view.timestamp, group)
-        if ts is not None and ((view.high is not None and ts[0] > view.high) or (view.low is not None and ts[1] < view.low)):
+        if ts is not None and (
+            (view.high is not None and ts[0] > view.high) or (view.low is not None and ts[1] < view.low)
+        ):
             return False
         if view.by_created and view.created is not None and view.high is not None:
             created = self._range(view.created, group)
@@ -350,4 +352,3 @@ def _equal(left: pa.Array, right: pa.Array) -> Any:
     import pyarrow.compute as pc
 
     return np.asarray(pc.equal(left, right).fill_null(False))
-

@@ -198,9 +198,7 @@ def bounded(view: ColumnarView, known: Known) -> ColumnarView:
     return replace(view, spec=replace(spec, low=low, high=known.high, filter=chosen))
 
 
-def join(
-    rows: DataFrame, prepared: Prepared, views: Sequence[ColumnarView], *, parallelism: int | None, entity_bytes: int
-) -> DataFrame:
+def join(rows: DataFrame, views: Sequence[ColumnarView], *, parallelism: int | None, entity_bytes: int) -> DataFrame:
     """The rows with the features of the views, in columns called by :func:`answer_column`.
 
     One shuffle for each group of views with the same keys; between groups the rows stay blocks.
@@ -228,7 +226,9 @@ def join(
         spec = GroupSpec(tuple(view.spec for view in group), keys, buckets(size, width))
         stages.append((entities, spec, group))
         for view in group:
-            kinds += [pa.field(out, value.kind) for out, value in zip(view.spec.outputs, view.spec.values, strict=True)]
+            kinds += [
+                pa.field(out, value.kind) for out, value in zip(view.spec.outputs, view.spec.values, strict=True)
+            ]
         entities = EntitySpec(AT, pa.schema(kinds))
     answers = []
     for _, _, group in stages:
