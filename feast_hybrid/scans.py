@@ -11,7 +11,7 @@ from feast_hybrid.asof import Scan, ScanFile
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.pruning import partition_bounds
 from feast_hybrid.session import tasks_run_here
-from feast_hybrid.sites import parse_uri
+from feast_hybrid.sites import Lake, parse_uri
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -67,8 +67,9 @@ def scan_of(
     from feast_hybrid.sites.opener import CanOpen, SiteOpener
 
     opener = SiteOpener(site, at)
-    here = tasks_run_here(frame.sparkSession) or not files
-    check = None if here else CanOpen(opener, files[0].path)
+    # A secret may be missing in workers on this machine too: they have the environment that Spark was started in.
+    certain = not files or (site.lake is Lake.LOCAL and tasks_run_here(frame.sparkSession))
+    check = None if certain else CanOpen(opener, files[0].path)
     return Scan(files=files, open=opener, where=f"site {site.name!r}", check=check)
 
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from feast_hybrid.asof.scan import Scan
 
-#: For each session what is known of its executors, by place; "" where nothing is wrong.
-_answers: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
+#: For each session what is known of its executors, by place and sign-in; "" where nothing is wrong.
+_answers: weakref.WeakKeyDictionary[Any, dict[tuple[str, str], str]] = weakref.WeakKeyDictionary()
 
 
 def executors_fail(session: SparkSession, scan: Scan, parallelism: int | None = None) -> str | None:
@@ -23,9 +23,10 @@ def executors_fail(session: SparkSession, scan: Scan, parallelism: int | None = 
     if scan.check is None:
         return None
     of_session = _answers.setdefault(session, {})
-    if scan.where not in of_session:
-        of_session[scan.where] = _ask(session, scan, parallelism or 2)
-    return of_session[scan.where] or None
+    place = (scan.where, repr(scan.open))
+    if place not in of_session:
+        of_session[place] = _ask(session, scan, parallelism or 2)
+    return of_session[place] or None
 
 
 def _ask(session: SparkSession, scan: Scan, tasks: int) -> str:
