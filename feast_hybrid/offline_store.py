@@ -114,9 +114,6 @@ class HybridSparkOfflineStore(OfflineStore):
         what = f"historical features of {', '.join(view.name for view in views)}"
         joined: Rows
         if isinstance(rows, PandasRows):
-            joined = JoinedPandasRows(rows, join, reader.spark, keys, what)
-            plan = joined.plan
-        else:
             frame, plan = join(rows.frame)
             joined = FrameRows(frame, what)
         return HybridSparkRetrievalJob(
