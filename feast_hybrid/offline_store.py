@@ -114,6 +114,9 @@ class HybridSparkOfflineStore(OfflineStore):
         what = f"historical features of {', '.join(view.name for view in views)}"
         joined: Rows
         if isinstance(rows, PandasRows):
+            joined = JoinedPandasRows(rows, join, reader.spark, keys, what)
+            plan = joined.plan
+        else:
             frame, plan = join(rows.frame)
             joined = FrameRows(frame, what)
         return HybridSparkRetrievalJob(
