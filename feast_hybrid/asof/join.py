@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from feast_hybrid.asof.prepare import History
     from feast_hybrid.asof.view import AsOfView
 
-#: Bytes of an entity row while it is joined: a guess at what nobody has counted.
-_ENTITY_ROW = 64
-
 
 def asof_join(
     entities: DataFrame,
@@ -99,7 +96,7 @@ def planned_join(
             rows,
             list(chosen.columnar.values()),
             parallelism=parallelism,
-            entity_bytes=(facts.rows or 0) * _ENTITY_ROW,
+            entity_rows=chosen.entity_rows or 0,
         )
     keys = prepared.entities
     features = []

@@ -12,7 +12,9 @@ from feast_hybrid.asof.columnar.strategy import (
     bounded,
     entity_hindrance,
     hindrance,
+    key_names,
     measure,
+    setting,
     view_spec,
 )
 from feast_hybrid.asof.facts import EntityFacts, Known, known
@@ -62,13 +64,15 @@ class JoinPlan:
 
     Args:
         steps: One for each view.
-        entities: What is known of the entity rows.
+        entities: What is known of the entity rows, in words.
+        entity_rows: How many there are, where it is known.
         columnar: By their places the views that are joined by columns.
         cut: Whether Spark's strategies cut histories to the entity rows' keys first.
     """
 
     steps: tuple[Step, ...]
     entities: str = ""
+    entity_rows: int | None = None
     columnar: dict[int, ColumnarView] = field(default_factory=dict, repr=False, compare=False)
     cut: bool = False
 
@@ -121,7 +125,7 @@ def choose(prepared: Prepared, strategy: str, facts: EntityFacts, parallelism: i
         views = _by_columns(prepared, session, strategy, reasons, parallelism)
     about = Known(facts.rows, facts.low, facts.high, {})
     if views:
-        groups = {view.history.keys: view.spec.forms for view in views.values()}
+        groups = {key_names(view.history): view.spec.forms for view in views.values()}
         about = known(facts, prepared, list(groups.items()))
         views = {n: bounded(view, about) for n, view in views.items()}
     steps = []
@@ -132,8 +136,9 @@ def choose(prepared: Prepared, strategy: str, facts: EntityFacts, parallelism: i
         else:
             step = _step(history, strategy, session, reasons.get(n))
         steps.append(step)
-    cut = about.rows is not None and about.rows <= FEW_ROWS and strategy == "auto"
-    return JoinPlan(steps=tuple(steps), entities=_entities(about), columnar=views, cut=cut)
+    # Only where they are at hand: a caller's frame may be dear to evaluate once more.
+    cut = strategy == "auto" and facts.rows is not None and facts.rows <= FEW_ROWS
+    return JoinPlan(steps=tuple(steps), entities=_entities(about), entity_rows=about.rows, columnar=views, cut=cut)
 
 
 def _by_columns(
@@ -161,7 +166,7 @@ def _by_columns(
         if why is not None:
             reasons[n] = why
     total = sum(view.measure.memory for view in views.values())
-    if session.conf.get(_BATCH_BYTES, None) is None and total > _UNBOUNDED_BATCHES:
+    if (setting(session, _BATCH_BYTES) or "-").startswith("-") and total > _UNBOUNDED_BATCHES:
         return _none(
             views, reasons, f"this Spark has no {_BATCH_BYTES}, and there is too much for batches without it"
         )

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from feast import ValueType
 
+from feast_hybrid import HybridSparkSource
 from feast_hybrid.asof import Scan
 from feast_hybrid.historical import RequestedView
 from tests.integration.places import answers, at, entity, feature_store, retrieve, source, view
@@ -201,9 +202,8 @@ def test_other_formats_and_options_are_left_to_spark_and_said(
     rows = {"driver_id": [1], "event_timestamp": [at(0)], "rate": [0.5]}
     path = write(onprem, "rows", rows)
     merged = source("merged", path, options={"mergeSchema": "true"})
-    queried = source(
-        "queried", "", site="onprem", query="SELECT 1L AS driver_id, current_timestamp() AS event_timestamp, 1 AS n"
-    )
+    query = "SELECT 1L AS driver_id, current_timestamp() AS event_timestamp, 1 AS n"
+    queried = HybridSparkSource(name="queried", site="onprem", query=query, timestamp_field="event_timestamp")
     small = feature_store(sites, tmp_path, DRIVER, view("merged", merged, DRIVER), view("queried", queried, DRIVER))
     told = retrieve(small, ENTITY_ROWS[["driver_id", "event_timestamp"]], ["merged:rate", "queried:n"]).explain()
     assert "view 'merged': window (not columnar: reader options, which are Spark's to follow)" in told

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: Bytes of entity rows that are split at once, and of a history that is joined at once.
-_ENTITIES, _CHUNK = 32 << 20, 256 << 20
+_ENTITIES, _CHUNK = 32 << 20, 128 << 20
 #: Results leave in batches of no more bytes, nor more rows.
 _RESULT, _RESULT_ROWS = 16 << 20, 65_536
 

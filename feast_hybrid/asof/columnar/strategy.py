@@ -64,10 +64,10 @@ def entity_hindrance(prepared: Prepared, session: SparkSession) -> str | None:
     for name, column in zip(prepared.names, prepared.columns, strict=True):
         if arrow_type(kinds[column]) is None:
             return f"entity column {name!r} is {kinds[column].simpleString()}, which blocks do not hold"
-    for setting, fine in _READER_SETTINGS.items():
-        found = session.conf.get(setting, None)
+    for name, fine in _READER_SETTINGS.items():
+        found = setting(session, name)
         if found is not None and found.upper() != fine.upper():
-            return f"{setting} is {found}, which only Spark's reader knows"
+            return f"{name} is {found}, which only Spark's reader knows"
     return None
 
 
@@ -134,13 +134,18 @@ def _width(kind: pa.DataType) -> int:
         return 16
 
 
+def key_names(history: History) -> tuple[str, ...]:
+    """The entity rows' key columns of a view, in an order of our own: views of the same keys share a shuffle."""
+    return tuple(sorted(history.keys))
+
+
 def view_spec(history: History, part: int) -> ViewSpec:
     """What tasks are told of a view."""
     recipe = history.recipe
     seen: set[str] = set()
     keys = []
     # Keys in the order of the entity frame's names, each followed by those that have to agree with it.
-    for name in history.keys:
+    for name in key_names(history):
         for key, column, kind, domain in recipe.keys:
             if key == name:
                 form = KeyForm.of(domain)
@@ -194,7 +199,7 @@ def bounded(view: ColumnarView, known: Known) -> ColumnarView:
     spec, low = view.spec, None
     if known.low is not None and spec.ttl is not None:
         low = max(known.low - spec.ttl, -(2**63))
-    chosen = known.filters.get(view.history.keys)
+    chosen = known.filters.get(key_names(view.history))
     return replace(view, spec=replace(spec, low=low, high=known.high, filter=chosen))
 
 
@@ -218,11 +223,11 @@ def join(rows: DataFrame, views: Sequence[ColumnarView], *, parallelism: int | N
     stages: list[tuple[EntitySpec, GroupSpec, list[ColumnarView]]] = []
     by_keys: dict[tuple[str, ...], list[ColumnarView]] = {}
     for view in views:
-        by_keys.setdefault(view.history.keys, []).append(view)
+        by_keys.setdefault(key_names(view.history), []).append(view)
     width = parallelism or _parallelism(session)
     for names, group in by_keys.items():
         keys = tuple(zip(names, group[0].spec.forms, strict=True))
-        size = entity_bytes + sum(view.measure.memory for view in group)
+        size = entity_rows * sum(_width(kind.type) for kind in kinds) + sum(view.measure.memory for view in group)
         spec = GroupSpec(tuple(view.spec for view in group), keys, buckets(size, width))
         stages.append((entities, spec, group))
         for view in group:
@@ -288,8 +293,18 @@ def tasks_of(views: Sequence[ColumnarView], parallelism: int) -> tuple[tuple[Pie
 
 def _parallelism(session: SparkSession) -> int:
     """How many tasks run at once, as far as the settings say it."""
-    for setting in ("spark.default.parallelism", "spark.sql.shuffle.partitions"):
-        found = session.conf.get(setting, None)
+    for name in ("spark.default.parallelism", "spark.sql.shuffle.partitions"):
+        found = setting(session, name)
         if found is not None and found.isdigit():
             return int(found)
     return 8
+
+
+def setting(session: SparkSession, name: str) -> str | None:
+    """A session's setting or its default; None where this Spark has no such setting, or it is not set."""
+    from pyspark.errors import PySparkException
+
+    try:
+        return session.conf.get(name)  # with a second argument, Spark's own default would not be given
+    except PySparkException:
+        return None
