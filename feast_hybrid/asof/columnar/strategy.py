@@ -203,7 +203,7 @@ def bounded(view: ColumnarView, known: Known) -> ColumnarView:
     return replace(view, spec=replace(spec, low=low, high=known.high, filter=chosen))
 
 
-def join(rows: DataFrame, views: Sequence[ColumnarView], *, parallelism: int | None, entity_bytes: int) -> DataFrame:
+def join(rows: DataFrame, views: Sequence[ColumnarView], *, parallelism: int | None, entity_rows: int) -> DataFrame:
     """The rows with the features of the views, in columns called by :func:`answer_column`.
 
     One shuffle for each group of views with the same keys; between groups the rows stay blocks.
