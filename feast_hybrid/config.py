@@ -64,7 +64,7 @@ class JoinConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    strategy: Literal["auto", "native", "window"] = "auto"
+    strategy: Literal["auto", "columnar", "native", "window"] = "auto"
 
 
 class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):

@@ -10,11 +10,14 @@ from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.errors import EntityFrameError
+from feast_hybrid.pruning import epoch_micros
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
+
+    from feast_hybrid.asof import EntityFacts
 
 #: The time column that Feast looks for first.
 EVENT_TIMESTAMP = "event_timestamp"
@@ -40,6 +43,17 @@ class SparkRows:
     def columns(self) -> list[str]:
         """The names of the rows' columns."""
         return list(self.frame.columns)
+
+    def facts(self) -> EntityFacts:
+        """What the planner of the join may go by; it may ask for more only of a caller's own frame."""
+        from feast_hybrid.asof import EntityFacts
+
+        if self.known_bounds is None:
+            return EntityFacts()
+        # The frame is made of histories, over which no pass is worth a plan.
+        return EntityFacts(
+            low=epoch_micros(self.known_bounds[0]), high=epoch_micros(self.known_bounds[1]), may_ask=False
+        )
 
     def bounds(self) -> Bounds | None:
         """The first and last time; runs a job where they are not known. None without rows."""
@@ -113,11 +127,24 @@ class PandasRows:
 
         require_keys(keys, self.frame.columns)
         columns: dict[str, Any] = {f"__fh_row_{uuid.uuid4().hex}": pa.array(range(len(self.frame)), pa.int64())}
-        for key in keys:
-            if key != self.timestamp:
-                columns[key] = _key_array(self.frame[key], key)
+        columns |= self._key_arrays(keys)
         columns[self.timestamp] = self._time_array()
         return spark.createDataFrame(pa.table(columns))
+
+    def facts(self, keys: Sequence[str]) -> EntityFacts:
+        """What the planner of the join need not ask Spark for."""
+        import pyarrow as pa
+
+        from feast_hybrid.asof import EntityFacts
+
+        bounds = self.bounds()
+        low, high = (None, None) if bounds is None else map(epoch_micros, bounds)
+        return EntityFacts(
+            rows=len(self.frame), low=low, high=high, table=pa.table(self._key_arrays(keys)), may_ask=False
+        )
+
+    def _key_arrays(self, keys: Sequence[str]) -> dict[str, Any]:
+        return {key: _key_array(self.frame[key], key) for key in keys if key != self.timestamp}
 
     def full(self, spark: SparkSession) -> DataFrame:
         """All columns in Spark; times to the microsecond.

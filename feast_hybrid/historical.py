@@ -16,6 +16,7 @@ from feast_hybrid.asof.names import quoted
 from feast_hybrid.entity_rows import EVENT_TIMESTAMP, Bounds, EntityRows, PandasRows, SparkRows, spark_rows
 from feast_hybrid.errors import EntityFrameError, SchemaError, SourceError
 from feast_hybrid.pruning import as_utc, between
+from feast_hybrid.scans import scan_of
 from feast_hybrid.source import HybridSparkSource
 from feast_hybrid.sql import single_select
 
@@ -50,13 +51,21 @@ class RequestedView:
     timestamp: str
     created: str | None
 
-    def as_of_view(self, reader: Reader, bounds: Bounds | None) -> AsOfView:
-        """The view for the as-of join, its history cut to what entity rows within the bounds can see."""
+    def as_of_view(self, reader: Reader, bounds: Bounds | None, *, scan: bool = True) -> AsOfView:
+        """The view for the as-of join, its history cut to what entity rows within the bounds can see.
+
+        Args:
+            reader: reads the source.
+            bounds: the first and last time of the entity rows, where they are known.
+            scan: whether to look for the source's files, for joins that read them themselves.
+        """
         frame = reader.read(self.source)
         ttl = self.view.ttl
+        start = _minus(bounds[0], ttl) if ttl and bounds is not None else None
+        end = None if bounds is None else bounds[1]
+        files = scan_of(self.source, frame, reader, start, end) if scan else "it was not asked for"
         if bounds is not None:
-            start = _minus(bounds[0], ttl) if ttl else None
-            frame = between(frame, self.source, self.timestamp, start, bounds[1])
+            frame = between(frame, self.source, self.timestamp, start, end)
         return AsOfView(
             name=self.name,
             frame=frame,
@@ -65,6 +74,8 @@ class RequestedView:
             created=self.created,
             ttl=ttl,
             features=self.features,
+            scan=None if isinstance(files, str) else files,
+            no_scan=files if isinstance(files, str) else "",
         )
 
 

@@ -11,7 +11,7 @@ from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalMetadata
 from feast.on_demand_feature_view import OnDemandFeatureView
 
-from feast_hybrid.asof import asof_join
+from feast_hybrid.asof import JoinPlan, planned_join
 from feast_hybrid.asof.latest import latest_rows
 from feast_hybrid.asof.names import quoted
 from feast_hybrid.config import HybridSparkOfflineStoreConfig
@@ -23,6 +23,7 @@ from feast_hybrid.online_values import with_online_values
 from feast_hybrid.pruning import between
 from feast_hybrid.reading import Reader, is_missing, reader_beside, reader_for
 from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob, JoinedPandasRows, Rows, SourceRows
+from feast_hybrid.session import parallelism
 from feast_hybrid.source import HybridSparkSource
 
 if TYPE_CHECKING:
@@ -86,15 +87,20 @@ class HybridSparkOfflineStore(OfflineStore):
         require_keys(keys, rows.columns)
 
         bounds = rows.bounds() if isinstance(rows, PandasRows) else rows.known_bounds
-        as_of_views = [view.as_of_view(reader, bounds) for view in views]
+        scan = store.join.strategy in ("auto", "columnar")
+        as_of_views = [view.as_of_view(reader, bounds, scan=scan) for view in views]
+        facts = rows.facts(keys) if isinstance(rows, PandasRows) else rows.facts()
+        width = parallelism(reader.spark)
 
-        def join(entities: DataFrame) -> DataFrame:
-            return asof_join(
+        def join(entities: DataFrame) -> tuple[DataFrame, JoinPlan]:
+            return planned_join(
                 entities,
                 as_of_views,
                 timestamp=rows.timestamp,
                 filter_by_created_timestamp=bool(kwargs.get("filter_by_created_timestamp")),
                 strategy=store.join.strategy,
+                facts=facts,
+                parallelism=width,
             )
 
         def metadata() -> RetrievalMetadata:
@@ -110,8 +116,10 @@ class HybridSparkOfflineStore(OfflineStore):
         joined: Rows
         if isinstance(rows, PandasRows):
             joined = JoinedPandasRows(rows, join, reader.spark, keys, what)
+            plan = joined.plan
         else:
-            joined = FrameRows(join(rows.frame), what)
+            frame, plan = join(rows.frame)
+            joined = FrameRows(frame, what)
         return HybridSparkRetrievalJob(
             joined,
             router=store.router,
@@ -119,6 +127,7 @@ class HybridSparkOfflineStore(OfflineStore):
             on_demand_feature_views=on_demand,
             feature_refs=feature_refs,
             metadata=metadata,
+            plan=plan,
             staging_location=store.staging_location,
         )
 

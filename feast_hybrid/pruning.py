@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.asof.names import quoted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import DataType
 
@@ -53,16 +55,39 @@ def between(
             continue
         if timestamp in columns:
             conditions.append(_bound(F.col(quoted(timestamp)), columns[timestamp], as_utc(bound), at_least))
-        part = source.date_partition_column
-        if part and part in columns and _SORTABLE.match(source.date_partition_column_format):
-            moved = _moved(as_utc(bound), -_ZONES if at_least else _ZONES)
-            literal = _partition_literal(moved, columns[part], source.date_partition_column_format)
-            if literal is not None:
-                column = F.col(quoted(part))
-                conditions.append(column >= literal if at_least else column <= literal)
+    part = source.date_partition_column
+    low, high = partition_bounds(source, columns, start, end)
+    if part and low is not None:
+        conditions.append(F.col(quoted(part)) >= F.lit(low))
+    if part and high is not None:
+        conditions.append(F.col(quoted(part)) <= F.lit(high))
     for condition in conditions:
         frame = frame.where(condition)
     return frame
+
+
+def partition_bounds(
+    source: HybridSparkSource, columns: Mapping[str, DataType], start: datetime | None, end: datetime | None
+) -> tuple[Any, Any]:
+    """The least and the greatest value of the date partition column that rows within the times can have.
+
+    Args:
+        source: says which column partitions the rows, and how its values are written.
+        columns: the types of the frame's columns.
+        start: None for no bound; naive times are UTC.
+        end: None for no bound; naive times are UTC.
+
+    Returns:
+        Values of the column's type; None for no bound.
+    """
+    part = source.date_partition_column
+    if not part or part not in columns or not _SORTABLE.match(source.date_partition_column_format):
+        return None, None
+    low, high = (
+        None if bound is None else _partition_value(_moved(as_utc(bound), by), columns[part], source)
+        for bound, by in ((start, -_ZONES), (end, _ZONES))
+    )
+    return low, high
 
 
 def _moved(time: datetime, by: timedelta) -> datetime:
@@ -89,16 +114,15 @@ def _bound(column: Column, kind: DataType, bound: datetime, at_least: bool) -> C
     return column >= literal if at_least else column <= literal
 
 
-def _partition_literal(bound: datetime, kind: DataType, text_format: str) -> Column | None:
-    from pyspark.sql import functions as F
+def _partition_value(bound: datetime, kind: DataType, source: HybridSparkSource) -> Any:
     from pyspark.sql.types import DateType, IntegralType, StringType
 
-    text = bound.strftime(text_format)
+    text = bound.strftime(source.date_partition_column_format)
     if isinstance(kind, DateType):
-        return F.lit(bound.date())
+        return bound.date()
     if isinstance(kind, IntegralType):
-        return F.lit(int(text)) if text.isdigit() else None
-    return F.lit(text) if isinstance(kind, StringType) else None
+        return int(text) if text.isdigit() else None
+    return text if isinstance(kind, StringType) else None
 
 
 def epoch_micros(time: datetime) -> int:

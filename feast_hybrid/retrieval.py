@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from feast.saved_dataset import SavedDatasetStorage, ValidationReference
     from pyspark.sql import DataFrame
 
+    from feast_hybrid.asof import JoinPlan
     from feast_hybrid.entity_rows import PandasRows
     from feast_hybrid.sites import Router
 
@@ -88,7 +89,12 @@ class JoinedPandasRows:
     """Entity rows of a pandas frame joined with features: the features go through Spark, the rows stay here."""
 
     def __init__(
-        self, rows: PandasRows, join: Callable[[DataFrame], DataFrame], spark: Any, keys: Sequence[str], what: str
+        self,
+        rows: PandasRows,
+        join: Callable[[DataFrame], tuple[DataFrame, JoinPlan]],
+        spark: Any,
+        keys: Sequence[str],
+        what: str,
     ) -> None:
         self._rows = rows
         self._join = join
@@ -96,11 +102,11 @@ class JoinedPandasRows:
         self._keys = tuple(keys)
         self.what = what
         # Plan now, so that what is wrong with keys or columns is said by the call that caused it.
-        self._numbered = self._join(rows.numbered(spark, self._keys))
+        self._numbered, self.plan = self._join(rows.numbered(spark, self._keys))
 
     def to_spark(self) -> DataFrame:
         """All columns of the pandas frame, and the features, in Spark."""
-        return self._join(self._rows.full(self._spark))
+        return self._join(self._rows.full(self._spark))[0]
 
     def to_arrow(self, timeout: float | None) -> pa.Table:
         """The features collected and put beside the pandas frame's rows, in their order."""
@@ -128,7 +134,9 @@ class HybridSparkRetrievalJob(RetrievalJob):
         feature_refs: Sequence[str] = (),
         metadata: Callable[[], RetrievalMetadata] | None = None,
         staging_location: str | None = None,
+        plan: JoinPlan | None = None,
     ) -> None:
+        self._plan = plan
         self._rows = rows
         self._router = router
         self._full_feature_names = full_feature_names
@@ -158,6 +166,13 @@ class HybridSparkRetrievalJob(RetrievalJob):
         if self._metadata is None and self._make_metadata is not None:
             self._metadata = self._make_metadata()
         return self._metadata
+
+    def explain(self) -> str:
+        """How each feature view is joined, why so, and what is read of it: a line each. Runs nothing.
+
+        Rows that are read as they are, of ``pull_latest`` and ``pull_all``, have no join to explain.
+        """
+        return "no join: the rows of one source" if self._plan is None else self._plan.describe()
 
     def to_spark_df(self) -> DataFrame:
         """The result as a lazy Spark frame, on-demand feature views included.

@@ -5,8 +5,21 @@ Knows Spark and nothing else: no Feast, no lakes. Importing it imports no Spark 
 
 from __future__ import annotations
 
-from feast_hybrid.asof.join import asof_join
+from feast_hybrid.asof.facts import EntityFacts
+from feast_hybrid.asof.join import asof_join, planned_join
 from feast_hybrid.asof.planner import JoinPlan, Step, Strategy, plan
+from feast_hybrid.asof.scan import Scan, ScanFile
 from feast_hybrid.asof.view import AsOfView
 
-__all__ = ["AsOfView", "JoinPlan", "Step", "Strategy", "asof_join", "plan"]
+__all__ = [
+    "AsOfView",
+    "EntityFacts",
+    "JoinPlan",
+    "Scan",
+    "ScanFile",
+    "Step",
+    "Strategy",
+    "asof_join",
+    "plan",
+    "planned_join",
+]

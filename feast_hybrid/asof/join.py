@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from feast_hybrid.asof.planner import choose
+from feast_hybrid.asof.columnar.strategy import answer_column
+from feast_hybrid.asof.columnar.strategy import join as join_by_columns
+from feast_hybrid.asof.facts import EntityFacts
+from feast_hybrid.asof.planner import JoinPlan, choose
 from feast_hybrid.asof.prepare import AT, TS, prepare
 from feast_hybrid.asof.strategies import STRATEGIES
 from feast_hybrid.asof.times import within_ttl
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
+    from feast_hybrid.asof.prepare import History
     from feast_hybrid.asof.view import AsOfView
 
 
@@ -24,6 +29,8 @@ def asof_join(
     timestamp: str,
     filter_by_created_timestamp: bool = False,
     strategy: str = "auto",
+    facts: EntityFacts | None = None,
+    parallelism: int | None = None,
 ) -> DataFrame:
     """Give each entity row the features that were true at its time.
 
@@ -34,7 +41,8 @@ def asof_join(
     (:mod:`feast_hybrid.asof.ties`). All features of a view come from one row. No candidate: nulls.
 
     Times are instants, to the microsecond; the session's time zone has no influence. Nothing runs before the
-    result is asked for rows.
+    result is asked for rows but the planner's statistics: a footer of each large scan, and one pass over the entity
+    rows' keys and times where ``facts`` does not say enough and a scan is large.
 
     Args:
         entities: The entity rows. Their columns come back first, as they are.
@@ -43,7 +51,10 @@ def asof_join(
         timestamp: The entity column that says when: timestamp, timestamp_ntz (UTC) or date (midnight UTC).
         filter_by_created_timestamp: A row is a candidate only if also ``created`` <= t, for views that have
             a created column. A null ``created`` never is.
-        strategy: ``auto``, ``native`` or ``window``: the answer is the same.
+        strategy: ``auto``, ``columnar``, ``native`` or ``window``: the answer is the same. ``columnar`` is for views
+            that have a scan; others are joined as with ``auto``.
+        facts: What is known of the entity rows.
+        parallelism: How many tasks run at once, where it is known.
 
     Returns:
         One row for each entity row, in no particular order.
@@ -52,21 +63,66 @@ def asof_join(
         SchemaError: A column is missing, is ambiguous, or has a type that does not do.
         JoinError: Two output columns would have one name, or the strategy cannot be used.
     """
+    return planned_join(
+        entities,
+        views,
+        timestamp=timestamp,
+        filter_by_created_timestamp=filter_by_created_timestamp,
+        strategy=strategy,
+        facts=facts,
+        parallelism=parallelism,
+    )[0]
+
+
+def planned_join(
+    entities: DataFrame,
+    views: Sequence[AsOfView],
+    *,
+    timestamp: str,
+    filter_by_created_timestamp: bool = False,
+    strategy: str = "auto",
+    facts: EntityFacts | None = None,
+    parallelism: int | None = None,
+) -> tuple[DataFrame, JoinPlan]:
+    """As :func:`asof_join`, with the plan that was followed."""
     from pyspark.sql import functions as F
 
     prepared = prepare(entities, views, timestamp=timestamp, filter_by_created_timestamp=filter_by_created_timestamp)
-    chosen = choose(prepared, strategy)
+    facts = facts or EntityFacts()
+    chosen = choose(prepared, strategy, facts, parallelism)
     rows = prepared.entities
+    if chosen.columnar:
+        rows = join_by_columns(
+            rows,
+            list(chosen.columnar.values()),
+            parallelism=parallelism,
+            entity_rows=chosen.entity_rows or 0,
+        )
+    keys = prepared.entities
     features = []
     names = list(prepared.names)
     for n, (history, step) in enumerate(zip(prepared.histories, chosen.steps, strict=True)):
+        names += [out for _, out in history.outputs]
+        if n in chosen.columnar:
+            at = {value: answer_column(n, i) for i, value in enumerate(history.values)}
+            features += [F.col(at[value]) for value, _ in history.outputs]
+            continue
         answer = f"__fh_a{n}"
+        if chosen.cut and history.keys:
+            history = _cut(history, keys)
         rows = STRATEGIES[step.strategy](rows, history, answer)
         if history.ttl is not None:
             fresh = within_ttl(F.col(f"{answer}.{TS}"), F.col(AT), history.ttl)
             rows = rows.withColumn(answer, F.when(fresh, F.col(answer)))
         features += [F.col(f"{answer}.{value}") for value, _ in history.outputs]
-        names += [out for _, out in history.outputs]
     # Named by position, since the caller's names may be anything.
     numbered = [feature.alias(f"__fh_o{i}") for i, feature in enumerate(features)]
-    return rows.select(*prepared.columns, *numbered).toDF(*names)
+    return rows.select(*prepared.columns, *numbered).toDF(*names), chosen
+
+
+def _cut(history: History, entities: DataFrame) -> History:
+    """The history's rows whose keys are those of an entity row, before they are shuffled."""
+    from pyspark.sql import functions as F
+
+    wanted = entities.select(*history.keys).distinct()
+    return replace(history, frame=history.frame.join(F.broadcast(wanted), list(history.keys), "left_semi"))

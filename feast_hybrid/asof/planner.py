@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
+from feast_hybrid.asof.columnar.strategy import (
+    ColumnarView,
+    bounded,
+    entity_hindrance,
+    hindrance,
+    key_names,
+    measure,
+    setting,
+    view_spec,
+)
+from feast_hybrid.asof.facts import EntityFacts, Known, known
 from feast_hybrid.asof.prepare import Prepared, prepare
+from feast_hybrid.asof.probe import executors_fail
 from feast_hybrid.errors import JoinError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pyspark.sql import DataFrame, SparkSession
 
     from feast_hybrid.asof.prepare import History
     from feast_hybrid.asof.view import AsOfView
 
-#: What may be asked for. ``auto`` takes what is never far from the best.
-Strategy = Literal["auto", "native", "window"]
+#: What may be asked for. ``auto`` takes what is reckoned to be the fastest.
+Strategy = Literal["auto", "columnar", "native", "window"]
 _NATIVE_SINCE = (4, 3)
+
+#: Below this, starting Python workers takes longer than Spark's own strategies do.
+SMALL = 32 << 20
+#: With no more entity rows than this, Spark's strategies cut a history to their keys before they shuffle it.
+FEW_ROWS = 200_000
+#: Where Spark has no bound on the bytes of an Arrow batch, a bucket's blocks travel in one, which holds 2 GiB.
+_UNBOUNDED_BATCHES = 1 << 30
+_BATCH_BYTES = "spark.sql.execution.arrow.maxBytesPerBatch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,26 +47,44 @@ class Step:
 
     Args:
         view: The view's name.
-        strategy: ``native`` or ``window``.
+        strategy: ``columnar``, ``native`` or ``window``.
         reason: Why this one.
+        reads: What is read of its files, where that is known.
     """
 
     view: str
     strategy: str
     reason: str
+    reads: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JoinPlan:
-    """How the views are joined, in their order."""
+    """How the views are joined, in their order.
+
+    Args:
+        steps: One for each view.
+        entities: What is known of the entity rows, in words.
+        entity_rows: How many there are, where it is known.
+        columnar: By their places the views that are joined by columns.
+        cut: Whether Spark's strategies cut histories to the entity rows' keys first.
+    """
 
     steps: tuple[Step, ...]
+    entities: str = ""
+    entity_rows: int | None = None
+    columnar: dict[int, ColumnarView] = field(default_factory=dict, repr=False, compare=False)
+    cut: bool = False
 
     def describe(self) -> str:
-        """One line for each view: its name, the strategy, the reason."""
+        """One line for each view: its name, the strategy, the reason; and what was known of the entity rows."""
         if not self.steps:
             return "no views: the entity rows as they are"
-        return "\n".join(f"view {s.view!r}: {s.strategy} ({s.reason})" for s in self.steps)
+        lines = [
+            f"view {s.view!r}: {s.strategy} ({s.reason})" + (f"; reads {s.reads}" if s.reads else "")
+            for s in self.steps
+        ]
+        return "\n".join([*lines, *([f"entity rows: {self.entities}"] if self.entities else [])])
 
 
 def plan(
@@ -57,42 +94,110 @@ def plan(
     timestamp: str,
     filter_by_created_timestamp: bool = False,
     strategy: str = "auto",
+    facts: EntityFacts | None = None,
+    parallelism: int | None = None,
 ) -> JoinPlan:
-    """What :func:`~feast_hybrid.asof.asof_join` would do with the same arguments, and why. Runs nothing.
+    """What :func:`~feast_hybrid.asof.asof_join` would do with the same arguments, and why.
+
+    Runs nothing but the planner's statistics.
 
     Raises:
         SchemaError: As :func:`~feast_hybrid.asof.asof_join`.
         JoinError: As :func:`~feast_hybrid.asof.asof_join`.
     """
     prepared = prepare(entities, views, timestamp=timestamp, filter_by_created_timestamp=filter_by_created_timestamp)
-    return choose(prepared, strategy)
+    return choose(prepared, strategy, facts or EntityFacts(), parallelism)
 
 
-def choose(prepared: Prepared, strategy: str) -> JoinPlan:
+def choose(prepared: Prepared, strategy: str, facts: EntityFacts, parallelism: int | None = None) -> JoinPlan:
     """Choose a strategy for each view.
 
     Raises:
         JoinError: The strategy is unknown, or cannot do what is asked of it.
     """
     if strategy not in get_args(Strategy):
-        known = ", ".join(map(repr, get_args(Strategy)))
-        raise JoinError(f"strategy {strategy!r} is unknown; expected one of {known}")
+        known_ones = ", ".join(map(repr, get_args(Strategy)))
+        raise JoinError(f"strategy {strategy!r} is unknown; expected one of {known_ones}")
     session = prepared.entities.sparkSession
-    return JoinPlan(steps=tuple(_step(history, strategy, session) for history in prepared.histories))
+    reasons: dict[int, str] = {}
+    views: dict[int, ColumnarView] = {}
+    if strategy in ("auto", "columnar"):
+        views = _by_columns(prepared, session, strategy, reasons, parallelism)
+    about = Known(facts.rows, facts.low, facts.high, {})
+    if views:
+        groups = {key_names(view.history): view.spec.forms for view in views.values()}
+        about = known(facts, prepared, list(groups.items()))
+        views = {n: bounded(view, about) for n, view in views.items()}
+    steps = []
+    for n, history in enumerate(prepared.histories):
+        if n in views:
+            asked = "asked for" if strategy == "columnar" else "much to read, and blocks of columns are cheap"
+            step = Step(view=history.name, strategy="columnar", reason=asked, reads=_reads(views[n]))
+        else:
+            step = _step(history, strategy, session, reasons.get(n))
+        steps.append(step)
+    # Only where they are at hand: a caller's frame may be dear to evaluate once more.
+    cut = strategy == "auto" and facts.rows is not None and facts.rows <= FEW_ROWS
+    return JoinPlan(steps=tuple(steps), entities=_entities(about), entity_rows=about.rows, columnar=views, cut=cut)
 
 
-def _step(history: History, strategy: str, session: SparkSession) -> Step:
+def _by_columns(
+    prepared: Prepared, session: SparkSession, strategy: str, reasons: dict[int, str], parallelism: int | None
+) -> dict[int, ColumnarView]:
+    """The views to be joined by columns; for the others ``reasons`` is given why not."""
+    views: dict[int, ColumnarView] = {}
+    common: str | None = None
+    for n, history in enumerate(prepared.histories):
+        why = hindrance(history)
+        scan = history.view.scan
+        if why is None and scan is not None:
+            if strategy == "auto" and sum(h.view.scan.size for h in prepared.histories if h.view.scan) < SMALL:
+                why = "little to read"
+            else:
+                common = common or entity_hindrance(prepared, session)
+                why = common
+        if why is None and scan is not None:
+            spec = view_spec(history, n)
+            try:
+                views[n] = ColumnarView(history, spec, measure(scan, spec))
+            except Exception as error:
+                # Whatever it is, Spark's reader may know better. Its text may hold what the file system was given.
+                why = f"a footer cannot be read from {scan.where}: {type(error).__name__}"
+        if why is not None:
+            reasons[n] = why
+    total = sum(view.measure.memory for view in views.values())
+    if (setting(session, _BATCH_BYTES) or "-").startswith("-") and total > _UNBOUNDED_BATCHES:
+        return _none(
+            views, reasons, f"this Spark has no {_BATCH_BYTES}, and there is too much for batches without it"
+        )
+    read = sum(view.measure.read for view in views.values())
+    if strategy == "auto" and read < SMALL:
+        return _none(views, reasons, "little to read")
+    for n, view in list(views.items()):
+        check = executors_fail(session, view.scan, parallelism)
+        if check is not None:
+            reasons[n] = check
+            del views[n]
+    return views
+
+
+def _none(views: dict[int, ColumnarView], reasons: dict[int, str], why: str) -> dict[int, ColumnarView]:
+    reasons.update(dict.fromkeys(views, why))
+    return {}
+
+
+def _step(history: History, strategy: str, session: SparkSession, not_columnar: str | None) -> Step:
+    """A view that one of Spark's strategies joins."""
     if strategy == "window":
         return Step(view=history.name, strategy="window", reason="asked for")
-    hindrance = _not_native(history, session)
     if strategy == "native":
-        if hindrance:
-            raise JoinError(f"view {history.name!r}: strategy 'native' cannot be used: {hindrance}; use 'auto'")
+        why = _not_native(history, session)
+        if why:
+            raise JoinError(f"view {history.name!r}: strategy 'native' cannot be used: {why}; use 'auto'")
         return Step(view=history.name, strategy="native", reason="asked for")
-    # Measured (docs/adr/0002): native gains nothing where keys have few rows, and where one key has many, it
-    # takes 30 times as long. Without statistics of the rows per key, there is no case in which to risk it.
-    reason = hindrance or "its time does not depend on the rows per key, as that of Spark's operator does"
-    return Step(view=history.name, strategy="window", reason=reason)
+    # Not native (docs/adr/0002): it gains nothing where keys have few rows, and where one has many, it takes 30 times
+    # as long. Without statistics of the rows per key, there is no case in which to risk it.
+    return Step(view=history.name, strategy="window", reason=f"not columnar: {not_columnar}")
 
 
 def _not_native(history: History, session: SparkSession) -> str | None:
@@ -103,3 +208,29 @@ def _not_native(history: History, session: SparkSession) -> str | None:
     if not history.keys:
         return "no keys: Spark's as-of operator would compare every entity row with all of the history"
     return None
+
+
+def _reads(view: ColumnarView) -> str:
+    spec = view.spec
+    parts = [
+        f"{len(spec.columns)} columns of {len(view.scan.files)} files on {view.scan.where}",
+        f"about {_size(view.measure.read)} of {_size(view.scan.size)}",
+    ]
+    if spec.high is not None:
+        parts.append("row groups within the entity rows' times")
+    if spec.filter is not None:
+        parts.append("rows of their keys")
+    return ", ".join(parts)
+
+
+def _entities(about: Known) -> str:
+    if about.rows is None:
+        return ""
+    return f"{about.rows:,}" + (", counted by a pass over them" if about.asked else "")
+
+
+def _size(size: int) -> str:
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} B"

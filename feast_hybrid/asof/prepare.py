@@ -27,6 +27,30 @@ AT, TS, CREATED = "__fh_t", "__fh_ts", "__fh_cr"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Recipe:
+    """How a history comes from the view's frame, for those who read the frame's files themselves.
+
+    Source columns go with the types that the frame has for them.
+
+    Args:
+        keys: For each key of the view its name in the entity frame, the source column and its type, and the domain;
+            a name that repeats has to agree with itself.
+        timestamp: The source column.
+        created: The source column, if there is one.
+        values: The source columns, in the order of :attr:`History.values`.
+        ranked: Which of the values rank ties, in order.
+        case_sensitive: Whether the session tells ``a`` from ``A``.
+    """
+
+    keys: tuple[tuple[str, str, DataType, Domain], ...]
+    timestamp: tuple[str, DataType]
+    created: tuple[str, DataType] | None
+    values: tuple[tuple[str, DataType], ...]
+    ranked: tuple[int, ...]
+    case_sensitive: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class History:
     """One view's rows, ready to be joined.
 
@@ -40,6 +64,8 @@ class History:
         by_created: Whether a row only counts for entity rows at or after its created time.
         ttl: Microseconds, or None.
         outputs: For each output column, which of ``values`` it is and its name.
+        view: What it was made from.
+        recipe: And how.
     """
 
     name: str
@@ -51,6 +77,8 @@ class History:
     by_created: bool
     ttl: int | None
     outputs: tuple[tuple[str, str], ...]
+    view: AsOfView
+    recipe: Recipe
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,12 +90,16 @@ class Prepared:
         columns: Our names of the entity columns.
         names: Their own names.
         histories: One for each view.
+        keys: For each key column of ``entities`` which entity column it is, by position, and its domain.
+        at: Which entity column the time is.
     """
 
     entities: DataFrame
     columns: tuple[str, ...]
     names: tuple[str, ...]
     histories: tuple[History, ...]
+    keys: dict[str, tuple[int, Domain]]
+    at: int
 
 
 def prepare(
@@ -96,18 +128,25 @@ def prepare(
     histories = []
     for view in views:
         source = _Source(view, case_sensitive)
-        keys: list[tuple[str, Column]] = []
+        keys: list[tuple[str, str, DataType, Domain]] = []
         for entity_column, source_column in view.keys:
             i = entity(entity_column, f"join key of view {view.name!r}")
-            column, kind = source.find(source_column, "key column")
+            _, kind = source.find(source_column, "key column")
             common = domain(kinds[i], kind, view=view.name, entity_column=entity_column, source_column=source_column)
             key = known.setdefault((i, common), f"__fh_k{len(known)}")
-            keys.append((key, common.of(F.col(column), kind)))
+            keys.append((key, source_column, kind, common))
         histories.append(source.history(keys, filter_by_created_timestamp))
     own = [micros(F.col(columns[at]), kinds[at]).alias(AT)]
     own += [common.of(F.col(columns[i]), kinds[i]).alias(key) for (i, common), key in known.items()]
     frame = entities.toDF(*columns).select(*columns, *own)
-    return Prepared(entities=frame, columns=columns, names=names, histories=tuple(histories))
+    return Prepared(
+        entities=frame,
+        columns=columns,
+        names=names,
+        histories=tuple(histories),
+        keys={key: place for place, key in known.items()},
+        at=at,
+    )
 
 
 class _Source:
@@ -118,12 +157,19 @@ class _Source:
         self._case_sensitive = case_sensitive
         self._names = view.frame.columns
         self._columns = [f"__fh_s{i}" for i in range(len(self._names))]
+        #: Where the columns stand that were found.
+        self._found: dict[str, int] = {}
         self._kinds: list[DataType] = [field.dataType for field in view.frame.schema.fields]
 
     def find(self, name: str, role: str) -> tuple[str, DataType]:
         owner = f"view {self._view.name!r}"
         i = position(name, self._names, case_sensitive=self._case_sensitive, owner=owner, role=role)
+        self._found[name] = i
         return self._columns[i], self._kinds[i]
+
+    def _named(self, name: str) -> tuple[str, DataType]:
+        i = self._found[name]
+        return self._names[i], self._kinds[i]
 
     def time(self, name: str, role: str) -> Column:
         from pyspark.sql import functions as F
@@ -132,11 +178,16 @@ class _Source:
         require_time(kind, owner=f"view {self._view.name!r}", role=role, name=name)
         return micros(F.col(column), kind)
 
-    def history(self, keys: Sequence[tuple[str, Column]], filter_by_created_timestamp: bool) -> History:
+    def history(
+        self, keys: Sequence[tuple[str, str, DataType, Domain]], filter_by_created_timestamp: bool
+    ) -> History:
         from pyspark.sql import functions as F
 
         view = self._view
-        wanted = [column.alias(f"__fh_j{n}") for n, (_, column) in enumerate(keys)]
+        wanted = []
+        for n, (_, name, kind, common) in enumerate(keys):
+            column, _ = self.find(name, "key column")
+            wanted.append(common.of(F.col(column), kind).alias(f"__fh_j{n}"))
         wanted.append(self.time(view.timestamp, "timestamp column").alias(TS))
         needed = [f"__fh_j{n}" for n in range(len(keys))] + [TS]
         if view.created is not None:
@@ -158,7 +209,17 @@ class _Source:
         for name in needed:
             frame = frame.where(F.col(name).isNotNull())
         # One entity key may be asked of two source columns: the names repeat, and both have to match.
-        frame, names = _distinct_keys(frame, [key for key, _ in keys])
+        frame, names = _distinct_keys(frame, [key for key, *_ in keys])
+        in_order = [(source_names[column], kind) for column, (_, kind) in values.items()]
+        own_name = {name: self._names[i] for name, i in self._found.items()}
+        recipe = Recipe(
+            keys=tuple((key, own_name[name], kind, common) for key, name, kind, common in keys),
+            timestamp=self._named(view.timestamp),
+            created=None if view.created is None else self._named(view.created),
+            values=tuple(in_order),
+            ranked=tuple(sorted(range(len(in_order)), key=lambda i: in_order[i][0])),
+            case_sensitive=self._case_sensitive,
+        )
         return History(
             name=view.name,
             frame=frame,
@@ -169,6 +230,8 @@ class _Source:
             by_created=by_created,
             ttl=view.ttl_micros,
             outputs=tuple(outputs),
+            view=view,
+            recipe=recipe,
         )
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
+    from feast_hybrid.asof.scan import Scan
+
 #: Micros in Spark are 64 bit: a ttl beyond this can exclude nothing.
 _LONGEST = 2**63 - 1
 
@@ -30,6 +32,8 @@ class AsOfView:
             equal ``timestamp``.
         ttl: How old a row may be to still count, inclusive. ``None``, zero and less mean: any age.
         features: Pairs of (source column, output column).
+        scan: The files that ``frame`` reads, where they are known: they can then be read without it.
+        no_scan: Why there is no scan, for plans.
     """
 
     name: str
@@ -39,6 +43,8 @@ class AsOfView:
     created: str | None = None
     ttl: timedelta | None = None
     features: Sequence[tuple[str, str]]
+    scan: Scan | None = None
+    no_scan: str = "its files are not known"
 
     @property
     def ttl_micros(self) -> int | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from feast_hybrid.session.children import child_session, home_of_frames, moved
 from feast_hybrid.session.finding import get_session, keep_secrets_out_of_plans
 from feast_hybrid.session.hadoop import with_hadoop_azure
-from feast_hybrid.session.kind import is_connect
+from feast_hybrid.session.kind import is_connect, parallelism, tasks_run_here
 from feast_hybrid.session.running import run
 from feast_hybrid.session.settings import same_setting
 
@@ -19,7 +19,9 @@ __all__ = [
     "is_connect",
     "keep_secrets_out_of_plans",
     "moved",
+    "parallelism",
     "run",
     "same_setting",
+    "tasks_run_here",
     "with_hadoop_azure",
 ]

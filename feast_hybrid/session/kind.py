@@ -8,3 +8,13 @@ from typing import Any
 def is_connect(of_spark: Any) -> bool:
     """Whether a session or a frame is one of Spark Connect."""
     return type(of_spark).__module__.startswith("pyspark.sql.connect.")
+
+
+def parallelism(spark: Any) -> int | None:
+    """How many tasks run at once, where the session knows it: a Connect client does not."""
+    return None if is_connect(spark) else int(spark.sparkContext.defaultParallelism)
+
+
+def tasks_run_here(spark: Any) -> bool:
+    """Whether tasks run on this machine with this Python, and so can do what this process can."""
+    return not is_connect(spark) and str(spark.sparkContext.master).partition("[")[0] == "local"

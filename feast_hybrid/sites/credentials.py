@@ -61,6 +61,11 @@ class _Credential(BaseModel):
             if isinstance(value, Secret):
                 value.check(f"{name} of site {site!r}")
 
+    @property
+    def may_travel(self) -> bool:
+        """Whether this may be sent to executors: it refers to its secrets, and holds none."""
+        return not any(isinstance(value, Secret) and value.is_literal for _, value in self)
+
     def hadoop(self, uri: LakeUri, site: str) -> dict[str, str]:
         """The Hadoop settings that sign in, secrets resolved."""
         raise NotImplementedError

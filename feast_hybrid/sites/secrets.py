@@ -90,6 +90,11 @@ class Secret:
                 return cls(kind, where)
         raise CredentialError("a secret must be {env: NAME} or {file: /path}; found something else.")
 
+    @property
+    def is_literal(self) -> bool:
+        """Whether the secret itself is in here, so that this must not be pickled."""
+        return self._kind == "literal"
+
     def check(self, what: str) -> None:
         """Raise if the secret is not there now; see :meth:`resolve`."""
         self.resolve(what)

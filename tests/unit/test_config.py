@@ -149,7 +149,10 @@ def test_settings_are_text_whatever_yaml_reads_them_as() -> None:
         ),
         ("spark: local", "offline_store.spark: must hold 'key: value' lines."),
         ("spark: {conf: {spark.x: [1]}}", "offline_store.spark.conf.spark.x: must be text."),
-        ("join: {strategy: fast}", "offline_store.join.strategy: Input should be 'auto', 'native' or 'window'."),
+        (
+            "join: {strategy: fast}",
+            "offline_store.join.strategy: Input should be 'auto', 'columnar', 'native' or 'window'.",
+        ),
         ("join: {how: window}", "offline_store.join.how: unknown key; there are strategy."),
         (
             "spark: {master: 'local[2]', remote: 'sc://host'}",

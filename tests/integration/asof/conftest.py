@@ -21,7 +21,7 @@ def _as_of_syntax(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("spark").conf.set(SYNTAX, "true")
 
 
-@pytest.fixture(params=["window", "native"])
+@pytest.fixture(params=["window", "native", "columnar"])
 def strategy(request: pytest.FixtureRequest, spark: SparkSession) -> str:
     """Each strategy that this Spark can do."""
     name: str = request.param
@@ -31,7 +31,7 @@ def strategy(request: pytest.FixtureRequest, spark: SparkSession) -> str:
 
 def available(spark: SparkSession) -> list[str]:
     major, minor = (int(part) for part in spark.version.split(".")[:2])
-    return ["window", "native"] if (major, minor) >= (4, 3) else ["window"]
+    return ["window", "columnar", *(["native"] if (major, minor) >= (4, 3) else [])]
 
 
 def skip_unless_available(spark: SparkSession, name: str) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
-from feast_hybrid.asof import AsOfView, asof_join
+from feast_hybrid.asof import AsOfView
+from tests.integration.asof.scanned import join
 
 #: Near the hour that New York skips: 02:00 to 03:00 local time on this day.
 BASE = datetime(2024, 3, 10, 0, 0, tzinfo=UTC)
@@ -193,7 +194,7 @@ def joined(
                 features=[(name(f), f"{v}: {name(f)}") for f in features],
             )
         )
-    result = asof_join(
+    result = join(
         entities,
         views,
         timestamp=name("at"),

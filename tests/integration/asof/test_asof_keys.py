@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 from feast_hybrid.asof import AsOfView, asof_join
 from feast_hybrid.errors import SchemaError
 from tests.integration.asof.conftest import Settings
+from tests.integration.asof.scanned import join
 
 pytestmark = pytest.mark.matrix
 
@@ -66,12 +67,14 @@ def _frames(spark: SparkSession, left: str, right: str) -> tuple[DataFrame, Data
 
 @pytest.mark.parametrize("ansi", [True, False])
 def test_pairs_of_key_types(spark: SparkSession, settings: Settings, strategy: str, ansi: bool) -> None:
+    if strategy == "columnar" and not ansi:
+        pytest.skip("what depends on it is the same expressions for all strategies")
     with settings(ansi=ansi, zone="America/New_York"):
         found = None
         for n, (left, right, _) in enumerate(PAIRS):
             entities, frame = _frames(spark, left, right)
             view = AsOfView(name="v", frame=frame, keys=[("k", "id")], timestamp="ts", features=[("v", "v")])
-            one = asof_join(entities, [view], timestamp="t", strategy=strategy)
+            one = join(entities, [view], timestamp="t", strategy=strategy)
             one = one.selectExpr(f"{n} AS n", "v IS NOT NULL AS hit")
             found = one if found is None else found.union(one)
         assert found is not None
@@ -116,7 +119,7 @@ def test_composite_keys_are_not_concatenated(spark: SparkSession, strategy: str)
         f"SELECT *, {TIME} AS ts FROM VALUES (1L, 11L, 'x'), (11L, 1L, 'y'), (1L, NULL, 'z') AS t(a, b, v)"
     )
     view = AsOfView(name="v", frame=frame, keys=[("a", "a"), ("b", "b")], timestamp="ts", features=[("v", "v")])
-    found = asof_join(entities, [view], timestamp="t", strategy=strategy).select("a", "b", "v").collect()
+    found = join(entities, [view], timestamp="t", strategy=strategy).select("a", "b", "v").collect()
     assert set(map(tuple, found)) == {(1, 11, "x"), (11, 1, "y"), (1, 1, None), (1, None, None)}
 
 
@@ -124,7 +127,7 @@ def test_one_entity_column_may_be_two_keys_of_a_view(spark: SparkSession, strate
     entities = spark.sql(f"SELECT *, {TIME} AS t FROM VALUES (1), (2) AS t(k)")
     frame = spark.sql(f"SELECT *, {TIME} AS ts FROM VALUES (1, 1L, 'both'), (2, 1L, 'one') AS t(a, b, v)")
     view = AsOfView(name="v", frame=frame, keys=[("k", "a"), ("k", "b")], timestamp="ts", features=[("v", "v")])
-    found = asof_join(entities, [view], timestamp="t", strategy=strategy).select("k", "v").collect()
+    found = join(entities, [view], timestamp="t", strategy=strategy).select("k", "v").collect()
     assert dict(map(tuple, found)) == {1: "both", 2: None}
 
 
@@ -155,7 +158,7 @@ def test_one_entity_key_serves_views_of_different_types(spark: SparkSession, str
         )
         for kind in ("bigint", "double", "decimal(9,2)", "tinyint")
     ]
-    found = asof_join(entities, views, timestamp="t", strategy=strategy).drop("t").collect()
+    found = join(entities, views, timestamp="t", strategy=strategy).drop("t").collect()
     assert sorted(map(tuple, found)) == [
         (1, "bigint", "double", "decimal(9,2)", "tinyint"),
         (2, None, None, None, None),

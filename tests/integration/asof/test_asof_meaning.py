@@ -100,7 +100,7 @@ def _world(case: Case) -> tuple[World, Setting]:
     return world, setting
 
 
-@pytest.fixture(scope="module", params=["window", "native"])
+@pytest.fixture(scope="module", params=["window", "native", "columnar"])
 def found(request: pytest.FixtureRequest, spark: SparkSession) -> dict[str, list[Any]]:
     """The answers to all cases; those that share ttl and filter are joined in one Spark job."""
     if request.param not in available(spark):

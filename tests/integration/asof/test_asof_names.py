@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from feast_hybrid.asof import AsOfView, asof_join
 from feast_hybrid.errors import JoinError, SchemaError
+from tests.integration.asof.scanned import join
 
 pytestmark = pytest.mark.matrix
 
@@ -50,7 +51,7 @@ def test_any_name_will_do_in_any_place(spark: SparkSession, strategy: str) -> No
         created=names[5],
         features=[(names[6], names[8]), (names[7], names[9])] + [(names[6], name) for name in names[10:]],
     )
-    joined = asof_join(entities, [view], timestamp=names[1], strategy=strategy)
+    joined = join(entities, [view], timestamp=names[1], strategy=strategy)
     assert joined.columns == names[:3] + names[8:]
     assert tuple(joined.collect()[0])[2:] == ("kept", 7, "x", *[7] * len(names[10:]))
 
@@ -78,7 +79,7 @@ def test_entity_columns_of_any_type_come_back_unchanged(spark: SparkSession, str
         timestamp="ts",
         features=[("f", "f")],
     )
-    joined = asof_join(entities, [view, view_of(view, "g")], timestamp="t", strategy=strategy)
+    joined = join(entities, [view, view_of(view, "g")], timestamp="t", strategy=strategy)
     kinds = [(field.name, field.dataType) for field in joined.schema.fields]
     assert kinds[:-2] == [(field.name, field.dataType) for field in entities.schema.fields]
     assert repr(joined.drop("f", "g").collect()) == repr(entities.collect())
@@ -96,7 +97,7 @@ def test_entity_columns_that_differ_in_case_or_not_at_all_are_carried_by_positio
         name="v", frame=rows(spark, id="id", ts=TIME, f="7"), keys=[("k", "id")], timestamp="ts",
         features=[("f", "f")],
     )  # fmt: skip
-    joined = asof_join(entities, [view], timestamp="t", strategy=strategy)
+    joined = join(entities, [view], timestamp="t", strategy=strategy)
     assert joined.columns == ["k", "t", "a", "A", "a", "f"]
     assert tuple(joined.collect()[0])[2:] == (1, 2, 3, 7)
 
@@ -125,7 +126,7 @@ def test_names_differ_by_case_where_the_session_says_so(spark: SparkSession, str
         entities = rows(spark, k="id", K="id + 1", t=TIME)
         frame = rows(spark, id="id", ts=TIME, f="'small'", F="'capital'")
         view = AsOfView(name="v", frame=frame, keys=[("k", "id")], timestamp="ts", features=[("f", "f"), ("F", "F")])
-        joined = asof_join(entities, [view], timestamp="t", strategy=strategy)
+        joined = join(entities, [view], timestamp="t", strategy=strategy)
         assert tuple(joined.select("f", "F").collect()[0]) == ("small", "capital")
         with pytest.raises(SchemaError, match="'T' is not a column"):
             asof_join(entities, [view], timestamp="T")
@@ -150,6 +151,6 @@ def test_a_row_written_in_python_comes_back(spark: SparkSession, strategy: str) 
         timestamp="ts",
         features=[("f", "f")],
     )
-    joined = asof_join(entities, [view], timestamp="t", strategy=strategy)
+    joined = join(entities, [view], timestamp="t", strategy=strategy)
     row = joined.withColumn("t", F.unix_micros("t")).collect()[0]
     assert tuple(row) == (1, int(when.timestamp()) * 10**6, [b"x"], {"a": 1.5})

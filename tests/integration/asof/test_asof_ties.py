@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from pyspark.sql import SparkSession
 
-from feast_hybrid.asof import AsOfView, asof_join
+from feast_hybrid.asof import AsOfView
 from tests.integration.asof.conftest import Settings
+from tests.integration.asof.scanned import join
 
 pytestmark = pytest.mark.matrix
 
@@ -60,9 +61,7 @@ def test_the_greatest_value_wins_whatever_the_order_of_the_rows(
                 wanted.append(ranked[-1])
         for start in range(0, len(views), 10):
             some, want = views[start : start + 10], wanted[start : start + 10]
-            joined = asof_join(
-                entities, some, timestamp="t", filter_by_created_timestamp=by_created, strategy=strategy
-            )
+            joined = join(entities, some, timestamp="t", filter_by_created_timestamp=by_created, strategy=strategy)
             shown = joined.select(*(f"`{view.name}`" for view in some)).toDF(*(f"c{i}" for i in range(len(some))))
             as_text = [
                 f"to_json(struct(CAST({sql} AS {ORDERS[(start + i) // 2][0]}) AS v)) = "
@@ -84,7 +83,7 @@ def test_all_features_of_a_view_come_from_one_row(spark: SparkSession, strategy:
         features=[("c", "c"), ("b", "b"), ("a", "a")],
     )  # fmt: skip
     entities = spark.sql(f"SELECT 1 AS k, {TIME} AS t FROM range(1)")
-    (row,) = asof_join(entities, [view], timestamp="t", strategy=strategy).select("a", "b", "c").collect()
+    (row,) = join(entities, [view], timestamp="t", strategy=strategy).select("a", "b", "c").collect()
     assert tuple(row) == (2, "a", None)  # a first, by its name, then b; the order of request does not count
 
 
@@ -95,6 +94,6 @@ def test_a_feature_may_be_asked_for_twice(spark: SparkSession, strategy: str) ->
         features=[("f", "f"), ("f", "again"), ("ts", "when"), ("k", "key")],
     )  # fmt: skip
     entities = spark.sql(f"SELECT 1 AS k, {TIME} AS t FROM range(1)")
-    joined = asof_join(entities, [view], timestamp="t", strategy=strategy)
+    joined = join(entities, [view], timestamp="t", strategy=strategy)
     (row,) = joined.selectExpr("f", "again", "when = t AS same_time", "key").collect()
     assert tuple(row) == ("x", "x", True, 1)

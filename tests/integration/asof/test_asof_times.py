@@ -13,6 +13,7 @@ from feast_hybrid.asof import AsOfView, asof_join
 from feast_hybrid.asof.times import micros
 from feast_hybrid.errors import SchemaError
 from tests.integration.asof.conftest import Settings
+from tests.integration.asof.scanned import join
 
 pytestmark = pytest.mark.matrix
 
@@ -84,7 +85,7 @@ def test_the_hours_around_a_change_of_clocks_keep_their_order_and_distance(
             ttl=timedelta(hours=1),
             features=[("v", "v")],
         )
-        joined = asof_join(rows(spark, entity_kind, at), [view], timestamp="ts", strategy=strategy)
+        joined = join(rows(spark, entity_kind, at), [view], timestamp="ts", strategy=strategy)
         assert [row["v"] for row in joined.orderBy("n").collect()] == [0, 1, 2, None]
 
 
@@ -110,7 +111,7 @@ def test_the_longest_ttl_and_the_first_of_times_do_not_overflow(
             "SELECT 1 AS n, 1 AS k, timestamp_micros(-9223372036854775806L) AS t "
             "UNION ALL SELECT 2, 1, CAST('0001-01-01 12:00:00Z' AS timestamp)"
         )
-        found = asof_join(entities, [view], timestamp="t", strategy=strategy).select("n", "v").collect()
+        found = join(entities, [view], timestamp="t", strategy=strategy).select("n", "v").collect()
         assert dict(map(tuple, found)) == {1: "far", 2: "0001-01-01 00:00:00Z"}
 
 

@@ -1,0 +1,143 @@
+"""What tasks are told of a join: plain values that are pickled to the executors, and never a secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from feast_hybrid.asof.columnar.keys import KeyForm
+
+TS, CREATED = "ts", "created"
+
+
+@dataclass(frozen=True)
+class SourceColumn:
+    """A column of a view's frame: its name there, and its type in Arrow."""
+
+    name: str
+    kind: pa.DataType
+
+
+@dataclass(frozen=True, eq=False)
+class KeyFilter:
+    """Which keys the entity rows have.
+
+    Args:
+        bits: The filter has ``2 ** bits`` places.
+        places: Which of them are taken, packed to bits.
+        exact: All keys, sorted, where there is one key column, held as integers or text, and they are few; for row
+            groups, whose statistics are ranges of keys.
+    """
+
+    bits: int
+    places: NDArray[np.uint8]
+    exact: NDArray[np.int64] | tuple[bytes, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ViewSpec:
+    """One view's part in a columnar join.
+
+    Args:
+        part: The view's number, which marks its blocks.
+        name: For errors.
+        keys: How each key stands in blocks, and the source's column; ``None`` marks a further source column that has
+            to be equal to the key before it.
+        timestamp: The source's column.
+        created: The source's column, if it has one.
+        by_created: Whether a row only counts from its created time on.
+        ttl: Microseconds, or None.
+        values: The features' columns.
+        ranked: Which of ``values`` rank ties, in order.
+        outputs: The features' columns in the result, in the order of ``values``.
+        case_sensitive: Whether a file's columns are told apart by case.
+        low: No row before this microsecond can be an answer.
+        high: Nor after this one.
+        filter: The keys of the entity rows, where they are known.
+    """
+
+    part: int
+    name: str
+    keys: tuple[tuple[KeyForm, SourceColumn, bool], ...]
+    timestamp: SourceColumn
+    created: SourceColumn | None
+    by_created: bool
+    ttl: int | None
+    values: tuple[SourceColumn, ...]
+    ranked: tuple[int, ...]
+    outputs: tuple[str, ...]
+    case_sensitive: bool
+    low: int | None = None
+    high: int | None = None
+    filter: KeyFilter | None = None
+
+    @property
+    def forms(self) -> tuple[KeyForm, ...]:
+        """How each of the view's keys stands in blocks."""
+        return tuple(form for form, _, repeats in self.keys if not repeats)
+
+    @property
+    def columns(self) -> tuple[SourceColumn, ...]:
+        """The columns that are read, each once."""
+        wanted = [column for _, column, _ in self.keys] + [self.timestamp]
+        wanted += [self.created] if self.created is not None else []
+        return tuple({column.name: column for column in (*wanted, *self.values)}.values())
+
+    def block_schema(self) -> pa.Schema:
+        """The columns of the view's blocks: keys, times in microseconds, values."""
+        import pyarrow as pa
+
+        fields = [pa.field(f"k{n}", form.stored) for n, form in enumerate(self.forms)]
+        fields.append(pa.field(TS, pa.int64()))
+        if self.created is not None:
+            fields.append(pa.field(CREATED, pa.int64()))
+        fields += [pa.field(f"v{n}", value.kind) for n, value in enumerate(self.values)]
+        return pa.schema(fields)
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """The row groups of a file that begin within a range of its bytes."""
+
+    part: int
+    path: str
+    start: int
+    end: int
+    partitions: Mapping[str, Any]
+    open: Callable[[str], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class GroupSpec:
+    """The views that share join keys, joined by one shuffle.
+
+    Args:
+        views: In the order of their parts.
+        keys: The entity rows' key columns, and how they stand in blocks.
+        buckets: How many.
+    """
+
+    views: tuple[ViewSpec, ...]
+    keys: tuple[tuple[str, KeyForm], ...]
+    buckets: int
+
+
+@dataclass(frozen=True, eq=False)
+class EntitySpec:
+    """The entity rows' columns.
+
+    Args:
+        at: The column of their time, in microseconds.
+        schema: All columns that travel, as Arrow carries them.
+    """
+
+    at: str
+    schema: pa.Schema

@@ -1,0 +1,49 @@
+"""A view's files, for the strategy that reads them itself: what they are, and how a task opens one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ScanFile:
+    """One Parquet file.
+
+    Args:
+        path: As the scan's opener takes it.
+        size: Bytes.
+        partitions: The values of the partition columns, as Python values of the types that the view's frame has;
+            ``None`` for null. They win over a column of the same name in the file, as in Spark.
+    """
+
+    path: str
+    size: int
+    partitions: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scan:
+    """The Parquet files that a view's frame reads, for tasks that read them without Spark's reader.
+
+    The frame's schema says which columns there are and of which types; a file that lacks one gives nulls. What is
+    here travels to the executors: it must hold no secret.
+
+    Args:
+        files: All files; each row of the frame is in one of them. Files that the join's times rule out may be left
+            out where the frame leaves them out too.
+        open: What ``pyarrow.parquet.ParquetFile`` takes, for a file's path; called in tasks, so it is pickled.
+        where: Names the place in plans, such as ``site 'onprem'``.
+        check: Raises where tasks cannot open files: run in executors, once for each session and ``where``.
+    """
+
+    files: tuple[ScanFile, ...]
+    open: Callable[[str], Any]
+    where: str = "local files"
+    check: Callable[[], None] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
