@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +56,39 @@ def demo(repo: Path, flights: int, keep: bool) -> None:
     from feast_hybrid.demo import run
 
     run(repo, flights, keep=keep)
+
+
+@main.command()
+@click.argument("features", nargs=-1, required=True)
+@click.option(
+    "-c",
+    "--chdir",
+    "repo",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=Path(),
+    help="The Feast repo, the folder of feature_store.yaml; by default this one.",
+)
+@click.option(
+    "--entities",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="The entity rows: a Parquet or a CSV file.",
+)
+@click.option("--sql", help="The entity rows: SQL text in which a source's name stands for its rows.")
+@click.option("--start", type=click.DateTime(), help="Without entity rows: the first event time, in UTC.")
+@click.option("--end", type=click.DateTime(), help="Without entity rows: the last event time, in UTC.")
+def explain(
+    features: tuple[str, ...],
+    repo: Path,
+    entities: Path | None,
+    sql: str | None,
+    start: datetime | None,
+    end: datetime | None,
+) -> None:
+    """Say how a training set would be joined, and why so, without making it.
+
+    FEATURES are view:feature each, or one feature service. The entity rows are a file's, a query's, or, with
+    neither, the views' own between --start and --end.
+    """
+    from feast_hybrid.explaining import explained_retrieval
+
+    click.echo(explained_retrieval(repo, features, entities=entities, sql=sql, dates=(start, end)))

@@ -18,6 +18,7 @@ def test_help_names_the_commands() -> None:
     result = CliRunner().invoke(main, ["--help"])
     assert result.exit_code == 0
     assert "demo" in result.output
+    assert "explain" in result.output
 
 
 def test_help_imports_nothing_heavy() -> None:
