@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds in which a server must answer: PySpark itself would try for ten minutes.
-PATIENCE = 20.0
+#: How a server is asked for the first time: for some 15 seconds, where PySpark would try for ten minutes.
+PATIENCE: dict[str, Any] = {"max_retries": 6, "initial_backoff": 50, "backoff_multiplier": 4, "max_backoff": 5000}
 
 _opening = threading.Lock()
 _opened: dict[tuple[str, str], SparkSession] = {}
@@ -90,11 +90,14 @@ def _open(url: str, conf: Mapping[str, str]) -> SparkSession:
             "and PySpark serves one kind at a time. Stop it first, or leave spark.remote out to work in it."
         )
     spark: Any = SparkSession.builder.remote(url).create()
-    if not _answers(spark):
+    trouble = _trouble(spark)
+    if trouble is not None:
+        place = _place(spark)
         forget(spark)
         raise SessionError(
-            f"offline_store.spark.remote: the Spark Connect server at {_place(spark)} does not answer."
-        )
+            f"offline_store.spark.remote: the Spark Connect server at {place} does not answer as one: "
+            f"{str(trouble).strip().splitlines()[0][:200]}"
+        ) from trouble
     for name, value in conf.items():
         _set(spark, name, value)
     show_progress(spark)
@@ -117,23 +120,22 @@ def _set(spark: SparkSession, name: str, value: str) -> None:
 
 def _lives(spark: Any) -> bool:
     """Whether the server still knows the session."""
-    if spark.is_stopped or not _answers(spark):
-        return False
+    return not spark.is_stopped and _trouble(spark) is None
+
+
+def _trouble(spark: Any) -> Exception | None:
+    """What happens when the server is asked for something small; None where it answers."""
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+
+    before = spark.client.get_retry_policies()
+    spark.client.set_retry_policies([DefaultPolicy(**PATIENCE)])
     try:
         spark.conf.get("spark.app.id", "")
-    except Exception:  # whatever it says: a session that cannot be asked cannot be worked in
-        return False
-    return True
-
-
-def _answers(spark: Any) -> bool:
-    import grpc
-
-    try:
-        grpc.channel_ready_future(spark.client._channel).result(timeout=PATIENCE)
-    except grpc.FutureTimeoutError:
-        return False
-    return True
+    except Exception as error:  # whatever it is: a session that cannot be asked cannot be worked in
+        return error
+    finally:
+        spark.client.set_retry_policies(before)
+    return None
 
 
 def forget(spark: Any) -> None:

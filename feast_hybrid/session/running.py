@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from feast_hybrid.errors import RetrievalTimeoutError
@@ -17,6 +18,8 @@ T = TypeVar("T")
 
 #: For how long a job is told to stop, and how often: 10 seconds, five times a second.
 _CANCEL_SECONDS, _CANCEL_PAUSE = 10.0, 0.2
+#: How long a Connect server may take from a call to its first stage before it is interrupted all the same.
+_PLANNING = 5.0
 
 
 def run(spark: SparkSession, action: Callable[[], T], *, timeout: float | None, what: str) -> T:
@@ -40,11 +43,13 @@ def run(spark: SparkSession, action: Callable[[], T], *, timeout: float | None, 
     tag = f"feast-hybrid-{uuid.uuid4().hex}"
     described = f"feast-hybrid: {what}"
     outcome: dict[str, Any] = {}
+    begun = threading.Event()
 
     def named() -> None:
         try:
             _name_jobs(spark, tag, described)
-            outcome["result"] = action()
+            with _noted_when_begun(spark, begun):
+                outcome["result"] = action()
         except BaseException as error:
             outcome["error"] = error
 
@@ -57,7 +62,7 @@ def run(spark: SparkSession, action: Callable[[], T], *, timeout: float | None, 
     finally:
         if thread.is_alive():
             # In a thread too: a server that is gone must not hold up the one who waits.
-            threading.Thread(target=_cancel, args=(spark, tag, thread), daemon=True).start()
+            threading.Thread(target=_cancel, args=(spark, tag, thread, begun), daemon=True).start()
             thread.join(_CANCEL_SECONDS)
     if late:
         raise RetrievalTimeoutError(f"{what} did not end within {timeout:g} s and was cancelled.")
@@ -83,8 +88,32 @@ def _name_jobs(spark: SparkSession, tag: str, described: str) -> None:
             context.setLocalProperty(key, value)
 
 
-def _cancel(spark: SparkSession, tag: str, thread: threading.Thread) -> None:
+@contextmanager
+def _noted_when_begun(spark: SparkSession, begun: threading.Event) -> Iterator[None]:
+    """Set the event when the first stage of what this thread runs has begun, on Spark Connect."""
+    if not is_connect(spark):
+        yield
+        return
+    mine = threading.current_thread()
+
+    def progressed(stages: Any, **_: Any) -> None:
+        if stages and threading.current_thread() is mine:
+            begun.set()
+
+    session: Any = spark
+    session.registerProgressHandler(progressed)
+    try:
+        yield
+    finally:
+        session.removeProgressHandler(progressed)
+
+
+def _cancel(spark: SparkSession, tag: str, thread: threading.Thread, begun: threading.Event) -> None:
     """Tell the thread's jobs to stop, again and again: Spark may still be planning, and only begun jobs are known."""
+    if is_connect(spark):
+        # A Connect server that is interrupted in its planning ends the operation, and begins its job all the same,
+        # which nobody can stop any more (seen with 4.3.0). It reports each two seconds what it is doing.
+        begun.wait(_PLANNING)
     for _ in range(int(_CANCEL_SECONDS / _CANCEL_PAUSE)):
         if not thread.is_alive():
             return

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.errors import MissingDependencyError
 from feast_hybrid.testing import artifacts
 from feast_hybrid.testing.lake import Server
 from feast_hybrid.testing.services import HOST, Service, free_ports
@@ -78,7 +78,7 @@ class SparkConnectServer(Server):
 
     def _asked(self, what: str) -> Any:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://{HOST}:{self._web_port}/api/v1/{what}", timeout=10) as answer:
+        with opener.open(f"http://{HOST}:{self._web_port}/api/v1/{what}", timeout=60) as answer:
             return json.load(answer)
 
     def _fetch(self) -> None:
@@ -114,15 +114,9 @@ class SparkConnectServer(Server):
         return [spark_service(self.mode, "connect", arguments, environment, mounts)]
 
     def _ready(self) -> str | None:
+        # Its port is the last thing that a server opens.
         try:
-            import grpc
-        except ImportError as error:
-            raise MissingDependencyError(
-                "Spark Connect needs grpcio and more: pip install 'feast-hybrid[connect]'"
-            ) from error
-        with grpc.insecure_channel(f"{HOST}:{self._port}") as channel:
-            try:
-                grpc.channel_ready_future(channel).result(timeout=2)
-            except grpc.FutureTimeoutError:
-                return "the server to answer"
+            socket.create_connection((HOST, self._port), timeout=2).close()
+        except OSError:
+            return "the server to answer"
         return None
