@@ -159,8 +159,7 @@ class HybridSparkOfflineStore(OfflineStore):
             created=created_timestamp_column or None,
             values=feature_name_columns or frame.columns,
         )
-        latest = with_online_values(latest, feature_name_columns)
-        return _job(latest, data_source, join_key_columns, store)
+        return _job(latest, data_source, join_key_columns, feature_name_columns, store)
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -193,8 +192,7 @@ class HybridSparkOfflineStore(OfflineStore):
                 f"source {data_source.name!r} lacks {', '.join(missing)}; it has {', '.join(frame.columns)}."
             )
         selected = frame.select(*map(quoted, wanted)) if feature_name_columns else frame
-        selected = with_online_values(selected, feature_name_columns)
-        return _job(selected, data_source, join_key_columns, store)
+        return _job(selected, data_source, join_key_columns, feature_name_columns, store)
 
     @staticmethod
     def offline_write_batch(
@@ -364,14 +362,19 @@ def _reader(
 
 
 def _job(
-    frame: DataFrame, source: DataSource, join_keys: list[str], store: HybridSparkOfflineStoreConfig
+    frame: DataFrame,
+    source: DataSource,
+    join_keys: list[str],
+    features: list[str],
+    store: HybridSparkOfflineStoreConfig,
 ) -> HybridSparkRetrievalJob:
     """The job of a source's rows, with Feast's dummy key where there is no join key."""
     from pyspark.sql import functions as F
 
+    online = with_online_values(frame, features)
     if not join_keys:
-        frame = frame.withColumn(DUMMY_ENTITY_ID, F.lit(DUMMY_ENTITY_VAL))
-    rows = SourceRows(frame, f"source {source.name!r}", source.field_mapping or {}, join_keys)
+        online = online.withColumn(DUMMY_ENTITY_ID, F.lit(DUMMY_ENTITY_VAL))
+    rows = SourceRows(online, f"source {source.name!r}", source.field_mapping or {}, join_keys, kept=frame)
     return HybridSparkRetrievalJob(rows, router=store.router, staging_location=store.staging_location)
 
 

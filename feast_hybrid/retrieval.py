@@ -63,10 +63,16 @@ class FrameRows:
 class SourceRows(FrameRows):
     """Rows of a source, for Feast's engines: the local one takes Arrow and renames its columns itself, the Spark
     one takes a frame whose columns have Feast's names already.
+
+    Attributes:
+        kept: the rows with the source's own columns, names and types, as they are saved.
     """
 
-    def __init__(self, frame: DataFrame, what: str, mapping: Mapping[str, str], keys: Sequence[str]) -> None:
+    def __init__(
+        self, frame: DataFrame, what: str, mapping: Mapping[str, str], keys: Sequence[str], *, kept: DataFrame
+    ) -> None:
         super().__init__(frame, what)
+        self.kept = kept
         self._mapping = mapping
         self._keys = keys
 
@@ -218,6 +224,8 @@ class HybridSparkRetrievalJob(RetrievalJob):
     ) -> None:
         """Write the result to a path on either lake, or to a table; seen whole or not at all.
 
+        Rows that were pulled from a source are written as they are there, not as Feast's engines take them.
+
         Args:
             storage: a :class:`~feast_hybrid.SavedDatasetHybridSparkStorage`.
             allow_overwrite: whether what is there may be replaced.
@@ -232,7 +240,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
 
         if not isinstance(storage, SavedDatasetHybridSparkStorage):
             raise WriteError(f"persist needs a SavedDatasetHybridSparkStorage, found {type(storage).__name__}.")
-        frame = self.to_spark_df()
+        frame = self._rows.kept if isinstance(self._rows, SourceRows) else self.to_spark_df()
         target = storage.to_data_source()
         run(
             frame.sparkSession,
