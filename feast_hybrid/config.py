@@ -36,7 +36,7 @@ class SparkConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     master: str | None = None
-    remote: str | None = None
+    remote: str | None = Field(default=None, repr=False)  # it may end in ;token=…
     app_name: str = "feast-hybrid"
     conf: dict[str, SettingText] = Field(default_factory=dict, repr=False)
 

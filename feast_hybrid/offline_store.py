@@ -13,7 +13,7 @@ from feast.on_demand_feature_view import OnDemandFeatureView
 
 from feast_hybrid.asof import JoinPlan, planned_join
 from feast_hybrid.asof.latest import latest_rows
-from feast_hybrid.asof.names import quoted
+from feast_hybrid.asof.names import quoted, refuse_clashes
 from feast_hybrid.config import HybridSparkOfflineStoreConfig
 from feast_hybrid.entity_rows import PandasRows, require_keys
 from feast_hybrid.errors import ConfigError, SchemaError, SourceError, SourceNotFoundError
@@ -115,6 +115,10 @@ class HybridSparkOfflineStore(OfflineStore):
         what = f"historical features of {', '.join(view.name for view in views)}"
         joined: Rows
         if isinstance(rows, PandasRows):
+            # Spark sees the keys and the time alone: the join cannot tell that another column has a feature's name.
+            outputs = [(view.name, out) for view in views for _, out in view.features]
+            case_sensitive = reader.spark.conf.get("spark.sql.caseSensitive") == "true"
+            refuse_clashes(rows.columns, outputs, case_sensitive=case_sensitive)
             joined = JoinedPandasRows(rows, join, reader.spark, keys, what)
             plan = joined.plan
         else:

@@ -28,9 +28,19 @@ def with_on_demand_features(
         feature_refs: ``view:feature`` of what was asked for.
         full_feature_names: whether features are called ``view__feature``.
     """
+    import pyarrow
     from feast.type_map import feast_value_type_to_pa
     from pyspark.sql.pandas.types import from_arrow_type
     from pyspark.sql.types import StructField, StructType
+
+    # Inside, so that it travels to the executors by itself: they need Feast, but not this package.
+    def in_utc(kind: pa.DataType, *, naive: bool) -> pa.DataType:
+        """Times and lists of them in UTC, naive ones too if asked for: none of Feast's other types holds times."""
+        if pyarrow.types.is_timestamp(kind) and (kind.tz or naive):
+            return pyarrow.timestamp(kind.unit, tz="UTC")
+        if pyarrow.types.is_list(kind):
+            return pyarrow.list_(kind.value_field.with_type(in_utc(kind.value_type, naive=naive)))
+        return kind
 
     wanted: list[tuple[OnDemandFeatureView, dict[str, pa.DataType]]] = []
     for view in views:
@@ -39,15 +49,15 @@ def with_on_demand_features(
         for feature in view.features:
             if f"{called}:{feature.name}" in feature_refs:
                 name = f"{called}__{feature.name}" if full_feature_names else feature.name
-                columns[name] = feast_value_type_to_pa(feature.dtype.to_value_type())
+                columns[name] = in_utc(feast_value_type_to_pa(feature.dtype.to_value_type()), naive=True)
         wanted.append((view, columns))
     added = [StructField(name, from_arrow_type(kind)) for _, columns in wanted for name, kind in columns.items()]
 
     def transform(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        import pyarrow
-
         for batch in batches:
-            table = pyarrow.Table.from_batches([batch])
+            # Spark labels instants with the session's zone, which a transformation that asks for the hour would see.
+            zoned = [field.with_type(in_utc(field.type, naive=False)) for field in batch.schema]
+            table = pyarrow.Table.from_batches([batch]).cast(pyarrow.schema(zoned))
             for view, columns in wanted:
                 transformed = view.transform_arrow(table, full_feature_names)
                 for name, kind in columns.items():

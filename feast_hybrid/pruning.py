@@ -45,10 +45,17 @@ def between(
         timestamp: the column in the frame.
         start: None for no bound; naive times are UTC.
         end: None for no bound; naive times are UTC.
+
+    Raises:
+        SchemaError: the column is none that says when, so that a comparison would mean something else.
     """
     from pyspark.sql import functions as F
 
+    from feast_hybrid.asof.times import require_time
+
     columns = {field.name: field.dataType for field in frame.schema.fields}
+    if timestamp in columns:
+        require_time(columns[timestamp], owner=f"source {source.name!r}", role="timestamp column", name=timestamp)
     conditions: list[Column] = []
     for bound, at_least in ((start, True), (end, False)):
         if bound is None:
@@ -117,9 +124,13 @@ def _bound(column: Column, kind: DataType, bound: datetime, at_least: bool) -> C
 def _partition_value(bound: datetime, kind: DataType, source: HybridSparkSource) -> Any:
     from pyspark.sql.types import DateType, IntegralType, StringType
 
-    text = bound.strftime(source.date_partition_column_format)
+    if bound.year < 1000:  # strftime pads no years, so their texts do not sort
+        return None
+    text_format = source.date_partition_column_format
+    text = bound.strftime(text_format)
     if isinstance(kind, DateType):
-        return bound.date()
+        # A month or a year as a date is its first day, which is before the bound's.
+        return bound.date() if text_format == "%F" or "%d" in text_format else None
     if isinstance(kind, IntegralType):
         return int(text) if text.isdigit() else None
     return text if isinstance(kind, StringType) else None

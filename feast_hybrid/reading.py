@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from feast_hybrid.source import HybridSparkSource
 
 
+#: Formats of Spark's own whose reader takes a time zone: for times without one, in text or in partitions' names.
+_ZONED_FORMATS = frozenset({"parquet", "orc", "avro", "csv", "json", "xml", "text"})
+
 #: Seconds for which a folder can be away while another takes its place.
 _MOMENT = 2.0
 
@@ -43,9 +46,11 @@ class Reader:
         self._child = child
 
     def child(self) -> SparkSession:
-        """The call's own session, with the settings of all sites."""
+        """The call's own session, in UTC and with the settings of all sites."""
         if self._child is None:
-            self._child = child_session(self.spark, _child_settings(self.router))
+            # In SQL text too, a time without a zone is UTC. Not in a session that a caller's own frame is moved to.
+            settings = {**_child_settings(self.router), "spark.sql.session.timeZone": "UTC"}
+            self._child = child_session(self.spark, settings)
         return self._child
 
     def in_child(self) -> Reader:
@@ -74,6 +79,9 @@ class Reader:
                 file_format = source.file_format or "parquet"
                 own = self.child() if session is None and file_format in SESSION_FORMATS else session
                 reader = (own or self.spark).read.format(file_format)
+                if file_format in _ZONED_FORMATS:
+                    # Else the session's zone would say what a time without one means; the source may.
+                    reader = reader.option("timeZone", "UTC")
                 # The site's settings come last: a source cannot overrule how a site is signed in to.
                 reader = reader.options(**source.options).options(**site.hadoop_options())
                 return reader.load(str(parse_uri(source.path)))

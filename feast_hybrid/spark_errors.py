@@ -82,6 +82,11 @@ def _translate(error: Exception, what: str, where: str) -> HybridError | None:
             f"server itself. Ask again from the feature store; what was made in the old session is lost. "
             f"{first_line(text)}"
         )
+    if "FAILED_READ_FILE" in text and ("FILE_NOT_EXIST" in text or "FileNotFoundException" in text):
+        return SourceNotFoundError(
+            f"{what} ({where}): a file that was there when the plan was made is gone; ask for the features again. "
+            f"{_reading(text)}"
+        )
     if "PATH_NOT_FOUND" in text or "FileNotFoundException" in text or "does not exist" in text:
         return SourceNotFoundError(f"{what}: nothing is at {where}.")
     if "TABLE_OR_VIEW_NOT_FOUND" in text:
@@ -110,6 +115,12 @@ def _translate(error: Exception, what: str, where: str) -> HybridError | None:
     if trouble := lake_trouble(text):
         return SourceNotFoundError(f"{what}: {where} {trouble}: {first_line(text)}")
     return RetrievalError(f"{what} ({where}): {first_line(text)}")
+
+
+def _reading(text: str) -> str:
+    """The line that names the file."""
+    named = (line for line in text.splitlines() if "FAILED_READ_FILE" in line)
+    return first_line(next(named, text))
 
 
 def lake_trouble(text: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from feast import FeatureStore
     from pyspark.sql import DataFrame, SparkSession
 
-    from tests.integration.conftest import MakeStore, Write
+    from tests.integration.conftest import MakeStore, Write, Zone
     from tests.integration.places import Place
 
 ROLES = pytest.mark.parametrize("role", ["onprem", "cloud"])
@@ -223,7 +224,8 @@ def registered(store: FeatureStore) -> dict[str, Any]:
 
     held = MessageToDict(store.registry.proto())
     kinds = ("dataSources", "entities", "featureViews")
-    return {kind: sorted(map(str, without_times(held[kind]))) for kind in kinds}
+    # Keys sorted: protobuf's maps have no order.
+    return {kind: sorted(json.dumps(entry, sort_keys=True) for entry in without_times(held[kind])) for kind in kinds}
 
 
 def test_a_second_apply_changes_nothing(make_store: MakeStore, write: Write, onprem: Place, cloud: Place) -> None:
@@ -239,3 +241,31 @@ def test_a_second_apply_changes_nothing(make_store: MakeStore, write: Write, onp
     store.apply(definitions())
     assert registered(store) == first
     assert [len(first[kind]) for kind in ("dataSources", "featureViews")] == [2, 2]
+
+
+@pytest.mark.parametrize("file_format", ["csv", "json"])
+def test_times_without_a_zone_in_text_files_are_utc(
+    onprem: Place, make_store: MakeStore, folder: str, session_zone: Zone, file_format: str
+) -> None:
+    text = {
+        "csv": "driver_id,event_timestamp,n\n1,2026-01-10T00:00:00,5\n",
+        "json": '{"driver_id": 1, "event_timestamp": "2026-01-10T00:00:00", "n": 5}\n',
+    }
+    options = {"csv": {"header": "true", "inferSchema": "true"}, "json": {"inferTimestamp": "true"}}
+    uri = onprem.put(f"{onprem.uri}{folder}/rows/part-0", text[file_format].encode()).rpartition("/")[0]
+    rows = source("text_rows", uri, file_format=file_format, options=options[file_format])
+    with session_zone("America/New_York"):
+        store = make_store(DRIVER, view("rows", rows, DRIVER, schema=[Field(name="n", dtype=Int64)]))
+        entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(1)]})
+        assert answers(retrieve(store, entity_df, ["rows:n"]), "n") == [(5,)]
+
+
+def test_times_without_a_zone_in_the_names_of_partitions_are_utc(
+    onprem: Place, make_store: MakeStore, write: Write, session_zone: Zone
+) -> None:
+    uri = write(onprem, "rows/event_timestamp=2026-01-10 00%3A00%3A00", {"driver_id": [1], "n": [5]})
+    with session_zone("America/New_York"):
+        rows = source("partition_rows", uri.rpartition("/")[0])
+        store = make_store(DRIVER, view("rows", rows, DRIVER, schema=[Field(name="n", dtype=Int64)]))
+        entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(1)]})
+        assert answers(retrieve(store, entity_df, ["rows:n"]), "n") == [(5,)]

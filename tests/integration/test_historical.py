@@ -13,10 +13,10 @@ import pyarrow as pa
 import pytest
 from feast import FeatureService, Field, RequestSource, ValueType
 from feast.on_demand_feature_view import on_demand_feature_view
-from feast.types import Float64, Int64, String
+from feast.types import Float64, Int64, String, UnixTimestamp
 
 from feast_hybrid import HybridSparkSource
-from feast_hybrid.errors import EntityFrameError, HybridError, SchemaError
+from feast_hybrid.errors import EntityFrameError, HybridError, JoinError, SchemaError, SourceNotFoundError
 from tests.integration.jobs import Jobs
 from tests.integration.places import answers, at, entity, feature_store, retrieve, rows_of, source, view
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from feast import FeatureStore
     from pyspark.sql import DataFrame, SparkSession
 
-    from tests.integration.conftest import MakeStore, Write
+    from tests.integration.conftest import MakeStore, Write, Zone
     from tests.integration.places import Place, Places
 
 pytestmark = pytest.mark.matrix
@@ -700,3 +700,62 @@ def test_every_error_of_a_retrieval_is_a_hybrid_error(store: FeatureStore) -> No
     for entity_df in bad:
         with pytest.raises(HybridError):
             retrieve(store, entity_df, ["stats:trips"])
+
+
+# What reads as a time, or as a name, in one place only
+
+
+def test_an_on_demand_view_sees_times_in_utc_on_spark_too(
+    onprem: Place, write: Write, make_store: MakeStore, session_zone: Zone
+) -> None:
+    seen = source("seen", write(onprem, "seen", {"driver_id": [1], "event_timestamp": [at(0)], "last": [at(0)]}))
+    seen_view = view("seen", seen, DRIVER)
+
+    @on_demand_feature_view(
+        sources=[seen_view],
+        schema=[Field(name="hour", dtype=Int64), Field(name="later", dtype=UnixTimestamp)],
+        mode="pandas",
+    )
+    def clock(inputs: pd.DataFrame) -> pd.DataFrame:
+        last = inputs["last"]
+        return pd.DataFrame({"hour": last.dt.hour.astype("int64"), "later": last + pd.Timedelta(hours=1)})
+
+    store = make_store(DRIVER, seen_view, clock)
+    entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(2)]})
+    with session_zone("America/New_York"):
+        job = retrieve(store, entity_df, ["seen:last", "clock:hour", "clock:later"])
+        assert answers(job, "hour", "later") == [(0, at(1))]
+        frame = job.to_spark_df()
+        assert frame.schema["later"].dataType.simpleString() == "timestamp"
+        assert rows_of(frame.toArrow(), "hour", "later", "last") == [(0, at(1), at(0))]
+
+
+def test_times_without_a_zone_in_sql_text_are_utc(store: FeatureStore, session_zone: Zone) -> None:
+    with session_zone("America/New_York"):
+        text = "SELECT 1L AS driver_id, TIMESTAMP '2026-01-10 02:00:00' AS event_timestamp"
+        assert answers(retrieve(store, text, ["stats:trips"]), "event_timestamp", "trips") == [(at(2), 2)]
+
+
+@pytest.mark.parametrize("name", ["trips", "Trips"])
+def test_a_pandas_column_that_has_a_feature_s_name_is_refused(store: FeatureStore, name: str) -> None:
+    with pytest.raises(JoinError, match=f"feature column 'trips' of view 'stats' and entity column '{name}'"):
+        retrieve(store, entity_frame().assign(**{name: 0}), FEATURES)
+
+
+def test_a_number_for_an_event_time_is_named_with_its_source(
+    onprem: Place, write: Write, make_store: MakeStore
+) -> None:
+    numbers = source("numbers", write(onprem, "numbers", {"driver_id": [1], "event_timestamp": [17], "n": [1]}))
+    store = make_store(DRIVER, view("numbers", numbers, DRIVER))
+    asked: list[tuple[Any, dict[str, Any]]] = [(entity_frame(), {}), (None, {"start_date": at(0), "end_date": at(1)})]
+    for entity_df, dates in asked:
+        with pytest.raises(SchemaError, match=r"'numbers'.*'event_timestamp' is bigint"):
+            retrieve(store, entity_df, ["numbers:n"], **dates)
+
+
+def test_a_file_that_went_away_after_the_call_is_named(onprem: Place, write: Write, make_store: MakeStore) -> None:
+    uri = write(onprem, "going", {"driver_id": [1], "event_timestamp": [at(0)], "n": [1]})
+    job = retrieve(make_store(DRIVER, view("going", source("going", uri), DRIVER)), entity_frame(), ["going:n"])
+    onprem.lake.filesystem().rm(onprem.inside(uri), recursive=True)
+    with pytest.raises(SourceNotFoundError, match=r"part-0\.parquet"):
+        job.to_df()

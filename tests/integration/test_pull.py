@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from feast_hybrid import HybridSparkOfflineStore
+from feast_hybrid.errors import SchemaError
 from tests.integration.places import Place, Places, answers, at, entity, on_connect, source, view
 
 if TYPE_CHECKING:
@@ -109,3 +110,22 @@ def test_rows_of_many_files_all_go_online(make_store: MakeStore, write: Write, o
     store.materialize(at(0), at(5))
     online = store.get_online_features(["stats:trips"], [{"driver_id": n} for n in range(1, 7)]).to_dict()
     assert online["trips"] == [10, 20, 30, 40, 50, 60]
+
+
+def test_text_for_an_event_time_is_refused_not_cast_in_the_session_s_zone(
+    make_store: MakeStore, write: Write, onprem: Place
+) -> None:
+    rows = {"driver_id": [1], "event_timestamp": ["2026-01-10 01:00:00"], "trips": [1]}
+    for verb in ("all", "latest"):
+        with pytest.raises(SchemaError, match=r"source 'text'.*'event_timestamp' is string"):
+            pulled(make_store(), verb, source("text", write(onprem, "text", rows)), at(0), at(5), created=None)
+
+
+def test_a_month_that_is_kept_as_a_date_is_not_taken_for_its_first_day(
+    make_store: MakeStore, write: Write, onprem: Place
+) -> None:
+    rows = {"driver_id": [1], "event_timestamp": [datetime.fromisoformat("2026-01-20T00:00Z")], "trips": [5]}
+    uri = write(onprem, "stats/month=2026-01-01", rows).rpartition("/")[0]
+    stats = source("stats", uri, date_partition_column="month", date_partition_column_format="%Y-%m")
+    job = pulled(make_store(), "all", stats, datetime(2026, 1, 19), datetime(2026, 1, 21), created=None)
+    assert answers(job, "trips") == [(5,)]

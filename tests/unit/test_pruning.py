@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyspark.sql.types import DateType, StringType
 
-from feast_hybrid.pruning import _SORTABLE, _ZONES, _moved, as_utc, epoch_micros
+from feast_hybrid import HybridSparkSource
+from feast_hybrid.pruning import _SORTABLE, _ZONES, _moved, as_utc, epoch_micros, partition_bounds
 
 TOKYO = timezone(timedelta(hours=9))
 
@@ -87,3 +89,18 @@ def test_a_partition_named_by_the_day_of_any_zone_is_kept(event: datetime, zone:
 def test_the_ends_of_time_stay_where_they_are(end: datetime) -> None:
     by = -_ZONES if end == datetime.min else _ZONES
     assert _moved(as_utc(end), by) == as_utc(end)
+
+
+def test_nothing_is_cut_by_a_year_that_strftime_does_not_pad() -> None:
+    rows = HybridSparkSource(name="rows", path="file:///rows", date_partition_column="dt")
+    kinds = {"dt": StringType()}
+    assert partition_bounds(rows, kinds, datetime(524, 1, 5), None) == (None, None)
+    assert partition_bounds(rows, kinds, datetime(1524, 1, 5), None) == ("1524-01-04", None)
+
+
+@pytest.mark.parametrize(("text_format", "least"), [("%Y-%m-%d", date(2026, 1, 18)), ("%Y-%m", None), ("%Y", None)])
+def test_a_date_that_stands_for_a_month_or_a_year_cuts_nothing(text_format: str, least: date | None) -> None:
+    rows = HybridSparkSource(
+        name="rows", path="file:///rows", date_partition_column="dt", date_partition_column_format=text_format
+    )
+    assert partition_bounds(rows, {"dt": DateType()}, datetime(2026, 1, 19), None) == (least, None)

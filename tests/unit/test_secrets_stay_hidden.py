@@ -122,6 +122,12 @@ def test_a_secret_by_itself_shows_where_it_is_at_most(secret: Any) -> None:
     assert_hidden(f"{parsed}")
 
 
+def test_a_token_in_the_address_of_a_connect_server_is_not_shown() -> None:
+    config = HybridSparkOfflineStoreConfig(spark={"remote": f"sc://host:443/;token={CANARY}"})
+    assert CANARY not in repr(config)
+    assert CANARY not in str(config.spark)
+
+
 def test_equal_references_are_equal() -> None:
     assert Secret.parse({"env": "A"}) == Secret.parse({"env": "A"})
     assert len({Secret.parse({"env": "A"}), Secret.parse({"env": "A"}), Secret.parse({"file": "/A"})}) == 2
