@@ -7,7 +7,6 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalMetadata
 from feast.on_demand_feature_view import OnDemandFeatureView
 
@@ -19,7 +18,6 @@ from feast_hybrid.entity_rows import PandasRows, require_keys
 from feast_hybrid.errors import ConfigError, SchemaError, SourceError, SourceNotFoundError
 from feast_hybrid.historical import RequestedView, entity_rows, requested_views
 from feast_hybrid.monitoring import kept
-from feast_hybrid.online_values import with_online_values
 from feast_hybrid.pruning import between
 from feast_hybrid.reading import Reader, is_missing, reader_beside, reader_for
 from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob, JoinedPandasRows, Rows, SourceRows
@@ -150,8 +148,7 @@ class HybridSparkOfflineStore(OfflineStore):
             created=created_timestamp_column or None,
             values=feature_name_columns or frame.columns,
         )
-        latest = with_online_values(latest, feature_name_columns)
-        return _job(latest, data_source, join_key_columns, store)
+        return _job(latest, data_source, join_key_columns, feature_name_columns, store)
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -166,9 +163,12 @@ class HybridSparkOfflineStore(OfflineStore):
     ) -> HybridSparkRetrievalJob:
         """Every row with start ≤ event time ≤ end, duplicates included.
 
-        Without join keys the rows have Feast's dummy key. Without features they have every column: what a
-        transformation reads is not known.
-        Maps, and structs with maps or lists in them, are JSON text, which is what Feast's engines take for them.
+        Without features the rows have every column: what a transformation reads is not known.
+
+        Feast calls this for its engines, with the source of a feature view, and for saved datasets and logs, whose
+        storage has no ``timestamp_field`` of its own. Only for the engines maps, and structs with maps or lists in
+        them, are JSON text, and rows without join keys have Feast's dummy key; ``persist`` writes them as they are
+        in the source.
 
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
@@ -184,8 +184,7 @@ class HybridSparkOfflineStore(OfflineStore):
                 f"source {data_source.name!r} lacks {', '.join(missing)}; it has {', '.join(frame.columns)}."
             )
         selected = frame.select(*map(quoted, wanted)) if feature_name_columns else frame
-        selected = with_online_values(selected, feature_name_columns)
-        return _job(selected, data_source, join_key_columns, store)
+        return _job(selected, data_source, join_key_columns, feature_name_columns, store)
 
     @staticmethod
     def offline_write_batch(
@@ -355,14 +354,17 @@ def _reader(
 
 
 def _job(
-    frame: DataFrame, source: DataSource, join_keys: list[str], store: HybridSparkOfflineStoreConfig
+    frame: DataFrame,
+    source: DataSource,
+    join_keys: list[str],
+    features: list[str],
+    store: HybridSparkOfflineStoreConfig,
 ) -> HybridSparkRetrievalJob:
-    """The job of a source's rows, with Feast's dummy key where there is no join key."""
-    from pyspark.sql import functions as F
-
-    if not join_keys:
-        frame = frame.withColumn(DUMMY_ENTITY_ID, F.lit(DUMMY_ENTITY_VAL))
-    rows = SourceRows(frame, f"source {source.name!r}", source.field_mapping or {}, join_keys)
+    """The job of a source's rows: for Feast's engines where a feature view can have the source, else as they are."""
+    what = f"source {source.name!r}"
+    rows: Rows = FrameRows(frame, what)
+    if source.timestamp_field:
+        rows = SourceRows(frame, what, source.field_mapping or {}, join_keys, features)
     return HybridSparkRetrievalJob(rows, router=store.router, staging_location=store.staging_location)
 
 
