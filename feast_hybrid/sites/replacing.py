@@ -39,13 +39,24 @@ def aside(at: LakeUri) -> LakeUri:
     return at.parent().child(f".{at.name}.{uuid.uuid4().hex[:12]}.writing")
 
 
-def put_in_place(site: Site, new: LakeUri, at: LakeUri) -> None:
+def put_in_place(site: Site, new: LakeUri, at: LakeUri, *, overwrite: bool = True) -> None:
     """Make a folder's files the whole content of another, whose own files go.
 
+    Args:
+        site: the site of both.
+        new: the folder with the new files, from :func:`aside`.
+        at: the other.
+        overwrite: whether something may be there. While the new files were written somebody else may have come.
+
     Raises:
+        FileExistsError: something is there that may not be replaced.
         WriteError: another writer was faster, or the lake refused something; the old files are there.
     """
-    _mover(site, at).replace(new)
+    mover = _mover(site, at)
+    if overwrite:
+        mover.replace(new)
+    else:
+        mover.create(new)
 
 
 def recover(site: Site, at: LakeUri) -> None:
@@ -94,6 +105,14 @@ class _Folders:
     def _exists(self, at: LakeUri) -> bool:
         return bool(self._filesystem.exists(self._site.fsspec_path(at)))
 
+    def create(self, new: LakeUri) -> None:
+        try:
+            self._rename(new, self._at)
+        except Exception as error:
+            if self._exists(self._at):
+                raise FileExistsError(str(self._at)) from error
+            raise
+
     def replace(self, new: LakeUri) -> None:
         if not self._exists(self._at):
             self._rename(new, self._at)
@@ -135,6 +154,11 @@ class _Blobs:
         self._at = at
         self._filesystem = site.filesystem(at)
         self._prefix = site.fsspec_path(at).partition("/")[2].rstrip("/") + "/"
+
+    def create(self, new: LakeUri) -> None:
+        if self._site.filesystem(self._at).exists(self._site.fsspec_path(self._at)):
+            raise FileExistsError(str(self._at))
+        self.replace(new)
 
     def replace(self, new: LakeUri) -> None:
         self._run(self._replace(self._site.fsspec_path(new).partition("/")[2].rstrip("/") + "/"))
