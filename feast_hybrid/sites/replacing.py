@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 #: The unreadable file: no reader passes it over for its name, and text readers try to unzip it.
 BEING_REPLACED = "part-being-replaced-"
 _SUFFIX = ".gz"
+#: The file with which Spark says that a folder is all of what a job wrote; batches have none.
+_COMPLETE = "_SUCCESS"
 #: After this a writer that has said nothing more is dead.
 _DEAD = timedelta(minutes=5)
 _HEARTBEAT = timedelta(minutes=1)
@@ -39,13 +41,24 @@ def aside(at: LakeUri) -> LakeUri:
     return at.parent().child(f".{at.name}.{uuid.uuid4().hex[:12]}.writing")
 
 
-def put_in_place(site: Site, new: LakeUri, at: LakeUri) -> None:
+def put_in_place(site: Site, new: LakeUri, at: LakeUri, *, overwrite: bool = True) -> None:
     """Make a folder's files the whole content of another, whose own files go.
 
+    Args:
+        site: the site of both.
+        new: the folder with the new files, from :func:`aside`.
+        at: the other.
+        overwrite: whether something may be there. While the new files were written somebody else may have come.
+
     Raises:
+        FileExistsError: something is there that may not be replaced.
         WriteError: another writer was faster, or the lake refused something; the old files are there.
     """
-    _mover(site, at).replace(new)
+    mover = _mover(site, at)
+    if overwrite:
+        mover.replace(new)
+    else:
+        mover.create(new)
 
 
 def recover(site: Site, at: LakeUri) -> None:
@@ -94,6 +107,14 @@ class _Folders:
     def _exists(self, at: LakeUri) -> bool:
         return bool(self._filesystem.exists(self._site.fsspec_path(at)))
 
+    def create(self, new: LakeUri) -> None:
+        try:
+            self._rename(new, self._at)
+        except Exception as error:
+            if self._exists(self._at):
+                raise FileExistsError(str(self._at)) from error
+            raise
+
     def replace(self, new: LakeUri) -> None:
         if not self._exists(self._at):
             self._rename(new, self._at)
@@ -104,12 +125,32 @@ class _Folders:
             self._rename(new, self._at)
         except BaseException as error:
             if self._exists(self._at):
-                # Another writer found nothing here, and put the old rows back or its own rows in.
-                remove(self._site, old)
+                if self._exists(self._at.child(_COMPLETE)):
+                    # Another writer found nothing here, and put its own rows in.
+                    remove(self._site, old)
+                elif self._exists(old):  # else another writer took us for dead and put it back
+                    self._put_back_beside_batches(old)
                 raise WriteError(f"{self._at} was written by somebody else at the same time.") from error
             self._rename(old, self._at)
             raise
         remove(self._site, old)
+
+    def _put_back_beside_batches(self, old: LakeUri) -> None:
+        """Have the old rows again where somebody, who found nothing, has begun to add rows of their own to them."""
+        added = self._at.parent().child(f".{self._at.name}.{uuid.uuid4().hex[:12]}.added")
+        self._rename(self._at, added)
+        self._rename(old, self._at)
+        self._move_into(added, self._at)
+        remove(self._site, added)
+
+    def _move_into(self, folder: LakeUri, at: LakeUri) -> None:
+        for entry in self._filesystem.ls(self._site.fsspec_path(folder), detail=False):
+            name = str(entry).rstrip("/").rpartition("/")[2]
+            one, other = folder.child(name), at.child(name)
+            if self._exists(other):  # a partition's folder: files have names of their own
+                self._move_into(one, other)
+            else:
+                self._rename(one, other)
 
     def replaced(self) -> LakeUri | None:
         parent = self._at.parent()
@@ -135,6 +176,11 @@ class _Blobs:
         self._at = at
         self._filesystem = site.filesystem(at)
         self._prefix = site.fsspec_path(at).partition("/")[2].rstrip("/") + "/"
+
+    def create(self, new: LakeUri) -> None:
+        if self._site.filesystem(self._at).exists(self._site.fsspec_path(self._at)):
+            raise FileExistsError(str(self._at))
+        self.replace(new)
 
     def replace(self, new: LakeUri) -> None:
         self._run(self._replace(self._site.fsspec_path(new).partition("/")[2].rstrip("/") + "/"))

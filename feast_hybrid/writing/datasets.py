@@ -15,7 +15,7 @@ from feast_hybrid.reading import where_is
 from feast_hybrid.sites import parse_uri
 from feast_hybrid.sites.replacing import aside, put_in_place, recover, remove
 from feast_hybrid.spark_errors import first_line
-from feast_hybrid.writing.table_formats import replace_table
+from feast_hybrid.writing.table_formats import has_log, replace_table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -61,13 +61,15 @@ def _save_path(frame: DataFrame, target: HybridSparkSource, router: Router, what
     site = router.route(at)
     recover(site, at)
     exists = bool(site.filesystem(at).exists(site.fsspec_path(at)))
+    taken = DatasetExistsError(f"{what}: something is there already; allow_overwrite=True replaces it.")
     if exists and not overwrite:
-        raise DatasetExistsError(f"{what}: something is there already; allow_overwrite=True replaces it.")
+        raise taken
     if target.file_format in TABLE_FORMATS:  # their logs name files by their places: they must not be moved
         try:
             replace_table(frame, target, at, site)
         except BaseException:
-            if not exists:  # files that no log names would stand in the way of the next try
+            # Files that no log names would stand in the way of the next try. A log is another writer's.
+            if not exists and not has_log(site, at):
                 remove(site, at)
             raise
         return
@@ -76,9 +78,11 @@ def _save_path(frame: DataFrame, target: HybridSparkSource, router: Router, what
     new = aside(at)
     try:
         writer.mode("error").save(str(new))
-        put_in_place(site, new, at)
-    except BaseException:
+        put_in_place(site, new, at, overwrite=overwrite)
+    except BaseException as error:
         remove(site, new)
+        if isinstance(error, FileExistsError) and not overwrite:
+            raise taken from error
         # Tasks that were running when one failed, or when the job was cancelled, may write a moment longer.
         time.sleep(_LAST_TASKS)
         remove(site, new)

@@ -36,6 +36,19 @@ def replace_table(frame: DataFrame, target: HybridSparkSource, at: LakeUri, site
     writer.options(**target.options).options(**site.hadoop_options()).save(str(at))
 
 
+def has_log(site: Site, at: LakeUri) -> bool:
+    """Whether a commit of Delta or Iceberg is at a path, whoever made it."""
+    filesystem = site.filesystem(at)
+    for folder, suffix in (("_delta_log", ".json"), ("metadata", ".metadata.json")):
+        try:
+            entries = filesystem.ls(site.fsspec_path(at.child(folder)), detail=False)
+        except FileNotFoundError:
+            continue
+        if any(str(entry).endswith(suffix) for entry in entries):
+            return True
+    return False
+
+
 def add_to_iceberg(
     frame: DataFrame, source: HybridSparkSource, at: LakeUri, site: Site, *, partition: str | None, new: bool
 ) -> None:

@@ -78,6 +78,26 @@ def test_a_dataset_is_saved_read_back_and_replaced(
     assert place.names(f"{place.uri}{folder}/out") == ["set"]
 
 
+def test_maps_and_structs_of_a_dataset_come_back_as_such(
+    make_store: MakeStore, write: Write, lakes_to_test: Places, folder: str
+) -> None:
+    shares = pa.array([[("x", 1)], None], pa.map_(pa.string(), pa.int64()))
+    visits = pa.array([{"days": [1, 2]}, None], pa.struct([("days", pa.list_(pa.int64()))]))
+    rows = {"driver_id": [1, 2], "event_timestamp": [at(0), at(0)], "shares": shares, "visits": visits}
+    driver = entity("driver", join_key="driver_id")
+    store = make_store(
+        driver, view("stats", source("rows", write(lakes_to_test.onprem, "rows", pa.table(rows))), driver)
+    )
+    storage = SavedDatasetHybridSparkStorage(path=f"{lakes_to_test.cloud.uri}{folder}/set")
+    store.create_saved_dataset(retrieve(store, ROWS, ["stats:shares", "stats:visits"]), "set", storage)
+    read = store.get_saved_dataset("set").to_arrow()
+    assert "__dummy_id" not in read.column_names
+    assert (read["shares"].type, read["visits"].type) == (shares.type, visits.type)
+    frame = read.to_pandas(maps_as_pydicts="strict").sort_values("driver_id")
+    assert frame["shares"].tolist() == [{"x": 1}, None]
+    assert store.get_saved_dataset("set").to_df()["shares"].dropna().tolist() == [{"x": 1}]
+
+
 def test_a_dataset_is_saved_as_a_table(store: FeatureStore, spark: SparkSession) -> None:
     storage = SavedDatasetHybridSparkStorage(table="saved_trips", site="onprem")
     try:
@@ -259,9 +279,13 @@ def test_many_small_files_are_merged_as_the_docs_say(
 ) -> None:
     place: Place = getattr(lakes_to_test, role)
     uri = f"{place.uri}{folder}/day=2026-01-10"
-    maps = pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64()))
     for n in range(12):
-        rows = {"n": [n], "event_timestamp": pa.array([at(n)], pa.timestamp("us", tz="UTC")), "a;b": ["x"], "m": maps}
+        rows = {
+            "n": [n],
+            "event_timestamp": pa.array([at(n)], pa.timestamp("us", tz="UTC")),
+            "a;b": ["x"],
+            "shares": pa.array([[("x", n)]], pa.map_(pa.string(), pa.int64())),
+        }
         place.write(uri, rows, file=f"batch-{n}.parquet")
 
     day = HybridSparkSource(name="day", path=uri, timestamp_field="event_timestamp")
@@ -273,8 +297,9 @@ def test_many_small_files_are_merged_as_the_docs_say(
     assert len(files) <= 4
     read = [pq.read_table(BytesIO(place.lake.filesystem().cat_file(place.inside(f"{uri}/{name}")))) for name in files]
     assert all(table.column_names == columns for table in read)
-    assert sorted(pa.concat_tables(read)["n"].to_pylist()) == list(range(12))
-    assert pa.concat_tables(read)["m"].to_pylist() == [[("k", 1)]] * 12
+    whole = pa.concat_tables(read)
+    assert sorted(whole["n"].to_pylist()) == list(range(12))
+    assert sorted(whole["shares"].to_pylist()) == [[("x", n)] for n in range(12)]
 
 
 class TestExports:

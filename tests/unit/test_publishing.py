@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -97,20 +98,54 @@ class TestReplacing:
             self.replace(at)
         assert found(tmp_path) == {"set/a": b"old", "set/b": b"old", ".new/a": b"new"}
 
+    @pytest.fixture
+    def meet(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, bytes]], None]:
+        """Have somebody else put files there while there is nothing, between the two renames."""
+        true = LocalFileSystem.mv
+
+        def meet(theirs: dict[str, bytes]) -> None:
+            def mv(self: Any, one: str, other: str, **options: Any) -> Any:
+                true(self, one, other, **options)
+                if other.endswith(".replaced"):
+                    put(tmp_path / "set", theirs)
+
+            monkeypatch.setattr(LocalFileSystem, "mv", mv)
+
+        return meet
+
     def test_a_writer_that_was_slower_fails_and_mixes_nothing(
+        self, at: LakeUri, tmp_path: Path, meet: Callable[[dict[str, bytes]], None]
+    ) -> None:
+        meet({"c": b"theirs", "_SUCCESS": b""})
+        with pytest.raises(WriteError, match="was written by somebody else at the same time"):
+            self.replace(at)
+        assert found(tmp_path) == {"set/c": b"theirs", "set/_SUCCESS": b"", ".new/a": b"new"}
+
+    def test_a_batch_that_is_added_meanwhile_costs_neither_itself_nor_the_old_rows(
+        self, at: LakeUri, tmp_path: Path, meet: Callable[[dict[str, bytes]], None]
+    ) -> None:
+        put(tmp_path / "set", {"day=1/a": b"old"})
+        meet({"batch": b"theirs", "day=1/batch": b"theirs", "day=2/batch": b"theirs"})
+        with pytest.raises(WriteError, match="was written by somebody else at the same time"):
+            self.replace(at)
+        theirs = {"set/batch": b"theirs", "set/day=1/batch": b"theirs", "set/day=2/batch": b"theirs"}
+        old = {"set/a": b"old", "set/b": b"old", "set/day=1/a": b"old"}
+        assert found(tmp_path) == {**old, **theirs, ".new/a": b"new"}
+
+    def test_old_rows_that_another_writer_has_put_back_stay(
         self, at: LakeUri, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         true = LocalFileSystem.mv
 
-        def meet(self: Any, one: str, other: str, **options: Any) -> Any:
+        def mv(self: Any, one: str, other: str, **options: Any) -> Any:
             true(self, one, other, **options)
             if other.endswith(".replaced"):
-                put(tmp_path / "set", {"c": b"theirs"})
+                true(self, other, one)
 
-        monkeypatch.setattr(LocalFileSystem, "mv", meet)
+        monkeypatch.setattr(LocalFileSystem, "mv", mv)
         with pytest.raises(WriteError, match="was written by somebody else at the same time"):
             self.replace(at)
-        assert found(tmp_path) == {"set/c": b"theirs", ".new/a": b"new"}
+        assert found(tmp_path) == {"set/a": b"old", "set/b": b"old", ".new/a": b"new"}
 
     def test_what_a_dead_writer_moved_away_is_found_and_put_back(self, at: LakeUri, tmp_path: Path) -> None:
         site = Router().route(at)

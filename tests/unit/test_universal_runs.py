@@ -36,6 +36,13 @@ def test_a_run_is_not_perfect_where_anything_else_happened(
     assert outcome.failures == ((why,) if why else ())
 
 
+@pytest.mark.parametrize("code", [1, 2, 3, -9])
+def test_a_run_that_broke_off_is_not_perfect_whatever_passed_before(code: int) -> None:
+    outcome = outcome_of(HDFS, {OURS: "passed"}, [], 1.0, ended=code)
+    assert not outcome.perfect
+    assert outcome.failures == (f"failed: pytest ended with {code}",)
+
+
 def test_all_lakes_on_both_kinds_of_spark_are_run_unless_said_otherwise() -> None:
     assert len(configurations((), (), peer=False)) == 6
     assert configurations(("connect",), ("hdfs",), peer=True) == [HDFS, Configuration("classic", "feast")]

@@ -90,15 +90,17 @@ def run_suite(folder: Path, configuration: Configuration, tests: str, arguments:
     command = [sys.executable, "-m", "pytest", "-p", "feast_hybrid.testing.universal.plugin", "--integration"]
     command += ["-m", "universal_offline_stores", *arguments, tests]
     began = time.monotonic()
-    subprocess.run(command, cwd=folder, env=environment, check=False)
+    ended = subprocess.run(command, cwd=folder, env=environment, check=False).returncode
     seconds = time.monotonic() - began
     if not report.is_file():
         return Outcome(configuration, 0, 1, 0, 0, 0, ("failed: pytest wrote no report",), seconds)
     said = json.loads(report.read_text(encoding="utf-8"))
-    return outcome_of(configuration, said["tests"], said["left_out"], seconds)
+    return outcome_of(configuration, said["tests"], said["left_out"], seconds, ended=ended)
 
 
-def outcome_of(configuration: Configuration, tests: dict[str, str], left_out: list[str], seconds: float) -> Outcome:
+def outcome_of(
+    configuration: Configuration, tests: dict[str, str], left_out: list[str], seconds: float, *, ended: int = 0
+) -> Outcome:
     """Count what the plugin wrote down.
 
     Args:
@@ -106,9 +108,12 @@ def outcome_of(configuration: Configuration, tests: dict[str, str], left_out: li
         tests: by id ``passed``, ``failed``, ``skipped`` or ``expected``.
         left_out: the ids of deselected tests.
         seconds: of the whole run.
+        ended: pytest's exit code. Where it is neither 0 nor 1 some tests may not have run at all.
     """
     mark = f":{CREATOR_IDS[configuration.lake]}:"
     failed = [name for name, how in tests.items() if how == "failed"]
+    if ended and (ended != 1 or not failed):
+        failed.append(f"pytest ended with {ended}")
     skipped = [name for name, how in tests.items() if how in ("skipped", "expected")]
     passed = [name for name, how in tests.items() if how == "passed"]
     foreign = [name for name in passed if mark not in name]
