@@ -37,6 +37,7 @@ def run(spark: SparkSession, action: Callable[[], T], *, timeout: float | None, 
 
     Raises:
         RetrievalTimeoutError: the time ran out. The job was told to stop; so it is when the caller is interrupted.
+            What was at its last step and succeeded all the same is no error.
     """
     from pyspark import InheritableThread
 
@@ -64,7 +65,7 @@ def run(spark: SparkSession, action: Callable[[], T], *, timeout: float | None, 
             # In a thread too: a server that is gone must not hold up the one who waits.
             threading.Thread(target=_cancel, args=(spark, tag, thread, begun), daemon=True).start()
             thread.join(_CANCEL_SECONDS)
-    if late:
+    if late and "result" not in outcome:  # what was done before it could be stopped is not cancelled
         raise RetrievalTimeoutError(f"{what} did not end within {timeout:g} s and was cancelled.")
     if "error" in outcome:
         raise outcome["error"]

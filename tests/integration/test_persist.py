@@ -32,6 +32,7 @@ from feast_hybrid.errors import (
 )
 from feast_hybrid.reading import Reader
 from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob
+from feast_hybrid.session import run
 from feast_hybrid.sites import parse_uri, replacing
 from feast_hybrid.testing import Lakes
 from tests.integration.jobs import Jobs, ended
@@ -338,6 +339,19 @@ class TestExports:
     def test_a_result_has_no_sql_text_and_says_what_to_use(self, store: FeatureStore) -> None:
         with pytest.raises(NotImplementedError, match="createOrReplaceTempView"):
             retrieve(store, ROWS, ["stats:trips"]).to_sql()
+
+
+def test_what_was_done_when_it_was_to_be_cancelled_is_not_called_cancelled(spark: SparkSession) -> None:
+    import time
+
+    done: list[int] = []
+
+    def last_step() -> int:
+        time.sleep(1)
+        done.append(1)
+        return len(done)
+
+    assert run(spark, last_step, timeout=0.2, what="a renaming") == 1
 
 
 def test_a_timeout_cancels_the_job_and_the_session_goes_on(
