@@ -10,7 +10,7 @@ from feast_hybrid.formats import TABLE_FORMATS
 from feast_hybrid.reading import reader_for
 from feast_hybrid.sites import parse_uri
 from feast_hybrid.sites.parquet import partition_columns
-from feast_hybrid.spark_errors import first_line
+from feast_hybrid.spark_errors import first_line, lake_trouble
 from feast_hybrid.writing.conform import conformed, require_columns
 from feast_hybrid.writing.partitions import dates_of, with_dates
 from feast_hybrid.writing.table_formats import add_to_iceberg
@@ -48,6 +48,24 @@ def append_by_spark(
         SchemaError: the rows do not fit what is there.
         WriteError: Spark could not write them; nothing of them is there.
     """
+    try:
+        _append(table, source, store, first_schema, what=what)
+    except HybridError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        trouble = lake_trouble(said) or "failed; nothing was written"
+        raise WriteError(f"{what}: {trouble}: {first_line(said)}") from error
+
+
+def _append(
+    table: pa.Table,
+    source: HybridSparkSource,
+    store: HybridSparkOfflineStoreConfig,
+    first_schema: Callable[[], pa.Schema],
+    *,
+    what: str,
+) -> None:
     reader = reader_for(store, [source])
     there = _schema_there(source, reader)
     schema = _arrow_schema(there, table, source) if there is not None else first_schema()
@@ -65,33 +83,28 @@ def append_by_spark(
     require_columns(table.column_names, schema.names, what=what)
     rows = conformed(table, schema, what=what)
     session = reader.child() if source.table is not None else reader.spark
-    try:
-        frame = session.createDataFrame(rows).coalesce(1)
-        if source.table is not None:
-            if there is not None:
-                frame.write.insertInto(source.table)
-            else:
-                writer = frame.write.mode("error")
-                (writer.partitionBy(day) if day else writer).saveAsTable(source.table)
-            return
-        assert source.path is not None
-        at = parse_uri(source.path)
-        site = store.router.route(at)
-        if source.file_format == "iceberg":
-            add_to_iceberg(frame, source, at, site, partition=day if there is None else None, new=there is None)
-            return
-        writer = frame.write.format(source.file_format or "parquet").mode("append")
-        writer = writer.options(**source.options).options(**site.hadoop_options())
-        partitions = [day] if day else []
+    frame = session.createDataFrame(rows).coalesce(1)
+    if source.table is not None:
         if there is not None:
-            # A format with a log knows itself how it is partitioned.
-            logged = source.file_format in TABLE_FORMATS
-            partitions = [] if logged else list(partition_columns(site.filesystem(at), site.fsspec_path(at)))
-        (writer.partitionBy(*partitions) if partitions else writer).save(str(at))
-    except HybridError:
-        raise
-    except Exception as error:
-        raise WriteError(f"{what} failed; nothing was written: {first_line(str(error))}") from error
+            frame.write.insertInto(source.table)
+        else:
+            writer = frame.write.mode("error")
+            (writer.partitionBy(day) if day else writer).saveAsTable(source.table)
+        return
+    assert source.path is not None
+    at = parse_uri(source.path)
+    site = store.router.route(at)
+    if source.file_format == "iceberg":
+        add_to_iceberg(frame, source, at, site, partition=day if there is None else None, new=there is None)
+        return
+    writer = frame.write.format(source.file_format or "parquet").mode("append")
+    writer = writer.options(**source.options).options(**site.hadoop_options())
+    partitions = [day] if day else []
+    if there is not None:
+        # A format with a log knows itself how it is partitioned.
+        logged = source.file_format in TABLE_FORMATS
+        partitions = [] if logged else list(partition_columns(site.filesystem(at), site.fsspec_path(at)))
+    (writer.partitionBy(*partitions) if partitions else writer).save(str(at))
 
 
 def _schema_there(source: HybridSparkSource, reader: Reader) -> StructType | None:

@@ -10,10 +10,12 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 
-from feast_hybrid.errors import HybridError, SessionError, SourceNotFoundError
-from tests.integration.places import Place, abfs_speaks_to_azurite, feature_store, source
+from feast_hybrid import HybridSparkOfflineStore
+from feast_hybrid.errors import HybridError, SessionError, SourceNotFoundError, WriteError
+from tests.integration.places import Place, abfs_speaks_to_azurite, at, entity, feature_store, source, view
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +58,20 @@ def test_an_hdfs_that_is_down_is_named_with_its_site(spark: SparkSession, tmp_pa
     site = {"name": "onprem", "uri": uri, "options": tries}
     said = str(refusal(site, source("rows", f"{uri}/rows", file_format=file_format), tmp_path))
     assert said.startswith(f"source 'rows': site 'onprem', {uri}/rows does not answer: ")
+
+
+@pytest.mark.parametrize("file_format", ["parquet", "orc"])
+def test_a_write_to_an_hdfs_that_is_down_names_the_view_and_the_site(
+    spark: SparkSession, tmp_path: Path, file_format: str
+) -> None:
+    uri = f"hdfs://127.0.0.1:{closed_port()}"
+    tries = {"dfs.client.failover.max.attempts": "1", "ipc.client.connect.max.retries": "0"}
+    store = feature_store([{"name": "onprem", "uri": uri, "options": tries}], tmp_path)
+    key = entity("n")
+    of = view("numbers", source("rows", f"{uri}/rows", file_format=file_format), key)
+    rows = pa.table({"n": [1], "event_timestamp": pa.array([at(0)])})
+    with pytest.raises(WriteError, match=rf"rows of feature view 'numbers' to site 'onprem', {uri}/rows: .*answer: "):
+        HybridSparkOfflineStore.offline_write_batch(store.config, of, rows, None)
 
 
 def test_validation_waits_for_no_lake_much_longer_than_20_seconds(
