@@ -7,6 +7,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalMetadata
 from feast.on_demand_feature_view import OnDemandFeatureView
 
@@ -18,6 +19,7 @@ from feast_hybrid.entity_rows import PandasRows, require_keys
 from feast_hybrid.errors import ConfigError, SchemaError, SourceError, SourceNotFoundError
 from feast_hybrid.historical import RequestedView, entity_rows, requested_views
 from feast_hybrid.monitoring import kept
+from feast_hybrid.online_values import with_online_values
 from feast_hybrid.pruning import between
 from feast_hybrid.reading import Reader, is_missing, reader_beside, reader_for
 from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob, JoinedPandasRows, Rows, SourceRows
@@ -180,8 +182,7 @@ class HybridSparkOfflineStore(OfflineStore):
 
         Feast calls this for its engines, with the source of a feature view, and for saved datasets and logs, whose
         storage has no ``timestamp_field`` of its own. Only for the engines maps, and structs with maps or lists in
-        them, are JSON text, and rows without join keys have Feast's dummy key; ``persist`` writes them as they are
-        in the source.
+        them, are JSON text, and rows without join keys have Feast's dummy key.
 
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
@@ -373,11 +374,20 @@ def _job(
     features: list[str],
     store: HybridSparkOfflineStoreConfig,
 ) -> HybridSparkRetrievalJob:
-    """The job of a source's rows: for Feast's engines where a feature view can have the source, else as they are."""
+    """The job of a source's rows, in the forms of Feast's engines where a feature view can have the source.
+
+    The source of a saved dataset or of logs has no event time of its own: no engine reads it.
+    """
+    from pyspark.sql import functions as F
+
     what = f"source {source.name!r}"
-    rows: Rows = FrameRows(frame, what)
-    if source.timestamp_field:
-        rows = SourceRows(frame, what, source.field_mapping or {}, join_keys, features)
+    if not source.timestamp_field:
+        rows: Rows = FrameRows(frame, what)
+        return HybridSparkRetrievalJob(rows, router=store.router, staging_location=store.staging_location)
+    online = with_online_values(frame, features)
+    if not join_keys:
+        online = online.withColumn(DUMMY_ENTITY_ID, F.lit(DUMMY_ENTITY_VAL))
+    rows = SourceRows(online, what, source.field_mapping or {}, join_keys, kept=frame)
     return HybridSparkRetrievalJob(rows, router=store.router, staging_location=store.staging_location)
 
 

@@ -6,12 +6,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 
 from feast_hybrid.asof.names import quoted
 from feast_hybrid.errors import NotSupportedError, WriteError
-from feast_hybrid.online_values import with_online_values
 from feast_hybrid.session import run
 from feast_hybrid.spark_errors import explained
 
@@ -63,31 +61,20 @@ class FrameRows:
 
 
 class SourceRows(FrameRows):
-    """Rows of a feature view's source, in the forms that Feast's engines take to make online values of them.
+    """Rows of a source, for Feast's engines: the local one takes Arrow and renames its columns itself, the Spark
+    one takes a frame whose columns have Feast's names already.
 
-    The local engine takes Arrow and renames its columns itself, the Spark engine takes a frame whose columns have
-    Feast's names already. Both want maps as text, and a dummy key where there is no join key.
-
-    Args:
-        frame: the rows as they are in the source.
-        what: how errors and Spark's UI call them.
-        mapping: column in the source → name in Feast.
-        keys: the join keys, in the source's names.
-        features: the columns that go online, in the source's names.
+    Attributes:
+        kept: the rows with the source's own columns, names and types, as they are saved.
     """
 
     def __init__(
-        self, frame: DataFrame, what: str, mapping: Mapping[str, str], keys: Sequence[str], features: Sequence[str]
+        self, frame: DataFrame, what: str, mapping: Mapping[str, str], keys: Sequence[str], *, kept: DataFrame
     ) -> None:
         super().__init__(frame, what)
+        self.kept = kept
         self._mapping = mapping
         self._keys = keys
-        self._features = features
-
-    @property
-    def as_in_source(self) -> DataFrame:
-        """The rows themselves, for whoever writes them to a lake again."""
-        return self._frame
 
     def to_spark(self) -> DataFrame:
         """The frame with the names of the field mapping; a renamed join key under both of its names.
@@ -95,24 +82,13 @@ class SourceRows(FrameRows):
         Feast's Spark engine looks for a join key under the source's name while it picks rows, and under Feast's
         name when it writes them.
         """
-        frame = self._for_engines()
         if not self._mapping:
-            return frame
-        columns = frame.columns
+            return self._frame
+        columns = self._frame.columns
         names = [self._mapping.get(name, name) for name in columns]
         twice = [name for name in self._keys if name in columns and name not in names]
         taken = [quoted(name) for name in (*columns, *twice)]
-        return frame.select(*taken).toDF(*names, *twice)
-
-    def to_arrow(self, timeout: float | None) -> pa.Table:
-        """The rows in the source's names, collected."""
-        return FrameRows(self._for_engines(), self.what).to_arrow(timeout)
-
-    def _for_engines(self) -> DataFrame:
-        from pyspark.sql import functions as F
-
-        frame = with_online_values(self._frame, self._features)
-        return frame if self._keys else frame.withColumn(DUMMY_ENTITY_ID, F.lit(DUMMY_ENTITY_VAL))
+        return self._frame.select(*taken).toDF(*names, *twice)
 
 
 class JoinedPandasRows:
@@ -248,7 +224,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
     ) -> None:
         """Write the result to a path on either lake, or to a table; seen whole or not at all.
 
-        Rows that were pulled from a source are written as they are there.
+        Rows that were pulled from a source are written as they are there, not as Feast's engines take them.
 
         Args:
             storage: a :class:`~feast_hybrid.SavedDatasetHybridSparkStorage`.
@@ -264,8 +240,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
 
         if not isinstance(storage, SavedDatasetHybridSparkStorage):
             raise WriteError(f"persist needs a SavedDatasetHybridSparkStorage, found {type(storage).__name__}.")
-        rows = self._rows
-        frame = rows.as_in_source if isinstance(rows, SourceRows) else self.to_spark_df()
+        frame = self._rows.kept if isinstance(self._rows, SourceRows) else self.to_spark_df()
         target = storage.to_data_source()
         run(
             frame.sparkSession,
