@@ -109,11 +109,10 @@ def _bound(column: Column, kind: DataType, bound: datetime, at_least: bool) -> C
     from pyspark.sql.types import DateType, TimestampNTZType
 
     if isinstance(kind, DateType):
-        # A date is its midnight in UTC, so a start within a day excludes that day.
-        day = bound.date()
+        literal = F.lit(bound.date())
         if at_least and bound.time() != datetime.min.time():
-            day += timedelta(days=1)
-        literal = F.lit(day)
+            # A date is its midnight in UTC, so a start within a day excludes that day.
+            return column > literal
     elif isinstance(kind, TimestampNTZType):
         literal = F.lit(bound.replace(tzinfo=None).isoformat(sep=" ")).cast("timestamp_ntz")
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -129,3 +129,11 @@ def test_a_month_that_is_kept_as_a_date_is_not_taken_for_its_first_day(
     stats = source("stats", uri, date_partition_column="month", date_partition_column_format="%Y-%m")
     job = pulled(make_store(), "all", stats, datetime(2026, 1, 19), datetime(2026, 1, 21), created=None)
     assert answers(job, "trips") == [(5,)]
+
+
+def test_a_start_on_the_last_day_of_all_is_a_start_too(make_store: MakeStore, write: Write, onprem: Place) -> None:
+    days = write(onprem, "days", {"driver_id": [1], "event_timestamp": [date(9999, 12, 30)], "trips": [5]})
+    noon = datetime(9999, 12, 31, 12)
+    assert answers(pulled(make_store(), "all", source("days", days), noon, noon, created=None), "trips") == []
+    before = datetime(9999, 12, 30)
+    assert answers(pulled(make_store(), "all", source("days", days), before, noon, created=None), "trips") == [(5,)]
