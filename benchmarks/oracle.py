@@ -61,7 +61,8 @@ def run(duck: duckdb.DuckDBPyConnection, task: Task, entities: pd.DataFrame | No
             pass
         return None
     duck.register("entity_rows", entities)
-    return duck.execute(query(task)).df()
+    joined: pd.DataFrame = duck.execute(query(task)).df()
+    return joined
 
 
 def expressions(task: Task, micros: str) -> dict[str, str]:

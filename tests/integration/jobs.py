@@ -42,14 +42,17 @@ class ClassicJobs:
 
     def words_after(self, last: int) -> str:
         return "\n".join(
-            f"{job.description().getOrElse(None)} {job.jobGroup().getOrElse(None)}"
-            for job in self._jobs()
-            if job.jobId() > last
+            f"{_shown(job.description())} {_shown(job.jobGroup())}" for job in self._jobs() if job.jobId() > last
         )
 
     def _jobs(self) -> list[Any]:
         found = self._store.jobsList(None)
         return [found.apply(i) for i in range(found.size())]
+
+
+def _shown(option: Any) -> Any:
+    """What a Scala ``Option`` holds, or an empty text: py4j hands no ``None`` to ``getOrElse``."""
+    return option.get() if option.isDefined() else ""
 
 
 class ConnectJobs:
