@@ -204,6 +204,10 @@ def _from_views(
     from feast_hybrid.asof.times import micros, require_time
 
     start, end = compute_non_entity_date_range([view.view for view in views], dates[0], dates[1])
+    if start > end:
+        raise EntityFrameError(
+            f"start_date {start.isoformat()} is after end_date {end.isoformat()}; give the earlier first."
+        )
     frames: list[DataFrame] = []
     kinds: dict[str, tuple[str, str]] = {}
     for view in views:

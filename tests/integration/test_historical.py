@@ -360,6 +360,11 @@ def test_without_dates_the_range_is_the_longest_ttl_up_to_now(
     assert sorted(answers(job, "driver_id", "short__n", "long__n")) == [(1, 1, 1), (2, 2, 2)]
 
 
+def test_dates_in_the_wrong_order_are_refused(store: FeatureStore) -> None:
+    with pytest.raises(EntityFrameError, match=r"start_date 2026-01-10T02.* is after end_date 2026-01-10T01"):
+        retrieve(store, None, ["stats:rate"], start_date=at(2), end_date=at(1))
+
+
 # Which features, by which names
 
 
