@@ -175,6 +175,7 @@ def _from_sql(
     """Run SQL in which a source's name stands for its rows; the names are seen by this call alone."""
     from sqlglot.expressions import Table
 
+    from feast_hybrid.reading import analysed
     from feast_hybrid.spark_errors import explained
 
     parsed = single_select(query, what="entity_df", error=EntityFrameError)
@@ -191,7 +192,7 @@ def _from_sql(
     for table_ref, own_name in rows.items():
         reader.spark.table(own_name).createOrReplaceTempView(table_ref)
     with explained("entity_df", "SQL text"):
-        return reader.spark.sql(query)
+        return analysed(reader.spark.sql(query))
 
 
 def _from_views(

@@ -84,10 +84,16 @@ class Reader:
                     reader = reader.option("timeZone", "UTC")
                 # The site's settings come last: a source cannot overrule how a site is signed in to.
                 reader = reader.options(**source.options).options(**site.hadoop_options())
-                return reader.load(str(parse_uri(source.path)))
+                return analysed(reader.load(str(parse_uri(source.path))))
             self.router.named(source.site, what=what)
             child = session or self.child()
-            return child.table(source.table) if source.table is not None else child.sql(source.query or "")
+            return analysed(child.table(source.table) if source.table is not None else child.sql(source.query or ""))
+
+
+def analysed(frame: DataFrame) -> DataFrame:
+    """The frame, once Spark has found its columns, which Connect would do at the first use of it only."""
+    frame.schema  # noqa: B018
+    return frame
 
 
 def _comes_back(path: str, router: Router, error: SourceNotFoundError) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import threading
 import weakref
@@ -72,7 +73,16 @@ def _released_with(child: Any) -> SparkSession:
 
 def _release_aside(client: Any) -> None:
     """Release in a thread: garbage is collected in the midst of anything, such as another call to the server."""
-    threading.Thread(target=release_client, args=(client,), name="feast-hybrid-release", daemon=True).start()
+    threading.Thread(target=_release, args=(client,), name="feast-hybrid-release", daemon=True).start()
+
+
+def _release(client: Any) -> None:
+    from pyspark.sql.connect.client import ChannelBuilder, SparkConnectClient
+
+    release_client(client, ask=False)  # its connection was closed with its session's object
+    connection = copy.deepcopy(client._builder)
+    connection.set(ChannelBuilder.PARAM_SESSION_ID, client._session_id)
+    release_client(SparkConnectClient(connection, user_id=client._user_id))
 
 
 def _runtime_settings(spark: SparkSession) -> dict[str, str]:

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 #: What of a lake's options must not be read in Spark's UI, plans and event log.
 _SECRET_OPTIONS = r"(?i)fs\.azure\.(account\.(key|oauth2\.client\.secret)|sas\.fixed\.token)"
+#: The same in the text of what a client asks of a Connect server, which writes it down too, as the call site of jobs.
+_SECRET_IN_TEXT = _SECRET_OPTIONS + r'[^"]*"\s*value:\s*"[^"]*"'
 
 _starting = threading.Lock()
 
@@ -64,19 +66,18 @@ def _active_session(config: HybridSparkOfflineStoreConfig) -> SparkSession | Non
         if SparkContext._active_spark_context is None:
             return None
         spark = SparkSession.builder.getOrCreate()
-    if not is_connect(spark):  # a Connect session's settings are its server's
-        wanted = dict(config.spark.conf)
-        if config.spark.master:
-            wanted["spark.master"] = config.spark.master
-        for key, value in wanted.items():
-            if not same_setting(key, value, spark.conf.get(key, None)):
-                # The values stay out of the message: a setting may be a secret.
-                warnings.warn(
-                    f"offline_store.spark sets {key}, but a Spark session with another value is active and is "
-                    "used as it is. Stop it first, or set it there.",
-                    UserWarning,
-                    stacklevel=4,
-                )
+    wanted = dict(config.spark.conf)
+    if config.spark.master:
+        wanted["spark.master"] = config.spark.master
+    for key, value in wanted.items():
+        if not same_setting(key, value, spark.conf.get(key, None)):
+            # The values stay out of the message: a setting may be a secret.
+            warnings.warn(
+                f"offline_store.spark sets {key}, but a Spark session with another value is active and is "
+                "used as it is. Stop it first, or set it there.",
+                UserWarning,
+                stacklevel=4,
+            )
     return spark
 
 
@@ -119,6 +120,8 @@ def _make_forks_safe() -> None:
 def keep_secrets_out_of_plans(spark: SparkSession) -> None:
     """Have Spark redact the lakes' secrets where it writes options down; what was set before is kept."""
     _add_pattern(spark, "spark.sql.redaction.options.regex", _SECRET_OPTIONS)
+    if is_connect(spark):
+        _add_pattern(spark, "spark.sql.redaction.string.regex", _SECRET_IN_TEXT)
 
 
 def _add_pattern(spark: SparkSession, setting: str, pattern: str) -> None:

@@ -58,7 +58,7 @@ for name in given["ways"]:
     try:
         ways[name]()
     except KeyboardInterrupt:
-        print("idle" if ended(jobs) else "still runs", flush=True)
+        print(name, "idle" if ended(jobs) else f"still runs {jobs.running()}", flush=True)
 print(spark.range(3).count(), flush=True)
 """
 
@@ -93,10 +93,10 @@ def test_ctrl_c_ends_the_job_and_the_session_goes_on(
         try:
             process.stdin.write(json.dumps(given) + "\n")
             process.stdin.flush()
-            for _ in ways:
+            for name in ways:
                 assert process.stdout.readline() == "runs\n", log.read_text()[-3000:]
                 process.send_signal(signal.SIGINT)
-                assert process.stdout.readline() == "idle\n", log.read_text()[-3000:]
+                assert process.stdout.readline() == f"{name} idle\n", log.read_text()[-3000:]
             assert process.stdout.readline() == "3\n", log.read_text()[-3000:]
         finally:
             process.kill()

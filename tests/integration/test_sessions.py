@@ -120,6 +120,7 @@ def test_what_ends_in_time_gives_its_result_and_its_own_error(spark: SparkSessio
         run(spark, lambda: 1 // 0, timeout=60, what="a division")
 
 
+@classic_only("master and jars are the server's")
 def test_settings_that_the_active_session_has_in_sparks_spelling_are_not_warned_of(spark: SparkSession) -> None:
     conf = spark.sparkContext.getConf()
     warehouse, jars = spark.conf.get("spark.sql.warehouse.dir"), conf.get("spark.jars")
