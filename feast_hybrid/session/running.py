@@ -45,6 +45,8 @@ def run(spark: SparkSession, action: Callable[[], T], *, timeout: float | None, 
     described = f"feast-hybrid: {what}"
     outcome: dict[str, Any] = {}
     begun = threading.Event()
+    # Not the thread's own join and is_alive: after a Ctrl-C in join, Python 3.11 takes a running thread for ended.
+    ended = threading.Event()
 
     def named() -> None:
         try:
@@ -53,18 +55,19 @@ def run(spark: SparkSession, action: Callable[[], T], *, timeout: float | None, 
                 outcome["result"] = action()
         except BaseException as error:
             outcome["error"] = error
+        finally:
+            ended.set()
 
     thread = InheritableThread(target=named, session=spark, name=described, daemon=True)
     thread.start()
-    late = False
+    late = True
     try:
-        thread.join(timeout)
-        late = thread.is_alive()
+        late = not ended.wait(timeout)
     finally:
-        if thread.is_alive():
+        if not ended.is_set():
             # In a thread too: a server that is gone must not hold up the one who waits.
-            threading.Thread(target=_cancel, args=(spark, tag, thread, begun), daemon=True).start()
-            thread.join(_CANCEL_SECONDS)
+            threading.Thread(target=_cancel, args=(spark, tag, begun, ended), daemon=True).start()
+            ended.wait(_CANCEL_SECONDS)
     if late and "result" not in outcome:  # what was done before it could be stopped is not cancelled
         raise RetrievalTimeoutError(f"{what} did not end within {timeout:g} s and was cancelled.")
     if "error" in outcome:
@@ -109,17 +112,17 @@ def _noted_when_begun(spark: SparkSession, begun: threading.Event) -> Iterator[N
         session.removeProgressHandler(progressed)
 
 
-def _cancel(spark: SparkSession, tag: str, thread: threading.Thread, begun: threading.Event) -> None:
-    """Tell the thread's jobs to stop, again and again: Spark may still be planning, and only begun jobs are known."""
+def _cancel(spark: SparkSession, tag: str, begun: threading.Event, ended: threading.Event) -> None:
+    """Tell the tagged jobs to stop, again and again: Spark may still be planning, and only begun jobs are known."""
     if is_connect(spark):
         # A Connect server that is interrupted in its planning ends the operation, and begins its job all the same,
         # which nobody can stop any more (seen with 4.3.0). It reports each two seconds what it is doing.
         begun.wait(_PLANNING)
     for _ in range(int(_CANCEL_SECONDS / _CANCEL_PAUSE)):
-        if not thread.is_alive():
+        if ended.is_set():
             return
         if is_connect(spark):
             spark.interruptTag(tag)
         else:
             spark.sparkContext.cancelJobsWithTag(tag)
-        thread.join(_CANCEL_PAUSE)
+        ended.wait(_CANCEL_PAUSE)

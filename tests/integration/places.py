@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from feast.infra.offline_stores.offline_store import RetrievalJob
+    from pyspark.sql import DataFrame
 
 START = datetime(2026, 1, 10, tzinfo=UTC)
 
@@ -92,6 +95,14 @@ def answers(job: RetrievalJob, *columns: str) -> list[tuple[Any, ...]]:
 
 def rows_of(table: pa.Table, *columns: str) -> list[tuple[Any, ...]]:
     return list(zip(*(table[column].to_pylist() for column in columns), strict=True))
+
+
+def plan_of(frame: DataFrame) -> str:
+    """The physical plan as text."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        frame.explain()
+    return said.getvalue()
 
 
 def on_connect() -> bool:

@@ -17,7 +17,7 @@ from feast_hybrid.errors import WriteError
 from feast_hybrid.formats import TABLE_FORMATS
 from feast_hybrid.sites import parse_uri
 from feast_hybrid.writing.table_formats import iceberg_table
-from tests.integration.places import Places, answers, at, entity, format_jars, on_connect, retrieve, source, view
+from tests.integration.places import Places, answers, at, entity, format_jars, on_connect, plan_of, retrieve, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -120,7 +120,7 @@ def test_a_format_is_inferred_read_and_cut_to_the_range_that_is_asked_for(
     assert answers(job, "driver_id", "n") == [(2, 3)]
     if on_connect():  # the plan is on the server
         return
-    plan = job.to_spark_df()._jdf.queryExecution().executedPlan().toString()
+    plan = plan_of(job.to_spark_df())
     if file_format == "iceberg":
         assert "filters=" in plan
         assert "dt >= '2026-01-10'" in plan

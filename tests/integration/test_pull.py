@@ -9,7 +9,7 @@ import pytest
 
 from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.errors import SchemaError
-from tests.integration.places import Place, Places, answers, at, entity, on_connect, source, view
+from tests.integration.places import Place, Places, answers, at, entity, on_connect, plan_of, source, view
 
 if TYPE_CHECKING:
     from tests.integration.conftest import MakeStore, Write
@@ -68,7 +68,7 @@ def test_partitions_outside_of_the_range_are_not_read(
     stats = source("stats", uri.rpartition("/")[0], date_partition_column="dt")
     job = pulled(make_store(), verb, stats, datetime(2026, 1, 4), datetime(2026, 1, 5), created=None)
     assert answers(job, "trips") == [(4,)]
-    plan = job.to_spark_df()._jdf.queryExecution().executedPlan().toString()
+    plan = plan_of(job.to_spark_df())
     # One day more on both sides, for partitions that are named by a local day.
     assert "PartitionFilters: [isnotnull(dt" in plan
     assert "2026-01-03" in plan
