@@ -17,7 +17,18 @@ from feast_hybrid.errors import WriteError
 from feast_hybrid.formats import TABLE_FORMATS
 from feast_hybrid.sites import parse_uri
 from feast_hybrid.writing.table_formats import iceberg_table
-from tests.integration.places import Places, answers, at, entity, format_jars, on_connect, plan_of, retrieve, source, view
+from tests.integration.places import (
+    Places,
+    answers,
+    at,
+    entity,
+    format_jars,
+    on_connect,
+    plan_of,
+    retrieve,
+    source,
+    view,
+)
 
 if TYPE_CHECKING:
     from feast import FeatureStore
