@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.errors import EntityFrameError
 from feast_hybrid.pruning import epoch_micros
+from feast_hybrid.session.frames import frame_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,7 +130,7 @@ class PandasRows:
         columns: dict[str, Any] = {f"__fh_row_{uuid.uuid4().hex}": pa.array(range(len(self.frame)), pa.int64())}
         columns |= self._key_arrays(keys)
         columns[self.timestamp] = self._time_array()
-        return spark.createDataFrame(pa.table(columns))
+        return frame_of(spark, pa.table(columns))
 
     def facts(self, keys: Sequence[str]) -> EntityFacts:
         """What the planner of the join need not ask Spark for."""
@@ -159,7 +160,7 @@ class PandasRows:
             columns[name] = (
                 self._time_array() if name == self.timestamp else _spark_array(_arrow(self.frame[name], name))
             )
-        return spark.createDataFrame(pa.table(columns))
+        return frame_of(spark, pa.table(columns))
 
     def attach(self, answers: pa.Table) -> pa.Table:
         """Put the answers, whose first column has the row numbers, beside the rows they belong to."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from feast_hybrid.errors import HybridError, SchemaError, SourceError, SourceNotFoundError, WriteError
 from feast_hybrid.formats import TABLE_FORMATS
 from feast_hybrid.reading import reader_for
+from feast_hybrid.session.frames import frame_of
 from feast_hybrid.sites import parse_uri
 from feast_hybrid.sites.parquet import partition_columns
 from feast_hybrid.spark_errors import first_line, lake_trouble
@@ -83,7 +84,7 @@ def _append(
     require_columns(table.column_names, schema.names, what=what)
     rows = conformed(table, schema, what=what)
     session = reader.child() if source.table is not None else reader.spark
-    frame = session.createDataFrame(rows).coalesce(1)
+    frame = frame_of(session, rows).coalesce(1)
     if source.table is not None:
         if there is not None:
             frame.write.insertInto(source.table)
