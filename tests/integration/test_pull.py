@@ -14,7 +14,7 @@ from tests.integration.places import Place, Places, answers, at, entity, on_conn
 if TYPE_CHECKING:
     from tests.integration.conftest import MakeStore, Write
 
-pytestmark = pytest.mark.matrix
+pytestmark = [pytest.mark.connect, pytest.mark.matrix]
 
 STATS: dict[str, list[Any]] = {
     "driver_id": [1, 1, 1, 2, 2, None],
