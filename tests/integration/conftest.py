@@ -61,9 +61,14 @@ def connect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCo
 
 @pytest.fixture(scope="session")
 def spark(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    """The one Spark session of the run, able to read both lakes: local and small, or on a Connect server."""
+    """The one Spark session of the run, able to read both lakes: local and small, or on a Connect server.
+
+    The lakes start first: Python workers have the environment in which the JVM was started, and the lakes' keys are
+    in it.
+    """
     from pyspark.sql import SparkSession
 
+    request.getfixturevalue("lakes_to_test")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if on_connect():
         server: SparkConnectServer = request.getfixturevalue("connect_server")
