@@ -70,7 +70,13 @@ class FeastSparkDataSourceCreator:
         from feast_hybrid.testing import session_conf
         from feast_hybrid.testing.universal.creators import SMALL
 
-        conf = {**session_conf(), **SMALL, "spark.master": "local[2]"}
+        # The last is what that store's queries need, and what Feast's own tests of it set.
+        conf = {
+            **session_conf(),
+            **SMALL,
+            "spark.master": "local[2]",
+            "spark.sql.parser.quotedRegexColumnNames": "true",
+        }
         return SparkOfflineStoreConfig(spark_conf=conf, staging_location=str(self._folder / "staging"))
 
     def create_saved_dataset_destination(self) -> SavedDatasetSparkStorage:
