@@ -54,8 +54,10 @@ def lakes_to_test(request: pytest.FixtureRequest) -> Iterator[Places]:
 
 @pytest.fixture(scope="session")
 def connect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkConnectServer]:
-    """A Spark Connect server that can read both lakes."""
-    with SparkConnectServer(conf=_settings(tmp_path_factory), memory="2g") as server:
+    """A Spark Connect server that can read both lakes. A process in any mode: its Python workers, which run on-demand
+    feature views and the columnar join, need this environment's packages.
+    """
+    with SparkConnectServer("process", conf=_settings(tmp_path_factory), memory="2g") as server:
         yield server
 
 
