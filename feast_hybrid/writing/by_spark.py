@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.errors import HybridError, SchemaError, SourceError, SourceNotFoundError, WriteError
 from feast_hybrid.formats import TABLE_FORMATS
@@ -129,7 +130,10 @@ def _arrow_schema(there: StructType, table: pa.Table, source: HybridSparkSource)
     import pyarrow as pa
     from pyspark.sql.pandas.types import to_arrow_schema
 
-    schema = to_arrow_schema(there, timezone="UTC")
+    # Up to PySpark 4.1 instants are UTC in Arrow as it is; since 4.2 their zone is the caller's to say.
+    named = "timezone" in inspect.signature(to_arrow_schema).parameters
+    zone: dict[str, Any] = {"timezone": "UTC"} if named else {}
+    schema = to_arrow_schema(there, **zone)
     if source.file_format not in _TYPELESS:
         return schema
     return pa.schema(
