@@ -25,7 +25,10 @@ test-unit: $(VENV)/.dev ## unit tests: seconds, no servers
 	$(BIN)/python -m pytest tests/unit -q
 
 test-integration: $(VENV)/.dev ## integration tests on real servers: containers, or LAKES=process
-	PYTHON=$(BIN)/python scripts/with-engine $(BIN)/python -m pytest tests/integration -q $(PYTEST_ARGS)
+	# The lakes' own tests start Spark sessions, so they need a process without one.
+	PYTHON=$(BIN)/python scripts/with-engine $(BIN)/python -m pytest tests/integration/test_lakes.py -q
+	PYTHON=$(BIN)/python scripts/with-engine \
+		$(BIN)/python -m pytest tests/integration --ignore tests/integration/test_lakes.py -q $(PYTEST_ARGS)
 	SPARK=connect PYTHON=$(BIN)/python scripts/with-engine \
 		$(BIN)/python -m pytest tests/integration -q -m connect $(PYTEST_ARGS)
 
