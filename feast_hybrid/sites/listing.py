@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from feast_hybrid.errors import SchemaError
-from feast_hybrid.sites.parquet import _NULL_PARTITION, _PARTITION, _is_hidden, _name, _places
+from feast_hybrid.sites.parquet import _PARTITION, NULL_PARTITION, _is_hidden, _name, _places
 
 #: How many folders are listed at once.
 _LISTINGS = 8
@@ -56,7 +56,7 @@ def parquet_files(
                     if match is None:
                         raise SchemaError(f"{place} has a folder {_name(name)!r} that is no partition")
                     text = unquote(match[2])
-                    inner = {**values, unquote(match[1]): None if text == _NULL_PARTITION else text}
+                    inner = {**values, unquote(match[1]): None if text == NULL_PARTITION else text}
                     if wanted(inner):
                         below.append((name, inner))
             if below and top and found:

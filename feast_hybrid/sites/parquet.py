@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _PARTITION = re.compile(r"^([^=/]+)=(.*)$")
-_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 #: What Java's parseDouble takes, and so Spark: ``1d`` and ``2f`` too.
@@ -169,7 +169,7 @@ def _is_hidden(name: str) -> bool:
 
 def _partition_type(values: list[str]) -> str:
     """The type that Spark infers for the values of a partition column: the one that holds all of theirs."""
-    kinds = {_value_type(value) for value in values if value != _NULL_PARTITION}
+    kinds = {_value_type(value) for value in values if value != NULL_PARTITION}
     if not kinds:
         return "void"
     if len(kinds) == 1:

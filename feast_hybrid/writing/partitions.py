@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import SchemaError, WriteError
+from feast_hybrid.sites.parquet import NULL_PARTITION
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_NULL = "__HIVE_DEFAULT_PARTITION__"
 #: What Spark writes as ``%XX`` in the name of a folder.
 _ESCAPED = re.compile(r"[\x00-\x1f\x7f\"#%'*/:=?\\{\[\]^]")
 
@@ -38,7 +38,10 @@ def split(table: pa.Table, columns: Sequence[str], kept: Sequence[str]) -> dict[
     if not columns:
         return {"": table.select(kept)}
     folders = [
-        [f"{escaped(column)}={escaped(text) if text else _NULL}" for text in texts_of(table.column(column), column)]
+        [
+            f"{escaped(column)}={escaped(text) if text else NULL_PARTITION}"
+            for text in texts_of(table.column(column), column)
+        ]
         for column in columns
     ]
     rows = table.select(kept)
