@@ -140,9 +140,8 @@ class PandasRows:
 
         bounds = self.bounds()
         low, high = (None, None) if bounds is None else map(epoch_micros, bounds)
-        return EntityFacts(
-            rows=len(self.frame), low=low, high=high, table=pa.table(self._key_arrays(keys)), may_ask=False
-        )
+        table = pa.table(self._key_arrays(keys) | {self.timestamp: self._time_array()})
+        return EntityFacts(rows=len(self.frame), low=low, high=high, table=table, may_ask=False)
 
     def _key_arrays(self, keys: Sequence[str]) -> dict[str, Any]:
         return {key: _key_array(self.frame[key], key) for key in keys if key != self.timestamp}

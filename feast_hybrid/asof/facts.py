@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.asof.columnar.blocks import key_filter_slot
-from feast_hybrid.asof.columnar.keys import KeyForm, hashed
+from feast_hybrid.asof.columnar.conform import conform
+from feast_hybrid.asof.columnar.keys import KeyForm, hashed, micros
+from feast_hybrid.asof.columnar.match import EntityKeys
 from feast_hybrid.asof.columnar.spec import KeyFilter
+from feast_hybrid.asof.columnar.types import arrow_type
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,8 +25,11 @@ _PLACES = 64
 _FEWEST_BITS, _MOST_BITS = 16, 25
 #: More distinct keys than this are no filter; fewer than the second are looked for in row groups' statistics too.
 _MOST_KEYS, _EXACT = 1 << 21, 10_000
-#: A task that summarises entity rows gives up on more distinct keys than this: 1 MiB.
-_MOST_OF_A_TASK = 1 << 17
+#: Bytes of keys and times, of all groups of views together, that readers are told at most. With Spark Connect they
+#: travel with each request about the frame.
+_MOST_ASKED, _MOST_ASKED_REMOTE = 32 << 20, 4 << 20
+#: The least bytes of a pair of key and time; and how often pairs may repeat before they are not even sorted.
+_PAIR, _REPEATED = 16, 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,7 +40,7 @@ class EntityFacts:
         rows: How many there are.
         low: Their first time, in microseconds.
         high: Their last time.
-        table: Their key columns, under the names that they have in the frame.
+        table: Their key columns and their time, under the names that they have in the frame.
         may_ask: Whether the planner may run one pass over the entity frame for what is not known.
     """
 
@@ -54,13 +60,15 @@ class Known:
         low: Their first time, in microseconds.
         high: Their last time.
         filters: For groups of views by their key columns the keys that entity rows have.
+        pairs: And their keys and times, where they are few.
         asked: Whether a pass over the entity frame was run for it.
     """
 
     rows: int | None
     low: int | None
     high: int | None
-    filters: dict[tuple[str, ...], KeyFilter]
+    filters: dict[tuple[str, ...], KeyFilter] = field(default_factory=dict)
+    pairs: dict[tuple[str, ...], EntityKeys] = field(default_factory=dict)
     asked: bool = False
 
 
@@ -69,43 +77,59 @@ Groups = Sequence[tuple[tuple[str, ...], Sequence[KeyForm]]]
 
 def known(facts: EntityFacts, prepared: Prepared, groups: Groups) -> Known:
     """What is known of the entity rows, asking Spark for it where that is allowed and needed."""
+    from feast_hybrid.asof.asking import ask
+
     if facts.rows is None and facts.may_ask:
-        return _asked(prepared, groups)
-    filters = {}
+        return ask(prepared, groups)
+    found = Known(facts.rows, facts.low, facts.high)
     if facts.table is not None:
+        most = most_asked(prepared, groups)
         for names, forms in groups:
-            found = _filter_of_table(facts.table, prepared, names, forms)
-            if found is not None:
-                filters[names] = found
-    return Known(facts.rows, facts.low, facts.high, filters)
+            columns = [_of_table(facts.table, prepared, prepared.keys[name][0]) for name in names]
+            keys = [column for column in columns if column is not None]
+            if len(keys) < len(columns):
+                continue
+            encoded = [form.source(key) for form, key in zip(forms, keys, strict=True)]
+            key_words = key_filter(distinct(encoded), encoded if len(encoded) == 1 else None)
+            if key_words is not None:
+                found.filters[names] = key_words
+            at = _of_table(facts.table, prepared, prepared.at)
+            if at is not None:
+                add_pairs(found, names, encoded, micros(at), most)
+    return found
 
 
-def _filter_of_table(
-    table: pa.Table, prepared: Prepared, names: tuple[str, ...], forms: Sequence[KeyForm]
-) -> KeyFilter | None:
-    from feast_hybrid.asof.columnar.conform import conform
-    from feast_hybrid.asof.columnar.types import arrow_type
-
-    fields = prepared.entities.schema
-    keys = []
-    for name, form in zip(names, forms, strict=True):
-        place, _ = prepared.keys[name]
-        kind = arrow_type(fields[prepared.columns[place]].dataType)
-        column = prepared.names[place]
-        if kind is None or column not in table.column_names:
-            return None
-        keys.append(form.source(conform(table.column(column), kind)))
-    return key_filter(_distinct(keys), keys if len(keys) == 1 else None)
+def most_asked(prepared: Prepared, groups: Groups) -> int:
+    """How many bytes of each group's keys and times readers are told at most."""
+    remote = type(prepared.entities).__module__.startswith("pyspark.sql.connect")
+    return (_MOST_ASKED_REMOTE if remote else _MOST_ASKED) // max(1, len(groups))
 
 
-def _distinct(keys: Sequence[pa.Array]) -> NDArray[np.uint64]:
+def add_pairs(found: Known, names: tuple[str, ...], keys: Sequence[pa.Array], at: pa.Array, most: int) -> None:
+    """Keep the distinct pairs of keys and times, if they take no more than ``most`` bytes."""
+    if len(at) * _PAIR > _REPEATED * most:
+        return  # too many to look for those that repeat
+    pairs = EntityKeys(keys, at).distinct()
+    if pairs.nbytes <= most:
+        found.pairs[names] = pairs
+
+
+def _of_table(table: pa.Table, prepared: Prepared, place: int) -> pa.Array | None:
+    """An entity column of a caller's table, in the type of the frame; None where it is not there."""
+    kind = arrow_type(prepared.entities.schema[prepared.columns[place]].dataType)
+    name = prepared.names[place]
+    return None if kind is None or name not in table.column_names else conform(table.column(name), kind)
+
+
+def distinct(keys: Sequence[pa.Array]) -> NDArray[np.uint64]:
     """The hashes of the keys that have no null."""
     import numpy as np
 
     words = hashed(keys)
     valid = np.ones(len(words), bool)
     for key in keys:
-        valid &= np.asarray(key.is_valid())
+        if key.null_count:
+            valid &= np.asarray(key.is_valid())
     return np.unique(words[valid])
 
 
@@ -131,66 +155,3 @@ def key_filter(words: NDArray[np.uint64], exact: Sequence[pa.Array] | None = Non
         if values is None:
             values = tuple(sorted(value.as_buffer().to_pybytes() for value in column))
     return KeyFilter(bits, np.packbits(places), values)
-
-
-@dataclass(frozen=True, eq=False)
-class _Summary:
-    """For ``mapInArrow`` over times and keys: one row for each task, of their number, first and last, and keys."""
-
-    groups: tuple[tuple[tuple[int, ...], tuple[KeyForm, ...]], ...]
-    __name__ = "summarise_entity_rows"
-
-    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        import numpy as np
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        rows, lows, highs = 0, [], []
-        found: list[NDArray[Any] | None] = [np.zeros(0, np.uint64) for _ in self.groups]
-        for batch in batches:
-            rows += batch.num_rows
-            span = pc.min_max(batch.column(0))
-            lows.append(span["min"].as_py())
-            highs.append(span["max"].as_py())
-            for n, (columns, forms) in enumerate(self.groups):
-                so_far = found[n]
-                if so_far is not None:
-                    keys = [form.encode(batch.column(c)) for c, form in zip(columns, forms, strict=True)]
-                    so_far = np.union1d(so_far, _distinct(keys))
-                    found[n] = so_far if len(so_far) <= _MOST_OF_A_TASK else None
-        low = min((value for value in lows if value is not None), default=None)
-        high = max((value for value in highs if value is not None), default=None)
-        arrays = [pa.array([rows], pa.int64()), pa.array([low], pa.int64()), pa.array([high], pa.int64())]
-        arrays += [pa.array([None if words is None else words.tobytes()], pa.binary()) for words in found]
-        yield pa.RecordBatch.from_arrays(arrays, names=_summary_names(len(self.groups)))
-
-
-def _summary_names(groups: int) -> list[str]:
-    return ["rows", "low", "high", *(f"keys{n}" for n in range(groups))]
-
-
-def _asked(prepared: Prepared, groups: Groups) -> Known:
-    """One pass over the entity rows' times and keys."""
-    import numpy as np
-
-    from feast_hybrid.asof.prepare import AT
-
-    columns = list(dict.fromkeys(name for names, _ in groups for name in names))
-    places = {name: n + 1 for n, name in enumerate(columns)}
-    summary = _Summary(tuple((tuple(places[name] for name in names), tuple(forms)) for names, forms in groups))
-    names = _summary_names(len(groups))
-    schema = ", ".join(f"{name} {'binary' if name.startswith('keys') else 'bigint'}" for name in names)
-    frame = prepared.entities.select(AT, *columns).mapInArrow(summary, schema)
-    tasks = frame.collect()
-    filters = {}
-    for n, (key_names, _) in enumerate(groups):
-        of_tasks = [task[f"keys{n}"] for task in tasks]
-        if all(words is not None for words in of_tasks):
-            words = np.unique(np.frombuffer(b"".join(of_tasks), np.uint64))
-            found = key_filter(words)
-            if found is not None:
-                filters[key_names] = found
-    lows = [task["low"] for task in tasks if task["low"] is not None]
-    highs = [task["high"] for task in tasks if task["high"] is not None]
-    rows = sum(task["rows"] for task in tasks)
-    return Known(rows, min(lows, default=None), max(highs, default=None), filters, asked=True)

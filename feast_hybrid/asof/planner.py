@@ -123,7 +123,7 @@ def choose(prepared: Prepared, strategy: str, facts: EntityFacts, parallelism: i
     views: dict[int, ColumnarView] = {}
     if strategy in ("auto", "columnar"):
         views = _by_columns(prepared, session, strategy, reasons, parallelism)
-    about = Known(facts.rows, facts.low, facts.high, {})
+    about = Known(facts.rows, facts.low, facts.high)
     if views:
         groups = {key_names(view.history): view.spec.forms for view in views.values()}
         about = known(facts, prepared, list(groups.items()))
@@ -220,6 +220,8 @@ def _reads(view: ColumnarView) -> str:
         parts.append("row groups within the entity rows' times")
     if spec.filter is not None:
         parts.append("rows of their keys")
+    if spec.asked is not None:
+        parts.append("passes on what answers one of them")
     return ", ".join(parts)
 
 

@@ -181,12 +181,9 @@ class _Bucket:
 
 
 def _sorted(rows: pa.RecordBatch, entities: EntitySpec, group: GroupSpec) -> tuple[pa.RecordBatch, EntityKeys]:
-    """The entity rows by key and time, so that their searches go forward through the history; and their keys."""
-    import numpy as np
+    """The entity rows by key and time, and their keys."""
     import pyarrow as pa
 
     at = rows.column(rows.schema.get_field_index(entities.at))
     keys = EntityKeys([form.encode(rows.column(rows.schema.get_field_index(name))) for name, form in group.keys], at)
-    order = np.lexsort([keys.at, keys.codes])
-    keys.at, keys.codes = keys.at[order], keys.codes[order]
-    return rows.take(pa.array(order)), keys
+    return rows.take(pa.array(keys.in_order())), keys

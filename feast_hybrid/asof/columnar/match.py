@@ -6,6 +6,7 @@ that a key with more rows than fit into memory at once is only slower.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.asof.columnar.ranks import rank_codes
@@ -44,9 +45,8 @@ class EntityKeys:
         self._combinations: list[Longs] = []
         codes: Longs | None = None
         for key in keys:
-            column = _Numbering(key)
+            column, mine = _Numbering.of_rows(key)
             self._columns.append(column)
-            mine = column.own
             if codes is None:
                 codes = mine
                 continue
@@ -63,6 +63,31 @@ class EntityKeys:
             codes = np.where(np.asarray(at.is_null()), -1, codes)
         self.codes = codes
 
+    def in_order(self) -> Longs:
+        """Sort the rows by key and time, so that their searches go forward through a history; how they were moved."""
+        import numpy as np
+
+        order: Longs = np.lexsort([self.at, self.codes])
+        self.at, self.codes = self.at[order], self.codes[order]
+        return order
+
+    def distinct(self) -> EntityKeys:
+        """The same keys and times, each pair once and in order, without those that match nothing."""
+        import numpy as np
+
+        found = copy(self)
+        found.in_order()
+        new = found.codes >= 0
+        new[1:] &= (found.codes[1:] != found.codes[:-1]) | (found.at[1:] != found.at[:-1])
+        found.at, found.codes = np.ascontiguousarray(found.at[new]), np.ascontiguousarray(found.codes[new])
+        return found
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes they take."""
+        numbered = sum(column.nbytes for column in self._columns) + sum(known.nbytes for known in self._combinations)
+        return int(self.codes.nbytes + self.at.nbytes + numbered)
+
     def number(self, keys: Sequence[pa.Array]) -> Longs:
         """The numbers of a history's keys; -1 for keys that no entity row has."""
         import numpy as np
@@ -76,31 +101,54 @@ class EntityKeys:
 
 
 class _Numbering:
-    """The distinct values of one key column, numbered from 0."""
+    """The distinct values of one key column, numbered from 0.
 
-    def __init__(self, own: pa.Array) -> None:
+    Args:
+        values: In the order of their numbers; integers are sorted.
+        integers: Whether they are a NumPy array of integers, or else an Arrow array.
+    """
+
+    def __init__(self, values: Any, *, integers: bool) -> None:
+        self._values = values
+        self._integers = integers
+        self._table: Longs | None = None
+        self.count = len(values)
+
+    @classmethod
+    def of_rows(cls, keys: pa.Array) -> tuple[_Numbering, Longs]:
+        """Of a column's values; and the number of each row, -1 for null."""
         import numpy as np
         import pyarrow as pa
 
-        self._integers = pa.types.is_int64(own.type)
-        self._table: Longs | None = None
-        self._values: Any
-        if self._integers:
-            values, inverse = np.unique(own.fill_null(0).to_numpy(), return_inverse=True)
-            self._values = values
-            self.count = len(values)
-            self.own = inverse.astype(np.int64)
-            span = int(values[-1]) - int(values[0]) + 1 if len(values) else 0
-            if 0 < span <= max(_TABLE, _TABLE_PER_KEY * len(values)):
-                self._table = np.full(span, -1, np.int64)
-                self._table[values - values[0]] = np.arange(len(values))
+        if pa.types.is_int64(keys.type):
+            values, codes = np.unique(keys.fill_null(0).to_numpy(), return_inverse=True)
+            found = cls(values, integers=True)
         else:
-            encoded = own.dictionary_encode()
-            self._values = encoded.dictionary
-            self.count = len(self._values)
-            self.own = encoded.indices.fill_null(0).to_numpy().astype(np.int64)
-        if own.null_count:
-            self.own = np.where(np.asarray(own.is_null()), -1, self.own)
+            encoded = keys.dictionary_encode()
+            found = cls(encoded.dictionary, integers=False)
+            codes = encoded.indices.fill_null(0).to_numpy()
+        codes = codes.astype(np.int64)
+        return found, np.where(np.asarray(keys.is_null()), -1, codes) if keys.null_count else codes
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values."""
+        return int(self._values.nbytes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A table is made again faster than it travels.
+        return {**self.__dict__, "_table": None}
+
+    def _tabled(self) -> Longs | None:
+        """The numbers in the places of the values, where these lie near each other."""
+        import numpy as np
+
+        if self._table is None and self.count:
+            first, last = int(self._values[0]), int(self._values[-1])
+            if last - first < max(_TABLE, _TABLE_PER_KEY * self.count):
+                self._table = np.full(last - first + 1, -1, np.int64)
+                self._table[self._values - first] = np.arange(self.count)
+        return self._table
 
     def of(self, keys: pa.Array) -> Longs:
         import numpy as np
@@ -110,13 +158,14 @@ class _Numbering:
             found = pc.index_in(keys, value_set=self._values)
             return np.asarray(found.fill_null(-1).to_numpy().astype(np.int64))
         values = keys.to_numpy()
-        if self._table is None:
+        table = self._tabled()
+        if table is None:
             return _places(self._values, values)
         first, last = self._values[0], self._values[-1]
         inside = (values >= first) & (values <= last)
         if inside.all():
-            return np.asarray(self._table[values - first])
-        return np.where(inside, self._table[np.where(inside, values - first, 0)], -1)
+            return np.asarray(table[values - first])
+        return np.where(inside, table[np.where(inside, values - first, 0)], -1)
 
 
 def _places(known: Longs, values: Longs) -> Longs:
@@ -172,22 +221,46 @@ class Answers:
 
     def columns(self) -> list[pa.Array]:
         """The features of each entity row, null where it has no answer within the ttl."""
-        import numpy as np
         import pyarrow as pa
 
         view = self._view
         if self._rows is None:
             return [pa.nulls(len(self._at), value.kind) for value in view.values]
-        at = self._at
-        if view.ttl is not None and self._rows.num_rows:
-            ts = self._rows.column(self._rows.schema.get_field_index(TS)).to_numpy()
-            times = self._entities.at
-            # A time so near the beginning of time that the ttl reaches beyond it.
-            oldest = np.where(times < _LONG_MIN + view.ttl, _LONG_MIN, times - view.ttl)
-            at = np.where((at >= 0) & (ts[at] >= oldest), at, -1)
+        at = _within_ttl(self._rows, self._at, view, self._entities)
         indices = pa.array(at, mask=at < 0)
         names = self._rows.schema.names
         return [self._rows.column(names.index(f"v{n}")).take(indices) for n in range(len(view.values))]
+
+
+def answering(history: pa.RecordBatch, view: ViewSpec, asked: EntityKeys) -> pa.RecordBatch:
+    """The rows of a part of a view's history that are the best in it for some entity row, as they stand.
+
+    A row that is not the best of a part is not the best of the whole, so the others need not travel.
+
+    Args:
+        history: As the view's blocks have it.
+        view: What is asked.
+        asked: The keys and times of all entity rows.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    at = _within_ttl(history, _best(history, view, asked), view, asked)
+    wanted = np.zeros(history.num_rows, bool)
+    wanted[at[at >= 0]] = True
+    return history if wanted.all() else history.take(pa.array(np.flatnonzero(wanted)))
+
+
+def _within_ttl(rows: pa.RecordBatch, at: Longs, view: ViewSpec, entities: EntityKeys) -> Longs:
+    """The places of the entity rows' answers in ``rows``, -1 too for those that are too old."""
+    import numpy as np
+
+    if view.ttl is None or not rows.num_rows:
+        return at
+    ts = rows.column(rows.schema.get_field_index(TS)).to_numpy()
+    # A time so near the beginning of time that the ttl reaches beyond it.
+    oldest = np.where(entities.at < _LONG_MIN + view.ttl, _LONG_MIN, entities.at - view.ttl)
+    return np.where((at >= 0) & (ts[at] >= oldest), at, -1)
 
 
 def _compact(rows: pa.RecordBatch, at: Longs) -> tuple[pa.RecordBatch, Longs]:

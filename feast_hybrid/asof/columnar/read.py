@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from feast_hybrid.asof.columnar.blocks import key_filter_slot, split
 from feast_hybrid.asof.columnar.conform import conform
 from feast_hybrid.asof.columnar.keys import DAY, hashed, micros
+from feast_hybrid.asof.columnar.match import answering
 from feast_hybrid.asof.columnar.spec import KeyFilter, Piece, SourceColumn, ViewSpec
 from feast_hybrid.errors import JoinError, SchemaError
 
@@ -24,6 +25,8 @@ _ROWS = 1 << 20
 _DECODED = 64 << 20
 #: After as many rows, a key filter that keeps most of them is no longer asked.
 _TRIAL, _USELESS = 100_000, 0.8
+#: To look for the answers among some rows is not worth it where the entity rows are more than so many times as many.
+_ASKED_PER_ROW = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +37,7 @@ class ReadBlocks:
         tasks: The pieces of files that each task reads.
         views: By their parts.
         buckets: How many.
-        flush: Bytes of rows that are split at once.
+        flush: Bytes of rows that are reduced and split at once.
     """
 
     tasks: tuple[tuple[Piece, ...], ...]
@@ -50,30 +53,69 @@ class ReadBlocks:
                 yield from self._task(self.tasks[number])
 
     def _task(self, pieces: tuple[Piece, ...]) -> Iterator[pa.RecordBatch]:
-        pending: list[pa.RecordBatch] = []
-        size, part = 0, -1
+        pending: _Pending | None = None
         for piece in pieces:
-            if piece.part != part:
-                yield from self._split(part, pending)
-                pending, size, part = [], 0, piece.part
-            for rows in read_piece(piece, self.views[piece.part]):
-                pending.append(rows)
-                size += rows.nbytes
-                if size >= self.flush:
-                    yield from self._split(part, pending)
-                    pending, size = [], 0
-        yield from self._split(part, pending)
+            if pending is None or pending.view.part != piece.part:
+                if pending is not None:
+                    yield from self._split(pending)
+                pending = _Pending(self.views[piece.part])
+            for rows in read_piece(piece, pending.view):
+                pending.add(rows)
+                if pending.size >= self.flush:
+                    pending.reduce()
+                    # What is left of some parts may be reduced again together with the next ones.
+                    if pending.size >= self.flush / 2:
+                        yield from self._split(pending)
+        if pending is not None:
+            yield from self._split(pending)
 
-    def _split(self, part: int, pending: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def _split(self, pending: _Pending) -> Iterator[pa.RecordBatch]:
+        pending.reduce()
+        rows = pending.taken()
+        if rows is not None:
+            keys = [rows.column(n) for n in range(len(pending.view.forms))]
+            yield from split(rows, hashed(keys), self.buckets, pending.view.part)
+
+
+class _Pending:
+    """Rows of a view that are read and not yet split."""
+
+    def __init__(self, view: ViewSpec) -> None:
+        self.view = view
+        self.size = 0
+        self._batches: list[pa.RecordBatch] = []
+        self._reduced = True
+        self._asked = view.asked
+
+    def add(self, rows: pa.RecordBatch) -> None:
+        self._batches.append(rows)
+        self.size += rows.nbytes
+        self._reduced = False
+
+    def reduce(self) -> None:
+        """Keep only the rows that answer an entity row, where these are known and it is worth it."""
+        if self._reduced or self._asked is None:
+            return
+        rows = self.taken()
+        if rows is None:
+            return
+        if rows.num_rows * _ASKED_PER_ROW >= len(self._asked.codes):
+            kept = answering(rows, self.view, self._asked)
+            if kept.num_rows > _USELESS * rows.num_rows:
+                self._asked = None
+            rows = kept
+        if rows.num_rows:
+            self.add(rows)
+        self._reduced = True
+
+    def taken(self) -> pa.RecordBatch | None:
+        """All rows, which are no longer pending then; None where there are none."""
         import pyarrow as pa
 
-        if not pending:
-            return
-        rows = pending[0]
-        if len(pending) > 1:
-            rows = pa.Table.from_batches(pending).combine_chunks().to_batches()[0]
-        keys = [rows.column(n) for n in range(len(self.views[part].forms))]
-        yield from split(rows, hashed(keys), self.buckets, part)
+        batches, self._batches, self.size = self._batches, [], 0
+        if len(batches) < 2:
+            return batches[0] if batches else None
+        return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
 
 
 def read_piece(piece: Piece, view: ViewSpec) -> Iterator[pa.RecordBatch]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from feast_hybrid.asof.columnar.keys import KeyForm
+    from feast_hybrid.asof.columnar.match import EntityKeys
 
 TS, CREATED = "ts", "created"
 
@@ -62,6 +63,7 @@ class ViewSpec:
         low: No row before this microsecond can be an answer.
         high: Nor after this one.
         filter: The keys of the entity rows, where they are known.
+        asked: Their keys and times, each pair once and in order, where they are known and few.
     """
 
     part: int
@@ -78,6 +80,7 @@ class ViewSpec:
     low: int | None = None
     high: int | None = None
     filter: KeyFilter | None = None
+    asked: EntityKeys | None = None
 
     @property
     def forms(self) -> tuple[KeyForm, ...]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 #: Bytes of a bucket's rows, as they are in memory; and the least for which a further task is worth its start.
 BUCKET_BYTES, _LEAST_BUCKET = 64 << 20, 8 << 20
 _MOST_BUCKETS = 4096
+#: What each reading task takes.
+Tasks = tuple[tuple[Piece, ...], ...]
 #: Bytes of files that a reading task takes.
 _LEAST_TASK, _MOST_TASK = 8 << 20, 128 << 20
 #: Rows are split when there are this many bytes of them for each bucket, within bounds.
@@ -195,12 +197,13 @@ class ColumnarView:
 
 
 def bounded(view: ColumnarView, known: Known) -> ColumnarView:
-    """The view with what the entity rows rule out: times, keys."""
+    """The view with what the entity rows rule out: times, keys, rows that answer none of them."""
     spec, low = view.spec, None
     if known.low is not None and spec.ttl is not None:
         low = max(known.low - spec.ttl, -(2**63))
-    chosen = known.filters.get(key_names(view.history))
-    return replace(view, spec=replace(spec, low=low, high=known.high, filter=chosen))
+    names = key_names(view.history)
+    told = replace(spec, low=low, high=known.high, filter=known.filters.get(names), asked=known.pairs.get(names))
+    return replace(view, spec=told)
 
 
 def join(rows: DataFrame, views: Sequence[ColumnarView], *, parallelism: int | None, entity_rows: int) -> DataFrame:
@@ -220,31 +223,34 @@ def join(rows: DataFrame, views: Sequence[ColumnarView], *, parallelism: int | N
         assert kind is not None
         kinds.append(pa.field(field.name, kind))
     entities = EntitySpec(AT, pa.schema(kinds))
-    stages: list[tuple[EntitySpec, GroupSpec, list[ColumnarView]]] = []
+    stages: list[tuple[EntitySpec, GroupSpec, list[ColumnarView], Tasks]] = []
     by_keys: dict[tuple[str, ...], list[ColumnarView]] = {}
     for view in views:
         by_keys.setdefault(key_names(view.history), []).append(view)
     width = parallelism or _parallelism(session)
     for names, group in by_keys.items():
         keys = tuple(zip(names, group[0].spec.forms, strict=True))
-        size = entity_rows * sum(_width(kind.type) for kind in kinds) + sum(view.measure.memory for view in group)
-        spec = GroupSpec(tuple(view.spec for view in group), keys, buckets(size, width))
-        stages.append((entities, spec, group))
+        tasks = tasks_of(group, width)
+        size = entity_rows * sum(_width(kind.type) for kind in kinds) + sum(_shuffled(view, tasks) for view in group)
+        # What only readers go by does not travel to those who join.
+        joined = tuple(replace(view.spec, filter=None, asked=None) for view in group)
+        spec = GroupSpec(joined, keys, buckets(size, width))
+        stages.append((entities, spec, group, tasks))
         for view in group:
             kinds += [
                 pa.field(out, value.kind) for out, value in zip(view.spec.outputs, view.spec.values, strict=True)
             ]
         entities = EntitySpec(AT, pa.schema(kinds))
     answers = []
-    for _, _, group in stages:
+    for _, _, group, _ in stages:
         for view in group:
             for out, (_, kind) in zip(view.spec.outputs, view.history.recipe.values, strict=True):
                 answers.append(StructField(out, kind, True))
     result = StructType([*fields, *answers])
     blocks = rows.mapInArrow(EntityBlocks(*stages[0][:2]), SCHEMA)
-    for n, (of_stage, spec, group) in enumerate(stages):
+    for n, (of_stage, spec, group, tasks) in enumerate(stages):
         then = stages[n + 1][:2] if n + 1 < len(stages) else None
-        blocks = blocks.union(_history(session, group, spec.buckets, width))
+        blocks = blocks.union(_history(session, group, tasks, spec.buckets))
         blocks = blocks.repartition(spec.buckets, BUCKET).sortWithinPartitions(F.col(BUCKET), F.col(PART))
         task = JoinBlocks(of_stage, spec, then, tuple(result.names))
         blocks = blocks.mapInArrow(task, result if then is None else SCHEMA)
@@ -258,15 +264,24 @@ def buckets(size: int, parallelism: int) -> int:
     return min(max(for_memory, for_cores, 1), _MOST_BUCKETS)
 
 
-def _history(session: SparkSession, views: Sequence[ColumnarView], buckets: int, parallelism: int) -> DataFrame:
+def _shuffled(view: ColumnarView, tasks: Tasks) -> int:
+    """Bytes of a view's rows that are shuffled, at most; without regard to rows that are read, but are of no use."""
+    measure, asked = view.measure, view.spec.asked
+    if asked is None or not measure.rows:
+        return measure.memory
+    # Each task passes on no more rows than answer an entity row.
+    readers = sum(any(piece.part == view.spec.part for piece in task) for task in tasks)
+    return min(measure.memory, readers * len(asked.codes) * measure.memory // measure.rows)
+
+
+def _history(session: SparkSession, views: Sequence[ColumnarView], tasks: Tasks, buckets: int) -> DataFrame:
     """The blocks of the views' files."""
-    tasks = tasks_of(views, parallelism)
     flush = min(max(buckets * _BLOCK, _LEAST_FLUSH), _MOST_FLUSH)
     read = ReadBlocks(tasks, {view.spec.part: view.spec for view in views}, buckets, flush)
     return session.range(0, len(tasks), 1, max(1, len(tasks))).mapInArrow(read, SCHEMA)
 
 
-def tasks_of(views: Sequence[ColumnarView], parallelism: int) -> tuple[tuple[Piece, ...], ...]:
+def tasks_of(views: Sequence[ColumnarView], parallelism: int) -> Tasks:
     """The pieces of files that each reading task takes: some small files, or a range of a large one."""
     needed = sum(view.scan.size * view.measure.share for view in views)
     each = min(max(needed / (3 * parallelism), _LEAST_TASK), _MOST_TASK)
