@@ -27,8 +27,8 @@ class _Summary:
     """For ``mapInArrow`` over times and keys: one row for each task.
 
     Of each group of views it has the hashes of the distinct keys; in place of them all keys and times, where they are
-    few. Task ``n`` (from 0) gives no more than ``1 / (n + 1)`` of what is wanted in all: it cannot know how many tasks
-    there are, but of rows that are spread evenly over any number of tasks it has no more than that.
+    few. Task ``n`` (from 0) gives at most ``1 / (n + 1)`` of what is wanted in all. It cannot know how many tasks
+    there are, but of rows that are spread evenly it has no more than that.
 
     Args:
         groups: The places of the key columns, and how the keys stand in blocks.

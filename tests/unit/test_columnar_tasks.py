@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
+import pickle
 import random
 from collections.abc import Sequence
 from decimal import Decimal
@@ -17,10 +19,11 @@ import pytest
 
 from feast_hybrid.asof.columnar import blocks as blocks_module
 from feast_hybrid.asof.columnar import join as join_module
-from feast_hybrid.asof.columnar.blocks import labels
+from feast_hybrid.asof.columnar.blocks import labels, read_block
 from feast_hybrid.asof.columnar.conform import conform
 from feast_hybrid.asof.columnar.join import EntityBlocks, JoinBlocks
 from feast_hybrid.asof.columnar.keys import KeyForm, hashed
+from feast_hybrid.asof.columnar.match import EntityKeys
 from feast_hybrid.asof.columnar.ranks import rank_codes
 from feast_hybrid.asof.columnar.read import ReadBlocks, read_piece
 from feast_hybrid.asof.columnar.spec import EntitySpec, GroupSpec, KeyFilter, Piece, SourceColumn, ViewSpec
@@ -94,8 +97,10 @@ def run(
     groups: Sequence[tuple[GroupSpec, tuple[tuple[Piece, ...], ...]]],
     *,
     shuffle: random.Random | None = None,
+    flush: int = 1,
+    told: bool = False,
 ) -> pa.Table:
-    """The entity rows with features: ``__fh_t`` is their time."""
+    """The entity rows with features: ``__fh_t`` is their time. ``told``: readers know keys and times."""
     specs = []
     schema = entities.schema
     for group, _ in groups:
@@ -105,7 +110,9 @@ def run(
                 schema = schema.append(pa.field(out, value.kind))
     blocks = list(EntityBlocks(specs[0], groups[0][0])(iter(entities.to_batches())))
     for n, (group, tasks) in enumerate(groups):
-        read = ReadBlocks(tasks, {view.part: view for view in group.views}, group.buckets, 1)
+        asked = pairs_of(entities, group) if told else None
+        views = {view.part: dataclasses.replace(view, asked=asked) for view in group.views}
+        read = ReadBlocks(tasks, views, group.buckets, flush)
         for task in range(len(tasks)):
             blocks += read(iter([pa.record_batch({"id": pa.array([task])})]))
         then = (specs[n + 1], groups[n + 1][0]) if n + 1 < len(groups) else None
@@ -114,6 +121,13 @@ def run(
         rows.sort(key=lambda row: (row["bucket"][0].as_py(), row["part"][0].as_py()))
         blocks = list(JoinBlocks(specs[n], group, then, tuple(schema.names))(iter(rows)))
     return pa.Table.from_batches(blocks) if blocks else schema.empty_table()
+
+
+def pairs_of(entities: pa.Table, group: GroupSpec) -> EntityKeys:
+    table = entities.combine_chunks()
+    keys = [form.encode(table[name].chunk(0)) for name, form in group.keys]
+    found: EntityKeys = pickle.loads(pickle.dumps(EntityKeys(keys, table["__fh_t"].chunk(0)).distinct()))
+    return found
 
 
 def entity_table(keys: dict[str, pa.Array], at: Sequence[int | None]) -> pa.Table:
@@ -224,7 +238,13 @@ def test_random_worlds_are_answered_as_by_brute_force(
         for view, rows in zip(views, histories, strict=True)
         for file in write_rows(tmp_path, view, keys, rows)
     )
-    answer = run(entity_table(columns, at), [(group, tasks)], shuffle=draw).sort_by("row")
+    answer = run(
+        entity_table(columns, at),
+        [(group, tasks)],
+        shuffle=draw,
+        flush=draw.choice([1, 1000, 100_000]),
+        told=seed % 3 > 0,
+    ).sort_by("row")
     assert answer["row"].to_pylist() == list(range(30))
     for view, rows in zip(views, histories, strict=True):
         got = list(zip(*(answer[out].to_pylist() for out in view.outputs), strict=True))
@@ -279,6 +299,36 @@ def test_row_groups_outside_of_the_entity_rows_times_are_not_read(tmp_path: Path
     some, few_bytes = rows_read(view_of(created=False, low=25_000, high=35_000), file)
     assert some["ts"].to_pylist() == list(range(25_000, 35_001))
     assert few_bytes < all_bytes / 3
+
+
+def passed_on(view: ViewSpec, file: Path, asked: EntityKeys | None, *, flush: int = 1 << 20) -> list[tuple[Any, ...]]:
+    """The rows that leave a reading task, each as (keys…, ts, values…)."""
+    view = dataclasses.replace(view, asked=asked)
+    read = ReadBlocks((pieces(view.part, file, file),), {view.part: view}, 3, flush)
+    found = []
+    for batch in read(iter([pa.record_batch({"id": pa.array([0])})])):
+        for block in batch.column(batch.schema.get_field_index("block")):
+            found += [tuple(row.values()) for row in read_block(block, view.block_schema()).to_pylist()]
+    return found
+
+
+@pytest.mark.parametrize("flush", [1, 300_000, 1 << 30])
+def test_readers_pass_on_only_rows_that_answer_an_entity_row(tmp_path: Path, flush: int) -> None:
+    file = history(tmp_path)
+    asked = EntityKeys([pa.array([3, 3, 3, 5, None, 99])], pa.array([20, 20, 77_000, 9_999, 5, 5])).distinct()
+    assert len(passed_on(view_of(created=False), file, None, flush=flush)) == 200_000
+    found = passed_on(view_of(created=False), file, asked, flush=flush)
+    # The file is read twice: where both times meet in one part, one row of a tie is enough.
+    assert {row[:2] for row in found} == {(3, 20), (3, 9_999), (5, 9_999)}
+    assert len(found) <= 6
+    found = passed_on(view_of(created=False, ttl=100), file, asked, flush=flush)
+    assert {row[:2] for row in found} == {(3, 20), (5, 9_999)}
+
+
+def test_readers_pass_on_all_rows_where_the_entity_rows_are_many_more(tmp_path: Path) -> None:
+    file = history(tmp_path, k=[1, 1], ts=pa.array([1, 2]).view(UTC), v=[0.5, 1.5])
+    asked = EntityKeys([pa.array([1] * 100)], pa.array(range(100))).distinct()
+    assert len(passed_on(view_of(created=False), file, asked)) == 4
 
 
 def test_a_file_read_in_pieces_gives_each_row_once(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_the_plan_says_that_it_is_used_what_is_read_and_what_was_asked(spark: Sp
     entities, views = entities_of(spark, 100), views_of(history_of(spark, 100), tmp_path)
     told = plan(entities, views, timestamp="t", strategy="columnar").describe().splitlines()
     assert told[0].startswith("view 'by k': columnar (asked for); reads 8 columns of 2 files on local files, about ")
-    assert told[0].endswith("row groups within the entity rows' times, rows of their keys")
+    assert told[0].endswith(", rows of their keys, passes on what answers one of them")
     assert told[-1] == "entity rows: 100, counted by a pass over them"
     silent = plan(entities, views, timestamp="t", strategy="columnar", facts=EntityFacts(may_ask=False)).describe()
     assert "their keys" not in silent
