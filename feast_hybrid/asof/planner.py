@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from feast_hybrid.asof.columnar.strategy import (
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Strategy = Literal["auto", "columnar", "native", "window"]
 _NATIVE_SINCE = (4, 3)
 
-#: Below this, starting Python workers takes longer than Spark's own strategies do.
+#: Below this, a pass over the entity rows may take longer than what it spares.
 SMALL = 32 << 20
 #: With no more entity rows than this, Spark's strategies cut a history to their keys before they shuffle it.
 FEW_ROWS = 200_000
@@ -122,16 +122,18 @@ def choose(prepared: Prepared, strategy: str, facts: EntityFacts, parallelism: i
     reasons: dict[int, str] = {}
     views: dict[int, ColumnarView] = {}
     if strategy in ("auto", "columnar"):
-        views = _by_columns(prepared, session, strategy, reasons, parallelism)
+        views = _by_columns(prepared, session, reasons, parallelism)
     about = Known(facts.rows, facts.low, facts.high)
     if views:
+        if strategy == "auto" and sum(view.measure.read for view in views.values()) < SMALL:
+            facts = replace(facts, may_ask=False)
         groups = {key_names(view.history): view.spec.forms for view in views.values()}
         about = known(facts, prepared, list(groups.items()))
         views = {n: bounded(view, about) for n, view in views.items()}
     steps = []
     for n, history in enumerate(prepared.histories):
         if n in views:
-            asked = "asked for" if strategy == "columnar" else "much to read, and blocks of columns are cheap"
+            asked = "asked for" if strategy == "columnar" else "blocks of columns are the cheapest"
             step = Step(view=history.name, strategy="columnar", reason=asked, reads=_reads(views[n]))
         else:
             step = _step(history, strategy, session, reasons.get(n))
@@ -142,7 +144,7 @@ def choose(prepared: Prepared, strategy: str, facts: EntityFacts, parallelism: i
 
 
 def _by_columns(
-    prepared: Prepared, session: SparkSession, strategy: str, reasons: dict[int, str], parallelism: int | None
+    prepared: Prepared, session: SparkSession, reasons: dict[int, str], parallelism: int | None
 ) -> dict[int, ColumnarView]:
     """The views to be joined by columns; for the others ``reasons`` is given why not."""
     views: dict[int, ColumnarView] = {}
@@ -150,12 +152,9 @@ def _by_columns(
     for n, history in enumerate(prepared.histories):
         why = hindrance(history)
         scan = history.view.scan
-        if why is None and scan is not None:
-            if strategy == "auto" and sum(h.view.scan.size for h in prepared.histories if h.view.scan) < SMALL:
-                why = "little to read"
-            else:
-                common = common or entity_hindrance(prepared, session)
-                why = common
+        if why is None:
+            common = common or entity_hindrance(prepared, session)
+            why = common
         if why is None and scan is not None:
             spec = view_spec(history, n)
             try:
@@ -167,23 +166,15 @@ def _by_columns(
             reasons[n] = why
     total = sum(view.measure.memory for view in views.values())
     if (setting(session, _BATCH_BYTES) or "-").startswith("-") and total > _UNBOUNDED_BATCHES:
-        return _none(
-            views, reasons, f"this Spark has no {_BATCH_BYTES}, and there is too much for batches without it"
-        )
-    read = sum(view.measure.read for view in views.values())
-    if strategy == "auto" and read < SMALL:
-        return _none(views, reasons, "little to read")
+        why = f"this Spark has no {_BATCH_BYTES}, and there is too much for batches without it"
+        reasons.update(dict.fromkeys(views, why))
+        return {}
     for n, view in list(views.items()):
         check = executors_fail(session, view.scan, parallelism)
         if check is not None:
             reasons[n] = check
             del views[n]
     return views
-
-
-def _none(views: dict[int, ColumnarView], reasons: dict[int, str], why: str) -> dict[int, ColumnarView]:
-    reasons.update(dict.fromkeys(views, why))
-    return {}
 
 
 def _step(history: History, strategy: str, session: SparkSession, not_columnar: str | None) -> Step:
