@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from feast_hybrid import errors
 from feast_hybrid.errors import (
     HybridError,
     RetrievalError,
@@ -29,7 +30,11 @@ _SILENT = re.compile(
 )
 #: What a Spark Connect server says of a session that it does not know any more.
 _GONE = re.compile(r"INVALID_HANDLE\.SESSION_|NO_ACTIVE_SESSION|server side session identifier")
+#: An error of this package that was raised in one of Spark's Python workers; and any other there, in its traceback.
+_OURS = re.compile(r"^(?:feast_hybrid\.errors\.)(\w+): (.+)$", re.MULTILINE)
+_IN_PYTHON = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception)\w*: .+$", re.MULTILINE)
 _SECRET = re.compile(r"(sig=|AccountKey=)[^\s&;]+", re.IGNORECASE)
+_STRUCK = r"\1…"
 
 
 @contextmanager
@@ -64,6 +69,10 @@ def _translate(error: Exception, what: str, where: str) -> HybridError | None:
     if not isinstance(error, (PySparkException, Py4JError)):
         return None
     text = str(error)
+    if in_worker := _OURS.findall(text):
+        name, message = in_worker[-1]
+        kind: type[HybridError] = getattr(errors, name, RetrievalError)
+        return kind(f"{what}: {_SECRET.sub(_STRUCK, message)}")
     if ("azurebfs" in text and ("ClassNotFoundException" in text or "not found" in text)) or (
         "UNSUPPORTED_FILE_SYSTEM" in text or "No FileSystem for scheme" in text
     ):
@@ -134,5 +143,8 @@ def lake_trouble(text: str) -> str | None:
 
 def first_line(text: str) -> str:
     """The line of a long error that says what is wrong, with signatures and keys struck out."""
+    _, traceback, of_python = text.partition("Traceback (most recent call last):")
+    if traceback and (raised := _IN_PYTHON.findall(of_python.partition("\n\tat ")[0])):
+        text = raised[-1]
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("An error occurred")]
-    return _SECRET.sub(r"\1…", lines[0] if lines else text)[:600]
+    return _SECRET.sub(_STRUCK, lines[0] if lines else text)[:600]

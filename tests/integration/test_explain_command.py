@@ -56,7 +56,7 @@ def test_each_view_s_strategy_and_its_reason_are_said(features: list[str], form:
     result = CliRunner().invoke(main, ["explain", "-c", str(repo), *given, *features])
     assert result.exit_code == 0, result.output
     for name in ("near", "far"):
-        assert any(name in line and "window" in line and "(" in line for line in result.output.splitlines())
+        assert any(f"view {name!r}: columnar (" in line for line in result.output.splitlines())
 
 
 def test_two_forms_of_entity_rows_are_refused(repo: Path) -> None:

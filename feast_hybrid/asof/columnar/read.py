@@ -13,7 +13,7 @@ from feast_hybrid.asof.columnar.conform import conform
 from feast_hybrid.asof.columnar.keys import DAY, hashed, micros
 from feast_hybrid.asof.columnar.match import answering
 from feast_hybrid.asof.columnar.spec import KeyFilter, Piece, SourceColumn, ViewSpec
-from feast_hybrid.errors import JoinError, SchemaError
+from feast_hybrid.errors import JoinError, SchemaError, SourceNotFoundError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,11 +124,12 @@ def read_piece(piece: Piece, view: ViewSpec) -> Iterator[pa.RecordBatch]:
     Raises:
         SchemaError: A column of the file does not go with the view's frame.
         JoinError: The file's old times are in a calendar that only Spark's reader converts.
+        SourceNotFoundError: The file is gone.
     """
     import pyarrow.parquet as pq
 
     with (
-        _opened(piece) as source,
+        _opened(piece, view) as source,
         pq.ParquetFile(source, pre_buffer=True, coerce_int96_timestamp_unit="us") as file,
     ):
         columns = _Columns(piece, view, file)
@@ -156,10 +157,16 @@ def read_piece(piece: Piece, view: ViewSpec) -> Iterator[pa.RecordBatch]:
 
 
 @contextmanager
-def _opened(piece: Piece) -> Iterator[Any]:
-    source = piece.open(piece.path)
+def _opened(piece: Piece, view: ViewSpec) -> Iterator[Any]:
+    source: Any = None
     try:
+        source = piece.open(piece.path)
         yield source
+    except FileNotFoundError:
+        raise SourceNotFoundError(
+            f"view {view.name!r}: {piece.path} was there when the plan was made, and is gone; ask for the features "
+            "again"
+        ) from None
     finally:
         # pyarrow leaves files open that it did not open itself.
         if hasattr(source, "close"):
