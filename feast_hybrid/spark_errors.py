@@ -32,7 +32,7 @@ _SILENT = re.compile(
 _GONE = re.compile(r"INVALID_HANDLE\.SESSION_|NO_ACTIVE_SESSION|server side session identifier")
 #: An error of this package that was raised in one of Spark's Python workers; and any other there, in its traceback.
 _OURS = re.compile(r"^(?:feast_hybrid\.errors\.)(\w+): (.+)$", re.MULTILINE)
-_IN_PYTHON = re.compile(r"^(?:\w+\.)*\w*(?:Error|Exception)\w*: .+$", re.MULTILINE)
+_IN_PYTHON = re.compile(r"^(?:\w+\.)*[A-Z]\w*: .+$", re.MULTILINE)
 _SECRET = re.compile(r"(sig=|AccountKey=)[^\s&;]+", re.IGNORECASE)
 _STRUCK = r"\1…"
 
