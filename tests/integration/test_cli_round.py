@@ -16,13 +16,14 @@ import yaml
 from click.testing import CliRunner
 
 from feast_hybrid.testing import session_conf
-from tests.integration.places import Places, at
+from tests.integration.places import Places, at, classic_only, connect_only
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pyspark.sql import SparkSession
 
+    from feast_hybrid.testing import SparkConnectServer
     from tests.integration.conftest import Write
 
 FEATURES = """
@@ -63,13 +64,17 @@ class Repo:
 
     folder: Path
 
-    def configure(self, lakes: Places, **more: Any) -> None:
+    def configure(self, lakes: Places, *, spark: dict[str, Any] | None = None, **more: Any) -> None:
         config = {
             "project": "round",
             "provider": "local",
             "registry": "data/registry.db",
             "online_store": {"type": "sqlite", "path": "data/online.db"},
-            "offline_store": {"type": "feast_hybrid.HybridSparkOfflineStore", "sites": lakes.sites()},
+            "offline_store": {
+                "type": "feast_hybrid.HybridSparkOfflineStore",
+                "sites": lakes.sites(),
+                **({"spark": spark} if spark else {}),
+            },
             "entity_key_serialization_version": 3,
             **more,
         }
@@ -157,6 +162,23 @@ def test_feasts_spark_engine_starts_the_session_that_batch_engine_describes(
 ) -> None:
     settings = {**session_conf(), "spark.master": "local[1]", "spark.sql.shuffle.partitions": "2"}
     repo.configure(lakes_to_test, batch_engine={"type": "spark.engine", **settings})
+    repo.feast("apply")
+    done = repo.feast_alone("materialize", at(0).isoformat(), at(5).isoformat())
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert values(repo, 1)["trips"] == [11]
+    assert values(repo, 1)["mood"] == ["gay"]
+
+
+@connect_only("the engine works on its server")
+@pytest.mark.parametrize("named_twice", [False, True], ids=["batch_engine alone", "spark.remote too"])
+def test_feasts_spark_engine_works_on_the_server_that_batch_engine_names(
+    repo: Repo, lakes_to_test: Places, connect_server: SparkConnectServer, named_twice: bool
+) -> None:
+    repo.configure(
+        lakes_to_test,
+        batch_engine={"type": "spark.engine", "spark.remote": connect_server.uri},
+        **({"spark": {"remote": connect_server.uri}} if named_twice else {}),
+    )
     repo.feast("apply")
     done = repo.feast_alone("materialize", at(0).isoformat(), at(5).isoformat())
     assert done.returncode == 0, done.stderr[-4000:]
