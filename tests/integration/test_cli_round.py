@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,7 +15,8 @@ import yaml
 from click.testing import CliRunner
 
 from feast_hybrid.testing import session_conf
-from tests.integration.places import Places, at, classic_only, connect_only
+from tests.integration.jobs import ConnectJobs
+from tests.integration.places import Places, at, connect_only, outside_of_spark
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,17 +64,13 @@ class Repo:
 
     folder: Path
 
-    def configure(self, lakes: Places, *, spark: dict[str, Any] | None = None, **more: Any) -> None:
+    def configure(self, lakes: Places, **more: Any) -> None:
         config = {
             "project": "round",
             "provider": "local",
             "registry": "data/registry.db",
             "online_store": {"type": "sqlite", "path": "data/online.db"},
-            "offline_store": {
-                "type": "feast_hybrid.HybridSparkOfflineStore",
-                "sites": lakes.sites(),
-                **({"spark": spark} if spark else {}),
-            },
+            "offline_store": {"type": "feast_hybrid.HybridSparkOfflineStore", "sites": lakes.sites()},
             "entity_key_serialization_version": 3,
             **more,
         }
@@ -88,11 +84,11 @@ class Repo:
         assert done.exit_code == 0, done.output
         return re.sub(r"\x1b\[[0-9;]*m", "", done.output)
 
-    def feast_alone(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def feast_alone(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run ``feast`` as a program, where no Spark session is active."""
         return subprocess.run(
             [sys.executable, "-m", "feast.cli.cli", "--chdir", str(self.folder), *arguments],
-            env={**os.environ, "PYSPARK_PYTHON": sys.executable},
+            env=outside_of_spark(**environment),
             capture_output=True,
             text=True,
             check=False,
@@ -170,19 +166,31 @@ def test_feasts_spark_engine_starts_the_session_that_batch_engine_describes(
 
 
 @connect_only("the engine works on its server")
-@pytest.mark.parametrize("named_twice", [False, True], ids=["batch_engine alone", "spark.remote too"])
 def test_feasts_spark_engine_works_on_the_server_that_batch_engine_names(
-    repo: Repo, lakes_to_test: Places, connect_server: SparkConnectServer, named_twice: bool
+    repo: Repo, lakes_to_test: Places, connect_server: SparkConnectServer
 ) -> None:
-    repo.configure(
-        lakes_to_test,
-        batch_engine={"type": "spark.engine", "spark.remote": connect_server.uri},
-        **({"spark": {"remote": connect_server.uri}} if named_twice else {}),
-    )
+    repo.configure(lakes_to_test, batch_engine={"type": "spark.engine", "spark.remote": connect_server.uri})
     repo.feast("apply")
+    before = ConnectJobs(connect_server).last()
     done = repo.feast_alone("materialize", at(0).isoformat(), at(5).isoformat())
     assert done.returncode == 0, done.stderr[-4000:]
+    assert ConnectJobs(connect_server).last() > before
     assert values(repo, 1)["trips"] == [11]
+    assert values(repo, 1)["mood"] == ["gay"]
+
+
+@connect_only("the work is done on its server")
+@pytest.mark.parametrize("engine", ["local", "spark.engine"])
+def test_spark_remote_of_the_environment_names_the_server_where_nothing_else_does(
+    repo: Repo, lakes_to_test: Places, connect_server: SparkConnectServer, engine: str
+) -> None:
+    repo.configure(lakes_to_test, batch_engine={"type": engine})
+    repo.feast("apply")
+    before = ConnectJobs(connect_server).last()
+    times = (at(0).isoformat(), at(5).isoformat())
+    done = repo.feast_alone("materialize", "--views", "moods", *times, SPARK_REMOTE=connect_server.uri)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert ConnectJobs(connect_server).last() > before
     assert values(repo, 1)["mood"] == ["gay"]
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from pyspark.sql import SparkSession
 
+pytestmark = pytest.mark.filterwarnings("ignore:Entity value_type will be mandatory")
+
 NOW = datetime.now(UTC)
 
 
