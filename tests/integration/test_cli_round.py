@@ -76,12 +76,12 @@ class Repo:
         }
         (self.folder / "feature_store.yaml").write_text(yaml.safe_dump(config))
 
-    def feast(self, *arguments: str) -> str:
+    def feast(self, *arguments: str, code: int = 0) -> str:
         """Run ``feast`` in this process, on the Spark session of the run; give what it printed, without colours."""
         from feast.cli.cli import cli
 
         done = CliRunner().invoke(cli, ["--chdir", str(self.folder), *arguments], catch_exceptions=False)
-        assert done.exit_code == 0, done.output
+        assert done.exit_code == code, done.output
         return re.sub(r"\x1b\[[0-9;]*m", "", done.output)
 
     def feast_alone(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -117,6 +117,14 @@ def test_the_whole_round(repo: Repo, lakes_to_test: Places, spark: SparkSession)
     assert "No changes to registry" in again
     assert "No changes to registry" in repo.feast("plan")
 
+    shown = yaml.safe_load(repo.feast("configuration"))
+    assert shown["offline_store"]["sites"] == lakes_to_test.sites()
+    assert "driver" in repo.feast("entities", "list")
+    assert yaml.safe_load(repo.feast("entities", "describe", "driver"))["spec"]["joinKey"] == "driver_id"
+    viewed = yaml.safe_load(repo.feast("feature-views", "describe", "trips"))
+    assert viewed["spec"]["batchSource"]["tags"]["feast_hybrid.lake"] == "hdfs"
+    assert "trips" in repo.feast("features", "list")
+    assert "trip_rows" in repo.feast("registry-dump")
     assert {"trip_rows", "mood_rows"} <= set(repo.feast("data-sources", "list").split())
     assert "mood_rows" not in repo.feast("data-sources", "list", "--tags", "feast_hybrid.lake:hdfs")
     described = yaml.safe_load(repo.feast("data-sources", "describe", "trip_rows"))
@@ -138,6 +146,10 @@ def test_the_whole_round(repo: Repo, lakes_to_test: Places, spark: SparkSession)
     found = repo.feast("get-historical-features", "-d", json.dumps(asked), "-f", "trips:trips", "-f", "moods:mood")
     (row,) = json.loads(found[found.index("[") :])
     assert (row["trips"], row["mood"]) == (10, "calm")
+
+    repo.feast("delete", "moods")
+    assert "moods" not in repo.feast("feature-views", "list")
+    assert "Created feature view moods" in repo.feast("plan")
 
     repo.feast("teardown")
     assert not (repo.folder / "data" / "online.db").exists()
@@ -165,6 +177,7 @@ def test_feasts_spark_engine_starts_the_session_that_batch_engine_describes(
     assert values(repo, 1)["mood"] == ["gay"]
 
 
+@pytest.mark.connect
 @connect_only("the engine works on its server")
 def test_feasts_spark_engine_works_on_the_server_that_batch_engine_names(
     repo: Repo, lakes_to_test: Places, connect_server: SparkConnectServer
@@ -179,6 +192,7 @@ def test_feasts_spark_engine_works_on_the_server_that_batch_engine_names(
     assert values(repo, 1)["mood"] == ["gay"]
 
 
+@pytest.mark.connect
 @connect_only("the work is done on its server")
 @pytest.mark.parametrize("engine", ["local", "spark.engine"])
 def test_spark_remote_of_the_environment_names_the_server_where_nothing_else_does(
