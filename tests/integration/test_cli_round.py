@@ -111,6 +111,9 @@ def repo(lakes_to_test: Places, write: Write, tmp_path: Path, monkeypatch: pytes
     return made
 
 
+@pytest.mark.filterwarnings(
+    "ignore:We will be deprecating the usage of spec.userDefinedFunction:DeprecationWarning:feast"
+)
 def test_the_whole_round(repo: Repo, lakes_to_test: Places, spark: SparkSession) -> None:
     assert "Created feature view trips" in repo.feast("apply")
     again = repo.feast("apply")
