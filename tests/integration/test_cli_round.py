@@ -222,3 +222,16 @@ def test_a_session_of_feasts_without_the_lakes_driver_says_where_to_name_it(
     assert done.returncode != 0
     assert "spark.jars.packages=org.apache.hadoop:hadoop-azure:" in done.stderr
     assert "beside type: in batch_engine" in done.stderr
+
+
+def test_a_server_that_batch_engine_does_not_name_is_asked_for_there(repo: Repo, lakes_to_test: Places) -> None:
+    """Else Feast's engine starts a session of its own kind first."""
+    repo.configure(lakes_to_test)
+    repo.feast("apply")
+    spark = {"remote": "sc://127.0.0.1:1"}
+    ours = {"type": "feast_hybrid.HybridSparkOfflineStore", "sites": lakes_to_test.sites(), "spark": spark}
+    engine = {"type": "spark.engine", "spark.master": "local[1]", "spark.ui.enabled": "false"}
+    repo.configure(lakes_to_test, offline_store=ours, batch_engine=engine)
+    done = repo.feast_alone("materialize", "--views", "trips", at(0).isoformat(), at(5).isoformat())
+    assert done.returncode != 0
+    assert "starts one where batch_engine does not name the server as well: spark.remote" in done.stderr
