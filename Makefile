@@ -37,6 +37,9 @@ test-universal: $(VENV)-universal/.installed ## Feast's universal suite; FEAST_R
 	PYTHON=$(VENV)-universal/bin/python scripts/with-engine \
 		$(VENV)-universal/bin/python -m feast_hybrid.testing.universal --feast-repo "$(FEAST_REPO)" \
 		$(or $(UNIVERSAL_ARGS),--peer --report docs/conformance.md)
+	# It has what Feast keeps validation references with.
+	PYTHON=$(VENV)-universal/bin/python scripts/with-engine \
+		$(VENV)-universal/bin/python -m pytest tests/integration/test_feast_validate.py -q
 
 test-matrix: ## the retrieval tests on PySpark 4.0, 4.1, 4.2 and 4.3 (make test has 4.3 alone)
 	scripts/test-matrix "$(PYTHON)" $(SPARKS)

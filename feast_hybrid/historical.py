@@ -60,6 +60,7 @@ class RequestedView:
             scan: whether to look for the source's files, for joins that read them themselves.
         """
         frame = reader.read(self.source)
+        self._refuse_aggregations(frame.columns)
         ttl = self.view.ttl
         start = _minus(bounds[0], ttl) if ttl and bounds is not None else None
         end = None if bounds is None else bounds[1]
@@ -77,6 +78,19 @@ class RequestedView:
             scan=None if isinstance(files, str) else files,
             no_scan=files if isinstance(files, str) else "",
         )
+
+    def _refuse_aggregations(self, columns: Sequence[str]) -> None:
+        """Feast aggregates when it materialises; a source may hold what was aggregated already."""
+        there = {name.lower() for name in columns}
+        wanted = {column for column, _ in self.features if column.lower() not in there}
+        made = [a.resolved_name(a.time_window) for a in getattr(self.view, "aggregations", None) or ()]
+        missing = [name for name in made if name in wanted]
+        if missing:
+            raise SchemaError(
+                f"view {self.name!r}: source {self.source.name!r} has no column {', '.join(missing)}, which is an "
+                "aggregation of the view. Feast aggregates when it materialises, not when history is asked for: "
+                "keep the aggregated rows in a source of their own, and make a feature view of it."
+            )
 
 
 def _minus(time: datetime, by: timedelta) -> datetime | None:

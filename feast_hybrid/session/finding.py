@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from feast_hybrid.errors import SessionError
 from feast_hybrid.session.hadoop import with_hadoop_azure
 from feast_hybrid.session.kind import is_connect
 from feast_hybrid.session.progress import is_watched
@@ -82,8 +83,18 @@ def _active_session(config: HybridSparkOfflineStoreConfig) -> SparkSession | Non
 
 
 def _start_session(config: HybridSparkOfflineStoreConfig, lakes: set[Lake]) -> SparkSession:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import SparkSession, is_remote
 
+    url = os.environ.get("SPARK_REMOTE", "")
+    if url.startswith("sc://") and not config.spark.master:
+        return remote_session(url, config.spark.conf)
+    if url or is_remote():
+        setting = "SPARK_REMOTE" if url else "SPARK_CONNECT_MODE_ENABLED"
+        raise SessionError(
+            f"the environment sets this process to Spark Connect ({setting}; a process has it from the one that "
+            "started it, too), but no session is active and no server is named: set offline_store.spark.remote to "
+            f"sc://host:port, or take {setting} out of the environment to work in a Spark session of this process."
+        )
     settings = dict(config.spark.conf)
     for site in config.sites:
         settings = {**site.session_conf(), **settings}

@@ -87,7 +87,8 @@ def _open(url: str, conf: Mapping[str, str]) -> SparkSession:
         # PySpark's functions make columns of one kind in a process, and a remote session changes the kind.
         raise SessionError(
             f"offline_store.spark.remote is {_without_token(url)}, but a Spark Classic session runs in this process, "
-            "and PySpark serves one kind at a time. Stop it first, or leave spark.remote out to work in it."
+            "and PySpark serves one kind at a time. Stop it first, or leave spark.remote out to work in it. Feast's "
+            "spark.engine starts one where batch_engine does not name the server as well: spark.remote, beside type:."
         )
     spark: Any = SparkSession.builder.remote(url).create()
     trouble = _trouble(spark)

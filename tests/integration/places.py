@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import re
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -108,6 +109,12 @@ def plan_of(frame: DataFrame) -> str:
 def on_connect() -> bool:
     """Whether this run is on Spark Connect."""
     return os.environ.get("SPARK", "classic") == "connect"
+
+
+def outside_of_spark(**more: str) -> dict[str, str]:
+    """The environment for a program of a test's own: without what a run on Connect has put into this process's."""
+    inherited = {name: value for name, value in os.environ.items() if name != "SPARK_CONNECT_MODE_ENABLED"}
+    return {**inherited, "PYSPARK_PYTHON": sys.executable, **more}
 
 
 def classic_only(reason: str) -> pytest.MarkDecorator:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from feast_hybrid.testing import session_conf, start_spark
-from tests.integration.places import Places, at
+from tests.integration.places import Places, at, outside_of_spark
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,7 @@ def run(script: str, given: dict[str, Any], folder: Path) -> subprocess.Complete
         [sys.executable, "-c", SCRIPT + textwrap.dedent(script)],
         input=json.dumps(given),
         cwd=folder,
-        env={**os.environ, "PYSPARK_PYTHON": sys.executable},
+        env=outside_of_spark(),
         capture_output=True,
         text=True,
         check=False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,13 +15,15 @@ import yaml
 from click.testing import CliRunner
 
 from feast_hybrid.testing import session_conf
-from tests.integration.places import Places, at
+from tests.integration.jobs import ConnectJobs
+from tests.integration.places import Places, at, connect_only, outside_of_spark
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pyspark.sql import SparkSession
 
+    from feast_hybrid.testing import SparkConnectServer
     from tests.integration.conftest import Write
 
 FEATURES = """
@@ -75,19 +76,19 @@ class Repo:
         }
         (self.folder / "feature_store.yaml").write_text(yaml.safe_dump(config))
 
-    def feast(self, *arguments: str) -> str:
+    def feast(self, *arguments: str, code: int = 0) -> str:
         """Run ``feast`` in this process, on the Spark session of the run; give what it printed, without colours."""
         from feast.cli.cli import cli
 
         done = CliRunner().invoke(cli, ["--chdir", str(self.folder), *arguments], catch_exceptions=False)
-        assert done.exit_code == 0, done.output
+        assert done.exit_code == code, done.output
         return re.sub(r"\x1b\[[0-9;]*m", "", done.output)
 
-    def feast_alone(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def feast_alone(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run ``feast`` as a program, where no Spark session is active."""
         return subprocess.run(
             [sys.executable, "-m", "feast.cli.cli", "--chdir", str(self.folder), *arguments],
-            env={**os.environ, "PYSPARK_PYTHON": sys.executable},
+            env=outside_of_spark(**environment),
             capture_output=True,
             text=True,
             check=False,
@@ -110,12 +111,23 @@ def repo(lakes_to_test: Places, write: Write, tmp_path: Path, monkeypatch: pytes
     return made
 
 
+@pytest.mark.filterwarnings(
+    "ignore:We will be deprecating the usage of spec.userDefinedFunction:DeprecationWarning:feast"
+)
 def test_the_whole_round(repo: Repo, lakes_to_test: Places, spark: SparkSession) -> None:
     assert "Created feature view trips" in repo.feast("apply")
     again = repo.feast("apply")
     assert "No changes to registry" in again
     assert "No changes to registry" in repo.feast("plan")
 
+    shown = yaml.safe_load(repo.feast("configuration"))
+    assert shown["offline_store"]["sites"] == lakes_to_test.sites()
+    assert "driver" in repo.feast("entities", "list")
+    assert yaml.safe_load(repo.feast("entities", "describe", "driver"))["spec"]["joinKey"] == "driver_id"
+    viewed = yaml.safe_load(repo.feast("feature-views", "describe", "trips"))
+    assert viewed["spec"]["batchSource"]["tags"]["feast_hybrid.lake"] == "hdfs"
+    assert "trips" in repo.feast("features", "list")
+    assert "trip_rows" in repo.feast("registry-dump")
     assert {"trip_rows", "mood_rows"} <= set(repo.feast("data-sources", "list").split())
     assert "mood_rows" not in repo.feast("data-sources", "list", "--tags", "feast_hybrid.lake:hdfs")
     described = yaml.safe_load(repo.feast("data-sources", "describe", "trip_rows"))
@@ -137,6 +149,10 @@ def test_the_whole_round(repo: Repo, lakes_to_test: Places, spark: SparkSession)
     found = repo.feast("get-historical-features", "-d", json.dumps(asked), "-f", "trips:trips", "-f", "moods:mood")
     (row,) = json.loads(found[found.index("[") :])
     assert (row["trips"], row["mood"]) == (10, "calm")
+
+    repo.feast("delete", "moods")
+    assert "moods" not in repo.feast("feature-views", "list")
+    assert "Created feature view moods" in repo.feast("plan")
 
     repo.feast("teardown")
     assert not (repo.folder / "data" / "online.db").exists()
@@ -164,6 +180,37 @@ def test_feasts_spark_engine_starts_the_session_that_batch_engine_describes(
     assert values(repo, 1)["mood"] == ["gay"]
 
 
+@pytest.mark.connect
+@connect_only("the engine works on its server")
+def test_feasts_spark_engine_works_on_the_server_that_batch_engine_names(
+    repo: Repo, lakes_to_test: Places, connect_server: SparkConnectServer
+) -> None:
+    repo.configure(lakes_to_test, batch_engine={"type": "spark.engine", "spark.remote": connect_server.uri})
+    repo.feast("apply")
+    before = ConnectJobs(connect_server).last()
+    done = repo.feast_alone("materialize", at(0).isoformat(), at(5).isoformat())
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert ConnectJobs(connect_server).last() > before
+    assert values(repo, 1)["trips"] == [11]
+    assert values(repo, 1)["mood"] == ["gay"]
+
+
+@pytest.mark.connect
+@connect_only("the work is done on its server")
+@pytest.mark.parametrize("engine", ["local", "spark.engine"])
+def test_spark_remote_of_the_environment_names_the_server_where_nothing_else_does(
+    repo: Repo, lakes_to_test: Places, connect_server: SparkConnectServer, engine: str
+) -> None:
+    repo.configure(lakes_to_test, batch_engine={"type": engine})
+    repo.feast("apply")
+    before = ConnectJobs(connect_server).last()
+    times = (at(0).isoformat(), at(5).isoformat())
+    done = repo.feast_alone("materialize", "--views", "moods", *times, SPARK_REMOTE=connect_server.uri)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert ConnectJobs(connect_server).last() > before
+    assert values(repo, 1)["mood"] == ["gay"]
+
+
 def test_a_session_of_feasts_without_the_lakes_driver_says_where_to_name_it(
     repo: Repo, lakes_to_test: Places
 ) -> None:
@@ -175,3 +222,16 @@ def test_a_session_of_feasts_without_the_lakes_driver_says_where_to_name_it(
     assert done.returncode != 0
     assert "spark.jars.packages=org.apache.hadoop:hadoop-azure:" in done.stderr
     assert "beside type: in batch_engine" in done.stderr
+
+
+def test_a_server_that_batch_engine_does_not_name_is_asked_for_there(repo: Repo, lakes_to_test: Places) -> None:
+    """Else Feast's engine starts a session of its own kind first."""
+    repo.configure(lakes_to_test)
+    repo.feast("apply")
+    spark = {"remote": "sc://127.0.0.1:1"}
+    ours = {"type": "feast_hybrid.HybridSparkOfflineStore", "sites": lakes_to_test.sites(), "spark": spark}
+    engine = {"type": "spark.engine", "spark.master": "local[1]", "spark.ui.enabled": "false"}
+    repo.configure(lakes_to_test, offline_store=ours, batch_engine=engine)
+    done = repo.feast_alone("materialize", "--views", "trips", at(0).isoformat(), at(5).isoformat())
+    assert done.returncode != 0
+    assert "starts one where batch_engine does not name the server as well: spark.remote" in done.stderr

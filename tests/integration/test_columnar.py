@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.integration.conftest import MakeStore, Write
     from tests.integration.places import Place, Places
 
-pytestmark = pytest.mark.matrix
+pytestmark = [pytest.mark.connect, pytest.mark.matrix]
 
 DRIVER = entity("driver", join_key="driver_id")
 CITY = entity("city", ValueType.STRING)

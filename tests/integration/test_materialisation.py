@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import Write
 
+pytestmark = pytest.mark.connect
+
 LATEST = {"pull_latest_features": True}
 
 alpha = pytest.mark.filterwarnings("ignore:Batch feature views are experimental:RuntimeWarning")

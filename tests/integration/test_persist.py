@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import MakeStore, Write
 
+pytestmark = pytest.mark.connect
+
 ROWS = pd.DataFrame({"driver_id": [2, 1], "event_timestamp": [at(1), at(2)]})
 
 

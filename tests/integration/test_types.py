@@ -20,6 +20,8 @@ from tests.integration.places import Place, Places, at, entity, retrieve, source
 if TYPE_CHECKING:
     from tests.integration.conftest import MakeStore, Write
 
+pytestmark = pytest.mark.connect
+
 INSTANT, NAIVE = pa.timestamp("us", tz="UTC"), pa.timestamp("us")
 T1, T2 = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), datetime(1969, 12, 31, tzinfo=UTC)
 N1, N2 = T1.replace(tzinfo=None), T2.replace(tzinfo=None)

@@ -1,0 +1,31 @@
+"""A process that its environment sets to Spark Connect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from feast_hybrid.config import HybridSparkOfflineStoreConfig
+from feast_hybrid.errors import SessionError
+from feast_hybrid.session import get_session
+
+
+@pytest.mark.parametrize(
+    ("environment", "spark"),
+    [
+        ({"SPARK_CONNECT_MODE_ENABLED": "1"}, {}),
+        ({"SPARK_CONNECT_MODE_ENABLED": "1"}, {"master": "local[1]"}),
+        ({"SPARK_REMOTE": "sc://127.0.0.1:1"}, {"master": "local[1]"}),
+        ({"SPARK_REMOTE": "local"}, {}),
+    ],
+)
+def test_a_process_set_to_connect_without_a_server_is_told_what_to_set(
+    environment: dict[str, str], spark: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    (setting,) = environment
+    config = HybridSparkOfflineStoreConfig(spark=spark)
+    with pytest.raises(SessionError, match=rf"Spark Connect \({setting};.*offline_store.spark.remote"):
+        get_session(config)
