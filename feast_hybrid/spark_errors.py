@@ -29,6 +29,8 @@ _SILENT = re.compile(
 )
 #: What a Spark Connect server says of a session that it does not know any more.
 _GONE = re.compile(r"INVALID_HANDLE\.SESSION_|NO_ACTIVE_SESSION|server side session identifier")
+#: Lines before the one that says what is wrong: py4j's, and an exception's name alone.
+_SAYS_NOTHING = re.compile(r"An error occurred|[\w.$]+: *$")
 _SECRET = re.compile(r"(sig=|AccountKey=)[^\s&;]+", re.IGNORECASE)
 
 
@@ -134,5 +136,5 @@ def lake_trouble(text: str) -> str | None:
 
 def first_line(text: str) -> str:
     """The line of a long error that says what is wrong, with signatures and keys struck out."""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("An error occurred")]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not _SAYS_NOTHING.match(line)]
     return _SECRET.sub(r"\1…", lines[0] if lines else text)[:600]

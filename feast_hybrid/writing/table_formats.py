@@ -52,7 +52,7 @@ def has_log(site: Site, at: LakeUri) -> bool:
 def add_to_iceberg(
     frame: DataFrame, source: HybridSparkSource, at: LakeUri, site: Site, *, partition: str | None, new: bool
 ) -> None:
-    """Add rows to an Iceberg path in one commit, or make a new table of them, partitioned by a column if so asked."""
+    """Add rows to an Iceberg path in one commit; one that is ``new`` becomes a table, partitioned by a column or not."""
     from pyspark.sql import functions as F
 
     with iceberg_table(frame.sparkSession, at, site) as name:

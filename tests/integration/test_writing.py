@@ -15,12 +15,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
-from feast import BatchFeatureView, FeatureStore, Field, RepoConfig
+from feast import BatchFeatureView, FeatureStore, Field, PushSource, RepoConfig
+from feast.data_source import PushMode
 from feast.types import Float32, Int64, String
 
 from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.errors import SchemaError, WriteError
-from tests.integration.places import Place, Places, answers, at, entity, retrieve, source, view
+from tests.integration.places import Place, Places, answers, at, entity, format_jars, retrieve, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureView
@@ -362,6 +363,75 @@ class TestThroughSpark:
                 add(store, of, rows(3).set_column(1, "trips", pa.array(["x"])))
         finally:
             spark.sql("DROP TABLE IF EXISTS written_stats")
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize(
+    "file_format",
+    [
+        pytest.param(
+            name, marks=pytest.mark.skipif(not format_jars(name), reason=f"no release of {name} runs on this PySpark")
+        )
+        for name in ("delta", "iceberg")
+    ],
+)
+class TestTableFormats:
+    @ROLES
+    def test_the_first_batch_makes_the_table_and_pushed_rows_take_its_columns_and_partitions(
+        self, make_store: MakeStore, place: Place, folder: str, file_format: str
+    ) -> None:
+        uri = f"{place.uri}{folder}/rows"
+        of = stats(uri, file_format=file_format, date_partition_column="day")
+        pushed = PushSource(name="pushed", batch_source=of.batch_source)
+        of.stream_source = pushed
+        store = make_store()
+        add(store, of, pa.concat_tables([rows(1, 2), rows(3, hours=24)]))
+        store.apply([DRIVER, pushed, of])
+
+        later = rows(5, hours=25).select(["event_timestamp", "trips", "driver_id"]).to_pandas()
+        store.push("pushed", later.assign(day=None, trips=later["trips"].astype("int32")), to=PushMode.OFFLINE)
+        add(store, of, rows(6, hours=25).select(["trips", "event_timestamp", "driver_id"]))
+
+        columns = dict(of.batch_source.get_table_column_names_and_types(store.config))
+        assert list(columns.items()) == [
+            ("driver_id", "bigint"),
+            ("trips", "bigint"),
+            ("event_timestamp", "timestamp"),
+            ("day", "string"),
+        ]
+        entity_df = pd.DataFrame({"driver_id": [6, 1, 5], "event_timestamp": [at(26)] * 3})
+        assert answers(retrieve(store, entity_df, ["stats:trips"]), "trips") == [(6,), (1,), (5,)]
+        assert partitions(place, uri) == {"day=2026-01-10", "day=2026-01-11"}
+
+    @ROLES
+    def test_a_batch_that_does_not_fit_is_refused_and_adds_no_version(
+        self, make_store: MakeStore, place: Place, folder: str, file_format: str
+    ) -> None:
+        uri = f"{place.uri}{folder}/rows"
+        place.put(f"{uri}/data/of-a-writer-that-died.parquet", b"PAR1")  # before its first commit: there is no table
+        of = stats(uri, file_format=file_format)
+        store = make_store()
+        add(store, of, rows(1))
+        log = place.names(f"{uri}/{LOGS[file_format]}")
+        wrong = rows(2).set_column(1, "trips", pa.array(["two"]))
+        with pytest.raises(SchemaError, match=r"'stats'.*column 'trips' is string in the rows and int64 there"):
+            add(store, of, wrong)
+        with pytest.raises(SchemaError, match="missing trips; unknown rides"):
+            add(store, of, rows(2).rename_columns(["driver_id", "rides", "event_timestamp"]))
+        assert place.names(f"{uri}/{LOGS[file_format]}") == log
+        store.apply([DRIVER, of])
+        entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(1)] * 2})
+        assert answers(retrieve(store, entity_df, ["stats:trips"]), "trips") == [(1,), (None,)]
+
+
+#: The folder of a format's versions.
+LOGS = {"delta": "_delta_log", "iceberg": "metadata"}
+
+
+def partitions(place: Place, uri: str) -> set[str]:
+    """The folders of partitions that hold files."""
+    found = place.lake.filesystem().find(place.inside(uri))
+    return {part for path in found for part in path.split("/") if "=" in part}
 
 
 def test_a_query_is_no_place_to_write_to(make_store: MakeStore) -> None:
