@@ -184,7 +184,7 @@ def test_a_dataset_is_saved_in_a_format_read_back_and_replaced(
     below = place.lake.filesystem().find(place.inside(f"{place.uri}{folder}/out"))
     held = b"".join(place.lake.filesystem().cat_file(path) for path in below)
     assert not [secret for secret in secrets(place) if secret.encode() in held]
-    assert not [key for key in spark.conf.getAll if "spark.sql.catalog.fh_" in key]
+    assert not [key for key in spark.conf.getAll if "spark.sql.catalog.fh_" in key or "account.key" in key]
 
 
 @ROLES
