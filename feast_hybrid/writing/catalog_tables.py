@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.catalog import Column
 
 #: What Spark shows for a property whose value it takes for a secret.
 _REDACTED = "*********(redacted)"
@@ -38,27 +39,10 @@ def replace_catalog_table(frame: DataFrame, table: str, what: str) -> None:
     Raises:
         WriteError: it is no managed table: its files are where somebody else has put them, and may read them.
     """
-    spark = frame.sparkSession
-    known = _Known.of(spark, table)
-    partitions = [name for name in known.partitions if name in frame.columns]
-    if known.provider in TABLE_FORMATS:
-        writer = frame.write.mode("overwrite").option("overwriteSchema", "true")
-        (writer.partitionBy(*partitions) if partitions else writer).saveAsTable(table)
-        return
-    if known.kind != "MANAGED":
-        raise WriteError(
-            f"{what}: it is {known.kind.lower()}, and only a managed table can be replaced. Save to its location by "
-            "path=, or drop it first."
-        )
-    _swap(frame, known, partitions)
-
-
-def _swap(frame: DataFrame, known: _Known, partitions: list[str]) -> None:
     from pyspark.sql import functions as F
 
-    spark = frame.sparkSession
-    token = uuid.uuid4().hex[:12]
-    there, new, old = known.called(""), known.called(f"_{token}_new"), known.called(f"_{token}_old")
+    known = _Known.of(frame.sparkSession, table)
+    partitions = [name for name in known.partitions if name in frame.columns]
     described = frame.select(
         *(
             F.col(quoted(name)).alias(name, metadata={"comment": known.comments[name]})
@@ -67,7 +51,25 @@ def _swap(frame: DataFrame, known: _Known, partitions: list[str]) -> None:
             for name in frame.columns
         )
     )
-    writer = described.writeTo(new)
+    if known.provider in TABLE_FORMATS:
+        writer = described.write.format(known.provider).mode("overwrite").option("overwriteSchema", "true")
+        (writer.partitionBy(*partitions) if partitions else writer).saveAsTable(table)
+        return
+    if known.kind != "MANAGED":
+        raise WriteError(
+            f"{what}: it is {known.kind.lower()}, and only a managed table can be replaced. Save to its location by "
+            "path=, or drop it first."
+        )
+    _swap(described, known, partitions)
+
+
+def _swap(frame: DataFrame, known: _Known, partitions: list[str]) -> None:
+    from pyspark.sql import functions as F
+
+    spark = frame.sparkSession
+    token = uuid.uuid4().hex[:12]
+    there, new, old = known.called(""), known.called(f"_{token}_new"), known.called(f"_{token}_old")
+    writer = frame.writeTo(new)
     if known.provider:
         writer = writer.using(known.provider)
     for key, value in known.properties.items():
@@ -129,7 +131,7 @@ class _Known:
     @staticmethod
     def of(spark: SparkSession, table: str) -> _Known:
         found = spark.catalog.getTable(table)
-        columns = spark.catalog.listColumns(table)
+        columns = _columns(spark, table)
         described = spark.sql(f"DESCRIBE TABLE EXTENDED {table}").collect()
         shown = spark.sql(f"SHOW TBLPROPERTIES {table}").collect() if found.tableType == "MANAGED" else []
         return _Known(
@@ -150,6 +152,17 @@ class _Known:
     def called(self, suffix: str) -> str:
         """The full name in SQL text, with something added to the last part."""
         return ".".join(quoted(part) for part in (*self.namespace, self.name + suffix))
+
+
+def _columns(spark: SparkSession, table: str) -> list[Column]:
+    from pyspark.errors import PySparkException
+
+    try:
+        return spark.catalog.listColumns(table)
+    except PySparkException as error:
+        if "UNSUPPORTED_PARTITION_TRANSFORM" not in str(error):  # as Iceberg's days(at), which is no column
+            raise
+        return []
 
 
 def _provider(described: Mapping[str, str]) -> str:
