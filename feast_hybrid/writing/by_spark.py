@@ -73,9 +73,10 @@ def _append(
     schema = _arrow_schema(there, table, source) if there is not None else first_schema()
     day = source.date_partition_column or None
     if day:
-        if source.timestamp_field not in table.column_names:
-            raise SchemaError(f"{what}: columns missing {source.timestamp_field}, the event time.")
-        dates = dates_of(table.column(source.timestamp_field), source.date_partition_column_format)
+        time = source.column_of(source.timestamp_field)
+        if time not in table.column_names:
+            raise SchemaError(f"{what}: columns missing {time}, the event time.")
+        dates = dates_of(table.column(time), source.date_partition_column_format)
         table = with_dates(table, day, dates, what=what)
         if day in schema.names:
             kind = schema.field(day).type

@@ -56,7 +56,7 @@ def has_log(site: Site, at: LakeUri) -> bool:
 def add_to_iceberg(
     frame: DataFrame, source: HybridSparkSource, at: LakeUri, site: Site, *, partition: str | None, new: bool
 ) -> None:
-    """Add rows to an Iceberg path in one commit; one that is ``new`` becomes a table, partitioned by a column or not."""
+    """Add rows to an Iceberg path in one commit; a ``new`` one becomes a table, partitioned by a column or not."""
     from pyspark.sql import functions as F
 
     with iceberg_table(frame.sparkSession, at, site) as name:

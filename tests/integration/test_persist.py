@@ -291,7 +291,8 @@ def test_a_table_that_is_replaced_keeps_its_format_partitions_properties_and_com
 ) -> None:
     storage = SavedDatasetHybridSparkStorage(table="kept_trips", site="onprem")
     spark.sql(
-        "CREATE TABLE kept_trips (driver_id BIGINT COMMENT 'whose', trips BIGINT, event_timestamp TIMESTAMP, gone INT) "
+        "CREATE TABLE kept_trips "
+        "(driver_id BIGINT COMMENT 'whose', trips BIGINT, event_timestamp TIMESTAMP, gone INT) "
         f"USING {file_format} PARTITIONED BY (driver_id, gone) COMMENT 'it\\'s a \\\\ set' "
         "TBLPROPERTIES ('owned.by' = 'the \\'team\\'', 'retention' = '7')"
     )

@@ -159,6 +159,86 @@ class TestOneFolder:
         assert len(by_pyarrow(place, uri)) == 2
 
 
+class TestFieldMappings:
+    @ROLES
+    @pytest.mark.parametrize(
+        "mapping", [{"a": "b", "b": "a"}, {"a": "b", "b": "c"}], ids=["two names are swapped", "names move on"]
+    )
+    def test_names_are_given_all_at_once_when_rows_are_written_and_read(
+        self, make_store: MakeStore, place: Place, write: Write, mapping: dict[str, str]
+    ) -> None:
+        keys = {"driver_id": [1], "event_timestamp": pa.array([at(0)], pa.timestamp("us", tz="UTC"))}
+        uri = write(place, "there", {**keys, "a": [10], "b": [20]})
+        store = make_store(DRIVER, view("stats", source("stats_rows", uri, field_mapping=mapping), DRIVER))
+        assert {feature.name for feature in store.get_feature_view("stats").features} == set(mapping.values())
+
+        added = pd.DataFrame({"b": [21], "a": [11], "driver_id": [2], "event_timestamp": [pd.Timestamp(at(1))]})
+        store.write_to_offline_store("stats", added)
+        written = by_pyarrow(place, uri).sort_by("driver_id")
+        assert written.select(["driver_id", "a", "b"]).to_pydict() == {
+            "driver_id": [1, 2],
+            "a": [10, 11],
+            "b": [20, 21],
+        }
+
+        features = [f"stats:{mapping[column]}" for column in ("a", "b")]
+        entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(2), at(2)]})
+        read = answers(retrieve(store, entity_df, features), mapping["a"], mapping["b"])
+        assert read == [(10, 20), (11, 21)]
+        store.materialize(at(-1), at(2))
+        online = store.get_online_features(features, [{"driver_id": 2}]).to_dict()
+        assert (online[mapping["a"]], online[mapping["b"]]) == ([11], [21])
+        pulled = HybridSparkOfflineStore.pull_all_from_table_or_query(
+            store.config, store.get_data_source("stats_rows"), ["driver_id"], ["a", "b"], "event_timestamp"
+        )
+        rows_there = pulled.to_spark_df().select(mapping["a"], mapping["b"]).collect()
+        assert sorted(map(tuple, rows_there)) == [(10, 20), (11, 21)]
+
+    @ROLES
+    def test_a_column_whose_name_another_is_given_is_not_seen_and_rows_that_do_not_tell_them_apart_are_refused(
+        self, make_store: MakeStore, place: Place, write: Write
+    ) -> None:
+        keys = {"driver_id": [1], "event_timestamp": pa.array([at(0)], pa.timestamp("us", tz="UTC"))}
+        table = pa.table({**keys, "b": [20], "a": [10]})
+        uri = write(place, "there", table)
+        of = view(
+            "stats",
+            source("stats_rows", uri, field_mapping={"a": "b"}),
+            DRIVER,
+            schema=[Field(name="b", dtype=Int64)],
+        )
+        store = make_store(DRIVER, of)
+        entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(2)]})
+        assert answers(retrieve(store, entity_df, ["stats:b"]), "b") == [(10,)]
+        every = HybridSparkOfflineStore.pull_all_from_table_or_query(
+            store.config, store.get_data_source("stats_rows"), ["driver_id"], [], "event_timestamp"
+        )
+        assert [row.b for row in every.to_spark_df().select("b").collect()] == [10]
+        assert every.to_arrow().column_names == ["driver_id", "event_timestamp", "a"]
+
+        with pytest.raises(SchemaError, match="two columns are called b: field_mapping gives that name to a"):
+            store.write_to_offline_store("stats", table.to_pandas())
+        assert place.names(uri) == ["part-0.parquet"]
+        add(store, of, table)  # the source's own names
+        assert by_pyarrow(place, uri).select(["a", "b"]).to_pydict() == {"a": [10, 10], "b": [20, 20]}
+
+    @ROLES
+    def test_the_day_of_a_partition_comes_from_a_time_with_another_name_in_feast(
+        self, make_store: MakeStore, place: Place, folder: str
+    ) -> None:
+        for file_format in ("parquet", "orc"):
+            uri = f"{place.uri}{folder}/{file_format}"
+            mapping = {"when": "event_timestamp"}
+            made = {"file_format": file_format, "field_mapping": mapping, "date_partition_column": "day"}
+            of = stats(uri, **made)
+            store = make_store()
+            for number in (1, 2):
+                add(store, of, rows(number))
+            assert [name for name in place.names(uri) if "=" in name] == ["day=2026-01-10"]
+            columns = source("read", uri, **made).get_table_column_names_and_types(store.config)
+            assert {name for name, _ in columns} == {"driver_id", "trips", "when", "day"}
+
+
 class TestPartitions:
     @ROLES
     def test_rows_go_to_the_folders_of_their_days_in_utc(
@@ -392,8 +472,8 @@ class TestTableFormats:
         store.push("pushed", later.assign(day=None, trips=later["trips"].astype("int32")), to=PushMode.OFFLINE)
         add(store, of, rows(6, hours=25).select(["trips", "event_timestamp", "driver_id"]))
 
-        columns = dict(of.batch_source.get_table_column_names_and_types(store.config))
-        assert list(columns.items()) == [
+        columns = store.get_data_source("stats_rows").get_table_column_names_and_types(store.config)
+        assert list(columns) == [
             ("driver_id", "bigint"),
             ("trips", "bigint"),
             ("event_timestamp", "timestamp"),
