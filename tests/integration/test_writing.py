@@ -229,7 +229,11 @@ class TestFieldMappings:
         for file_format in ("parquet", "orc"):
             uri = f"{place.uri}{folder}/{file_format}"
             mapping = {"when": "event_timestamp"}
-            made = {"file_format": file_format, "field_mapping": mapping, "date_partition_column": "day"}
+            made: dict[str, Any] = {
+                "file_format": file_format,
+                "field_mapping": mapping,
+                "date_partition_column": "day",
+            }
             of = stats(uri, **made)
             store = make_store()
             for number in (1, 2):
