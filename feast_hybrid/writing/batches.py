@@ -74,8 +74,8 @@ def in_source_names(table: pa.Table, source: HybridSparkSource, what: str) -> pa
         if names.count(name) > 1:
             raise SchemaError(
                 f"{what}: two columns are called {name}: field_mapping gives that name to {source.column_of(name)}, "
-                f"and the source has a column {name} as well. Give that one another name in field_mapping, or write by "
-                "offline_write_batch with the source's own names."
+                f"and the source has a column {name} as well. Give that one another name in field_mapping, or write "
+                "by offline_write_batch with the source's own names."
             )
     reverse = {mapped: column for column, mapped in mapping.items() if column not in names or column in feasts}
     return table.rename_columns([reverse.get(name, name) for name in names])

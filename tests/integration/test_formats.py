@@ -297,7 +297,7 @@ def test_times_without_a_zone_in_the_text_of_a_table_are_utc(
             if not on_connect():  # there a frame's own session is worked in, and its zone is the caller's
                 frame = spark.createDataFrame(entity_df)
                 read = answers(retrieve(store, frame, ["rows:n"]), "event_timestamp", "n")
-                assert sorted(read, key=str) == [(at(-1), None), (at(1), 5)]
+                assert sorted(read, key=lambda row: row[0]) == [(at(-1), None), (at(1), 5)]
     finally:
         spark.sql(f"DROP TABLE IF EXISTS text_{file_format}")
 
