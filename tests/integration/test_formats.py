@@ -273,6 +273,7 @@ def test_times_without_a_zone_in_text_files_are_utc(
         assert answers(retrieve(store, entity_df, ["rows:n"]), "n") == [(5,)]
 
 
+@pytest.mark.connect
 @pytest.mark.parametrize("file_format", ["csv", "json"])
 def test_times_without_a_zone_in_the_text_of_a_table_are_utc(
     make_store: MakeStore, spark: SparkSession, session_zone: Zone, file_format: str, tmp_path: Path
@@ -294,10 +295,10 @@ def test_times_without_a_zone_in_the_text_of_a_table_are_utc(
             store = make_store(DRIVER, view("rows", rows, DRIVER, schema=[Field(name="n", dtype=Int64)]))
             entity_df = pd.DataFrame({"driver_id": [1, 1], "event_timestamp": [at(-1), at(1)]})
             assert answers(retrieve(store, entity_df, ["rows:n"]), "n") == [(None,), (5,)]
-            if not on_connect():  # there a frame's own session is worked in, and its zone is the caller's
-                frame = spark.createDataFrame(entity_df)
-                read = answers(retrieve(store, frame, ["rows:n"]), "event_timestamp", "n")
-                assert sorted(read, key=lambda row: row[0]) == [(at(-1), None), (at(1), 5)]
+            # On Spark Connect a frame's own session is worked in, whose zone is the caller's.
+            frame = spark.createDataFrame(entity_df)
+            read = answers(retrieve(store, frame, ["rows:n"]), "event_timestamp", "n")
+            assert sorted(read, key=lambda row: row[0]) == [(at(-1), None), (at(1), 5)]
     finally:
         spark.sql(f"DROP TABLE IF EXISTS text_{file_format}")
 
