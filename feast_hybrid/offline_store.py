@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -384,11 +384,19 @@ def _job(
     if not source.timestamp_field:
         rows: Rows = FrameRows(frame, what)
         return HybridSparkRetrievalJob(rows, router=store.router, staging_location=store.staging_location)
-    online = with_online_values(frame, features)
+    # A column that Feast cannot see would share its name with the one that is given it.
+    shown = _visible(source.field_mapping or {}, frame.columns)
+    online = with_online_values(frame.select(*map(quoted, shown)), features)
     if not join_keys:
         online = online.withColumn(DUMMY_ENTITY_ID, F.lit(DUMMY_ENTITY_VAL))
     rows = SourceRows(online, what, source.field_mapping or {}, join_keys, kept=frame)
     return HybridSparkRetrievalJob(rows, router=store.router, staging_location=store.staging_location)
+
+
+def _visible(mapping: Mapping[str, str], columns: Sequence[str]) -> list[str]:
+    """The columns but those whose names are given to others, and which are given none instead."""
+    given = {mapped for column, mapped in mapping.items() if column in columns and column != mapped}
+    return [name for name in columns if name not in given or name in mapping]
 
 
 def _pulled(

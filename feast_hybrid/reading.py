@@ -87,7 +87,19 @@ class Reader:
                 return analysed(reader.load(str(parse_uri(source.path))))
             self.router.named(source.site, what=what)
             child = session or self.child()
-            return analysed(child.table(source.table) if source.table is not None else child.sql(source.query or ""))
+            frame = _table(child, source.table) if source.table is not None else child.sql(source.query or "")
+            return analysed(frame)
+
+
+def _table(session: SparkSession, name: str) -> DataFrame:
+    """A table's rows, in a session whose zone may be a caller's: times without one in a table of text are UTC."""
+    if session.conf.get("spark.sql.session.timeZone") == "UTC":
+        return session.table(name)
+    known = {row["col_name"]: row["data_type"] for row in session.sql(f"DESCRIBE TABLE EXTENDED {name}").collect()}
+    zoned = known.get("Provider", "").lower() in _ZONED_FORMATS
+    # Spark refuses another value of an option that the table has itself.
+    own = "timezone=" in known.get("Storage Properties", "").lower()
+    return session.read.option("timeZone", "UTC").table(name) if zoned and not own else session.table(name)
 
 
 def analysed(frame: DataFrame) -> DataFrame:

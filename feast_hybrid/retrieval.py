@@ -81,11 +81,21 @@ class SourceRows(FrameRows):
 
         Feast's Spark engine looks for a join key under the source's name while it picks rows, and under Feast's
         name when it writes them.
+
+        Raises:
+            NotSupportedError: another column has been given the name that a join key has in the source.
         """
         if not self._mapping:
             return self._frame
         columns = self._frame.columns
         names = [self._mapping.get(name, name) for name in columns]
+        for key in self._keys:
+            if key in columns and key in names and self._mapping.get(key, key) != key:
+                raise NotSupportedError(
+                    f"{self.what}: field_mapping gives another column the name {key!r}, which a join key has in the "
+                    "source. Feast's Spark engine would take one for the other: rename a column, or use its default "
+                    "engine."
+                )
         twice = [name for name in self._keys if name in columns and name not in names]
         taken = [quoted(name) for name in (*columns, *twice)]
         return self._frame.select(*taken).toDF(*names, *twice)

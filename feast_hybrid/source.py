@@ -48,7 +48,9 @@ class HybridSparkSource(DataSource):
         created_timestamp_column: when the row was written; ranks rows of one event time.
         date_partition_column: a partition column derived from the event time in UTC, by which reads are cut.
         date_partition_column_format: its values, as ``strftime`` writes them.
-        field_mapping: column in the source → name in Feast; for features, join keys and timestamps.
+        field_mapping: column in the source → name in Feast; for features, join keys and timestamps. All at once:
+            two columns can swap their names. A column whose name another one is given cannot be seen from Feast,
+            unless it is given another name too.
         description: for people.
         tags: for people and tools; none may begin with ``feast_hybrid.``. The registry's entry gets
             ``feast_hybrid.lake``, ``feast_hybrid.site`` and ``feast_hybrid.location`` besides, for whoever looks
@@ -132,6 +134,10 @@ class HybridSparkSource(DataSource):
     def location(self) -> str:
         """Where the rows are, for people: the URI, the table's name or ``a query``."""
         return self.path or (f"table {self.table}" if self.table else "a query")
+
+    def column_of(self, name: str) -> str:
+        """The source's column for a name of Feast's, by the field mapping; other names stand for themselves."""
+        return next((column for column, mapped in self.field_mapping.items() if mapped == name), name)
 
     def _place_tags(self) -> dict[str, str]:
         """Where the rows are, for those who read the registry: its JSON reaches them as bytes in base 64."""

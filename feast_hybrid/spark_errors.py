@@ -33,6 +33,8 @@ _GONE = re.compile(r"INVALID_HANDLE\.SESSION_|NO_ACTIVE_SESSION|server side sess
 #: An error of this package that was raised in one of Spark's Python workers; and any other there, in its traceback.
 _OURS = re.compile(r"^(?:feast_hybrid\.errors\.)(\w+): (.+)$", re.MULTILINE)
 _IN_PYTHON = re.compile(r"^(?:\w+\.)*[A-Z]\w*: .+$", re.MULTILINE)
+#: Lines before the one that says what is wrong: py4j's, and an exception's name alone.
+_SAYS_NOTHING = re.compile(r"An error occurred|[\w.$]+: *$")
 _SECRET = re.compile(r"(sig=|AccountKey=)[^\s&;]+", re.IGNORECASE)
 _STRUCK = r"\1…"
 
@@ -146,5 +148,5 @@ def first_line(text: str) -> str:
     _, traceback, of_python = text.partition("Traceback (most recent call last):")
     if traceback and (raised := _IN_PYTHON.findall(of_python.partition("\n\tat ")[0])):
         text = raised[-1]
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("An error occurred")]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not _SAYS_NOTHING.match(line)]
     return _SECRET.sub(_STRUCK, lines[0] if lines else text)[:600]

@@ -34,7 +34,7 @@ def write_batch(
         raise WriteError(f"{what}: source {source.name!r} is a query; rows are written to a path or a table.")
     what = f"writing rows of {what} to {where_is(source, store.router)}"
     if table.num_rows:
-        append(store, table=in_source_names(table, source), source=source, view=view, what=what)
+        append(store, table=in_source_names(table, source, what), source=source, view=view, what=what)
     if progress is not None:
         progress(table.num_rows)
 
@@ -59,13 +59,26 @@ def append(
     append_by_spark(table, source, store, lambda: source_schema(view, source), what=what)
 
 
-def in_source_names(table: pa.Table, source: HybridSparkSource) -> pa.Table:
-    """The rows with the source's column names, where Feast has mapped them to its own.
+def in_source_names(table: pa.Table, source: HybridSparkSource, what: str) -> pa.Table:
+    """The rows with the source's column names, where Feast has mapped them to its own; all at once, as Feast does.
 
-    A column that has the source's name already keeps it.
+    A column that has the source's name already keeps it, if that is no name of Feast's.
+
+    Raises:
+        SchemaError: two columns have one name of Feast's, since the source has a column of that name besides the one
+            that is mapped to it: nothing tells which is which.
     """
-    reverse = {mapped: column for column, mapped in source.field_mapping.items() if column not in table.column_names}
-    return table.rename_columns([reverse.get(name, name) for name in table.column_names])
+    mapping, names = source.field_mapping, table.column_names
+    feasts = set(mapping.values())
+    for name in feasts:
+        if names.count(name) > 1:
+            raise SchemaError(
+                f"{what}: two columns are called {name}: field_mapping gives that name to {source.column_of(name)}, "
+                f"and the source has a column {name} as well. Give that one another name in field_mapping, or write "
+                "by offline_write_batch with the source's own names."
+            )
+    reverse = {mapped: column for column, mapped in mapping.items() if column not in names or column in feasts}
+    return table.rename_columns([reverse.get(name, name) for name in names])
 
 
 def source_schema(view: FeatureView, source: HybridSparkSource) -> pa.Schema:
@@ -86,9 +99,10 @@ def source_schema(view: FeatureView, source: HybridSparkSource) -> pa.Schema:
         raise SchemaError(f"feature view {view.name!r} names no features and its source is empty; give it a schema.")
     for time in (source.timestamp_field, source.created_timestamp_column):
         if time:
-            columns[source.field_mapping.get(time, time)] = instant
-    reverse = {mapped: column for column, mapped in source.field_mapping.items()}
-    named = {reverse.get(name, name): kind for name, kind in columns.items()}
+            # Named as in Feast or as in the source; a name that is both is Feast's, as when it is read.
+            feasts = time in source.field_mapping.values()
+            columns[time if feasts else source.field_mapping.get(time, time)] = instant
+    named = {source.column_of(name): kind for name, kind in columns.items()}
     named.pop(source.date_partition_column or "", None)
     return pa.schema(list(named.items()))
 

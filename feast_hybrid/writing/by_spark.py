@@ -15,7 +15,7 @@ from feast_hybrid.sites.parquet import partition_columns
 from feast_hybrid.spark_errors import first_line, lake_trouble
 from feast_hybrid.writing.conform import conformed, require_columns
 from feast_hybrid.writing.partitions import dates_of, with_dates
-from feast_hybrid.writing.table_formats import add_to_iceberg
+from feast_hybrid.writing.table_formats import add_to_iceberg, has_log
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,11 +71,12 @@ def _append(
     reader = reader_for(store, [source])
     there = _schema_there(source, reader)
     schema = _arrow_schema(there, table, source) if there is not None else first_schema()
-    day = source.date_partition_column
+    day = source.date_partition_column or None
     if day:
-        if source.timestamp_field not in table.column_names:
-            raise SchemaError(f"{what}: columns missing {source.timestamp_field}, the event time.")
-        dates = dates_of(table.column(source.timestamp_field), source.date_partition_column_format)
+        time = source.column_of(source.timestamp_field)
+        if time not in table.column_names:
+            raise SchemaError(f"{what}: columns missing {time}, the event time.")
+        dates = dates_of(table.column(time), source.date_partition_column_format)
         table = with_dates(table, day, dates, what=what)
         if day in schema.names:
             kind = schema.field(day).type
@@ -97,7 +98,7 @@ def _append(
     at = parse_uri(source.path)
     site = store.router.route(at)
     if source.file_format == "iceberg":
-        add_to_iceberg(frame, source, at, site, partition=day if there is None else None, new=there is None)
+        add_to_iceberg(frame, source, at, site, partition=day, new=there is None)
         return
     writer = frame.write.format(source.file_format or "parquet").mode("append")
     writer = writer.options(**source.options).options(**site.hadoop_options())
@@ -118,6 +119,8 @@ def _schema_there(source: HybridSparkSource, reader: Reader) -> StructType | Non
         site = reader.router.route(at)
         if not site.filesystem(at).exists(site.fsspec_path(at)):
             return None
+        if source.file_format in TABLE_FORMATS and not has_log(site, at):
+            return None  # an empty folder, or files of a writer that died before its first commit
     try:
         return reader.read(source).schema
     except SourceNotFoundError:

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from feast.errors import SavedDatasetLocationAlreadyExists
 
-from feast_hybrid.asof.names import quoted
 from feast_hybrid.errors import HybridError, WriteError
 from feast_hybrid.formats import TABLE_FORMATS
 from feast_hybrid.reading import where_is
 from feast_hybrid.sites import parse_uri
 from feast_hybrid.sites.replacing import aside, put_in_place, recover, remove
 from feast_hybrid.spark_errors import first_line
+from feast_hybrid.writing.catalog_tables import replace_catalog_table
 from feast_hybrid.writing.table_formats import has_log, replace_table
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
     from feast_hybrid.sites import Router
     from feast_hybrid.source import HybridSparkSource
@@ -97,40 +97,8 @@ def _save_table(frame: DataFrame, table: str, what: str, *, overwrite: bool) -> 
         raise DatasetExistsError(f"{what}: the table exists already; allow_overwrite=True replaces it.")
     if not exists:
         frame.write.mode("error").saveAsTable(table)
-    elif _provider(spark, table) in TABLE_FORMATS:
-        frame.write.mode("overwrite").option("overwriteSchema", "true").saveAsTable(table)
     else:
-        _swap_table(frame, table)
-
-
-def _swap_table(frame: DataFrame, table: str) -> None:
-    """Write a table beside the old one and give it the old one's name; Spark's own overwrite drops first."""
-    spark = frame.sparkSession
-    found = spark.catalog.getTable(table)
-    space = ".".join(quoted(part) for part in found.namespace or [])
-    token = uuid.uuid4().hex[:12]
-
-    def named(name: str) -> str:
-        return f"{space}.{quoted(name)}" if space else quoted(name)
-
-    there, new, old = named(found.name), named(f"{found.name}_{token}_new"), named(f"{found.name}_{token}_old")
-    frame.write.mode("error").saveAsTable(new)
-    try:
-        spark.sql(f"ALTER TABLE {there} RENAME TO {old}")
-        try:
-            spark.sql(f"ALTER TABLE {new} RENAME TO {there}")
-        except BaseException:
-            spark.sql(f"ALTER TABLE {old} RENAME TO {there}")
-            raise
-    except BaseException:
-        spark.sql(f"DROP TABLE IF EXISTS {new}")
-        raise
-    spark.sql(f"DROP TABLE {old}")
-
-
-def _provider(spark: SparkSession, table: str) -> str:
-    rows = spark.sql(f"DESCRIBE TABLE EXTENDED {table}").where("col_name = 'Provider'").collect()
-    return str(rows[0]["data_type"]).lower() if rows else ""
+        replace_catalog_table(frame, table, what)
 
 
 def export(frame: DataFrame, staging_location: str, router: Router) -> list[str]:

@@ -104,7 +104,7 @@ def _partitioned(
     told = [name for name in partitions if name not in schema.names]
     day = source.date_partition_column
     if day and (day in partitions or day in schema.names):
-        time = source.timestamp_field
+        time = source.column_of(source.timestamp_field)
         if time not in table.column_names:
             raise SchemaError(f"{what}: columns missing {time}, the event time that {day} is derived from.")
         dates = dates_of(table.column(time), source.date_partition_column_format)

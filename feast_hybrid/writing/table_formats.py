@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     from feast_hybrid.sites import LakeUri, Site
     from feast_hybrid.source import HybridSparkSource
+
+#: Held while a session has a site's settings: another thread's would take them for its own when it puts them back.
+_making_a_catalog = threading.Lock()
 
 
 def replace_table(frame: DataFrame, target: HybridSparkSource, at: LakeUri, site: Site) -> None:
@@ -52,7 +56,7 @@ def has_log(site: Site, at: LakeUri) -> bool:
 def add_to_iceberg(
     frame: DataFrame, source: HybridSparkSource, at: LakeUri, site: Site, *, partition: str | None, new: bool
 ) -> None:
-    """Add rows to an Iceberg path in one commit, or make a new table of them, partitioned by a column if so asked."""
+    """Add rows to an Iceberg path in one commit; a ``new`` one becomes a table, partitioned by a column or not."""
     from pyspark.sql import functions as F
 
     with iceberg_table(frame.sparkSession, at, site) as name:
@@ -78,13 +82,28 @@ def iceberg_table(spark: SparkSession, at: LakeUri, site: Site) -> Iterator[str]
         ".type": "hadoop",
         ".warehouse": str(at.parent()),
         ".cache-enabled": "false",
-        **{f".hadoop.{key}": value for key, value in site.hadoop_options().items()},
     }
-    keys = {f"spark.sql.catalog.{catalog}{key}": value for key, value in settings.items()}
+    name = f"{catalog}.{quoted(at.name)}"
+    with _set(spark, {f"spark.sql.catalog.{catalog}{key}": value for key, value in settings.items()}):
+        # A catalog takes the session's settings when it is made, which is when it is first asked for something, and
+        # keeps them. Its own ones must hold no secret: Spark writes all that begins with "spark" into the properties
+        # of each job, and so into its event log.
+        with _making_a_catalog, _set(spark, site.hadoop_options()):
+            spark.catalog.tableExists(name)
+        yield name
+
+
+@contextmanager
+def _set(spark: SparkSession, settings: dict[str, str]) -> Iterator[None]:
+    """Settings of a session while this context lasts; what was set before comes back."""
+    before = {key: spark.conf.get(key, None) for key in settings}
     try:
-        for key, value in keys.items():
+        for key, value in settings.items():
             spark.conf.set(key, value)
-        yield f"{catalog}.{quoted(at.name)}"
+        yield
     finally:
-        for key in keys:
-            spark.conf.unset(key)
+        for key, value_before in before.items():
+            if value_before is None:
+                spark.conf.unset(key)
+            else:
+                spark.conf.set(key, value_before)

@@ -12,7 +12,7 @@ from feast import Field
 from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.types import Float64, Int32, Int64, String, UnixTimestamp
 
-from feast_hybrid import HybridSparkOfflineStore, SavedDatasetHybridSparkStorage
+from feast_hybrid import HybridSparkOfflineStore, HybridSparkSource, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import WriteError
 from feast_hybrid.formats import TABLE_FORMATS
 from feast_hybrid.sites import parse_uri
@@ -31,6 +31,8 @@ from tests.integration.places import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from feast import FeatureStore
     from pyspark.sql import DataFrame, SparkSession
 
@@ -184,7 +186,7 @@ def test_a_dataset_is_saved_in_a_format_read_back_and_replaced(
     below = place.lake.filesystem().find(place.inside(f"{place.uri}{folder}/out"))
     held = b"".join(place.lake.filesystem().cat_file(path) for path in below)
     assert not [secret for secret in secrets(place) if secret.encode() in held]
-    assert not [key for key in spark.conf.getAll if "spark.sql.catalog.fh_" in key]
+    assert not [key for key in spark.conf.getAll if "spark.sql.catalog.fh_" in key or "account.key" in key]
 
 
 @ROLES
@@ -269,6 +271,36 @@ def test_times_without_a_zone_in_text_files_are_utc(
         store = make_store(DRIVER, view("rows", rows, DRIVER, schema=[Field(name="n", dtype=Int64)]))
         entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(1)]})
         assert answers(retrieve(store, entity_df, ["rows:n"]), "n") == [(5,)]
+
+
+@pytest.mark.connect
+@pytest.mark.parametrize("file_format", ["csv", "json"])
+def test_times_without_a_zone_in_the_text_of_a_table_are_utc(
+    make_store: MakeStore, spark: SparkSession, session_zone: Zone, file_format: str, tmp_path: Path
+) -> None:
+    text = {
+        "csv": "1,2026-01-10T00:00:00,5\n",
+        "json": '{"driver_id": 1, "event_timestamp": "2026-01-10T00:00:00", "n": 5}\n',
+    }
+    (tmp_path / "part-0").write_text(text[file_format])
+    spark.sql(
+        f"CREATE TABLE text_{file_format} (driver_id BIGINT, event_timestamp TIMESTAMP, n BIGINT) "
+        f"USING {file_format} LOCATION '{tmp_path}'"
+    )
+    rows = HybridSparkSource(
+        name="text_rows", table=f"text_{file_format}", site="onprem", timestamp_field="event_timestamp"
+    )
+    try:
+        with session_zone("Asia/Tokyo"):  # whose midnight is nine hours before UTC's
+            store = make_store(DRIVER, view("rows", rows, DRIVER, schema=[Field(name="n", dtype=Int64)]))
+            entity_df = pd.DataFrame({"driver_id": [1, 1], "event_timestamp": [at(-1), at(1)]})
+            assert answers(retrieve(store, entity_df, ["rows:n"]), "n") == [(None,), (5,)]
+            # On Spark Connect a frame's own session is worked in, whose zone is the caller's.
+            frame = spark.createDataFrame(entity_df)
+            read = answers(retrieve(store, frame, ["rows:n"]), "event_timestamp", "n")
+            assert sorted(read, key=lambda row: row[0]) == [(at(-1), None), (at(1), 5)]
+    finally:
+        spark.sql(f"DROP TABLE IF EXISTS text_{file_format}")
 
 
 def test_times_without_a_zone_in_the_names_of_partitions_are_utc(

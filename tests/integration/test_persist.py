@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -36,7 +37,7 @@ from feast_hybrid.session import run
 from feast_hybrid.sites import parse_uri, replacing
 from feast_hybrid.testing import Lakes
 from tests.integration.jobs import Jobs, ended
-from tests.integration.places import Place, Places, at, entity, retrieve, source, view
+from tests.integration.places import Place, Places, at, entity, format_jars, retrieve, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -274,6 +275,58 @@ def test_a_table_is_replaced_and_keeps_its_rows_when_that_fails(store: FeatureSt
         for table in spark.catalog.listTables():
             if "replaced_trips" in table.name:
                 spark.sql(f"DROP TABLE {table.name}")
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize(
+    "file_format",
+    [
+        "orc",
+        pytest.param(
+            "delta",
+            marks=pytest.mark.skipif(not format_jars("delta"), reason="no release of delta runs on this PySpark"),
+        ),
+    ],
+)
+def test_a_table_that_is_replaced_keeps_its_format_partitions_properties_and_comments(
+    store: FeatureStore, spark: SparkSession, file_format: str
+) -> None:
+    storage = SavedDatasetHybridSparkStorage(table="kept_trips", site="onprem")
+    spark.sql(
+        "CREATE TABLE kept_trips "
+        "(driver_id BIGINT COMMENT 'whose', trips BIGINT, event_timestamp TIMESTAMP, gone INT) "
+        f"USING {file_format} PARTITIONED BY (driver_id, gone) COMMENT 'it\\'s a \\\\ set' "
+        "TBLPROPERTIES ('owned.by' = 'the \\'team\\'', 'retention' = '7')"
+    )
+    try:
+        retrieve(store, ROWS, ["stats:trips"]).persist(storage, allow_overwrite=True)
+        columns = {column.name: column for column in spark.catalog.listColumns("kept_trips")}
+        assert [name for name, column in columns.items() if column.isPartition] == ["driver_id"]
+        assert columns["driver_id"].description == "whose"
+        assert spark.catalog.getTable("kept_trips").description == "it's a \\ set"
+        properties = {row.key: row.value for row in spark.sql("SHOW TBLPROPERTIES kept_trips").collect()}
+        assert properties.items() >= {"owned.by": "the 'team'", "retention": "7"}.items()
+        described = spark.sql("DESCRIBE TABLE EXTENDED kept_trips").where("col_name = 'Provider'").collect()
+        assert [row.data_type.lower() for row in described] == [file_format]
+        rows = spark.table("kept_trips").select("driver_id", "trips").collect()
+        assert sorted(map(tuple, rows)) == [(1, 10), (2, 20)]
+        assert [table.name for table in spark.catalog.listTables() if "kept_trips" in table.name] == ["kept_trips"]
+    finally:
+        spark.sql("DROP TABLE IF EXISTS kept_trips")
+
+
+def test_an_external_table_is_not_replaced_for_its_files_are_somebody_elses(
+    store: FeatureStore, spark: SparkSession, tmp_path: Path
+) -> None:
+    storage = SavedDatasetHybridSparkStorage(table="theirs", site="onprem")
+    spark.range(3).write.parquet(f"{tmp_path}/rows")
+    spark.sql(f"CREATE TABLE theirs USING parquet LOCATION '{tmp_path}/rows'")
+    try:
+        with pytest.raises(WriteError, match=r"table theirs: it is external, .*by path="):
+            retrieve(store, ROWS, ["stats:trips"]).persist(storage, allow_overwrite=True)
+        assert spark.table("theirs").count() == 3
+    finally:
+        spark.sql("DROP TABLE IF EXISTS theirs")
 
 
 @pytest.mark.parametrize("role", ["onprem", "cloud"])

@@ -15,12 +15,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
-from feast import BatchFeatureView, FeatureStore, Field, RepoConfig
+from feast import BatchFeatureView, FeatureStore, Field, PushSource, RepoConfig
+from feast.data_source import PushMode
 from feast.types import Float32, Int64, String
 
 from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.errors import SchemaError, WriteError
-from tests.integration.places import Place, Places, answers, at, entity, retrieve, source, view
+from tests.integration.places import Place, Places, answers, at, entity, format_jars, retrieve, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureView
@@ -156,6 +157,90 @@ class TestOneFolder:
             (2, int(at(1).timestamp()) // 3600),
         ]
         assert len(by_pyarrow(place, uri)) == 2
+
+
+class TestFieldMappings:
+    @ROLES
+    @pytest.mark.parametrize(
+        "mapping", [{"a": "b", "b": "a"}, {"a": "b", "b": "c"}], ids=["two names are swapped", "names move on"]
+    )
+    def test_names_are_given_all_at_once_when_rows_are_written_and_read(
+        self, make_store: MakeStore, place: Place, write: Write, mapping: dict[str, str]
+    ) -> None:
+        keys = {"driver_id": [1], "event_timestamp": pa.array([at(0)], pa.timestamp("us", tz="UTC"))}
+        uri = write(place, "there", {**keys, "a": [10], "b": [20]})
+        store = make_store(DRIVER, view("stats", source("stats_rows", uri, field_mapping=mapping), DRIVER))
+        assert {feature.name for feature in store.get_feature_view("stats").features} == set(mapping.values())
+
+        added = pd.DataFrame({"b": [21], "a": [11], "driver_id": [2], "event_timestamp": [pd.Timestamp(at(1))]})
+        store.write_to_offline_store("stats", added)
+        written = by_pyarrow(place, uri).sort_by("driver_id")
+        assert written.select(["driver_id", "a", "b"]).to_pydict() == {
+            "driver_id": [1, 2],
+            "a": [10, 11],
+            "b": [20, 21],
+        }
+
+        features = [f"stats:{mapping[column]}" for column in ("a", "b")]
+        entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(2), at(2)]})
+        read = answers(retrieve(store, entity_df, features), mapping["a"], mapping["b"])
+        assert read == [(10, 20), (11, 21)]
+        store.materialize(at(-1), at(2))
+        online = store.get_online_features(features, [{"driver_id": 2}]).to_dict()
+        assert (online[mapping["a"]], online[mapping["b"]]) == ([11], [21])
+        pulled = HybridSparkOfflineStore.pull_all_from_table_or_query(
+            store.config, store.get_data_source("stats_rows"), ["driver_id"], ["a", "b"], "event_timestamp"
+        )
+        rows_there = pulled.to_spark_df().select(mapping["a"], mapping["b"]).collect()
+        assert sorted(map(tuple, rows_there)) == [(10, 20), (11, 21)]
+
+    @ROLES
+    def test_a_column_whose_name_another_is_given_is_not_seen_and_rows_that_do_not_tell_them_apart_are_refused(
+        self, make_store: MakeStore, place: Place, write: Write
+    ) -> None:
+        keys = {"driver_id": [1], "event_timestamp": pa.array([at(0)], pa.timestamp("us", tz="UTC"))}
+        table = pa.table({**keys, "b": [20], "a": [10]})
+        uri = write(place, "there", table)
+        of = view(
+            "stats",
+            source("stats_rows", uri, field_mapping={"a": "b"}),
+            DRIVER,
+            schema=[Field(name="b", dtype=Int64)],
+        )
+        store = make_store(DRIVER, of)
+        entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(2)]})
+        assert answers(retrieve(store, entity_df, ["stats:b"]), "b") == [(10,)]
+        every = HybridSparkOfflineStore.pull_all_from_table_or_query(
+            store.config, store.get_data_source("stats_rows"), ["driver_id"], [], "event_timestamp"
+        )
+        assert [row.b for row in every.to_spark_df().select("b").collect()] == [10]
+        assert every.to_arrow().column_names == ["driver_id", "event_timestamp", "a"]
+
+        with pytest.raises(SchemaError, match="two columns are called b: field_mapping gives that name to a"):
+            store.write_to_offline_store("stats", table.to_pandas())
+        assert place.names(uri) == ["part-0.parquet"]
+        add(store, of, table)  # the source's own names
+        assert by_pyarrow(place, uri).select(["a", "b"]).to_pydict() == {"a": [10, 10], "b": [20, 20]}
+
+    @ROLES
+    def test_the_day_of_a_partition_comes_from_a_time_with_another_name_in_feast(
+        self, make_store: MakeStore, place: Place, folder: str
+    ) -> None:
+        for file_format in ("parquet", "orc"):
+            uri = f"{place.uri}{folder}/{file_format}"
+            mapping = {"when": "event_timestamp"}
+            made: dict[str, Any] = {
+                "file_format": file_format,
+                "field_mapping": mapping,
+                "date_partition_column": "day",
+            }
+            of = stats(uri, **made)
+            store = make_store()
+            for number in (1, 2):
+                add(store, of, rows(number))
+            assert [name for name in place.names(uri) if "=" in name] == ["day=2026-01-10"]
+            columns = source("read", uri, **made).get_table_column_names_and_types(store.config)
+            assert {name for name, _ in columns} == {"driver_id", "trips", "when", "day"}
 
 
 class TestPartitions:
@@ -362,6 +447,75 @@ class TestThroughSpark:
                 add(store, of, rows(3).set_column(1, "trips", pa.array(["x"])))
         finally:
             spark.sql("DROP TABLE IF EXISTS written_stats")
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize(
+    "file_format",
+    [
+        pytest.param(
+            name, marks=pytest.mark.skipif(not format_jars(name), reason=f"no release of {name} runs on this PySpark")
+        )
+        for name in ("delta", "iceberg")
+    ],
+)
+class TestTableFormats:
+    @ROLES
+    def test_the_first_batch_makes_the_table_and_pushed_rows_take_its_columns_and_partitions(
+        self, make_store: MakeStore, place: Place, folder: str, file_format: str
+    ) -> None:
+        uri = f"{place.uri}{folder}/rows"
+        of = stats(uri, file_format=file_format, date_partition_column="day")
+        pushed = PushSource(name="pushed", batch_source=of.batch_source)
+        of.stream_source = pushed
+        store = make_store()
+        add(store, of, pa.concat_tables([rows(1, 2), rows(3, hours=24)]))
+        store.apply([DRIVER, pushed, of])
+
+        later = rows(5, hours=25).select(["event_timestamp", "trips", "driver_id"]).to_pandas()
+        store.push("pushed", later.assign(day=None, trips=later["trips"].astype("int32")), to=PushMode.OFFLINE)
+        add(store, of, rows(6, hours=25).select(["trips", "event_timestamp", "driver_id"]))
+
+        columns = store.get_data_source("stats_rows").get_table_column_names_and_types(store.config)
+        assert list(columns) == [
+            ("driver_id", "bigint"),
+            ("trips", "bigint"),
+            ("event_timestamp", "timestamp"),
+            ("day", "string"),
+        ]
+        entity_df = pd.DataFrame({"driver_id": [6, 1, 5], "event_timestamp": [at(26)] * 3})
+        assert answers(retrieve(store, entity_df, ["stats:trips"]), "trips") == [(6,), (1,), (5,)]
+        assert partitions(place, uri) == {"day=2026-01-10", "day=2026-01-11"}
+
+    @ROLES
+    def test_a_batch_that_does_not_fit_is_refused_and_adds_no_version(
+        self, make_store: MakeStore, place: Place, folder: str, file_format: str
+    ) -> None:
+        uri = f"{place.uri}{folder}/rows"
+        place.put(f"{uri}/data/of-a-writer-that-died.parquet", b"PAR1")  # before its first commit: there is no table
+        of = stats(uri, file_format=file_format)
+        store = make_store()
+        add(store, of, rows(1))
+        log = place.names(f"{uri}/{LOGS[file_format]}")
+        wrong = rows(2).set_column(1, "trips", pa.array(["two"]))
+        with pytest.raises(SchemaError, match=r"'stats'.*column 'trips' is string in the rows and int64 there"):
+            add(store, of, wrong)
+        with pytest.raises(SchemaError, match="missing trips; unknown rides"):
+            add(store, of, rows(2).rename_columns(["driver_id", "rides", "event_timestamp"]))
+        assert place.names(f"{uri}/{LOGS[file_format]}") == log
+        store.apply([DRIVER, of])
+        entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(1)] * 2})
+        assert answers(retrieve(store, entity_df, ["stats:trips"]), "trips") == [(1,), (None,)]
+
+
+#: The folder of a format's versions.
+LOGS = {"delta": "_delta_log", "iceberg": "metadata"}
+
+
+def partitions(place: Place, uri: str) -> set[str]:
+    """The folders of partitions that hold files."""
+    found = place.lake.filesystem().find(place.inside(uri))
+    return {part for path in found for part in path.split("/") if "=" in part}
 
 
 def test_a_query_is_no_place_to_write_to(make_store: MakeStore) -> None:

@@ -6,7 +6,7 @@ import pytest
 from pyspark.errors import PythonException
 
 from feast_hybrid.errors import HybridError, RetrievalError, SourceNotFoundError
-from feast_hybrid.spark_errors import explained
+from feast_hybrid.spark_errors import explained, first_line
 
 WORKER = """
   An exception was thrown from the Python worker. Please see the stack trace below.
@@ -44,3 +44,18 @@ def test_any_other_error_in_a_python_worker_is_told_by_its_last_line(raised: str
     error = told(raised)
     assert type(error) is RetrievalError
     assert str(error) == f"features of both (site 'cloud'): {raised}"
+
+
+def test_of_a_long_error_the_line_is_kept_that_says_what_is_wrong() -> None:
+    said = "An error occurred while calling o1.create.\n: ignored"
+    assert first_line(said) == ": ignored"
+    parsing = "ParseException: \n[PARSE_EMPTY_STATEMENT] Syntax error, unexpected empty statement.\n\n== SQL ==\n^^^"
+    assert first_line(parsing) == "[PARSE_EMPTY_STATEMENT] Syntax error, unexpected empty statement."
+    assert first_line("ValueError: no such day\nat line 3") == "ValueError: no such day"
+    assert first_line("ValueError:") == "ValueError:"
+
+
+def test_signatures_and_keys_are_struck_out() -> None:
+    assert first_line("GET https://x/?sv=1&sig=abc%3D failed: AccountKey=def;x") == (
+        "GET https://x/?sv=1&sig=… failed: AccountKey=…;x"
+    )
