@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +53,7 @@ def scan_of(
     def wanted(values: Mapping[str, str | None]) -> bool:
         if part not in values or (low is None and high is None):
             return True
-        value = _typed(part, values[part], kinds)
-        # As in the frame's filter, a null is in no range.
-        return value is not None and (low is None or value >= low) and (high is None or value <= high)
+        return _in_range(_typed(part, values[part], kinds), low, high)
 
     try:
         files = _files(site, at, wanted, kinds)
@@ -70,7 +68,37 @@ def scan_of(
     # A secret may be missing in workers on this machine too: they have the environment that Spark was started in.
     certain = not files or (site.lake is Lake.LOCAL and tasks_run_here(frame.sparkSession))
     check = None if certain else CanOpen(opener, files[0].path)
-    return Scan(files=files, open=opener, where=f"site {site.name!r}", check=check)
+
+    def within(first: int | None, last: int | None) -> tuple[ScanFile, ...]:
+        least, most = partition_bounds(source, kinds, _time(first), _time(last))
+
+        def may_hold(file: ScanFile) -> bool:
+            # A null says nothing of the rows' times; the frame that other strategies read is not cut here either.
+            value = file.partitions.get(part)
+            return value is None or _in_range(value, least, most)
+
+        return tuple(file for file in files if may_hold(file))
+
+    return Scan(
+        files=files,
+        open=opener,
+        where=f"site {site.name!r}",
+        check=check,
+        within=within if part in kinds else None,
+    )
+
+
+def _in_range(value: Any, low: Any, high: Any) -> bool:
+    """As in a frame's filter, a null is in no range."""
+    return value is not None and (low is None or value >= low) and (high is None or value <= high)
+
+
+def _time(micros: int | None) -> datetime | None:
+    """None too where a datetime cannot hold it."""
+    try:
+        return None if micros is None else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+    except OverflowError:
+        return None
 
 
 def _files(site: Site, at: LakeUri, wanted: Any, kinds: Mapping[str, DataType]) -> tuple[ScanFile, ...]:

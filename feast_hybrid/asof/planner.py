@@ -158,7 +158,7 @@ def _by_columns(
         if why is None and scan is not None:
             spec = view_spec(history, n)
             try:
-                views[n] = ColumnarView(history, spec, measure(scan, spec))
+                views[n] = ColumnarView(history, spec, measure(scan, spec), scan.files)
             except Exception as error:
                 # Whatever it is, Spark's reader may know better. Its text may hold what the file system was given.
                 why = f"a footer cannot be read from {scan.where}: {type(error).__name__}"
@@ -204,7 +204,7 @@ def _not_native(history: History, session: SparkSession) -> str | None:
 def _reads(view: ColumnarView) -> str:
     spec = view.spec
     parts = [
-        f"{len(spec.columns)} columns of {len(view.scan.files)} files on {view.scan.where}",
+        f"{len(spec.columns)} columns of {len(view.files)} files on {view.scan.where}",
         f"about {_size(view.measure.read)} of {_size(view.scan.size)}",
     ]
     if spec.high is not None:

@@ -36,12 +36,15 @@ class Scan:
         open: What ``pyarrow.parquet.ParquetFile`` takes, for a file's path; called in tasks, so it is pickled.
         where: Names the place in plans, such as ``site 'onprem'``.
         check: Raises where tasks cannot open files: run in executors, once for each session and ``where``.
+        within: Chooses from ``files`` those that can hold rows between two times in microseconds, None for no bound;
+            None where nothing is known of a file's times without opening it.
     """
 
     files: tuple[ScanFile, ...]
     open: Callable[[str], Any]
     where: str = "local files"
     check: Callable[[], None] | None = None
+    within: Callable[[int | None, int | None], tuple[ScanFile, ...]] | None = None
 
     @property
     def size(self) -> int:

@@ -125,6 +125,17 @@ def test_both_lakes_are_read_by_tasks_that_sign_in_as_the_site_says(store: Featu
     assert told[2] == "entity rows: 6"
 
 
+def test_partitions_outside_of_the_times_of_a_spark_frame_are_left_out(
+    store: FeatureStore, spark: SparkSession
+) -> None:
+    rows = spark.createDataFrame([("ams", at(2)), ("ber", at(0))], "city string, event_timestamp timestamp")
+    job = retrieve(store, rows, ["weather:temp"])
+    told = job.explain().splitlines()
+    assert told[0].startswith("view 'weather': columnar (asked for); reads 3 columns of 1 files on site 'cloud'")
+    assert told[1] == "entity rows: 2, counted by a pass over them"
+    assert sorted(answers(job, "city", "temp")) == [("ams", 11), ("ber", 20)]
+
+
 def test_the_frame_in_spark_has_the_types_of_the_other_strategies(stores: dict[str, FeatureStore]) -> None:
     ours, theirs = (retrieve(stores[each], ENTITY_ROWS, FEATURES).to_spark_df() for each in ("columnar", "window"))
     kinds = [[(field.name, field.dataType) for field in frame.schema] for frame in (ours, theirs)]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from feast_hybrid.asof.facts import Known
     from feast_hybrid.asof.prepare import History, Prepared
-    from feast_hybrid.asof.scan import Scan
+    from feast_hybrid.asof.scan import Scan, ScanFile
 
 #: Bytes of a bucket's rows, as they are in memory; and the least for which a further task is worth its start.
 BUCKET_BYTES, _LEAST_BUCKET = 64 << 20, 8 << 20
@@ -88,6 +88,10 @@ class Measure:
     read: int
     memory: int
     share: float
+
+    def scaled(self, by: float) -> Measure:
+        """Of a part of the files."""
+        return Measure(int(self.rows * by), int(self.read * by), int(self.memory * by), self.share)
 
 
 def measure(scan: Scan, view: ViewSpec) -> Measure:
@@ -182,11 +186,12 @@ def answer_column(part: int, value: int) -> str:
 
 @dataclass(frozen=True, eq=False)
 class ColumnarView:
-    """A view that is joined by columns."""
+    """A view that is joined by columns, and the files that are read for it."""
 
     history: History
     spec: ViewSpec
     measure: Measure
+    files: tuple[ScanFile, ...]
 
     @property
     def scan(self) -> Scan:
@@ -197,13 +202,17 @@ class ColumnarView:
 
 
 def bounded(view: ColumnarView, known: Known) -> ColumnarView:
-    """The view with what the entity rows rule out: times, keys, rows that answer none of them."""
+    """The view with what the entity rows rule out: files, times, keys, rows that answer none of them."""
     spec, low = view.spec, None
     if known.low is not None and spec.ttl is not None:
         low = max(known.low - spec.ttl, -(2**63))
     names = key_names(view.history)
     told = replace(spec, low=low, high=known.high, filter=known.filters.get(names), asked=known.pairs.get(names))
-    return replace(view, spec=told)
+    if view.scan.within is None or (low is None and known.high is None):
+        return replace(view, spec=told)
+    files = view.scan.within(low, known.high)
+    share = sum(file.size for file in files) / max(view.scan.size, 1)
+    return replace(view, spec=told, files=files, measure=view.measure.scaled(share))
 
 
 def join(rows: DataFrame, views: Sequence[ColumnarView], *, parallelism: int | None, entity_rows: int) -> DataFrame:
@@ -283,14 +292,14 @@ def _history(session: SparkSession, views: Sequence[ColumnarView], tasks: Tasks,
 
 def tasks_of(views: Sequence[ColumnarView], parallelism: int) -> Tasks:
     """The pieces of files that each reading task takes: some small files, or a range of a large one."""
-    needed = sum(view.scan.size * view.measure.share for view in views)
+    needed = sum(file.size * view.measure.share for view in views for file in view.files)
     each = min(max(needed / (3 * parallelism), _LEAST_TASK), _MOST_TASK)
     tasks: list[tuple[Piece, ...]] = []
     pending: list[Piece] = []
     size = 0.0
     for view in views:
         share = max(view.measure.share, 1e-6)
-        for file in view.scan.files:
+        for file in view.files:
             pieces = max(1, math.ceil(file.size * share / each))
             step = math.ceil(file.size / pieces)
             for n in range(pieces):
