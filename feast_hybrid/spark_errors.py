@@ -32,7 +32,7 @@ _SILENT = re.compile(
 _GONE = re.compile(r"INVALID_HANDLE\.SESSION_|NO_ACTIVE_SESSION|server side session identifier")
 #: An error of this package that was raised in one of Spark's Python workers; and any other there, in its traceback.
 _OURS = re.compile(r"^(?:feast_hybrid\.errors\.)(\w+): (.+)$", re.MULTILINE)
-_IN_PYTHON = re.compile(r"^(?:\w+\.)*[A-Z]\w*: .+$", re.MULTILINE)
+_IN_PYTHON = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+(\S.*)$", re.MULTILINE)
 #: Lines before the one that says what is wrong: py4j's, and an exception's name alone.
 _SAYS_NOTHING = re.compile(r"An error occurred|[\w.$]+: *$")
 _SECRET = re.compile(r"(sig=|AccountKey=)[^\s&;]+", re.IGNORECASE)
@@ -73,7 +73,8 @@ def _translate(error: Exception, what: str, where: str) -> HybridError | None:
     text = str(error)
     if in_worker := _OURS.findall(text):
         name, message = in_worker[-1]
-        kind: type[HybridError] = getattr(errors, name, RetrievalError)
+        found = getattr(errors, name, None)
+        kind = found if isinstance(found, type) and issubclass(found, HybridError) else RetrievalError
         return kind(f"{what}: {_SECRET.sub(_STRUCK, message)}")
     if ("azurebfs" in text and ("ClassNotFoundException" in text or "not found" in text)) or (
         "UNSUPPORTED_FILE_SYSTEM" in text or "No FileSystem for scheme" in text
@@ -145,8 +146,7 @@ def lake_trouble(text: str) -> str | None:
 
 def first_line(text: str) -> str:
     """The line of a long error that says what is wrong, with signatures and keys struck out."""
-    _, traceback, of_python = text.partition("Traceback (most recent call last):")
-    if traceback and (raised := _IN_PYTHON.findall(of_python.partition("\n\tat ")[0])):
+    if raised := _IN_PYTHON.findall(text):
         text = raised[-1]
     lines = [line.strip() for line in text.splitlines() if line.strip() and not _SAYS_NOTHING.match(line)]
     return _SECRET.sub(_STRUCK, lines[0] if lines else text)[:600]

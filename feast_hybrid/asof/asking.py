@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from feast_hybrid.asof.facts import Groups
     from feast_hybrid.asof.prepare import Prepared
 
-#: A task gives up on more distinct keys than this: 1 MiB.
-_MOST_KEYS_OF_A_TASK = 1 << 17
+#: A task gives up on more bytes of hashes of distinct keys than this; and all tasks, on about as many times as much.
+_MOST_HASHES, _FULL_TASKS = 1 << 20, 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +45,11 @@ class _Summary:
         from pyspark import TaskContext
 
         context = TaskContext.get()
-        most = self.most // ((context.partitionId() if context is not None else 0) + 1)
+        number = context.partitionId() if context is not None else 0
+        most = self.most // (number + 1)
+        hashes = min(_MOST_HASHES, _FULL_TASKS * _MOST_HASHES // (number + 1))
         rows, lows, highs = 0, [], []
-        found = [_Keys(forms, most) for _, forms in self.groups]
+        found = [_Keys(forms, most, hashes) for _, forms in self.groups]
         for batch in batches:
             rows += batch.num_rows
             at = batch.column(0)
@@ -71,11 +73,12 @@ def _names(groups: int) -> list[str]:
 class _Keys:
     """What a task has seen of one group's keys."""
 
-    def __init__(self, forms: Sequence[KeyForm], most: int) -> None:
+    def __init__(self, forms: Sequence[KeyForm], most: int, hashes: int) -> None:
         import numpy as np
 
         self._forms = forms
         self._room = most
+        self._most_hashes = hashes
         self._pairs: list[pa.RecordBatch] | None = []
         self._words: NDArray[np.uint64] | None = np.zeros(0, np.uint64)
 
@@ -99,7 +102,7 @@ class _Keys:
 
         if self._words is not None:
             words = np.union1d(self._words, distinct(keys))
-            self._words = words if len(words) <= _MOST_KEYS_OF_A_TASK else None
+            self._words = words if words.nbytes <= self._most_hashes else None
 
     def pairs(self) -> bytes | None:
         """All keys and times in Arrow's stream format, None where they are too many."""

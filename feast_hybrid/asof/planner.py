@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
 from feast_hybrid.asof.columnar.strategy import (
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 Strategy = Literal["auto", "columnar", "native", "window"]
 _NATIVE_SINCE = (4, 3)
 
-#: Below this, a pass over the entity rows may take longer than what it spares.
+#: Below this, a pass over entity rows of unknown number may take longer than what it spares; and without it, nobody
+#: knows how many buckets they need.
 SMALL = 32 << 20
 #: With no more entity rows than this, Spark's strategies cut a history to their keys before they shuffle it.
 FEW_ROWS = 200_000
@@ -123,10 +124,11 @@ def choose(prepared: Prepared, strategy: str, facts: EntityFacts, parallelism: i
     views: dict[int, ColumnarView] = {}
     if strategy in ("auto", "columnar"):
         views = _by_columns(prepared, session, reasons, parallelism)
+        if strategy == "auto" and facts.rows is None and sum(view.measure.read for view in views.values()) < SMALL:
+            reasons.update(dict.fromkeys(views, "little to read for entity rows that may be many"))
+            views = {}
     about = Known(facts.rows, facts.low, facts.high)
     if views:
-        if strategy == "auto" and sum(view.measure.read for view in views.values()) < SMALL:
-            facts = replace(facts, may_ask=False)
         groups = {key_names(view.history): view.spec.forms for view in views.values()}
         about = known(facts, prepared, list(groups.items()))
         views = {n: bounded(view, about) for n, view in views.items()}

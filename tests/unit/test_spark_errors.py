@@ -39,9 +39,11 @@ def test_an_error_of_this_package_in_a_python_worker_is_that_error() -> None:
     assert str(error) == "features of both: view 'v': /a.parquet is gone?sig=…"
 
 
-@pytest.mark.parametrize("raised", ["OSError: the disk is full", "pyarrow.lib.ArrowInvalid: no Parquet: Error"])
+@pytest.mark.parametrize(
+    "raised", ["OSError: full", "pyarrow.lib.ArrowInvalid: no Parquet: Error", "zlib.error: bad", "AssertionError"]
+)
 def test_any_other_error_in_a_python_worker_is_told_by_its_last_line(raised: str) -> None:
-    error = told(raised)
+    error = told(raised + "\nContent: <xml>")
     assert type(error) is RetrievalError
     assert str(error) == f"features of both (site 'cloud'): {raised}"
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from feast_hybrid.errors import JoinError
+
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
@@ -136,6 +138,26 @@ class _Writer:
         parts = pa.array(np.full(len(sizes), self._part, np.int32))
         self._buckets, self._blocks, self._size = [], [], 0
         return pa.RecordBatch.from_arrays([buckets, parts, packed], names=[BUCKET, PART, BLOCK])
+
+
+def in_one(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch | None:
+    """Batches of one schema as one; None where they hold no rows.
+
+    Raises:
+        JoinError: A column of text, bytes or lists would hold more than Arrow's 2 GiB.
+    """
+    import pyarrow as pa
+
+    batches = [batch for batch in batches if batch.num_rows]
+    if len(batches) < 2:
+        return batches[0] if batches else None
+    whole = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    if len(whole) != 1:
+        raise JoinError(
+            f"{sum(batch.num_rows for batch in batches):,} rows of one bucket hold more than 2 GiB in a column, and "
+            "blocks of columns cannot: ask for fewer columns, or set offline_store.join.strategy to 'window'"
+        )
+    return whole[0]
 
 
 def read_block(value: Any, schema: pa.Schema) -> pa.RecordBatch:

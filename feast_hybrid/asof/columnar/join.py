@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.asof.columnar.blocks import BLOCK, BUCKET, ENTITIES, PART, read_block, split
+from feast_hybrid.asof.columnar.blocks import BLOCK, BUCKET, ENTITIES, PART, in_one, read_block, split
 from feast_hybrid.asof.columnar.conform import conform
 from feast_hybrid.asof.columnar.keys import hashed
 from feast_hybrid.asof.columnar.match import Answers, EntityKeys
@@ -50,7 +50,7 @@ def entity_blocks(rows: list[pa.RecordBatch], entities: EntitySpec, group: Group
     """Entity rows as blocks of a group's buckets."""
     import numpy as np
 
-    batch = _one(rows)
+    batch = in_one(rows)
     if batch is None:
         return
     keys = [form.encode(batch.column(batch.schema.get_field_index(name))) for name, form in group.keys]
@@ -62,15 +62,6 @@ def entity_blocks(rows: list[pa.RecordBatch], entities: EntitySpec, group: Group
         spread = hashed([batch.column(entities.at).fill_null(0)])
         words = np.where(np.logical_or.reduce(nulls), spread, words)
     yield from split(batch, words, group.buckets, ENTITIES)
-
-
-def _one(rows: list[pa.RecordBatch]) -> pa.RecordBatch | None:
-    import pyarrow as pa
-
-    rows = [batch for batch in rows if batch.num_rows]
-    if len(rows) < 2:
-        return rows[0] if rows else None
-    return pa.Table.from_batches(rows).combine_chunks().to_batches()[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +142,7 @@ class _Bucket:
 
     def _take_up(self) -> None:
         """Use the blocks that have come of one part."""
-        rows = _one(self._pending)
+        rows = in_one(self._pending)
         self._pending, self._size = [], 0
         if rows is None:
             return

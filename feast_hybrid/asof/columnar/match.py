@@ -9,6 +9,7 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
+from feast_hybrid.asof.columnar.blocks import in_one
 from feast_hybrid.asof.columnar.ranks import rank_codes
 from feast_hybrid.asof.columnar.spec import CREATED, TS
 
@@ -89,7 +90,7 @@ class EntityKeys:
         return int(self.codes.nbytes + self.at.nbytes + numbered)
 
     def number(self, keys: Sequence[pa.Array]) -> Longs:
-        """The numbers of a history's keys; -1 for keys that no entity row has."""
+        """The numbers of a history's keys, which are not null; -1 for keys that no entity row has."""
         import numpy as np
 
         codes = self._columns[0].of(keys[0])
@@ -207,11 +208,8 @@ class Answers:
         # What is kept of each chunk is what is an answer, so that chunks do not add up.
         self._rows, self._at = _compact(self._rows, self._at)
         rows, at = _compact(history, at)
-        import pyarrow as pa
-
         kept = self._rows.num_rows
-        both = pa.Table.from_batches([self._rows, rows]).combine_chunks()
-        self._rows = both.to_batches()[0] if both.num_rows else history.slice(0, 0)
+        self._rows = in_one([self._rows, rows]) or history.slice(0, 0)
         at = np.where(at < 0, -1, at + kept)
         old, new = self._at, at
         contested = np.flatnonzero((old >= 0) & (new >= 0))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.asof.columnar.blocks import key_filter_slot, split
+from feast_hybrid.asof.columnar.blocks import in_one, key_filter_slot, split
 from feast_hybrid.asof.columnar.conform import conform
 from feast_hybrid.asof.columnar.keys import DAY, hashed, micros
 from feast_hybrid.asof.columnar.match import answering
@@ -110,12 +110,8 @@ class _Pending:
 
     def taken(self) -> pa.RecordBatch | None:
         """All rows, which are no longer pending then; None where there are none."""
-        import pyarrow as pa
-
         batches, self._batches, self.size = self._batches, [], 0
-        if len(batches) < 2:
-            return batches[0] if batches else None
-        return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+        return in_one(batches)
 
 
 def read_piece(piece: Piece, view: ViewSpec) -> Iterator[pa.RecordBatch]:

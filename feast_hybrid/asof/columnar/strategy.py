@@ -274,11 +274,12 @@ def buckets(size: int, parallelism: int) -> int:
 
 
 def _shuffled(view: ColumnarView, tasks: Tasks) -> int:
-    """Bytes of a view's rows that are shuffled, at most; without regard to rows that are read, but are of no use."""
+    """About how many bytes of a view's rows are shuffled, for the number of buckets."""
     measure, asked = view.measure, view.spec.asked
     if asked is None or not measure.rows:
         return measure.memory
-    # Each task passes on no more rows than answer an entity row.
+    # Of each task some rows answer an entity row; where it splits rows more than once, of each part. A bucket that grows
+    # larger than was reckoned is joined in chunks.
     readers = sum(any(piece.part == view.spec.part for piece in task) for task in tasks)
     return min(measure.memory, readers * len(asked.codes) * measure.memory // measure.rows)
 

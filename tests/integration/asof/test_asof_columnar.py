@@ -92,15 +92,18 @@ def test_the_plan_says_that_it_is_used_what_is_read_and_what_was_asked(spark: Sp
     assert "entity rows" not in silent
 
 
-def test_it_is_taken_where_it_can_be_and_entity_rows_are_asked_where_there_is_much_to_read(
+def test_it_is_taken_but_for_a_little_history_and_entity_rows_of_unknown_number(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entities, views = entities_of(spark, 100), views_of(history_of(spark, 100), tmp_path)
-    told = plan(entities, views, timestamp="t")
-    assert [step.strategy for step in told.steps] == ["columnar"] * 3
-    assert "counted by a pass" not in told.describe()
+    known = plan(entities, views, timestamp="t", facts=EntityFacts(rows=100, may_ask=False))
+    assert [step.strategy for step in known.steps] == ["columnar"] * 3
+    told = plan(entities, views, timestamp="t").describe()
+    assert "window (not columnar: little to read for entity rows that may be many)" in told
     monkeypatch.setattr(planner, "SMALL", 1)
-    assert "entity rows: 100, counted by a pass over them" in plan(entities, views, timestamp="t").describe()
+    told = plan(entities, views, timestamp="t").describe()
+    assert told.count(": columnar (") == 3
+    assert "entity rows: 100, counted by a pass over them" in told
 
 
 def test_views_of_the_same_keys_share_one_shuffle(
