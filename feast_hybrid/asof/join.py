@@ -41,9 +41,9 @@ def asof_join(
     (:mod:`feast_hybrid.asof.ties`). All features of a view come from one row. No candidate: nulls.
 
     Times are instants, to the microsecond; the session's time zone has no influence. Nothing runs before the
-    result is asked for rows but the planner's statistics: a footer of each scan, once for each session and place whether
-    executors can open files there, and one pass over the entity rows' keys and times where ``facts`` does not say enough
-    and there is much to read.
+    result is asked for rows but the planner's statistics: a footer of each scan; once for each session and place
+    whether executors can open files there; and one pass over the entity rows' keys and times where ``facts`` does not
+    say enough and there is much to read.
 
     Args:
         entities: The entity rows. Their columns come back first, as they are.

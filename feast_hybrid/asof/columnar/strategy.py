@@ -278,8 +278,8 @@ def _shuffled(view: ColumnarView, tasks: Tasks) -> int:
     measure, asked = view.measure, view.spec.asked
     if asked is None or not measure.rows:
         return measure.memory
-    # Of each task some rows answer an entity row; where it splits rows more than once, of each part. A bucket that grows
-    # larger than was reckoned is joined in chunks.
+    # Of each task some rows answer an entity row; where it splits rows more than once, of each part. A bucket that
+    # grows larger than was reckoned is joined in chunks.
     readers = sum(any(piece.part == view.spec.part for piece in task) for task in tasks)
     return min(measure.memory, readers * len(asked.codes) * measure.memory // measure.rows)
 
