@@ -68,7 +68,12 @@ class EntityKeys:
         """Sort the rows by key and time, so that their searches go forward through a history; how they were moved."""
         import numpy as np
 
-        order: Longs = np.lexsort([self.at, self.codes])
+        low, high = (int(self.at.min()), int(self.at.max())) if len(self.at) else (0, 0)
+        span = high - low + 1
+        if span * (self.count + 1) < 2**62:
+            order: Longs = np.argsort(self.codes * span + (self.at - low))  # one sort of integers is faster than two
+        else:
+            order = np.lexsort([self.at, self.codes])
         self.at, self.codes = self.at[order], self.codes[order]
         return order
 

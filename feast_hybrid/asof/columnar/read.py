@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-_ROWS = 1 << 20
+_ROWS = 1 << 18
 #: A batch of rows is no larger than this while it is decoded.
 _DECODED = 64 << 20
 #: After as many rows, a key filter that keeps most of them is no longer asked.
