@@ -28,8 +28,8 @@ BUCKET_BYTES, _LEAST_BUCKET = 64 << 20, 8 << 20
 _MOST_BUCKETS = 4096
 #: What each reading task takes.
 Tasks = tuple[tuple[Piece, ...], ...]
-#: Bytes of files that a reading task takes.
-_LEAST_TASK, _MOST_TASK = 8 << 20, 128 << 20
+#: Bytes of files that a reading task takes. Between two tasks a Python worker does nothing for some 100 ms.
+_LEAST_TASK, _MOST_TASK = 8 << 20, 512 << 20
 #: Rows are split when there are this many bytes of them for each bucket, within bounds.
 _BLOCK, _LEAST_FLUSH, _MOST_FLUSH = 128 << 10, 48 << 20, 192 << 20
 
@@ -269,7 +269,7 @@ def join(rows: DataFrame, views: Sequence[ColumnarView], *, parallelism: int | N
 def buckets(size: int, parallelism: int) -> int:
     """How many buckets: so that each fits into memory, and that all cores have some, where that is worth it."""
     for_memory = math.ceil(size / BUCKET_BYTES)
-    for_cores = min(2 * parallelism, math.ceil(size / _LEAST_BUCKET))
+    for_cores = min(parallelism, math.ceil(size / _LEAST_BUCKET))
     return min(max(for_memory, for_cores, 1), _MOST_BUCKETS)
 
 
@@ -294,7 +294,7 @@ def _history(session: SparkSession, views: Sequence[ColumnarView], tasks: Tasks,
 def tasks_of(views: Sequence[ColumnarView], parallelism: int) -> Tasks:
     """The pieces of files that each reading task takes: some small files, or a range of a large one."""
     needed = sum(file.size * view.measure.share for view in views for file in view.files)
-    each = min(max(needed / (3 * parallelism), _LEAST_TASK), _MOST_TASK)
+    each = min(max(needed / (2 * parallelism), _LEAST_TASK), _MOST_TASK)
     tasks: list[tuple[Piece, ...]] = []
     pending: list[Piece] = []
     size = 0.0
