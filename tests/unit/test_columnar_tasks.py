@@ -10,6 +10,7 @@ import random
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,9 @@ from feast_hybrid.asof.columnar.match import EntityKeys
 from feast_hybrid.asof.columnar.ranks import rank_codes
 from feast_hybrid.asof.columnar.read import ReadBlocks, read_piece
 from feast_hybrid.asof.columnar.spec import EntitySpec, GroupSpec, KeyFilter, Piece, SourceColumn, ViewSpec
+from feast_hybrid.asof.columnar.strategy import ColumnarView, Measure, tasks_of
 from feast_hybrid.asof.facts import key_filter
+from feast_hybrid.asof.scan import Scan, ScanFile
 from feast_hybrid.errors import JoinError, SchemaError
 
 UTC = pa.timestamp("us", tz="UTC")
@@ -448,3 +451,18 @@ def test_a_field_that_a_struct_lacks_is_null() -> None:
 def test_nanoseconds_are_cut_towards_the_past() -> None:
     found = conform(pa.array([-1, 1, None, 1999], pa.int64()).view(pa.timestamp("ns")), UTC)
     assert found.view(pa.int64()).to_pylist() == [-1, 0, None, 1]
+
+
+@pytest.mark.parametrize(("size", "cores", "tasks"), [(1 << 10, 8, 1), (100 << 20, 2, 4), (10 << 30, 4, 20)])
+def test_tasks_share_the_bytes_and_read_a_bounded_piece_at_a_time(size: int, cores: int, tasks: int) -> None:
+    scan = Scan(files=(ScanFile("a", size), ScanFile("b", size)), open=plain)
+    history: Any = SimpleNamespace(view=SimpleNamespace(scan=scan))
+    whole = ColumnarView(history, view_of(), Measure(1, size, size, 0.5), scan.files)
+    found = tasks_of([whole], cores)
+    assert len(found) == tasks
+    read = [piece for task in found for piece in task]
+    assert max(piece.end - piece.start for piece in read) * 0.5 <= 64 << 20
+    for name in ("a", "b"):
+        ends = [(piece.start, piece.end) for piece in read if piece.path == name]
+        assert [start for start, _ in ends] == [0, *(end for _, end in ends[:-1])]
+        assert ends[-1][1] >= size

@@ -30,6 +30,8 @@ _MOST_BUCKETS = 4096
 Tasks = tuple[tuple[Piece, ...], ...]
 #: Bytes of files that a reading task takes. Between two tasks a Python worker does nothing for some 100 ms.
 _LEAST_TASK, _MOST_TASK = 8 << 20, 512 << 20
+#: And of one file at a time: Arrow reads them ahead.
+_MOST_PIECE = 64 << 20
 #: Rows are split when there are this many bytes of them for each bucket, within bounds.
 _BLOCK, _LEAST_FLUSH, _MOST_FLUSH = 128 << 10, 48 << 20, 192 << 20
 
@@ -301,7 +303,7 @@ def tasks_of(views: Sequence[ColumnarView], parallelism: int) -> Tasks:
     for view in views:
         share = max(view.measure.share, 1e-6)
         for file in view.files:
-            pieces = max(1, math.ceil(file.size * share / each))
+            pieces = max(1, math.ceil(file.size * share / min(each, _MOST_PIECE)))
             step = math.ceil(file.size / pieces)
             for n in range(pieces):
                 start = n * step
