@@ -55,7 +55,7 @@ class RetrievalTimeoutError(RetrievalError):
 
 
 class WriteError(HybridError):
-    """Rows could not be written; nothing of them is to be seen."""
+    """Rows could not be written; nothing of them is to be seen, unless the message says what is."""
 
 
 class NotSupportedError(HybridError, NotImplementedError):

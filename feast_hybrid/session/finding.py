@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import SessionError
 from feast_hybrid.session.hadoop import with_hadoop_azure
-from feast_hybrid.session.kind import is_connect
+from feast_hybrid.session.kind import classic_runs, is_connect
 from feast_hybrid.session.progress import is_watched
-from feast_hybrid.session.remote import remote_session
+from feast_hybrid.session.remote import is_gone, remote_session
 from feast_hybrid.session.settings import same_setting
 from feast_hybrid.sites import Lake
 
@@ -52,7 +52,6 @@ def get_session(config: HybridSparkOfflineStoreConfig, lakes: Iterable[Lake] = (
 
 
 def _active_session(config: HybridSparkOfflineStoreConfig) -> SparkSession | None:
-    from pyspark import SparkContext
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession, is_remote
 
@@ -64,9 +63,11 @@ def _active_session(config: HybridSparkOfflineStoreConfig) -> SparkSession | Non
         except PySparkException:  # there is no other way to ask
             return None
     elif spark is None:
-        if SparkContext._active_spark_context is None:
+        if not classic_runs():
             return None
         spark = SparkSession.builder.getOrCreate()
+    if is_gone(spark):
+        return None
     wanted = dict(config.spark.conf)
     if config.spark.master:
         wanted["spark.master"] = config.spark.master
@@ -87,13 +88,19 @@ def _start_session(config: HybridSparkOfflineStoreConfig, lakes: set[Lake]) -> S
 
     url = os.environ.get("SPARK_REMOTE", "")
     if url.startswith("sc://") and not config.spark.master:
-        return remote_session(url, config.spark.conf)
-    if url or is_remote():
+        return remote_session(url, config.spark.conf, "SPARK_REMOTE of the environment")
+    if url or "SPARK_CONNECT_MODE_ENABLED" in os.environ:
         setting = "SPARK_REMOTE" if url else "SPARK_CONNECT_MODE_ENABLED"
         raise SessionError(
             f"the environment sets this process to Spark Connect ({setting}; a process has it from the one that "
             "started it, too), but no session is active and no server is named: set offline_store.spark.remote to "
             f"sc://host:port, or take {setting} out of the environment to work in a Spark session of this process."
+        )
+    if is_remote():
+        raise SessionError(
+            "the installed PySpark is the client of Spark Connect alone, but no session is active and no server is "
+            "named: set offline_store.spark.remote to sc://host:port, or install pyspark in place of pyspark-client "
+            "to work in a Spark session of this process."
         )
     settings = dict(config.spark.conf)
     for site in config.sites:

@@ -10,6 +10,17 @@ def is_connect(of_spark: Any) -> bool:
     return type(of_spark).__module__.startswith("pyspark.sql.connect.")
 
 
+def classic_runs() -> bool:
+    """Whether a Spark Classic session runs in this process; never with PySpark's client for Connect alone."""
+    from pyspark.util import is_remote_only
+
+    if is_remote_only():
+        return False
+    from pyspark import SparkContext
+
+    return SparkContext._active_spark_context is not None
+
+
 def parallelism(spark: Any) -> int | None:
     """How many tasks run at once, where the session knows it: a Connect client does not."""
     return None if is_connect(spark) else int(spark.sparkContext.defaultParallelism)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.errors import MissingDependencyError, SessionError
+from feast_hybrid.session.kind import classic_runs
 from feast_hybrid.session.progress import show_progress
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _opening = threading.Lock()
 _opened: dict[tuple[str, str], SparkSession] = {}
 
 
-def remote_session(url: str, conf: Mapping[str, str]) -> SparkSession:
+def remote_session(url: str, conf: Mapping[str, str], named: str = "offline_store.spark.remote") -> SparkSession:
     """The session on a server: the caller's active one where it is of that server, else this process's own.
 
     A session that the server no longer knows, for having been idle or because the server was started again, is
@@ -33,6 +34,7 @@ def remote_session(url: str, conf: Mapping[str, str]) -> SparkSession:
     Args:
         url: ``sc://host:port``, with parameters as Spark describes them.
         conf: what to set in a session that is made here.
+        named: where the URL is from, for errors.
 
     Raises:
         SessionError: the server does not answer, a setting cannot be set there, or a Spark Classic session runs in
@@ -51,8 +53,18 @@ def remote_session(url: str, conf: Mapping[str, str]) -> SparkSession:
             forget(spark)
             spark = None
         if spark is None:
-            spark = _opened[key] = _open(url, conf)
+            spark = _opened[key] = _open(url, conf, named)
         return spark
+
+
+def is_gone(spark: SparkSession) -> bool:
+    """Whether this is a session that was made here and does not live any more. If so it is forgotten."""
+    with _opening:
+        if spark not in _opened.values() or _lives(spark):
+            return False
+        logger.info("The Spark Connect session on %s is gone", _place(spark))
+        forget(spark)
+        return True
 
 
 def _require_packages() -> None:
@@ -79,16 +91,15 @@ def _active_session_of(url: str) -> SparkSession | None:
     return active if same and _lives(active) else None
 
 
-def _open(url: str, conf: Mapping[str, str]) -> SparkSession:
-    from pyspark import SparkContext
+def _open(url: str, conf: Mapping[str, str], named: str) -> SparkSession:
     from pyspark.sql import SparkSession
 
-    if SparkContext._active_spark_context is not None:
+    if classic_runs():
         # PySpark's functions make columns of one kind in a process, and a remote session changes the kind.
         raise SessionError(
-            f"offline_store.spark.remote is {_without_token(url)}, but a Spark Classic session runs in this process, "
-            "and PySpark serves one kind at a time. Stop it first, or leave spark.remote out to work in it. Feast's "
-            "spark.engine starts one where batch_engine does not name the server as well: spark.remote, beside type:."
+            f"{named} is {_without_token(url)}, but a Spark Classic session runs in this process, and PySpark serves "
+            f"one kind at a time. Stop it first, or leave {named} out to work in it. Feast's spark.engine starts one "
+            "where batch_engine does not name the server as well: spark.remote, beside type:."
         )
     spark: Any = SparkSession.builder.remote(url).create()
     trouble = _trouble(spark)
@@ -96,7 +107,7 @@ def _open(url: str, conf: Mapping[str, str]) -> SparkSession:
         place = _place(spark)
         forget(spark)
         raise SessionError(
-            f"offline_store.spark.remote: the Spark Connect server at {place} does not answer as one: "
+            f"{named}: the Spark Connect server at {place} does not answer as one: "
             f"{str(trouble).strip().splitlines()[0][:200]}"
         ) from trouble
     for name, value in conf.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 from feast_hybrid.asof.names import quoted
 from feast_hybrid.errors import WriteError
 from feast_hybrid.formats import TABLE_FORMATS
+from feast_hybrid.session import child_session
+from feast_hybrid.spark_errors import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,19 +20,25 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.catalog import Column
 
-#: What Spark shows for a property whose value it takes for a secret.
+#: What Spark shows for a property or an option whose value it takes for a secret.
 _REDACTED = "*********(redacted)"
 
 #: Properties that say what a catalog knows otherwise, or has counted itself.
 _NOT_THE_MAKERS = re.compile(r"(provider|location|owner|comment|external|is_managed_location)$|option\.|transient_")
 
+#: Storage options that Hive or Spark adds itself.
+_NOT_AN_OPTION = frozenset({"path", "serialization.format"})
+
+#: Whether Spark's own tables may have their partitions in the catalog; else ``MSCK REPAIR TABLE`` is refused.
+_PARTITIONS_IN_CATALOG = "spark.sql.hive.manageFilesourcePartitions"
+
 
 def replace_catalog_table(frame: DataFrame, table: str, what: str) -> None:
     """Make a frame the whole content of a table that is there.
 
-    Its format, its partitioning by columns that the frame has, its properties and comments stay. Tables of Delta and
-    Iceberg are replaced by a commit; of others a new one is written beside the old one and takes its name, since
-    Spark's own overwrite drops first.
+    Its format and its options, its partitioning by columns that the frame has, its properties and comments stay.
+    Tables of Delta and Iceberg are replaced by a commit; of others a new one is written beside the old one and takes
+    its name, since Spark's own overwrite drops first.
 
     Args:
         frame: the rows; their columns replace those that are there.
@@ -37,16 +46,25 @@ def replace_catalog_table(frame: DataFrame, table: str, what: str) -> None:
         what: how an error names the rows and the place.
 
     Raises:
-        WriteError: it is no managed table: its files are where somebody else has put them, and may read them.
+        WriteError: it is no managed table (its files are where somebody else has put them, and may read them), it is
+            in another catalog than the current one, or it is kept in a way that Spark cannot make again.
     """
     from pyspark.sql import functions as F
 
-    known = _Known.of(frame.sparkSession, table)
-    partitions = [name for name in known.partitions if name in frame.columns]
+    spark = frame.sparkSession
+    known = _Known.of(spark, table)
+    case_sensitive = spark.conf.get("spark.sql.caseSensitive", "false") == "true"
+
+    def key(name: str) -> str:
+        return name if case_sensitive else name.lower()
+
+    mine = {key(name): name for name in frame.columns}
+    comments = {key(name): comment for name, comment in known.comments.items()}
+    partitions = [mine[key(name)] for name in known.partitions if key(name) in mine]
     described = frame.select(
         *(
-            F.col(quoted(name)).alias(name, metadata={"comment": known.comments[name]})
-            if name in known.comments
+            F.col(quoted(name)).alias(name, metadata={"comment": comments[key(name)]})
+            if key(name) in comments
             else F.col(quoted(name))
             for name in frame.columns
         )
@@ -55,53 +73,143 @@ def replace_catalog_table(frame: DataFrame, table: str, what: str) -> None:
         writer = described.write.format(known.provider).mode("overwrite").option("overwriteSchema", "true")
         (writer.partitionBy(*partitions) if partitions else writer).saveAsTable(table)
         return
+    _refuse_what_cannot_be_made_again(spark, known, what)
+    _swap(described, known, partitions, what)
+
+
+def _refuse_what_cannot_be_made_again(spark: SparkSession, known: _Known, what: str) -> None:
     if known.kind != "MANAGED":
         raise WriteError(
             f"{what}: it is {known.kind.lower()}, and only a managed table can be replaced. Save to its location by "
             "path=, or drop it first."
         )
-    _swap(described, known, partitions)
+    current = spark.catalog.currentCatalog()
+    if known.catalog != current:
+        # ALTER TABLE … RENAME TO takes a name without its catalog.
+        raise WriteError(
+            f"{what}: it is in the catalog {known.catalog}, and only a table of the current catalog, {current}, can "
+            f"be replaced. Make {known.catalog} the current one (spark.catalog.setCurrentCatalog, or "
+            "spark.sql.defaultCatalog in offline_store.spark.conf), save by path=, or drop the table first."
+        )
+    if known.provider == "hive":
+        raise WriteError(
+            f"{what}: it is a table of Hive's with files of {known.files or 'an unknown kind'}, and only one of "
+            "Parquet or ORC can be made again by Spark. Save to another table or by path=, or drop it first."
+        )
+    hidden = sorted(name for name, value in known.options.items() if value == _REDACTED)
+    if hidden:
+        raise WriteError(
+            f"{what}: Spark does not show the value of its option {hidden[0]}, so the new rows cannot be kept in the "
+            "same way. Save to another table or by path=, or drop it first."
+        )
 
 
-def _swap(frame: DataFrame, known: _Known, partitions: list[str]) -> None:
+def _swap(frame: DataFrame, known: _Known, partitions: list[str], what: str) -> None:
     from pyspark.sql import functions as F
 
-    spark = frame.sparkSession
     token = uuid.uuid4().hex[:12]
-    there, new, old = known.called(""), known.called(f"_{token}_new"), known.called(f"_{token}_old")
+    new = known.called(f"_{token}_new")
+    exchange = _Exchange(frame.sparkSession, known.called(""), new, known.called(f"_{token}_old"), what)
     writer = frame.writeTo(new)
     if known.provider:
         writer = writer.using(known.provider)
-    for key, value in known.properties.items():
-        writer = writer.tableProperty(key, value)
+    for name, value in known.options.items():
+        writer = writer.option(name, value)
+    for name, value in known.properties.items():
+        writer = writer.tableProperty(name, value)
     if partitions:
         writer = writer.partitionedBy(*(F.col(quoted(name)) for name in partitions))
     try:
         writer.create()
         if known.comment:
-            spark.sql(f"COMMENT ON TABLE {new} IS {_literal(known.comment)}")
-        spark.sql(f"ALTER TABLE {there} RENAME TO {old}")
+            frame.sparkSession.sql(f"COMMENT ON TABLE {new} IS {_literal(known.comment)}")
+        exchange.make()
+    except BaseException as error:
+        exchange.undo(error)
+        raise
+    exchange.finish()
+
+
+@dataclass(frozen=True)
+class _Exchange:
+    """Two tables of which the new one takes the old one's name.
+
+    Attributes:
+        there: the name, in SQL text.
+        new: what the new one is called before, in SQL text.
+        old: what the old one is called afterwards, until it is dropped, in SQL text.
+        what: how an error names the rows and the place.
+    """
+
+    spark: SparkSession
+    there: str
+    new: str
+    old: str
+    what: str
+
+    def make(self) -> None:
+        """Give the new table the name."""
+        self._rename(self.there, self.old)
+        self._rename(self.new, self.there)
+
+    def undo(self, error: BaseException) -> None:
+        """Leave the old table under its name and no new one, whichever statement failed and whatever it had done.
+
+        Args:
+            error: why.
+
+        Raises:
+            WriteError: that failed too; it says where the old rows may be and how to get them back.
+        """
+        exists = self.spark.catalog.tableExists
         try:
-            _rename(spark, new, there, partitioned=bool(partitions))
-        except BaseException:
-            spark.sql(f"ALTER TABLE {old} RENAME TO {there}")
-            raise
-    except BaseException:
-        spark.sql(f"DROP TABLE IF EXISTS {new}")
-        raise
-    spark.sql(f"DROP TABLE {old}")
+            if exists(self.old):
+                if exists(self.there) and not exists(self.new):
+                    self._rename(self.there, self.new)
+                self._rename(self.old, self.there)
+            self.spark.sql(f"DROP TABLE IF EXISTS {self.new}")
+        except Exception as second:
+            raise WriteError(
+                f"{self.what} failed ({first_line(str(error))}), and what was there could not be put back "
+                f"({first_line(str(second))}). If there is a table {self.old}, it has the old rows: rename "
+                f"{self.there} if there is one, and run ALTER TABLE {self.old} RENAME TO {self.there}. A table "
+                f"{self.new} has new rows. Where the table is partitioned run MSCK REPAIR TABLE … SYNC PARTITIONS on "
+                "each of them that is there, before you drop one."
+            ) from error
 
+    def finish(self) -> None:
+        """Drop the old table.
 
-def _rename(spark: SparkSession, table: str, name: str, *, partitioned: bool) -> None:
-    spark.sql(f"ALTER TABLE {table} RENAME TO {name}")
-    if not partitioned:
-        return
-    try:
-        # Spark's own catalog still looks for the partitions where they were under the old name, and finds no rows.
-        spark.sql(f"MSCK REPAIR TABLE {name} SYNC PARTITIONS")
-    except BaseException:
-        spark.sql(f"ALTER TABLE {name} RENAME TO {table}")
-        raise
+        Raises:
+            WriteError: the new rows are there, and so is the old table.
+        """
+        try:
+            self.spark.sql(f"DROP TABLE IF EXISTS {self.old}")
+        except Exception as error:
+            raise WriteError(
+                f"{self.what}: the new rows are there, but the table of the old ones could not be dropped and may be "
+                f"there still: DROP TABLE {self.old}. {first_line(str(error))}"
+            ) from error
+
+    def _rename(self, table: str, name: str) -> None:
+        self.spark.sql(f"ALTER TABLE {table} RENAME TO {name}")
+        self._find_partitions(name)
+
+    def _find_partitions(self, table: str) -> None:
+        """Have the catalog look for a table's partitions in its own folder.
+
+        A renamed table's may be known where they were under its old name, as Spark's own catalog has them where the
+        path holds a space: no row is found; and once another table has that name, dropping this one deletes the
+        files of that one.
+        """
+        spark = self.spark
+        if not spark.catalog.tableExists(table):
+            return
+        if _described(spark, table).get("Partition Provider") != "Catalog":
+            return  # what is in the folders counts, and MSCK REPAIR TABLE is refused
+        if spark.conf.get(_PARTITIONS_IN_CATALOG, "true") == "false":
+            spark = child_session(spark, {_PARTITIONS_IN_CATALOG: "true"})
+        spark.sql(f"MSCK REPAIR TABLE {table} SYNC PARTITIONS")
 
 
 @dataclass(frozen=True)
@@ -111,8 +219,12 @@ class _Known:
     Attributes:
         name: without its namespace.
         namespace: the names above it, the outermost first.
+        catalog: the one it is in; a temporary view is in none.
         kind: ``MANAGED``, ``EXTERNAL`` or ``VIEW``.
-        provider: its format, in small letters; none for one of Hive's that Spark has not.
+        provider: its format, in small letters; ``hive`` for one of Hive's that Spark has not; none where the catalog
+            has one only.
+        files: the class with which Hive reads them.
+        options: how its files are written and read.
         partitions: the columns that partition it.
         comments: of columns that have one.
         comment: of the table.
@@ -121,8 +233,11 @@ class _Known:
 
     name: str
     namespace: tuple[str, ...]
+    catalog: str | None
     kind: str
     provider: str
+    files: str
+    options: Mapping[str, str]
     partitions: tuple[str, ...]
     comments: Mapping[str, str]
     comment: str | None
@@ -132,13 +247,16 @@ class _Known:
     def of(spark: SparkSession, table: str) -> _Known:
         found = spark.catalog.getTable(table)
         columns = _columns(spark, table)
-        described = spark.sql(f"DESCRIBE TABLE EXTENDED {table}").collect()
+        described = _described(spark, table)
         shown = spark.sql(f"SHOW TBLPROPERTIES {table}").collect() if found.tableType == "MANAGED" else []
         return _Known(
             name=found.name,
             namespace=tuple(found.namespace or ()),
+            catalog=found.catalog,
             kind=found.tableType,
-            provider=_provider({row["col_name"]: row["data_type"] for row in described}),
+            provider=_provider(described),
+            files=described.get("InputFormat", ""),
+            options=_options(spark, table, described),
             partitions=tuple(column.name for column in columns if column.isPartition),
             comments={column.name: column.description for column in columns if column.description},
             comment=found.description,
@@ -150,7 +268,7 @@ class _Known:
         )
 
     def called(self, suffix: str) -> str:
-        """The full name in SQL text, with something added to the last part."""
+        """The name in SQL text, without its catalog, with something added to the last part."""
         return ".".join(quoted(part) for part in (*self.namespace, self.name + suffix))
 
 
@@ -165,13 +283,29 @@ def _columns(spark: SparkSession, table: str) -> list[Column]:
         return []
 
 
+def _described(spark: SparkSession, table: str) -> dict[str, str]:
+    """What Spark says of a table in words, but for its columns, whose names may be any."""
+    rows = [(row["col_name"], row["data_type"]) for row in spark.sql(f"DESCRIBE TABLE EXTENDED {table}").collect()]
+    heads = [position for position, (name, _) in enumerate(rows) if name == "# Detailed Table Information"]
+    return dict(rows[heads[-1] + 1 :]) if heads else {}
+
+
 def _provider(described: Mapping[str, str]) -> str:
     """The format of a table; of one in Hive's own way, the format of its files, if Spark has it too."""
     provider = described.get("Provider", "").lower()
     if provider != "hive":
         return provider
     files = described.get("InputFormat", "").lower()
-    return next((name for name in ("parquet", "orc") if name in files), "")
+    return next((name for name in ("parquet", "orc") if name in files), provider)
+
+
+def _options(spark: SparkSession, table: str, described: Mapping[str, str]) -> dict[str, str]:
+    """The options of a table of Spark's, such as the separator of its CSV files; Hive's own mean nothing to Spark."""
+    if described.get("Provider", "").lower() == "hive" or "Storage Properties" not in described:
+        return {}
+    (row,) = spark.sql(f"DESCRIBE TABLE EXTENDED {table} AS JSON").collect()  # the words do not quote the values
+    options: dict[str, str] = json.loads(row[0]).get("storage_properties", {})
+    return {name: value for name, value in options.items() if name not in _NOT_AN_OPTION}
 
 
 def _literal(text: str) -> str:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from feast_hybrid import HybridSparkSource
+from feast_hybrid import HybridSparkOfflineStoreConfig, HybridSparkSource
 from feast_hybrid.errors import SessionError
-from feast_hybrid.session import child_session, remote
+from feast_hybrid.session import child_session, get_session, remote
 from feast_hybrid.session.remote import remote_session
 from feast_hybrid.testing import start_connect
 from tests.integration.places import Place, at, connect_only, entity, retrieve, rows_of, view
@@ -98,6 +98,50 @@ def test_a_session_that_the_server_has_dropped_is_replaced(
     remote.forget(again)
 
 
+@pytest.mark.parametrize("threads", ["one-thread", "a-thread-for-each-call"])
+def test_a_session_of_spark_remote_in_the_environment_is_replaced_too(
+    connect_server: SparkConnectServer, threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pyspark.sql.connect.session import SparkSession as ConnectSession
+
+    monkeypatch.setattr(ConnectSession, "_default_session", None)  # the run's own, which any thread would find
+    monkeypatch.setenv("SPARK_REMOTE", connect_server.uri)
+    config = HybridSparkOfflineStoreConfig()
+
+    def ask_three_times(ask: Callable[[Callable[[], Any]], Any]) -> None:
+        first = ask(lambda: get_session(config))
+        assert ask(lambda: get_session(config)) is first
+        first.client.release_session()
+        again = ask(lambda: get_session(config))
+        try:
+            assert again is not first
+            assert again.range(3).count() == 3
+        finally:
+            remote.forget(again)
+
+    if threads == "one-thread":
+        of_own_thread(lambda: ask_three_times(lambda action: action()))
+    else:
+        ask_three_times(of_own_thread)
+
+
+def test_a_caller_s_own_session_that_is_gone_is_not_replaced_behind_its_back(
+    connect_server: SparkConnectServer,
+) -> None:
+    def ask() -> None:
+        from pyspark.sql.connect.session import SparkSession as ConnectSession
+
+        theirs: Any = ConnectSession.builder.remote(connect_server.uri).create()
+        theirs.client.release_session()
+        try:
+            assert not remote.is_gone(theirs)
+            assert not theirs.is_stopped
+        finally:
+            remote.forget(theirs)
+
+    of_own_thread(ask)
+
+
 def test_a_child_ends_on_the_server_when_its_frames_are_gone(
     spark: SparkSession, connect_server: SparkConnectServer
 ) -> None:
@@ -123,6 +167,16 @@ def test_a_server_that_does_not_answer_is_named_soon_and_without_the_token(monke
         of_own_thread(lambda: remote_session("sc://127.0.0.1:9/;x-secret=hidden", {}))
     assert time.monotonic() - began < 10
     assert "hidden" not in str(caught.value)
+
+
+def test_a_server_that_the_environment_names_is_looked_for_there_in_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyspark.sql.connect.session import SparkSession as ConnectSession
+
+    monkeypatch.setattr(ConnectSession, "_default_session", None)
+    monkeypatch.setitem(remote.PATIENCE, "max_retries", 2)
+    monkeypatch.setenv("SPARK_REMOTE", "sc://127.0.0.1:9")
+    with pytest.raises(SessionError, match=r"^SPARK_REMOTE of the environment: the Spark Connect server at "):
+        of_own_thread(lambda: get_session(HybridSparkOfflineStoreConfig()))
 
 
 def test_a_setting_of_the_server_cannot_be_asked_for_here(connect_server: SparkConnectServer) -> None:

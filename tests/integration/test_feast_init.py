@@ -7,11 +7,14 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import CliRunner
+from feast import FeatureStore
+from feast.data_source import PushMode
 
 from tests.integration.places import Place, Places
 from tests.integration.test_cli_round import Repo
@@ -139,11 +142,14 @@ def test_the_default_template_works_with_its_maps_its_push_source_and_its_labels
         },
     )
     assert "Created feature view driver_hourly_stats" in repo.feast("apply")
+    label = {"is_reliable": 1, "quality_score": 0.5, "reviewer_notes": "calm", "labeler": "ann"}
+    pushed = pd.DataFrame([{"driver_id": 1001, **label, "event_timestamp": NOW - timedelta(hours=1)}])
+    FeatureStore(str(repo.folder)).push("driver_quality_labels_push", pushed, to=PushMode.OFFLINE)
     features = [f"driver_hourly_stats:{name}" for name in ("avg_daily_trips", "driver_metadata", "driver_config")]
-    joined = history(repo, *features, "driver_quality_labels:labeler", driver_id=1001)
+    joined = history(repo, *features, *(f"driver_quality_labels:{name}" for name in label), driver_id=1001)
     assert joined["avg_daily_trips"] is not None
     assert set(joined["driver_metadata"]) == {"vehicle_type", "rating"}
-    assert joined["labeler"] is None
+    assert joined.items() >= label.items()
     repo.feast("materialize", (NOW - timedelta(days=20)).isoformat(), NOW.isoformat())
     found = online(repo, "driver_id=1001", *features)
     assert found["avg_daily_trips"] == joined["avg_daily_trips"]

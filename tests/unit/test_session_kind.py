@@ -29,3 +29,14 @@ def test_a_process_set_to_connect_without_a_server_is_told_what_to_set(
     config = HybridSparkOfflineStoreConfig(spark=spark)
     with pytest.raises(SessionError, match=rf"Spark Connect \({setting};.*offline_store.spark.remote"):
         get_session(config)
+
+
+def test_with_the_client_for_connect_alone_no_setting_is_blamed_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pyspark.util._is_remote_only", True)
+    with pytest.raises(
+        SessionError, match=r"client of Spark Connect alone.*set offline_store.spark.remote"
+    ) as caught:
+        get_session(HybridSparkOfflineStoreConfig())
+    assert "SPARK_CONNECT_MODE_ENABLED" not in str(caught.value)
