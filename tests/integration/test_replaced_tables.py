@@ -1,8 +1,11 @@
-"""Tables of Spark's catalogs that are replaced by a saved dataset: no row is lost, and what is known of them stays."""
+"""Tables of Spark's catalogs that are replaced by a saved dataset: no row is lost, what is known of them stays."""
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,6 +15,7 @@ import pytest
 from feast_hybrid import HybridSparkOfflineStoreConfig, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import WriteError
 from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob
+from tests.integration.places import classic_only, outside_of_spark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -256,3 +260,68 @@ def test_columns_that_differ_in_case_are_two_where_the_session_says_so(spark: Sp
         ]
     finally:
         spark.conf.set("spark.sql.caseSensitive", "false")
+
+
+#: Replaces tables of a Hive metastore, and prints what is in them afterwards or the error, as the last line.
+WITH_HIVE = """
+import json, sys
+from pyspark.sql import SparkSession
+from feast_hybrid.errors import WriteError
+from feast_hybrid.writing.catalog_tables import replace_catalog_table
+
+folder = sys.argv[1]
+builder = SparkSession.builder.master("local[2]").enableHiveSupport()
+for key, value in {
+    "spark.ui.enabled": "false",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.sql.warehouse.dir": folder + "/a warehouse",
+    "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:{folder}/metastore;create=true",
+    "spark.hadoop.datanucleus.schema.autoCreateAll": "true",
+    "spark.hadoop.hive.metastore.schema.verification": "false",
+    "spark.hadoop.hive.exec.dynamic.partition.mode": "nonstrict",
+}.items():
+    builder = builder.config(key, value)
+spark = builder.getOrCreate()
+found = {}
+for name, how in {
+    "of_spark": "USING parquet PARTITIONED BY (k)",
+    "csv": "USING csv OPTIONS (sep ';', header 'true') PARTITIONED BY (k)",
+    "parquet": "PARTITIONED BY (k) STORED AS parquet",
+    "text": "PARTITIONED BY (k) STORED AS textfile",
+    "avro": "STORED AS avro",
+}.items():
+    spark.sql(f"CREATE TABLE {name} (n BIGINT, k BIGINT) {how}")
+    spark.sql(f"INSERT INTO {name} SELECT 1L, 1L")
+    try:
+        for n in (10, 20):
+            replace_catalog_table(spark.sql(f"SELECT {n}L AS n, id AS k FROM range(1, 3)"), name, f"saving {name}")
+    except WriteError as error:
+        found[name + "'s error"] = str(error)
+    found[name] = sorted(map(list, spark.table(name).select("n", "k").collect()))
+found["tables"] = sorted(table.name for table in spark.catalog.listTables())
+((found["made"],),) = spark.sql("SHOW CREATE TABLE csv").collect()
+print(json.dumps(found))
+"""
+
+
+@classic_only("it has a Spark application of its own")
+def test_a_hive_metastore_s_tables_are_replaced_or_refused_and_none_changes_its_format(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_HIVE, str(tmp_path)],
+        cwd=tmp_path,
+        env=outside_of_spark(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["tables"] == ["avro", "csv", "of_spark", "parquet", "text"]
+    assert found["of_spark"] == found["csv"] == found["parquet"] == [[20, 1], [20, 2]]
+    assert re.search(r"USING csv\s+OPTIONS \(\s*'header' = 'true',\s*'sep' = ';'\)", found["made"])
+    for refused, files in (("text", "TextInputFormat"), ("avro", "AvroContainerInputFormat")):
+        assert found[refused] == [[1, 1]]
+        assert re.search(rf"table of Hive's with files of \S+\.{files}", found[f"{refused}'s error"])
