@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from feast_hybrid.asof.names import quoted
 from feast_hybrid.errors import WriteError
 from feast_hybrid.formats import TABLE_FORMATS
-from feast_hybrid.session import child_session
 from feast_hybrid.spark_errors import first_line
 
 if TYPE_CHECKING:
@@ -28,9 +27,6 @@ _NOT_THE_MAKERS = re.compile(r"(provider|location|owner|comment|external|is_mana
 
 #: Storage options that Hive or Spark adds itself.
 _NOT_AN_OPTION = frozenset({"path", "serialization.format"})
-
-#: Whether Spark's own tables may have their partitions in the catalog; else ``MSCK REPAIR TABLE`` is refused.
-_PARTITIONS_IN_CATALOG = "spark.sql.hive.manageFilesourcePartitions"
 
 
 def replace_catalog_table(frame: DataFrame, table: str, what: str) -> None:
@@ -198,18 +194,12 @@ class _Exchange:
     def _find_partitions(self, table: str) -> None:
         """Have the catalog look for a table's partitions in its own folder.
 
-        A renamed table's may be known where they were under its old name, as Spark's own catalog has them where the
-        path holds a space: no row is found; and once another table has that name, dropping this one deletes the
-        files of that one.
+        Spark's own catalog (4.3.0) leaves most of a renamed table's where they were under the old name: no row is
+        found; and once another table has that name, dropping this one deletes the files of that one.
         """
-        spark = self.spark
-        if not spark.catalog.tableExists(table):
-            return
-        if _described(spark, table).get("Partition Provider") != "Catalog":
-            return  # what is in the folders counts, and MSCK REPAIR TABLE is refused
-        if spark.conf.get(_PARTITIONS_IN_CATALOG, "true") == "false":
-            spark = child_session(spark, {_PARTITIONS_IN_CATALOG: "true"})
-        spark.sql(f"MSCK REPAIR TABLE {table} SYNC PARTITIONS")
+        # Elsewhere the folders say what the partitions are, and a catalog may refuse the statement.
+        if _described(self.spark, table).get("Partition Provider") == "Catalog":
+            self.spark.sql(f"MSCK REPAIR TABLE {table} SYNC PARTITIONS")
 
 
 @dataclass(frozen=True)
