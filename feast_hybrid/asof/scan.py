@@ -27,8 +27,8 @@ class ScanFile:
 class Scan:
     """The Parquet files that a view's frame reads, for tasks that read them without Spark's reader.
 
-    The frame's schema says which columns there are and of which types; a file that lacks one gives nulls. What is
-    here travels to the executors: it must hold no secret.
+    The frame's schema says which columns there are and of which types; a file that lacks one gives nulls. ``files``,
+    ``open`` and ``check`` travel to the executors: they must hold no secret.
 
     Args:
         files: All files; each row of the frame is in one of them. Files that the join's times rule out may be left

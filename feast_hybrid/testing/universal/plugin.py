@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,20 @@ def _watch_plans(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         views = kwargs.get("feature_views") or args[1]
         tables = {view.batch_source.path for view in views}
         if len(tables) > 1:
-            schemes = sorted({uri.partition(":")[0] for uri in job.to_spark_df().inputFiles()})
+            schemes = sorted(_schemes(job, args[0] if args else kwargs["config"]))
             _seen.append((request.node.nodeid, schemes))
             if os.environ.get(CREATOR_VARIABLE) == "hybrid":
                 assert schemes == ["abfs", "hdfs"], f"{len(tables)} tables were read from {schemes} alone"
         return job
 
     monkeypatch.setattr(HybridSparkOfflineStore, "get_historical_features", staticmethod(watched))
+
+
+def _schemes(job: Any, config: Any) -> set[str]:
+    """Of what the plan reads: by Spark's readers, and by tasks that open a site's files themselves."""
+    found = {uri.partition(":")[0] for uri in job.to_spark_df().inputFiles()}
+    by_tasks = re.findall(r": columnar .* on site '([^']+)'", job.explain())
+    return found | {site.uri.partition(":")[0] for site in config.offline_store.sites if site.name in by_tasks}
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
