@@ -12,6 +12,7 @@ from feast_hybrid.asof.columnar.keys import KeyForm, hashed, micros
 from feast_hybrid.asof.columnar.match import EntityKeys
 from feast_hybrid.asof.columnar.spec import KeyFilter
 from feast_hybrid.asof.columnar.types import arrow_type
+from feast_hybrid.asof.probe import is_remote
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,7 +102,7 @@ def known(facts: EntityFacts, prepared: Prepared, groups: Groups) -> Known:
 
 def most_asked(prepared: Prepared, groups: Groups) -> int:
     """How many bytes of each group's keys and times readers are told at most."""
-    remote = type(prepared.entities).__module__.startswith("pyspark.sql.connect")
+    remote = is_remote(prepared.entities.sparkSession)
     return (_MOST_ASKED_REMOTE if remote else _MOST_ASKED) // max(1, len(groups))
 
 

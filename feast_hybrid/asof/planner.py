@@ -123,10 +123,8 @@ def choose(prepared: Prepared, strategy: str, facts: EntityFacts, parallelism: i
     reasons: dict[int, str] = {}
     views: dict[int, ColumnarView] = {}
     if strategy in ("auto", "columnar"):
-        views = _by_columns(prepared, session, reasons, parallelism)
-        if strategy == "auto" and facts.rows is None and sum(view.measure.read for view in views.values()) < SMALL:
-            reasons.update(dict.fromkeys(views, "little to read for entity rows that may be many"))
-            views = {}
+        least = SMALL if strategy == "auto" and facts.rows is None else 0
+        views = _by_columns(prepared, session, reasons, least, parallelism)
     about = Known(facts.rows, facts.low, facts.high)
     if views:
         groups = {key_names(view.history): view.spec.forms for view in views.values()}
@@ -146,9 +144,9 @@ def choose(prepared: Prepared, strategy: str, facts: EntityFacts, parallelism: i
 
 
 def _by_columns(
-    prepared: Prepared, session: SparkSession, reasons: dict[int, str], parallelism: int | None
+    prepared: Prepared, session: SparkSession, reasons: dict[int, str], least: int, parallelism: int | None
 ) -> dict[int, ColumnarView]:
-    """The views to be joined by columns; for the others ``reasons`` is given why not."""
+    """The views to be joined by columns, if ``least`` bytes are read; for the others ``reasons`` is given why not."""
     views: dict[int, ColumnarView] = {}
     common: str | None = None
     for n, history in enumerate(prepared.histories):
@@ -170,6 +168,9 @@ def _by_columns(
     if (setting(session, _BATCH_BYTES) or "-").startswith("-") and total > _UNBOUNDED_BATCHES:
         why = f"this Spark has no {_BATCH_BYTES}, and there is too much for batches without it"
         reasons.update(dict.fromkeys(views, why))
+        return {}
+    if sum(view.measure.read for view in views.values()) < least:
+        reasons.update(dict.fromkeys(views, "little to read for entity rows that may be many"))
         return {}
     for n, view in list(views.items()):
         check = executors_fail(session, view.scan, parallelism)

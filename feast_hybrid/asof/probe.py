@@ -11,22 +11,32 @@ if TYPE_CHECKING:
 
     from feast_hybrid.asof.scan import Scan
 
-#: For each session what is known of its executors, by place and sign-in; "" where nothing is wrong.
-_answers: weakref.WeakKeyDictionary[Any, dict[tuple[str, str], str]] = weakref.WeakKeyDictionary()
+#: What is known of executors, by place and sign-in, "" where nothing is wrong: for each session of Spark Connect,
+#: which has its own Python files, and for each application of Spark Classic, whose sessions share their executors.
+_of_sessions: weakref.WeakKeyDictionary[Any, dict[tuple[str, str], str]] = weakref.WeakKeyDictionary()
+_of_applications: dict[str | None, dict[tuple[str, str], str]] = {}
+
+
+def is_remote(session: SparkSession) -> bool:
+    """Whether it is one of Spark Connect."""
+    return type(session).__module__.startswith("pyspark.sql.connect")
 
 
 def executors_fail(session: SparkSession, scan: Scan, parallelism: int | None = None) -> str | None:
     """Why the session's executors cannot read a scan's files, if they cannot.
 
-    Runs a job the first time that a session is asked for a place, unless the scan has nothing to check.
+    Runs a job the first time that a session or application is asked for a place, unless there is nothing to check.
     """
     if scan.check is None:
         return None
-    of_session = _answers.setdefault(session, {})
+    if is_remote(session):
+        answers = _of_sessions.setdefault(session, {})
+    else:
+        answers = _of_applications.setdefault(session.conf.get("spark.app.id", None), {})
     place = (scan.where, repr(scan.open))
-    if place not in of_session:
-        of_session[place] = _ask(session, scan, parallelism or 2)
-    return of_session[place] or None
+    if place not in answers:
+        answers[place] = _ask(session, scan, parallelism or 2)
+    return answers[place] or None
 
 
 def _ask(session: SparkSession, scan: Scan, tasks: int) -> str:

@@ -152,7 +152,7 @@ def test_nothing_runs_before_rows_are_asked_for(
     frame.collect()
     # Reading a footer to learn a schema is a job of Spark's: called load, or by Connect, which runs it, analyzePlan.
     # Executors are asked once for each site whether they can open its files.
-    planning = re.compile(r"(load|analyzePlan) at|collect at .*asof/probe\.py")
+    planning = re.compile(r"(load|analyzePlan) at|collect at .*asof/probe\.py|Spark Connect - .*\bprobe\b", re.DOTALL)
     assert [name for name in ran if not planning.match(name)] == []
     assert len(jobs.names_after(last)) > len(ran)
 
