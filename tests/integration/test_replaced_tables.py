@@ -81,7 +81,7 @@ def failing(
         yield
 
 
-@pytest.mark.parametrize("folder_name", ["plain", "with a space", "50%", "a%20b", "ä+b"])
+@pytest.mark.parametrize("folder_name", ["plain", "a 50% %20 ä+b"])
 @pytest.mark.parametrize("in_catalog", [True, False], ids=["partitions-in-catalog", "partitions-in-folders"])
 def test_a_partitioned_table_with_rows_is_replaced_again_and_again(
     spark: SparkSession, tmp_path: Path, folder_name: str, in_catalog: bool
