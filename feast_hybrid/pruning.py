@@ -64,10 +64,11 @@ def between(
             conditions.append(_bound(F.col(quoted(timestamp)), columns[timestamp], as_utc(bound), at_least))
     part = source.date_partition_column
     low, high = partition_bounds(source, columns, start, end)
+    # A null partition says nothing of its rows' times.
     if part and low is not None:
-        conditions.append(F.col(quoted(part)) >= F.lit(low))
+        conditions.append((F.col(quoted(part)) >= F.lit(low)) | F.col(quoted(part)).isNull())
     if part and high is not None:
-        conditions.append(F.col(quoted(part)) <= F.lit(high))
+        conditions.append((F.col(quoted(part)) <= F.lit(high)) | F.col(quoted(part)).isNull())
     for condition in conditions:
         frame = frame.where(condition)
     return frame

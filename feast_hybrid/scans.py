@@ -72,12 +72,7 @@ def scan_of(
     def within(first: int | None, last: int | None) -> tuple[ScanFile, ...]:
         least, most = partition_bounds(source, kinds, _time(first), _time(last))
 
-        def may_hold(file: ScanFile) -> bool:
-            # A null says nothing of the rows' times; the frame that other strategies read is not cut here either.
-            value = file.partitions.get(part)
-            return value is None or _in_range(value, least, most)
-
-        return tuple(file for file in files if may_hold(file))
+        return tuple(file for file in files if _in_range(file.partitions.get(part), least, most))
 
     return Scan(
         files=files,
@@ -89,8 +84,8 @@ def scan_of(
 
 
 def _in_range(value: Any, low: Any, high: Any) -> bool:
-    """As in a frame's filter, a null is in no range."""
-    return value is not None and (low is None or value >= low) and (high is None or value <= high)
+    """A null says nothing of the rows' times, so they may be any."""
+    return value is None or ((low is None or value >= low) and (high is None or value <= high))
 
 
 def _time(micros: int | None) -> datetime | None:

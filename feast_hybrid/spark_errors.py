@@ -32,7 +32,7 @@ _SILENT = re.compile(
 _GONE = re.compile(r"INVALID_HANDLE\.SESSION_|NO_ACTIVE_SESSION|server side session identifier")
 #: An error of this package that was raised in one of Spark's Python workers; and any other there, in its traceback.
 _OURS = re.compile(r"^(?:feast_hybrid\.errors\.)(\w+): (.+)$", re.MULTILINE)
-_IN_PYTHON = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+(\S.*)$", re.MULTILINE)
+_IN_PYTHON = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)+(\S.*)$", re.MULTILINE)
 #: Lines before the one that says what is wrong: py4j's, and an exception's name alone.
 _SAYS_NOTHING = re.compile(r"An error occurred|[\w.$]+: *$")
 _SECRET = re.compile(r"(sig=|AccountKey=)[^\s&;]+", re.IGNORECASE)

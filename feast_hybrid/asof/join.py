@@ -97,7 +97,10 @@ def planned_join(
             rows,
             list(chosen.columnar.values()),
             parallelism=parallelism,
-            entity_rows=chosen.entity_rows or 0,
+            # Where it is not known, entity rows are made of the histories.
+            entity_rows=sum(view.measure.rows for view in chosen.columnar.values())
+            if chosen.entity_rows is None
+            else chosen.entity_rows,
         )
     keys = prepared.entities
     features = []

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
     from feast_hybrid.asof.scan import Scan
 
-#: What is known of executors, by place and sign-in, "" where nothing is wrong: for each session of Spark Connect,
-#: which has its own Python files, and for each application of Spark Classic, whose sessions share their executors.
-_of_sessions: weakref.WeakKeyDictionary[Any, dict[tuple[str, str], str]] = weakref.WeakKeyDictionary()
-_of_applications: dict[str | None, dict[tuple[str, str], str]] = {}
+#: The places and sign-ins with which executors can open files: for each session of Spark Connect, which has its own
+#: Python files, and for each application of Spark Classic, whose sessions share their executors.
+_of_sessions: weakref.WeakKeyDictionary[Any, set[tuple[str, str]]] = weakref.WeakKeyDictionary()
+_of_applications: dict[str | None, set[tuple[str, str]]] = {}
 
 
 def is_remote(session: SparkSession) -> bool:
@@ -25,18 +25,21 @@ def is_remote(session: SparkSession) -> bool:
 def executors_fail(session: SparkSession, scan: Scan, parallelism: int | None = None) -> str | None:
     """Why the session's executors cannot read a scan's files, if they cannot.
 
-    Runs a job the first time that a session or application is asked for a place, unless there is nothing to check.
+    Runs a job until a session or application has once succeeded for a place, unless there is nothing to check.
     """
     if scan.check is None:
         return None
     if is_remote(session):
-        answers = _of_sessions.setdefault(session, {})
+        answers = _of_sessions.setdefault(session, set())
     else:
-        answers = _of_applications.setdefault(session.conf.get("spark.app.id", None), {})
+        answers = _of_applications.setdefault(session.conf.get("spark.app.id", None), set())
     place = (scan.where, repr(scan.open))
-    if place not in answers:
-        answers[place] = _ask(session, scan, parallelism or 2)
-    return answers[place] or None
+    if place in answers:
+        return None
+    failure = _ask(session, scan, parallelism or 2)
+    if not failure:
+        answers.add(place)  # what failed may be mended
+    return failure or None
 
 
 def _ask(session: SparkSession, scan: Scan, tasks: int) -> str:

@@ -35,7 +35,7 @@ class Scan:
             out where the frame leaves them out too.
         open: What ``pyarrow.parquet.ParquetFile`` takes, for a file's path; called in tasks, so it is pickled.
         where: Names the place in plans, such as ``site 'onprem'``.
-        check: Raises where tasks cannot open files: run in executors, once for each session and ``where``.
+        check: Raises where tasks cannot open files: run in executors, until they once could.
         within: Chooses from ``files`` those that can hold rows between two times in microseconds, None for no bound;
             None where nothing is known of a file's times without opening it.
     """

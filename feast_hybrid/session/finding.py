@@ -143,6 +143,12 @@ def keep_secrets_out_of_plans(spark: SparkSession) -> None:
 
 
 def _add_pattern(spark: SparkSession, setting: str, pattern: str) -> None:
-    before = spark.conf.get(setting, "") or ""
+    from pyspark.errors import PySparkException
+
+    try:
+        # With a second argument Spark's own default, such as (?i)url, would not be given, and so be lost.
+        before = spark.conf.get(setting) or ""
+    except PySparkException:
+        before = ""
     if pattern not in before:
         spark.conf.set(setting, f"{before}|{pattern}" if before else pattern)

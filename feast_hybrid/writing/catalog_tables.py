@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: What Spark shows for a property or an option whose value it takes for a secret.
 _REDACTED = "*********(redacted)"
 
+#: Formats whose tables have files of their own; of others, such as jdbc, a new table may be the old one.
+_OF_FILES = ("parquet", "orc", "csv", "json", "avro", "text")
+
 #: Properties that say what a catalog knows otherwise, or has counted itself.
 _NOT_THE_MAKERS = re.compile(r"(provider|location|owner|comment|external|is_managed_location)$|option\.|transient_")
 
@@ -92,11 +95,17 @@ def _refuse_what_cannot_be_made_again(spark: SparkSession, known: _Known, what: 
             f"{what}: it is a table of Hive's with files of {known.files or 'an unknown kind'}, and only one of "
             "Parquet or ORC can be made again by Spark. Save to another table or by path=, or drop it first."
         )
-    hidden = sorted(name for name, value in known.options.items() if value == _REDACTED)
+    if known.provider and known.provider not in _OF_FILES:
+        raise WriteError(
+            f"{what}: it is a table of {known.provider}, which may have no files of its own, and only one of "
+            f"{', '.join(_OF_FILES)}, delta or iceberg can be replaced. Save to another table or by path=."
+        )
+    shown = {**known.properties, **known.options}
+    hidden = sorted(name for name, value in shown.items() if value == _REDACTED)
     if hidden:
         raise WriteError(
-            f"{what}: Spark does not show the value of its option {hidden[0]}, so the new rows cannot be kept in the "
-            "same way. Save to another table or by path=, or drop it first."
+            f"{what}: Spark does not show the value of its option or property {hidden[0]}, so the new rows cannot be "
+            "kept in the same way. Save to another table or by path=, or drop it first."
         )
 
 
@@ -198,7 +207,9 @@ class _Exchange:
         found; and once another table has that name, dropping this one deletes the files of that one.
         """
         # Elsewhere the folders say what the partitions are, and a catalog may refuse the statement.
-        if _described(self.spark, table).get("Partition Provider") == "Catalog":
+        # Of Hive's tables it says so of those without partitions too, which the statement refuses.
+        in_catalog = _described(self.spark, table).get("Partition Provider") == "Catalog"
+        if in_catalog and any(column.isPartition for column in _columns(self.spark, table)):
             self.spark.sql(f"MSCK REPAIR TABLE {table} SYNC PARTITIONS")
 
 
@@ -250,11 +261,7 @@ class _Known:
             partitions=tuple(column.name for column in columns if column.isPartition),
             comments={column.name: column.description for column in columns if column.description},
             comment=found.description,
-            properties={
-                row["key"]: row["value"]
-                for row in shown
-                if row["value"] != _REDACTED and not _NOT_THE_MAKERS.match(row["key"])
-            },
+            properties={row["key"]: row["value"] for row in shown if not _NOT_THE_MAKERS.match(row["key"])},
         )
 
     def called(self, suffix: str) -> str:

@@ -246,8 +246,11 @@ def test_a_session_without_the_lakes_driver_is_told_what_to_add(given: dict[str,
     assert "spark.jars.packages=org.apache.hadoop:hadoop-azure:" in said
 
 
-def test_an_active_session_wins_and_what_differs_is_named(given: dict[str, Any], tmp_path: Path) -> None:
-    conf = {**session_conf(), "spark.sql.redaction.options.regex": "(?i)mine"}
+@pytest.mark.parametrize("hidden", ["(?i)mine", None], ids=["own-pattern", "spark-s-pattern"])
+def test_an_active_session_wins_and_what_differs_is_named(
+    hidden: str | None, given: dict[str, Any], tmp_path: Path
+) -> None:
+    conf = {**session_conf(), **({"spark.sql.redaction.options.regex": hidden} if hidden else {})}
     done = run(
         f"""
         import warnings
@@ -270,4 +273,4 @@ def test_an_active_session_wins_and_what_differs_is_named(given: dict[str, Any],
     warned, redacted = done.stdout.splitlines()[-2:]
     assert "sets spark.executor.memory" in warned
     assert "3g" not in warned
-    assert redacted.startswith("(?i)mine|")
+    assert redacted.startswith(f"{hidden or '(?i)url'}|")

@@ -773,6 +773,20 @@ def test_a_number_for_an_event_time_is_named_with_its_source(
             retrieve(store, entity_df, ["numbers:n"], **dates)
 
 
+@pytest.mark.parametrize("strategy", ["columnar", "window"])
+def test_rows_whose_partition_is_null_may_be_of_any_time(
+    strategy: str, onprem: Place, write: Write, make_store: MakeStore, spark: SparkSession
+) -> None:
+    rows = {"event_timestamp": [at(0)], "n": [1]}
+    uri = write(onprem, "days/day=2026-01-10", {"driver_id": [1], **rows})
+    write(onprem, "days/day=__HIVE_DEFAULT_PARTITION__", {"driver_id": [2], **rows})
+    days = source("days", uri.rpartition("/")[0], date_partition_column="day")
+    store = make_store(DRIVER, view("days", days, DRIVER, ttl=timedelta(days=1)), join={"strategy": strategy})
+    asked = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(1), at(1)]})
+    for entity_df in (asked, spark.createDataFrame(asked)):
+        assert sorted(answers(retrieve(store, entity_df, ["days:n"]), "driver_id", "n")) == [(1, 1), (2, 1)]
+
+
 def test_a_file_that_went_away_after_the_call_is_named(onprem: Place, write: Write, make_store: MakeStore) -> None:
     uri = write(onprem, "going", {"driver_id": [1], "event_timestamp": [at(0)], "n": [1]})
     job = retrieve(make_store(DRIVER, view("going", source("going", uri), DRIVER)), entity_frame(), ["going:n"])

@@ -289,6 +289,7 @@ for name, how in {
     "parquet": "PARTITIONED BY (k) STORED AS parquet",
     "text": "PARTITIONED BY (k) STORED AS textfile",
     "avro": "STORED AS avro",
+    "whole": "STORED AS parquet",
 }.items():
     spark.sql(f"CREATE TABLE {name} (n BIGINT, k BIGINT) {how}")
     spark.sql(f"INSERT INTO {name} SELECT 1L, 1L")
@@ -319,8 +320,8 @@ def test_a_hive_metastore_s_tables_are_replaced_or_refused_and_none_changes_its_
     )
     assert done.returncode == 0, done.stderr[-4000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["tables"] == ["avro", "csv", "of_spark", "parquet", "text"]
-    assert found["of_spark"] == found["csv"] == found["parquet"] == [[20, 1], [20, 2]]
+    assert found["tables"] == ["avro", "csv", "of_spark", "parquet", "text", "whole"]
+    assert found["of_spark"] == found["csv"] == found["parquet"] == found["whole"] == [[20, 1], [20, 2]]
     assert re.search(r"USING csv\s+OPTIONS \(\s*'header' = 'true',\s*'sep' = ';'\)", found["made"])
     for refused, files in (("text", "TextInputFormat"), ("avro", "AvroContainerInputFormat")):
         assert found[refused] == [[1, 1]]

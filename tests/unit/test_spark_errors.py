@@ -17,7 +17,7 @@ KeyError: 'not this'
 
 During handling of the above exception, another exception occurred:
 
-Traceback (most recent call last):
+Caused by: org.apache.spark.api.python.PythonException: Traceback (most recent call last):
   File "worker.py", line 1, in main
     process()
 {raised}

@@ -151,11 +151,14 @@ def in_one(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch | None:
     batches = [batch for batch in batches if batch.num_rows]
     if len(batches) < 2:
         return batches[0] if batches else None
-    whole = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    try:
+        whole = pa.Table.from_batches(batches).combine_chunks().to_batches()
+    except pa.ArrowInvalid:  # so it is for lists; text comes in several batches
+        whole = []
     if len(whole) != 1:
         raise JoinError(
-            f"{sum(batch.num_rows for batch in batches):,} rows of one bucket hold more than 2 GiB in a column, and "
-            "blocks of columns cannot: ask for fewer columns, or set offline_store.join.strategy to 'window'"
+            f"{sum(batch.num_rows for batch in batches):,} rows hold more than 2 GiB in a column, and blocks of "
+            "columns cannot: ask for fewer columns, or set offline_store.join.strategy to 'window'"
         )
     return whole[0]
 
