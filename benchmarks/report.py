@@ -145,6 +145,9 @@ def report(results: Mapping[str, Result], scale: float, plot: str | None) -> str
     if "apply" in results:
         facts = results["apply"].facts
         parts += ["## feast apply of 50 views", _apply(results["apply"]), facts.get("where the time goes", "")]
+    left = [name for name in [*shapes(scale), "apply"] if name not in results]
+    if left:
+        parts.append(f"Not measured in this report: {', '.join(left)}.")
     said = remarks(results)
     if said:
         parts += ["## Remarks", "\n".join(said)]
