@@ -139,7 +139,7 @@ def test_a_format_is_inferred_read_and_cut_to_the_range_that_is_asked_for(
         assert "dt >= '2026-01-10'" in plan
         assert "event_timestamp >= " in plan
     else:
-        assert "PartitionFilters: [isnotnull(dt" in plan
+        assert "PartitionFilters: [(isnull(dt" in plan
         assert "PushedFilters: [IsNotNull(event_timestamp), GreaterThanOrEqual(event_timestamp," in plan
     assert not [secret for secret in secrets(place) if secret in plan]
 

@@ -232,7 +232,7 @@ def test_the_options_of_a_table_stay(
 def test_a_table_with_an_option_that_spark_does_not_show_is_refused(spark: SparkSession, database: Named) -> None:
     spark.sql(f"CREATE TABLE {database}.t (trips BIGINT, driver_id BIGINT) USING csv OPTIONS (password 'hidden')")
     spark.sql(f"INSERT INTO {database}.t VALUES (1, 1)")
-    with pytest.raises(WriteError, match="does not show the value of its option password"):
+    with pytest.raises(WriteError, match="does not show the value of its option or property password"):
         replace(f"{database}.t", trips(spark, (10, 1)))
     assert rows_of(spark, f"{database}.t") == [(1, 1)]
 
