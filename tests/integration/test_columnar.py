@@ -191,6 +191,10 @@ def test_what_tasks_cannot_open_is_left_to_spark_and_said(
 ) -> None:
     genuine = RequestedView.as_of_view
 
+    # A function within a function travels by value: a server's workers need not have this module.
+    def no_return() -> None:
+        raise KeyError("canary")
+
     def broken(self: RequestedView, *arguments: Any, **more: Any) -> Any:
         found = genuine(self, *arguments, **more)
         assert found.scan is not None
@@ -201,10 +205,6 @@ def test_what_tasks_cannot_open_is_left_to_spark_and_said(
     job = retrieve(store, ENTITY_ROWS, FEATURES)
     assert "window (not columnar: executors cannot open files on a place of no return: KeyError)" in job.explain()
     assert answers(job, "rate", "trips", "temp", "sky") == ANSWERS
-
-
-def no_return() -> None:
-    raise KeyError("canary")
 
 
 def test_other_formats_and_options_are_left_to_spark_and_said(
