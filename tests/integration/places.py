@@ -207,3 +207,15 @@ class Places(NamedTuple):
 
 def as_table(columns: pa.Table | Mapping[str, Any]) -> pa.Table:
     return columns if isinstance(columns, pa.Table) else pa.table(dict(columns))
+
+
+#: For tests of both table formats, each skipped where none of its releases runs on this PySpark.
+EACH_TABLE_FORMAT = pytest.mark.parametrize(
+    "file_format",
+    [
+        pytest.param(
+            name, marks=pytest.mark.skipif(not format_jars(name), reason=f"no release of {name} runs on this PySpark")
+        )
+        for name in ("delta", "iceberg")
+    ],
+)

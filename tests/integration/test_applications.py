@@ -13,7 +13,7 @@ import pytest
 
 from feast_hybrid.formats import SETTINGS
 from feast_hybrid.testing import session_conf, start_spark
-from tests.integration.places import Places, at, format_jars, outside_of_spark
+from tests.integration.places import EACH_TABLE_FORMAT, Places, at, format_jars, outside_of_spark
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,15 +151,7 @@ def test_the_key_is_in_no_event_log_registry_error_or_output(
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize(
-    "file_format",
-    [
-        pytest.param(
-            name, marks=pytest.mark.skipif(not format_jars(name), reason=f"no release of {name} runs on this PySpark")
-        )
-        for name in ("delta", "iceberg")
-    ],
-)
+@EACH_TABLE_FORMAT
 def test_the_key_is_in_no_event_log_or_output_of_a_table_format_that_is_written_and_read(
     given: dict[str, Any], lakes_to_test: Places, folder: str, tmp_path: Path, file_format: str
 ) -> None:

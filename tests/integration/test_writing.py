@@ -21,7 +21,7 @@ from feast.types import Float32, Int64, String
 
 from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.errors import SchemaError, WriteError
-from tests.integration.places import Place, Places, answers, at, entity, format_jars, retrieve, source, view
+from tests.integration.places import EACH_TABLE_FORMAT, Place, Places, answers, at, entity, retrieve, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureView
@@ -450,15 +450,7 @@ class TestThroughSpark:
 
 
 @pytest.mark.matrix
-@pytest.mark.parametrize(
-    "file_format",
-    [
-        pytest.param(
-            name, marks=pytest.mark.skipif(not format_jars(name), reason=f"no release of {name} runs on this PySpark")
-        )
-        for name in ("delta", "iceberg")
-    ],
-)
+@EACH_TABLE_FORMAT
 class TestTableFormats:
     @ROLES
     def test_the_first_batch_makes_the_table_and_pushed_rows_take_its_columns_and_partitions(
