@@ -129,4 +129,5 @@ def _cut(history: History, entities: DataFrame) -> History:
     from pyspark.sql import functions as F
 
     wanted = entities.select(*history.keys).distinct()
-    return replace(history, frame=history.frame.join(F.broadcast(wanted), list(history.keys), "left_semi"))
+    cut = history.frame.join(F.broadcast(wanted), list(history.keys), "left_semi")
+    return replace(history, make_frame=lambda: cut)

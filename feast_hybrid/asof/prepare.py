@@ -8,6 +8,7 @@ features.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from feast_hybrid.asof import ties
@@ -16,7 +17,7 @@ from feast_hybrid.asof.names import position, refuse_clashes
 from feast_hybrid.asof.times import micros, require_time
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import DataType
@@ -56,10 +57,9 @@ class History:
 
     Args:
         name: The view's name.
-        frame: Rows that can be a candidate for some entity row; none has a null key or a null time.
+        make_frame: Gives :attr:`frame`.
         keys: The key columns, of the same names here and in the entity frame.
         values: The feature columns.
-        ranks: What ranks rows of equal (time, created): the greatest wins.
         created: Whether there is a created column.
         by_created: Whether a row only counts for entity rows at or after its created time.
         ttl: Microseconds, or None.
@@ -69,16 +69,29 @@ class History:
     """
 
     name: str
-    frame: DataFrame
+    make_frame: Callable[[], DataFrame]
     keys: tuple[str, ...]
     values: tuple[str, ...]
-    ranks: tuple[Column, ...]
     created: bool
     by_created: bool
     ttl: int | None
     outputs: tuple[tuple[str, str], ...]
     view: AsOfView
     recipe: Recipe
+
+    @cached_property
+    def frame(self) -> DataFrame:
+        """Rows that can be a candidate for some entity row; none has a null key or a null time.
+
+        Made when it is first asked for: its some fifty calls of the JVM are in vain where files are read without it.
+        """
+        return self.make_frame()
+
+    @cached_property
+    def ranks(self) -> tuple[Column, ...]:
+        """What ranks rows of equal (time, created): the greatest wins."""
+        named = zip(self.values, self.recipe.values, strict=True)
+        return tuple(ties.ranks([(source, value, kind) for value, (source, kind) in named]))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -171,45 +184,25 @@ class _Source:
         i = self._found[name]
         return self._names[i], self._kinds[i]
 
-    def time(self, name: str, role: str) -> Column:
-        from pyspark.sql import functions as F
-
+    def time(self, name: str, role: str) -> tuple[str, DataType]:
         column, kind = self.find(name, role)
         require_time(kind, owner=f"view {self._view.name!r}", role=role, name=name)
-        return micros(F.col(column), kind)
+        return column, kind
 
     def history(
         self, keys: Sequence[tuple[str, str, DataType, Domain]], filter_by_created_timestamp: bool
     ) -> History:
-        from pyspark.sql import functions as F
-
         view = self._view
-        wanted = []
-        for n, (_, name, kind, common) in enumerate(keys):
-            column, _ = self.find(name, "key column")
-            wanted.append(common.of(F.col(column), kind).alias(f"__fh_j{n}"))
-        wanted.append(self.time(view.timestamp, "timestamp column").alias(TS))
-        needed = [f"__fh_j{n}" for n in range(len(keys))] + [TS]
+        times = {TS: self.time(view.timestamp, "timestamp column")}
         if view.created is not None:
-            wanted.append(self.time(view.created, "created timestamp column").alias(CREATED))
-        by_created = filter_by_created_timestamp and view.created is not None
-        if by_created:
-            needed.append(CREATED)
+            times[CREATED] = self.time(view.created, "created timestamp column")
         values: dict[str, tuple[str, DataType]] = {}
         outputs = []
         for name, out in view.features:
             column, kind = self.find(name, "feature column")
             value, _ = values.setdefault(column, (f"__fh_v{len(values)}", kind))
             outputs.append((value, out))
-        wanted += [F.col(column).alias(value) for column, (value, _) in values.items()]
         source_names = dict(zip(self._columns, self._names, strict=True))
-        ranks = ties.ranks([(source_names[column], *pair) for column, pair in values.items()])
-        frame = view.frame.toDF(*self._columns).select(*wanted)
-        # Not dropna(), which would drop a key of NaN too.
-        for name in needed:
-            frame = frame.where(F.col(name).isNotNull())
-        # One entity key may be asked of two source columns: the names repeat, and both have to match.
-        frame, names = _distinct_keys(frame, [key for key, *_ in keys])
         in_order = [(source_names[column], kind) for column, (_, kind) in values.items()]
         own_name = {name: self._names[i] for name, i in self._found.items()}
         recipe = Recipe(
@@ -220,12 +213,13 @@ class _Source:
             ranked=tuple(sorted(range(len(in_order)), key=lambda i: in_order[i][0])),
             case_sensitive=self._case_sensitive,
         )
+        by_created = filter_by_created_timestamp and view.created is not None
+        named = {column: value for column, (value, _) in values.items()}
         return History(
             name=view.name,
-            frame=frame,
-            keys=names,
-            values=tuple(value for value, _ in values.values()),
-            ranks=tuple(ranks),
+            make_frame=partial(self._frame, keys, times, named, by_created),
+            keys=tuple(dict.fromkeys(key for key, *_ in keys)),
+            values=tuple(named.values()),
             created=view.created is not None,
             by_created=by_created,
             ttl=view.ttl_micros,
@@ -234,8 +228,30 @@ class _Source:
             recipe=recipe,
         )
 
+    def _frame(
+        self,
+        keys: Sequence[tuple[str, str, DataType, Domain]],
+        times: Mapping[str, tuple[str, DataType]],
+        values: Mapping[str, str],
+        by_created: bool,
+    ) -> DataFrame:
+        from pyspark.sql import functions as F
 
-def _distinct_keys(frame: DataFrame, keys: Sequence[str]) -> tuple[DataFrame, tuple[str, ...]]:
+        wanted = []
+        for n, (_, name, kind, common) in enumerate(keys):
+            column = self._columns[self._found[name]]
+            wanted.append(common.of(F.col(column), kind).alias(f"__fh_j{n}"))
+        wanted += [micros(F.col(column), kind).alias(own) for own, (column, kind) in times.items()]
+        wanted += [F.col(column).alias(value) for column, value in values.items()]
+        frame = self._view.frame.toDF(*self._columns).select(*wanted)
+        # Not dropna(), which would drop a key of NaN too.
+        for name in (*(f"__fh_j{n}" for n in range(len(keys))), TS, *([CREATED] if by_created else [])):
+            frame = frame.where(F.col(name).isNotNull())
+        # One entity key may be asked of two source columns: the names repeat, and both have to match.
+        return _distinct_keys(frame, [key for key, *_ in keys])
+
+
+def _distinct_keys(frame: DataFrame, keys: Sequence[str]) -> DataFrame:
     """Name the keys as the entity frame does; a key that is there twice has to agree with itself."""
     from pyspark.sql import functions as F
 
@@ -246,4 +262,4 @@ def _distinct_keys(frame: DataFrame, keys: Sequence[str]) -> tuple[DataFrame, tu
             frame = frame.where(F.col(own) == F.col(first[key])).drop(own)
         else:
             first[key] = own
-    return frame.withColumnsRenamed({own: key for key, own in first.items()}), tuple(first)
+    return frame.withColumnsRenamed({own: key for key, own in first.items()})

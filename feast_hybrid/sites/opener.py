@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from feast_hybrid.sites.site import Site
-from feast_hybrid.sites.uri import Lake, LakeUri
+from feast_hybrid.sites.uri import LakeUri
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +25,7 @@ class SiteOpener:
     at: LakeUri
 
     def __call__(self, path: str) -> Any:
-        """The file, for reading. On this machine's disk its path, which Arrow opens faster itself."""
-        if self.site.lake is Lake.LOCAL:
-            return path
+        """The file, for reading."""
         filesystem = self.__dict__.get("filesystem")
         if filesystem is None:
             # One for each task, so that a secret that has changed is read anew by the next.
@@ -46,7 +45,7 @@ class SiteOpener:
 class CanOpen:
     """Raises where a file cannot be opened and read."""
 
-    opener: SiteOpener
+    opener: Callable[[str], Any]
     path: str
 
     def __call__(self) -> None:

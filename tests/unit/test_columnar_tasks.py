@@ -28,7 +28,7 @@ from feast_hybrid.asof.columnar.match import EntityKeys
 from feast_hybrid.asof.columnar.ranks import rank_codes
 from feast_hybrid.asof.columnar.read import ReadBlocks, read_piece
 from feast_hybrid.asof.columnar.spec import EntitySpec, GroupSpec, KeyFilter, Piece, SourceColumn, ViewSpec
-from feast_hybrid.asof.columnar.strategy import ColumnarView, Measure, tasks_of
+from feast_hybrid.asof.columnar.strategy import BUCKET_BYTES, ColumnarView, Measure, buckets, tasks_of
 from feast_hybrid.asof.facts import key_filter
 from feast_hybrid.asof.scan import Scan, ScanFile
 from feast_hybrid.errors import JoinError, SchemaError
@@ -466,3 +466,20 @@ def test_tasks_share_the_bytes_and_read_a_bounded_piece_at_a_time(size: int, cor
         ends = [(piece.start, piece.end) for piece in read if piece.path == name]
         assert [start for start, _ in ends] == [0, *(end for _, end in ends[:-1])]
         assert ends[-1][1] >= size
+
+
+@pytest.mark.parametrize(
+    ("size", "parallelism", "expected"),
+    [
+        (0, 8, 1),
+        (BUCKET_BYTES // 2, 8, 4),  # the least for which a task is worth its start
+        (BUCKET_BYTES, 8, 8),
+        (3 * BUCKET_BYTES, 8, 8),
+        (3 * BUCKET_BYTES, 2, 2),  # three would be two rounds, the second of one
+        (4 * BUCKET_BYTES, 2, 4),
+        (21 * BUCKET_BYTES, 4, 20),
+        (10**15, 8, 4096),
+    ],
+)
+def test_buckets_fit_into_memory_and_keep_all_cores_busy(size: int, parallelism: int, expected: int) -> None:
+    assert buckets(size, parallelism) == expected

@@ -324,6 +324,7 @@ class _Rows:
 
     def of(self, batch: pa.RecordBatch | None, rows: int) -> Iterator[pa.RecordBatch]:
         """The chosen rows of a batch, in blocks' columns; nothing where there are none."""
+        import numpy as np
         import pyarrow as pa
 
         view = self._view
@@ -343,12 +344,13 @@ class _Rows:
         if mask is not None and not mask.any():
             return
         arrays = [*keys, *times]
-        chosen = None if mask is None or mask.all() else pa.array(mask)
+        # Places: Arrow's filter takes up to four times as long, where about half of the rows are chosen.
+        chosen = None if mask is None or mask.all() else pa.array(np.flatnonzero(mask))
         if chosen is not None:
-            arrays = [array.filter(chosen) for array in arrays]
+            arrays = [array.take(chosen) for array in arrays]
         for value in view.values:
             array = self._get(value, batch, rows)
-            arrays.append(array if chosen is None else array.filter(chosen))
+            arrays.append(array if chosen is None else array.take(chosen))
         yield pa.RecordBatch.from_arrays(arrays, schema=view.block_schema())
 
     def _get(self, column: SourceColumn, batch: pa.RecordBatch | None, rows: int) -> pa.Array:

@@ -269,8 +269,14 @@ def join(rows: DataFrame, views: Sequence[ColumnarView], *, parallelism: int | N
 
 
 def buckets(size: int, parallelism: int) -> int:
-    """How many buckets: so that each fits into memory, and that all cores have some, where that is worth it."""
+    """How many buckets: so that each fits into memory, and that all cores have some, where that is worth it.
+
+    If there are more than cores, all cores get as many, so that none waits for a last one; a bucket may then be
+    half as large again as it should.
+    """
     for_memory = math.ceil(size / BUCKET_BYTES)
+    if for_memory > parallelism:
+        for_memory = math.ceil(for_memory / parallelism - 0.5) * parallelism
     for_cores = min(parallelism, math.ceil(size / _LEAST_BUCKET))
     return min(max(for_memory, for_cores, 1), _MOST_BUCKETS)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from feast_hybrid.asof import AsOfView, EntityFacts, asof_join, plan, planner
+from feast_hybrid.asof import AsOfView, EntityFacts, asof_join, plan, planner, prepare
 from tests.integration.asof.scanned import scan_of, scanned
 
 pytestmark = pytest.mark.matrix
@@ -114,6 +115,23 @@ def test_views_of_the_same_keys_share_one_shuffle(
     for some, shuffles in ((views[:1], 1), (views[1:], 1), (views, 2)):
         asof_join(entities, some, timestamp="t", strategy="columnar", facts=facts).explain()
         assert capsys.readouterr().out.count("Exchange ") == shuffles
+
+
+def test_no_frame_is_made_of_a_history_that_is_read_without_it(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def frame(source: Any, *args: Any) -> DataFrame:
+        made.append(source._view.name)
+        return make(source, *args)
+
+    make = prepare._Source._frame
+    monkeypatch.setattr(prepare._Source, "_frame", frame)
+    entities, views = entities_of(spark, 10), views_of(history_of(spark, 10), tmp_path)
+    for strategy, names in (("columnar", []), ("window", [view.name for view in views])):
+        asof_join(entities, views, timestamp="t", strategy=strategy)
+        assert made == names
 
 
 @pytest.mark.parametrize(
