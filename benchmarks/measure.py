@@ -1,7 +1,8 @@
 """Measures one shape, in a process and a JVM of its own: ``python -m benchmarks.measure``, which ``make bench`` runs.
 
-All contenders share one session. Each has a first run, in which its answer is compared with the oracle's and the JVM
-gets warm; then they take turns (A B C A B C …), so that whatever drifts hits them all.
+All contenders share one session. Each has a first run, in which its answer is compared with the oracle's, and further
+ones until it has run for long enough that the JVM is warm; then they take turns (A B C A B C …), so that whatever
+drifts hits them all.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 STUCK = 75
 """The exit code where a contender cannot be stopped. The output file then says which, and it is to be left out."""
 
+#: For so many seconds each contender runs before its runs count: a JVM takes as long, whoever runs in it.
+WARM = 15.0
 #: For so many seconds any peer is waited for, however fast ours is.
 FLOOR = 30.0
 
@@ -52,7 +55,7 @@ class Contest:
             self._pandas = pd.read_parquet(task.entities)
 
     def enter(self, name: str) -> None:
-        """Let a contender take part: its first run."""
+        """Let a contender take part: its first run, and those that warm it up."""
         self.outcomes[name] = Outcome()
         if name == "duckdb":
             self._runs[name] = self._duckdb()
@@ -62,10 +65,14 @@ class Contest:
             except Exception as error:
                 self._fail(name, error)
                 return
-        took = self._run(name, check=True)
+        took = self._run(name, check=True, counts=False)
         self.outcomes[name].warm_up = took
         if name == "ours" and took is not None:
             self.limit = max(FLOOR, self.shape.patience * took)
+        warm = took
+        while warm is not None and warm < WARM:
+            took = self._run(name, check=False, counts=False)
+            warm = None if took is None else warm + took
 
     def round(self) -> None:
         """One counted run of each."""
@@ -78,7 +85,7 @@ class Contest:
                     after = self.lakes.bytes_read()
                     self.outcomes[name].bytes_read.append({k: after[k] - before[k] for k in after})
 
-    def _run(self, name: str, *, check: bool) -> float | None:
+    def _run(self, name: str, *, check: bool, counts: bool = True) -> float | None:
         tidy(self.spark)
         outcome = self.outcomes[name]
         before = spilled(self.spark)
@@ -101,7 +108,9 @@ class Contest:
             self._fail(name, error)
             return None
         outcome.spilled += spilled(self.spark) - before
-        said = f" (warm-up{', another answer: ' + outcome.differs[0] if outcome.differs else ''})" if check else ""
+        said = "" if counts else " (warm-up)"
+        if check and outcome.differs:
+            said += f", another answer: {outcome.differs[0]}"
         _say(f"{self.shape.name:<8} {name:<14} {took:7.2f} s{said}")
         return took
 
