@@ -21,7 +21,16 @@ import click
 from benchmarks import contenders, data, far, oracle
 from benchmarks.facts import facts
 from benchmarks.results import Outcome, Result, save
-from benchmarks.session import OverLimitError, StuckError, limited, spilled, start_session, tidy, warm_up
+from benchmarks.session import (
+    OverLimitError,
+    StuckError,
+    limited,
+    spilled,
+    stages_so_far,
+    start_session,
+    tidy,
+    warm_up,
+)
 from benchmarks.shapes import Shape, shapes
 
 if TYPE_CHECKING:
@@ -31,7 +40,7 @@ if TYPE_CHECKING:
 STUCK = 75
 """The exit code where a contender cannot be stopped. The output file then says which, and it is to be left out."""
 
-#: For so many seconds each contender runs before its runs count: a JVM takes as long, whoever runs in it.
+#: For so many seconds each contender runs before its runs count.
 WARM = 15.0
 #: For so many seconds any peer is waited for, however fast ours is.
 FLOOR = 30.0
@@ -88,7 +97,7 @@ class Contest:
     def _run(self, name: str, *, check: bool, counts: bool = True) -> float | None:
         tidy(self.spark)
         outcome = self.outcomes[name]
-        before = spilled(self.spark)
+        before = stages_so_far(self.spark)
         began = time.monotonic()
         # Ours is what all is about: it may take what it takes.
         limit = None if name.startswith("ours") else self.limit
@@ -107,7 +116,7 @@ class Contest:
         except Exception as error:
             self._fail(name, error)
             return None
-        outcome.spilled += spilled(self.spark) - before
+        outcome.spilled += spilled(self.spark, before)
         said = "" if counts else " (warm-up)"
         if check and outcome.differs:
             said += f", another answer: {outcome.differs[0]}"

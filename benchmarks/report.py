@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.measure import FLOOR
+from benchmarks.measure import FLOOR, WARM
 from benchmarks.results import Outcome, Result
 from benchmarks.session import SETTINGS, THREADS
 from benchmarks.shapes import shapes
@@ -174,7 +174,7 @@ def _how() -> str:
   runs temporary views and caches are dropped and garbage is collected.
 - A first run of each contender is not counted, and its answer is compared with DuckDB's: number of rows, and of each
   column count, sum and sum weighted by row; in `small` every value of every row. Further ones are not counted until
-  it has run for 15 seconds, so that the JVM is as warm for each. Then they take turns: A B C A B C ….
+  it has run for {WARM:g} seconds, so that the JVM is as warm for each. Then they take turns: A B C A B C ….
 - A run begins with reading the schemas or looking up the registry. It ends when all values are computed: in Spark's
   `noop` sink, in DuckDB's batches, of which none is kept; in `small` from a pandas frame into a pandas frame.
 - Ours and Feast's Spark store go through Feast's `get_historical_features`. The chain is SQL that reads only the

@@ -16,7 +16,7 @@ class Outcome:
 
     Attributes:
         seconds: of the counted runs.
-        warm_up: of the run before them, in which the answer was compared.
+        warm_up: of the first run, in which the answer was compared.
         limit: seconds after which a run was cancelled; None where none was.
         failed: the error, where there was one.
         differs: how the answer differs from the oracle's.

@@ -67,13 +67,22 @@ def tidy(spark: SparkSession) -> None:
     jvm.System.gc()
 
 
-def spilled(spark: SparkSession) -> int:
-    """The bytes that Spark's stages have written to disk for want of memory, since the session began."""
+def stages_so_far(spark: SparkSession) -> int:
+    """The number that Spark gives to the next stage, as far as it tells."""
+    return max((stage.stageId() for stage in _stages(spark)), default=-1) + 1
+
+
+def spilled(spark: SparkSession, since: int) -> int:
+    """The bytes that Spark's stages wrote to disk for want of memory, from a number on: it forgets old stages."""
+    return sum(stage.diskBytesSpilled() for stage in _stages(spark) if stage.stageId() >= since)
+
+
+def _stages(spark: SparkSession) -> list[Any]:
     jvm: Any = spark._jvm
     context: Any = spark.sparkContext
     none = context._gateway.new_array(jvm.double, 0)
     stages = context._jsc.sc().statusStore().stageList(None, False, False, none, jvm.java.util.ArrayList())
-    return sum(stages.apply(number).diskBytesSpilled() for number in range(stages.size()))
+    return [stages.apply(number) for number in range(stages.size())]
 
 
 @contextmanager

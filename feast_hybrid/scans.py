@@ -65,11 +65,11 @@ def scan_of(
         return f"site {site.name!r} cannot be listed: {type(error).__name__}"
     from feast_hybrid.sites.opener import CanOpen, SiteOpener
 
-    # What is on this machine's disk Arrow opens faster itself, by its path; and tasks need not know of sites.
-    opener = os.fspath if site.lake is Lake.LOCAL else SiteOpener(site, at)
-    # A secret may be missing in workers on this machine too: they have the environment that Spark was started in.
-    certain = not files or (site.lake is Lake.LOCAL and tasks_run_here(frame.sparkSession))
-    check = None if certain else CanOpen(opener, files[0].path)
+    # Tasks that run here need no site for what is on this disk. For all else they are asked: a secret may be
+    # missing in workers on this machine too, which have the environment that Spark was started in.
+    here = site.lake is Lake.LOCAL and tasks_run_here(frame.sparkSession)
+    opener = os.fspath if here else SiteOpener(site, at)
+    check = None if here or not files else CanOpen(opener, files[0].path)
 
     def within(first: int | None, last: int | None) -> tuple[ScanFile, ...]:
         least, most = partition_bounds(source, kinds, _time(first), _time(last))

@@ -271,8 +271,8 @@ def join(rows: DataFrame, views: Sequence[ColumnarView], *, parallelism: int | N
 def buckets(size: int, parallelism: int) -> int:
     """How many buckets: so that each fits into memory, and that all cores have some, where that is worth it.
 
-    If there are more than cores, all cores get as many, so that none waits for a last one; a bucket may then be
-    half as large again as it should.
+    If there are more than cores, as far as ``parallelism`` says how many these are, each gets as many, so that none
+    waits for a last one; a bucket may then be half as large again as it should.
     """
     for_memory = math.ceil(size / BUCKET_BYTES)
     if for_memory > parallelism:
