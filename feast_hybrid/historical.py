@@ -77,6 +77,7 @@ class RequestedView:
             features=self.features,
             scan=None if isinstance(files, str) else files,
             no_scan=files if isinstance(files, str) else "",
+            buckets=reader.buckets(self.source),
         )
 
     def _refuse_aggregations(self, columns: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from feast_hybrid.session import child_session, get_session, home_of_frames, kee
 from feast_hybrid.sites import parse_uri
 from feast_hybrid.sites.replacing import left_over
 from feast_hybrid.spark_errors import explained, first_line, lake_trouble
+from feast_hybrid.tables import buckets, describe
 from feast_hybrid.types import columns_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from feast.repo_config import RepoConfig
     from pyspark.sql import DataFrame, SparkSession
 
+    from feast_hybrid.asof import Buckets
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
     from feast_hybrid.sites import Router
     from feast_hybrid.source import HybridSparkSource
@@ -90,12 +92,23 @@ class Reader:
             frame = _table(child, source.table) if source.table is not None else child.sql(source.query or "")
             return analysed(frame)
 
+    def buckets(self, source: HybridSparkSource) -> Buckets | None:
+        """How Spark has bucketed a source's table, if it has."""
+        from pyspark.errors import PySparkException
+
+        if source.table is None:
+            return None
+        try:
+            return buckets(describe(self.child(), source.table))
+        except PySparkException:  # it can be read, and that is enough
+            return None
+
 
 def _table(session: SparkSession, name: str) -> DataFrame:
     """A table's rows, in a session whose zone may be a caller's: times without one in a table of text are UTC."""
     if session.conf.get("spark.sql.session.timeZone") == "UTC":
         return session.table(name)
-    known = {row["col_name"]: row["data_type"] for row in session.sql(f"DESCRIBE TABLE EXTENDED {name}").collect()}
+    known = describe(session, name)
     zoned = known.get("Provider", "").lower() in _ZONED_FORMATS
     # Spark refuses another value of an option that the table has itself.
     own = "timezone=" in known.get("Storage Properties", "").lower()

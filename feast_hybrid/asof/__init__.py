@@ -9,10 +9,11 @@ from feast_hybrid.asof.facts import EntityFacts
 from feast_hybrid.asof.join import asof_join, planned_join
 from feast_hybrid.asof.planner import JoinPlan, Step, Strategy, plan
 from feast_hybrid.asof.scan import Scan, ScanFile
-from feast_hybrid.asof.view import AsOfView
+from feast_hybrid.asof.view import AsOfView, Buckets
 
 __all__ = [
     "AsOfView",
+    "Buckets",
     "EntityFacts",
     "JoinPlan",
     "Scan",

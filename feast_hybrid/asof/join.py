@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from feast_hybrid.asof.prepare import History
-    from feast_hybrid.asof.view import AsOfView
+    from feast_hybrid.asof.view import AsOfView, Buckets
 
 
 def asof_join(
@@ -104,6 +104,7 @@ def planned_join(
         )
     keys = prepared.entities
     features = []
+    laid: Buckets | None = None
     names = list(prepared.names)
     for n, (history, step) in enumerate(zip(prepared.histories, chosen.steps, strict=True)):
         names += [out for _, out in history.outputs]
@@ -114,6 +115,9 @@ def planned_join(
         answer = f"__fh_a{n}"
         if chosen.cut and history.keys:
             history = _cut(history, keys)
+        if step.buckets is not None and step.buckets != laid:
+            rows = rows.repartition(step.buckets.number, *step.buckets.columns)
+        laid = step.buckets
         rows = STRATEGIES[step.strategy](rows, history, answer)
         if history.ttl is not None:
             fresh = within_ttl(F.col(f"{answer}.{TS}"), F.col(AT), history.ttl)

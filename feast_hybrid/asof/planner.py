@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from feast_hybrid.asof.prepare import History
-    from feast_hybrid.asof.view import AsOfView
+    from feast_hybrid.asof.view import AsOfView, Buckets
 
 #: What may be asked for. ``auto`` takes what is reckoned to be the fastest.
 Strategy = Literal["auto", "columnar", "native", "window"]
 _NATIVE_SINCE = (4, 3)
+#: Since then a union keeps its parts' partitioning, and a table's buckets need no shuffle.
+_KEPT_BUCKETS_SINCE = (4, 1)
 
 #: Below this, a pass over entity rows of unknown number may take longer than what it spares; and without it, nobody
 #: knows how many buckets they need.
@@ -51,12 +53,14 @@ class Step:
         strategy: ``columnar``, ``native`` or ``window``.
         reason: Why this one.
         reads: What is read of its files, where that is known.
+        buckets: Those of its table by its keys: entity rows are brought into such, and the table is not shuffled.
     """
 
     view: str
     strategy: str
     reason: str
     reads: str = ""
+    buckets: Buckets | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +187,7 @@ def _by_columns(
 def _step(history: History, strategy: str, session: SparkSession, not_columnar: str | None) -> Step:
     """A view that one of Spark's strategies joins."""
     if strategy == "window":
-        return Step(view=history.name, strategy="window", reason="asked for")
+        return _window(history, session, "asked for")
     if strategy == "native":
         why = _not_native(history, session)
         if why:
@@ -191,13 +195,24 @@ def _step(history: History, strategy: str, session: SparkSession, not_columnar: 
         return Step(view=history.name, strategy="native", reason="asked for")
     # Not native (docs/adr/0002): it gains nothing where keys have few rows, and where one has many, it takes 30 times
     # as long. Without statistics of the rows per key, there is no case in which to risk it.
-    return Step(view=history.name, strategy="window", reason=f"not columnar: {not_columnar}")
+    return _window(history, session, f"not columnar: {not_columnar}")
+
+
+def _window(history: History, session: SparkSession, reason: str) -> Step:
+    buckets = history.buckets if _version(session) >= _KEPT_BUCKETS_SINCE else None
+    if buckets is not None:
+        reason += f"; its table's {buckets.number} buckets are not shuffled"
+    return Step(view=history.name, strategy="window", reason=reason, buckets=buckets)
+
+
+def _version(session: SparkSession) -> tuple[int, int]:
+    found = re.match(r"(\d+)\.(\d+)", session.version)
+    return (0, 0) if found is None else (int(found[1]), int(found[2]))
 
 
 def _not_native(history: History, session: SparkSession) -> str | None:
     """Why Spark's as-of operator cannot join this history, if it cannot."""
-    found = re.match(r"(\d+)\.(\d+)", session.version)
-    if found is None or (int(found[1]), int(found[2])) < _NATIVE_SINCE:
+    if _version(session) < _NATIVE_SINCE:
         return f"Spark {session.version} has no as-of operator, it came with 4.3"
     if not history.keys:
         return "no keys: Spark's as-of operator would compare every entity row with all of the history"

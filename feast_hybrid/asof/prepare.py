@@ -15,6 +15,7 @@ from feast_hybrid.asof import ties
 from feast_hybrid.asof.keys import Domain, domain
 from feast_hybrid.asof.names import position, refuse_clashes
 from feast_hybrid.asof.times import micros, require_time
+from feast_hybrid.asof.view import Buckets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -64,6 +65,7 @@ class History:
         by_created: Whether a row only counts for entity rows at or after its created time.
         ttl: Microseconds, or None.
         outputs: For each output column, which of ``values`` it is and its name.
+        buckets: In which the frame's rows lie already, by the key columns.
         view: What it was made from.
         recipe: And how.
     """
@@ -76,6 +78,7 @@ class History:
     by_created: bool
     ttl: int | None
     outputs: tuple[tuple[str, str], ...]
+    buckets: Buckets | None
     view: AsOfView
     recipe: Recipe
 
@@ -118,7 +121,8 @@ class Prepared:
 def prepare(
     entities: DataFrame, views: Sequence[AsOfView], *, timestamp: str, filter_by_created_timestamp: bool
 ) -> Prepared:
-    """Check what was asked for, and bring all frames to our own columns. Runs nothing.
+    """Check what was asked for, and bring the entity frame to our own columns; a history's when it is asked for. Runs
+    nothing.
 
     Raises:
         SchemaError: A column is missing, or its type does not do.
@@ -224,9 +228,24 @@ class _Source:
             by_created=by_created,
             ttl=view.ttl_micros,
             outputs=tuple(outputs),
+            buckets=self._buckets(keys),
             view=view,
             recipe=recipe,
         )
+
+    def _buckets(self, keys: Sequence[tuple[str, str, DataType, Domain]]) -> Buckets | None:
+        """The view's buckets by our key columns; None where these are others, or not hashed as they are."""
+        buckets = self._view.buckets
+        by_column = {self._columns[self._found[name]]: key for key, name, kind, common in keys if common.keeps(kind)}
+        if buckets is None or len(by_column) < len(keys) or len(buckets.columns) != len(set(by_column.values())):
+            return None
+        found = []
+        for name in buckets.columns:
+            column, _ = self.find(name, "bucket column")
+            if column not in by_column:
+                return None
+            found.append(by_column[column])
+        return Buckets(columns=tuple(found), number=buckets.number)
 
     def _frame(
         self,

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 _LONGEST = 2**63 - 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class Buckets:
+    """How Spark has bucketed a table: rows of equal ``columns`` are in the same one of ``number`` buckets."""
+
+    columns: tuple[str, ...]
+    number: int
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AsOfView:
     """The history of some features, and how its rows are matched to entity rows.
@@ -34,6 +42,8 @@ class AsOfView:
         features: Pairs of (source column, output column).
         scan: The files that ``frame`` reads, where they are known: they can then be read without it.
         no_scan: Why there is no scan, for plans.
+        buckets: Of the table that ``frame`` reads as it is, if Spark has bucketed it. A table in buckets by the keys
+            need not be shuffled.
     """
 
     name: str
@@ -45,6 +55,7 @@ class AsOfView:
     features: Sequence[tuple[str, str]]
     scan: Scan | None = None
     no_scan: str = "its files are not known"
+    buckets: Buckets | None = None
 
     @property
     def ttl_micros(self) -> int | None:

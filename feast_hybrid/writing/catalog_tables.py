@@ -12,6 +12,7 @@ from feast_hybrid.asof.names import quoted
 from feast_hybrid.errors import WriteError
 from feast_hybrid.formats import TABLE_FORMATS
 from feast_hybrid.spark_errors import first_line
+from feast_hybrid.tables import describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -208,7 +209,7 @@ class _Exchange:
         """
         # Elsewhere the folders say what the partitions are, and a catalog may refuse the statement.
         # Of Hive's tables it says so of those without partitions too, which the statement refuses.
-        in_catalog = _described(self.spark, table).get("Partition Provider") == "Catalog"
+        in_catalog = describe(self.spark, table).get("Partition Provider") == "Catalog"
         if in_catalog and any(column.isPartition for column in _columns(self.spark, table)):
             self.spark.sql(f"MSCK REPAIR TABLE {table} SYNC PARTITIONS")
 
@@ -248,7 +249,7 @@ class _Known:
     def of(spark: SparkSession, table: str) -> _Known:
         found = spark.catalog.getTable(table)
         columns = _columns(spark, table)
-        described = _described(spark, table)
+        described = describe(spark, table)
         shown = spark.sql(f"SHOW TBLPROPERTIES {table}").collect() if found.tableType == "MANAGED" else []
         return _Known(
             name=found.name,
@@ -278,13 +279,6 @@ def _columns(spark: SparkSession, table: str) -> list[Column]:
         if "UNSUPPORTED_PARTITION_TRANSFORM" not in str(error):  # as Iceberg's days(at), which is no column
             raise
         return []
-
-
-def _described(spark: SparkSession, table: str) -> dict[str, str]:
-    """What Spark says of a table in words, but for its columns, whose names may be any."""
-    rows = [(row["col_name"], row["data_type"]) for row in spark.sql(f"DESCRIBE TABLE EXTENDED {table}").collect()]
-    heads = [position for position, (name, _) in enumerate(rows) if name == "# Detailed Table Information"]
-    return dict(rows[heads[-1] + 1 :]) if heads else {}
 
 
 def _provider(described: Mapping[str, str]) -> str:
