@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from feast_hybrid.asof.columnar.strategy import (
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 #: What may be asked for. ``auto`` takes what is reckoned to be the fastest.
 Strategy = Literal["auto", "columnar", "native", "window"]
 _NATIVE_SINCE = (4, 3)
-#: Since then a union keeps its parts' partitioning, and a table's buckets need no shuffle.
+#: Since then a union keeps its parts' partitioning, so that a table's buckets need no shuffle; if these are on.
 _KEPT_BUCKETS_SINCE = (4, 1)
+_KEPT_BUCKETS_BY = ("spark.sql.unionOutputPartitioning", "spark.sql.sources.bucketing.enabled")
 
 #: Below this, a pass over entity rows of unknown number may take longer than what it spares; and without it, nobody
 #: knows how many buckets they need.
@@ -53,7 +54,7 @@ class Step:
         strategy: ``columnar``, ``native`` or ``window``.
         reason: Why this one.
         reads: What is read of its files, where that is known.
-        buckets: Those of its table by its keys: entity rows are brought into such, and the table is not shuffled.
+        buckets: Those of its table by its keys: entity rows are brought into such, so that the table stays in them.
     """
 
     view: str
@@ -134,6 +135,8 @@ def choose(prepared: Prepared, strategy: str, facts: EntityFacts, parallelism: i
         groups = {key_names(view.history): view.spec.forms for view in views.values()}
         about = known(facts, prepared, list(groups.items()))
         views = {n: bounded(view, about) for n, view in views.items()}
+    # Only where they are at hand: a caller's frame may be dear to evaluate once more.
+    cut = strategy == "auto" and facts.rows is not None and facts.rows <= FEW_ROWS
     steps = []
     for n, history in enumerate(prepared.histories):
         if n in views:
@@ -141,9 +144,9 @@ def choose(prepared: Prepared, strategy: str, facts: EntityFacts, parallelism: i
             step = Step(view=history.name, strategy="columnar", reason=asked, reads=_reads(views[n]))
         else:
             step = _step(history, strategy, session, reasons.get(n))
+            if step.strategy == "window" and not cut:  # of a history that is cut little is shuffled
+                step = _in_buckets(step, history, session, parallelism or 1)
         steps.append(step)
-    # Only where they are at hand: a caller's frame may be dear to evaluate once more.
-    cut = strategy == "auto" and facts.rows is not None and facts.rows <= FEW_ROWS
     return JoinPlan(steps=tuple(steps), entities=_entities(about), entity_rows=about.rows, columnar=views, cut=cut)
 
 
@@ -187,7 +190,7 @@ def _by_columns(
 def _step(history: History, strategy: str, session: SparkSession, not_columnar: str | None) -> Step:
     """A view that one of Spark's strategies joins."""
     if strategy == "window":
-        return _window(history, session, "asked for")
+        return Step(view=history.name, strategy="window", reason="asked for")
     if strategy == "native":
         why = _not_native(history, session)
         if why:
@@ -195,14 +198,25 @@ def _step(history: History, strategy: str, session: SparkSession, not_columnar: 
         return Step(view=history.name, strategy="native", reason="asked for")
     # Not native (docs/adr/0002): it gains nothing where keys have few rows, and where one has many, it takes 30 times
     # as long. Without statistics of the rows per key, there is no case in which to risk it.
-    return _window(history, session, f"not columnar: {not_columnar}")
+    return Step(view=history.name, strategy="window", reason=f"not columnar: {not_columnar}")
 
 
-def _window(history: History, session: SparkSession, reason: str) -> Step:
-    buckets = history.buckets if _version(session) >= _KEPT_BUCKETS_SINCE else None
-    if buckets is not None:
-        reason += f"; its table's {buckets.number} buckets are not shuffled"
-    return Step(view=history.name, strategy="window", reason=reason, buckets=buckets)
+def _in_buckets(step: Step, history: History, session: SparkSession, fewest: int) -> Step:
+    """The step within the buckets of the view's table, where that spares the table a shuffle.
+
+    Args:
+        step: By the window.
+        history: Of its view.
+        session: Of the entity rows.
+        fewest: So many buckets there must be: with fewer, some cores would have nothing to do.
+    """
+    if _version(session) < _KEPT_BUCKETS_SINCE or "false" in {setting(session, name) for name in _KEPT_BUCKETS_BY}:
+        return step
+    buckets = history.buckets
+    if buckets is None or buckets.number < fewest:
+        return step
+    reason = f"{step.reason}; entity rows are brought into its table's {buckets.number} buckets"
+    return replace(step, reason=reason, buckets=buckets)
 
 
 def _version(session: SparkSession) -> tuple[int, int]:

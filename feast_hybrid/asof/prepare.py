@@ -65,7 +65,7 @@ class History:
         by_created: Whether a row only counts for entity rows at or after its created time.
         ttl: Microseconds, or None.
         outputs: For each output column, which of ``values`` it is and its name.
-        buckets: In which the frame's rows lie already, by the key columns.
+        find_buckets: Gives :attr:`buckets`.
         view: What it was made from.
         recipe: And how.
     """
@@ -78,7 +78,7 @@ class History:
     by_created: bool
     ttl: int | None
     outputs: tuple[tuple[str, str], ...]
-    buckets: Buckets | None
+    find_buckets: Callable[[], Buckets | None]
     view: AsOfView
     recipe: Recipe
 
@@ -89,6 +89,11 @@ class History:
         Made when it is first asked for: its some fifty calls of the JVM are in vain where files are read without it.
         """
         return self.make_frame()
+
+    @cached_property
+    def buckets(self) -> Buckets | None:
+        """In which the frame's rows lie already, by the key columns."""
+        return self.find_buckets()
 
     @cached_property
     def ranks(self) -> tuple[Column, ...]:
@@ -228,24 +233,19 @@ class _Source:
             by_created=by_created,
             ttl=view.ttl_micros,
             outputs=tuple(outputs),
-            buckets=self._buckets(keys),
+            find_buckets=partial(self._buckets, keys),
             view=view,
             recipe=recipe,
         )
 
     def _buckets(self, keys: Sequence[tuple[str, str, DataType, Domain]]) -> Buckets | None:
         """The view's buckets by our key columns; None where these are others, or not hashed as they are."""
-        buckets = self._view.buckets
-        by_column = {self._columns[self._found[name]]: key for key, name, kind, common in keys if common.keeps(kind)}
-        if buckets is None or len(by_column) < len(keys) or len(buckets.columns) != len(set(by_column.values())):
+        own = {self._names[self._found[name]]: key for key, name, kind, common in keys if common.keeps(kind)}
+        plain = bool(keys) and len(own) == len(set(own.values())) == len(keys)
+        buckets = self._view.buckets() if plain else None
+        if buckets is None or set(buckets.columns) != set(own):
             return None
-        found = []
-        for name in buckets.columns:
-            column, _ = self.find(name, "bucket column")
-            if column not in by_column:
-                return None
-            found.append(by_column[column])
-        return Buckets(columns=tuple(found), number=buckets.number)
+        return Buckets(columns=tuple(own[name] for name in buckets.columns), number=buckets.number)
 
     def _frame(
         self,

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pyspark.sql import DataFrame
 
@@ -42,8 +42,9 @@ class AsOfView:
         features: Pairs of (source column, output column).
         scan: The files that ``frame`` reads, where they are known: they can then be read without it.
         no_scan: Why there is no scan, for plans.
-        buckets: Of the table that ``frame`` reads as it is, if Spark has bucketed it. A table in buckets by the keys
-            need not be shuffled.
+        buckets: Looks up how Spark has bucketed the table that ``frame`` reads as it is, if it has; called where it
+            matters. A table in buckets by exactly the keys need not be shuffled, if these are compared as they stand:
+            whole numbers are if they are ``bigint``, times and floating-point numbers are not.
     """
 
     name: str
@@ -55,7 +56,7 @@ class AsOfView:
     features: Sequence[tuple[str, str]]
     scan: Scan | None = None
     no_scan: str = "its files are not known"
-    buckets: Buckets | None = None
+    buckets: Callable[[], Buckets | None] = lambda: None
 
     @property
     def ttl_micros(self) -> int | None:

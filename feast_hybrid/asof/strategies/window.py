@@ -24,15 +24,17 @@ def window(rows: DataFrame, history: History, answer: str) -> DataFrame:
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
+    from pyspark.sql.types import StructType
 
     seen_at = F.greatest(TS, CREATED) if history.by_created else F.col(TS)
     ranked = [TS, *([CREATED] if history.created else []), *history.values]
+    carried = StructType([field for field in rows.schema.fields if field.name not in history.keys])
     above = history.frame.select(
         *history.keys,
         seen_at.alias(_ORDER),
         F.lit(False).alias(_IS_ENTITY),
         *ranked,
-        F.lit(None).cast(rows.schema).alias(_ROW),
+        F.lit(None).cast(carried).alias(_ROW),
     )
     kinds = {field.name: field.dataType for field in history.frame.schema.fields}
     below = rows.select(
@@ -40,7 +42,7 @@ def window(rows: DataFrame, history: History, answer: str) -> DataFrame:
         F.col(AT).alias(_ORDER),
         F.lit(True).alias(_IS_ENTITY),
         *(F.lit(None).cast(kinds[name]).alias(name) for name in ranked),
-        F.struct(*rows.columns).alias(_ROW),
+        F.struct(*carried.names).alias(_ROW),
     )
     in_order = [F.col(_ORDER), F.col(_IS_ENTITY)]
     best = F.when(~F.col(_IS_ENTITY), F.struct(TS, *history.values))

@@ -50,7 +50,7 @@ def view_of(spark: SparkSession, database: str, table: str, *keys: str) -> AsOfV
         keys=[("k" if key == "narrow" else key, key) for key in keys or ("k",)],
         timestamp="ts",
         features=[("f", f"{table}_f")],
-        buckets=Buckets(columns=tuple(columns), number=number),
+        buckets=lambda: Buckets(columns=tuple(columns), number=number),
     )
 
 
@@ -76,11 +76,36 @@ def test_only_entity_rows_are_shuffled(
     else:
         joined.explain()
         assert capsys.readouterr().out.count("Exchange ") == shuffles
-        assert told.count("buckets are not shuffled") == len(views)
-    plain = [dataclasses.replace(view, buckets=None) for view in views]
+        assert told.count("entity rows are brought into its table's") == len(views)
+    plain = [dataclasses.replace(view, buckets=lambda: None) for view in views]
     expected = asof_join(entities, plain, timestamp="t")
     assert sorted(map(str, joined.collect())) == sorted(map(str, expected.collect()))
     assert joined.where(" OR ".join(f"{view.name}_f IS NOT NULL" for view in views)).count() > 500
+
+
+def test_fewer_buckets_than_cores_or_features_of_spark_switched_off_leave_the_shuffle(
+    spark: SparkSession, database: str, entities: DataFrame
+) -> None:
+    view = view_of(spark, database, "a")
+    assert "buckets" not in plan(entities, [view], timestamp="t", parallelism=5).describe()
+    if spark.version >= "4.1":
+        assert "buckets" in plan(entities, [view], timestamp="t", parallelism=4).describe()
+    for name in ("spark.sql.sources.bucketing.enabled", "spark.sql.unionOutputPartitioning"):
+        before = spark.conf.get(name, None)
+        try:
+            spark.conf.set(name, "false")
+            assert "buckets" not in plan(entities, [view], timestamp="t").describe()
+        finally:
+            spark.conf.unset(name) if before is None else spark.conf.set(name, before)
+
+
+def test_buckets_by_columns_that_are_not_there_are_passed_over(
+    spark: SparkSession, database: str, entities: DataFrame
+) -> None:
+    replaced = dataclasses.replace(
+        view_of(spark, database, "a"), buckets=lambda: Buckets(columns=("gone",), number=4)
+    )
+    assert "buckets" not in plan(entities, [replaced], timestamp="t").describe()
 
 
 @pytest.mark.parametrize("asked", [("a", "k", "city"), ("d", "k"), ("d", "city"), ("e", "narrow")])
