@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
     from feast_hybrid.offline_store import HybridSparkOfflineStore
-    from feast_hybrid.retrieval import HybridSparkRetrievalJob
-    from feast_hybrid.source import HybridSparkSource
-    from feast_hybrid.storage import HybridSparkLoggingDestination, SavedDatasetHybridSparkStorage
+    from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
+    from feast_hybrid.sources.data_source import HybridSparkSource
+    from feast_hybrid.sources.saved_datasets import HybridSparkLoggingDestination, SavedDatasetHybridSparkStorage
 
 __all__ = [
     "HybridSparkLoggingDestination",
@@ -27,13 +27,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "HybridSparkLoggingDestination": "feast_hybrid.storage",
+    "HybridSparkLoggingDestination": "feast_hybrid.sources.saved_datasets",
     "HybridSparkOfflineStore": "feast_hybrid.offline_store",
     "HybridSparkOfflineStoreConfig": "feast_hybrid.config",
-    "HybridSparkRetrievalJob": "feast_hybrid.retrieval",
+    "HybridSparkRetrievalJob": "feast_hybrid.retrieval.job",
     # A process that reads a source from the registry then knows the other kinds of entries too.
-    "HybridSparkSource": "feast_hybrid.storage",
-    "SavedDatasetHybridSparkStorage": "feast_hybrid.storage",
+    "HybridSparkSource": "feast_hybrid.sources.saved_datasets",
+    "SavedDatasetHybridSparkStorage": "feast_hybrid.sources.saved_datasets",
 }
 
 

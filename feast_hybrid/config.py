@@ -9,12 +9,12 @@ from typing import Any, Literal
 from feast.repo_config import FeastConfigBaseModel
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-import feast_hybrid.storage  # noqa: F401  # Feast knows a logging destination's kind once its class is loaded.
+import feast_hybrid.sources.saved_datasets  # noqa: F401  # Feast knows a logging destination's kind once its class is loaded.
 from feast_hybrid.errors import ConfigError, CredentialError
-from feast_hybrid.sites import Router, Site, parse_uri
-from feast_hybrid.sites.credentials import CREDENTIALS
-from feast_hybrid.sites.secrets import holds_secret
-from feast_hybrid.sites.site import SettingText
+from feast_hybrid.lakes import Router, Site, parse_uri
+from feast_hybrid.lakes.credentials import CREDENTIALS
+from feast_hybrid.lakes.secrets import holds_secret
+from feast_hybrid.lakes.site import SettingText
 
 #: A variable that Feast left as it is, for being unset or for a form that only shells know, as in ``${NAME:-x}``.
 _UNSET = re.compile(r"\$\{(?P<name>\w+)(?P<rest>\}|:?[-=+?])")

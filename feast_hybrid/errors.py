@@ -66,8 +66,10 @@ class JoinError(HybridError):
     """An as-of join was asked for that cannot be done."""
 
 
-class LakeError(HybridError):
+class TestServerError(HybridError):
     """A test lake's server could not be set up, started or reached."""
+
+    __test__ = False  # pytest takes a class called Test… for tests
 
 
 class MissingDependencyError(HybridError):

@@ -13,18 +13,18 @@ from feast.on_demand_feature_view import OnDemandFeatureView
 
 from feast_hybrid.asof import JoinPlan, planned_join
 from feast_hybrid.asof.latest import latest_rows
-from feast_hybrid.asof.names import quoted, refuse_clashes
 from feast_hybrid.config import HybridSparkOfflineStoreConfig
-from feast_hybrid.entity_rows import PandasRows, require_keys
 from feast_hybrid.errors import ConfigError, SchemaError, SourceError, SourceNotFoundError
-from feast_hybrid.historical import RequestedView, entity_rows, requested_views
-from feast_hybrid.monitoring import kept
-from feast_hybrid.online_values import with_online_values
-from feast_hybrid.pruning import between
-from feast_hybrid.reading import Reader, is_missing, reader_beside, reader_for
-from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob, JoinedPandasRows, Rows, SourceRows
-from feast_hybrid.session import parallelism
-from feast_hybrid.source import HybridSparkSource
+from feast_hybrid.monitoring import metrics_store
+from feast_hybrid.retrieval.entity_rows import PandasRows, require_keys
+from feast_hybrid.retrieval.job import FrameRows, HybridSparkRetrievalJob, JoinedPandasRows, Rows, SourceRows
+from feast_hybrid.retrieval.online_encoding import with_online_values
+from feast_hybrid.retrieval.request import RequestedView, entity_rows, requested_views
+from feast_hybrid.sources.data_source import HybridSparkSource
+from feast_hybrid.sources.reader import Reader, is_missing, reader_beside, reader_for
+from feast_hybrid.sources.time_range import between
+from feast_hybrid.spark.columns import quoted, refuse_clashes
+from feast_hybrid.spark.kind import parallelism
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -316,12 +316,12 @@ class HybridSparkOfflineStore(OfflineStore):
         Raises:
             ConfigError: it is not.
         """
-        kept.check_location(_store_config(config))
+        metrics_store.check_location(_store_config(config))
 
     @staticmethod
     def save_monitoring_metrics(config: RepoConfig, metric_type: str, metrics: list[dict[str, Any]]) -> None:
         """Keep metrics on the lake; those of the same key are replaced. See :func:`.kept.save_metrics`."""
-        kept.save_metrics(_store_config(config), metric_type, metrics)
+        metrics_store.save_metrics(_store_config(config), metric_type, metrics)
 
     @staticmethod
     def query_monitoring_metrics(
@@ -333,7 +333,7 @@ class HybridSparkOfflineStore(OfflineStore):
         end_date: date | None = None,
     ) -> list[dict[str, Any]]:
         """The metrics that are kept, by date. See :func:`.kept.query_metrics`."""
-        return kept.query_metrics(_store_config(config), project, metric_type, filters, start_date, end_date)
+        return metrics_store.query_metrics(_store_config(config), project, metric_type, filters, start_date, end_date)
 
     @staticmethod
     def clear_monitoring_baseline(
@@ -344,7 +344,9 @@ class HybridSparkOfflineStore(OfflineStore):
         data_source_type: str | None = None,
     ) -> None:
         """Take back the baselines that are kept. See :func:`.kept.clear_baseline`."""
-        kept.clear_baseline(_store_config(config), project, feature_view_name, feature_name, data_source_type)
+        metrics_store.clear_baseline(
+            _store_config(config), project, feature_view_name, feature_name, data_source_type
+        )
 
 
 def _store_config(config: RepoConfig) -> HybridSparkOfflineStoreConfig:

@@ -5,7 +5,7 @@ Knows Spark and nothing else: no Feast, no lakes. Importing it imports no Spark 
 
 from __future__ import annotations
 
-from feast_hybrid.asof.facts import EntityFacts
+from feast_hybrid.asof.entity_stats.model import EntityFacts
 from feast_hybrid.asof.join import asof_join, planned_join
 from feast_hybrid.asof.planner import JoinPlan, Step, Strategy, plan
 from feast_hybrid.asof.scan import Scan, ScanFile

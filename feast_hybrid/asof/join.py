@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from feast_hybrid.asof.columnar.strategy import answer_column
-from feast_hybrid.asof.columnar.strategy import join as join_by_columns
-from feast_hybrid.asof.facts import EntityFacts
+from feast_hybrid.asof.columnar.plan import answer_column
+from feast_hybrid.asof.columnar.plan import join as join_by_columns
+from feast_hybrid.asof.entity_stats.model import EntityFacts
+from feast_hybrid.asof.native import native
 from feast_hybrid.asof.planner import JoinPlan, choose
 from feast_hybrid.asof.prepare import AT, TS, prepare
-from feast_hybrid.asof.strategies import STRATEGIES
-from feast_hybrid.asof.times import within_ttl
+from feast_hybrid.asof.window import window
+from feast_hybrid.spark.times import within_ttl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +119,7 @@ def planned_join(
         if step.buckets is not None and step.buckets != laid:
             rows = rows.repartition(step.buckets.number, *step.buckets.columns)
         laid = step.buckets
-        rows = STRATEGIES[step.strategy](rows, history, answer)
+        rows = {"native": native, "window": window}[step.strategy](rows, history, answer)
         if history.ttl is not None:
             fresh = within_ttl(F.col(f"{answer}.{TS}"), F.col(AT), history.ttl)
             rows = rows.withColumn(answer, F.when(fresh, F.col(answer)))

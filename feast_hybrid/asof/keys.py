@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from feast_hybrid.asof.times import micros
 from feast_hybrid.errors import SchemaError
+from feast_hybrid.spark.times import micros
 
 if TYPE_CHECKING:
     from pyspark.sql import Column

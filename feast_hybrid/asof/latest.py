@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from feast_hybrid.asof import ties
-from feast_hybrid.asof.names import position
-from feast_hybrid.asof.times import micros, require_time
+from feast_hybrid.spark.columns import position
+from feast_hybrid.spark.times import micros, require_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

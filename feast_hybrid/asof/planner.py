@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
-from feast_hybrid.asof.columnar.strategy import (
+from feast_hybrid.asof.columnar.executor_check import executors_fail
+from feast_hybrid.asof.columnar.plan import (
     ColumnarView,
     bounded,
     entity_hindrance,
@@ -17,9 +18,8 @@ from feast_hybrid.asof.columnar.strategy import (
     setting,
     view_spec,
 )
-from feast_hybrid.asof.facts import EntityFacts, Known, known
+from feast_hybrid.asof.entity_stats.model import EntityFacts, Known, known
 from feast_hybrid.asof.prepare import Prepared, prepare
-from feast_hybrid.asof.probe import executors_fail
 from feast_hybrid.errors import JoinError
 
 if TYPE_CHECKING:

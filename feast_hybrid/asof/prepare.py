@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from feast_hybrid.asof import ties
 from feast_hybrid.asof.keys import Domain, domain
-from feast_hybrid.asof.names import position, refuse_clashes
-from feast_hybrid.asof.times import micros, require_time
 from feast_hybrid.asof.view import Buckets
+from feast_hybrid.spark.columns import position, refuse_clashes
+from feast_hybrid.spark.times import micros, require_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from feast import FeatureStore
     from pyspark.sql import DataFrame, SparkSession
 
-    from feast_hybrid.sites import Router
+    from feast_hybrid.lakes import Router
     from feast_hybrid.testing import Lakes
 
 SERVICE = "arrival_delay"
@@ -114,7 +114,7 @@ def start_spark(console: Console, stack: contextlib.ExitStack, folder: Path) -> 
     with console.step("Start Spark as feature_store.yaml says", HERE):
         from feast.repo_config import load_repo_config
 
-        from feast_hybrid.session import get_session
+        from feast_hybrid.spark.session import get_session
 
         config = load_repo_config(folder, folder / "feature_store.yaml").offline_store
         spark = get_session(config)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.retrieval import collect
+from feast_hybrid.retrieval.job import collect
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -84,8 +84,8 @@ def latest_time(frame: DataFrame, timestamp: str, *, what: str) -> datetime | No
 
     from pyspark.sql import functions as F
 
-    from feast_hybrid.asof.names import quoted
-    from feast_hybrid.asof.times import micros, require_time
+    from feast_hybrid.spark.columns import quoted
+    from feast_hybrid.spark.times import micros, require_time
 
     kind = {field.name: field.dataType for field in frame.schema.fields}[timestamp]
     require_time(kind, owner=what, role="event time", name=timestamp)

@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from feast_hybrid.errors import HybridError, RetrievalError, WriteError
-from feast_hybrid.sites.publishing import publish
-from feast_hybrid.spark_errors import first_line, lake_trouble
+from feast_hybrid.lakes.atomic_write import publish
+from feast_hybrid.spark.errors import classify_storage_error, redacted_summary
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from feast_hybrid.sites import LakeUri, Site
+    from feast_hybrid.lakes import LakeUri, Site
 
 logger = logging.getLogger(__name__)
 
@@ -217,7 +217,7 @@ class KeyedFiles:
                 with suppress(FileNotFoundError):
                     self._filesystem.rm_file(self._site.fsspec_path(file))
         except Exception as error:
-            logger.warning("%s: its many files could not be merged: %s", folder, first_line(f"{error}"))
+            logger.warning("%s: its many files could not be merged: %s", folder, redacted_summary(f"{error}"))
 
     @contextmanager
     def _explained(self, trouble: str, kind: type[HybridError]) -> Iterator[None]:
@@ -228,9 +228,9 @@ class KeyedFiles:
         except Exception as error:
             said = f"{type(error).__name__}: {error}"
             where = f"site {self._site.name!r}, {self._at}"
-            if lake := lake_trouble(said):
+            if lake := classify_storage_error(said):
                 trouble = f"{trouble}: the lake {lake}"
-            raise kind(f"monitoring metrics at {where} {trouble}: {first_line(said)}") from error
+            raise kind(f"monitoring metrics at {where} {trouble}: {redacted_summary(said)}") from error
 
 
 def _folder_name(column: str, value: str) -> str:

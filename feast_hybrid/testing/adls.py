@@ -14,7 +14,7 @@ from feast_hybrid.testing.lake import Lake
 from feast_hybrid.testing.services import HOST, Service, free_ports
 
 if TYPE_CHECKING:
-    from feast_hybrid.sites.credentials import Emulator
+    from feast_hybrid.lakes.credentials import Emulator
 
 SCRIPT = Path(__file__).with_name("azurite.js")
 
@@ -61,9 +61,9 @@ class AdlsLake(Lake):
     @property
     def connection_string(self) -> str:
         """What Azure's own clients are given."""
-        from feast_hybrid.sites.uri import parse_uri
+        from feast_hybrid.lakes.uri import parse_uri
 
-        given: str = self._credential().fsspec(parse_uri(self.uri), "adls")["connection_string"]
+        given: str = self._credential().to_fsspec_kwargs(parse_uri(self.uri), "adls")["connection_string"]
         return given
 
     def site(self, name: str) -> dict[str, Any]:
@@ -77,9 +77,9 @@ class AdlsLake(Lake):
 
     def hadoop_options(self) -> dict[str, str]:
         """The ABFS driver's settings, as a site with the ``emulator`` credential has them."""
-        from feast_hybrid.sites.uri import parse_uri
+        from feast_hybrid.lakes.uri import parse_uri
 
-        return self._credential().hadoop(parse_uri(self.uri), "adls")
+        return self._credential().to_hadoop_options(parse_uri(self.uri), "adls")
 
     def filesystem(self) -> Any:
         """``adlfs``'s. Paths begin with the container: ``lake/folder/file``."""
@@ -95,8 +95,8 @@ class AdlsLake(Lake):
 
     def _credential(self) -> Emulator:
         """The sign-in of a site, with the key itself: Azurite is asked for before its variable is set."""
-        from feast_hybrid.sites.credentials import Emulator
-        from feast_hybrid.sites.secrets import Secret
+        from feast_hybrid.lakes.credentials import Emulator
+        from feast_hybrid.lakes.secrets import Secret
 
         return Emulator(type="emulator", account_key=Secret("literal", self._key), endpoint=self.endpoint)
 

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from feast_hybrid.errors import LakeError, MissingDependencyError
-from feast_hybrid.pyspark_install import hadoop_version, pyspark_home
+from feast_hybrid.errors import MissingDependencyError, TestServerError
+from feast_hybrid.spark.pyspark_install import hadoop_version, pyspark_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -84,7 +84,7 @@ def fetch(name: str, spec: str, download: Callable[[Path], None]) -> Artifact:
         download: Fills the (empty) folder that it is given, or raises.
 
     Raises:
-        LakeError: The download failed. Nothing of it stays in the cache.
+        TestServerError: The download failed. Nothing of it stays in the cache.
     """
     final = cache_dir() / f"{name}-{hashlib.sha256(spec.encode()).hexdigest()[:12]}"
     if final.is_dir():
@@ -208,7 +208,7 @@ def _ivy(modules: Sequence[str], folder: Path) -> None:
     """Retrieve the modules (``organisation:name:version``) and what they need at run time."""
     jars = list((pyspark_home() / "jars").glob("ivy-*.jar"))
     if not jars:
-        raise LakeError(f"No ivy jar in {pyspark_home() / 'jars'}: is this PySpark complete?")
+        raise TestServerError(f"No ivy jar in {pyspark_home() / 'jars'}: is this PySpark complete?")
     dependencies = "".join(
         '<dependency org="{}" name="{}" rev="{}"/>'.format(*module.split(":")) for module in modules
     )
@@ -248,4 +248,4 @@ def _run(what: str, command: Sequence[str], *, cwd: Path, tries: int = 3) -> Non
             log.warning("%s failed, trying again (%d of %d)", what, attempt + 1, tries)
             time.sleep(2 * attempt)
     last = "\n".join(done.stdout.splitlines()[-20:])
-    raise LakeError(f"{what} failed with exit code {done.returncode}. Its last lines:\n{last}")
+    raise TestServerError(f"{what} failed with exit code {done.returncode}. Its last lines:\n{last}")

@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.errors import LakeError
+from feast_hybrid.errors import TestServerError
 from feast_hybrid.testing import images
 from feast_hybrid.testing.services import GUARD
 
@@ -57,7 +57,7 @@ class _Container:
             self._container.start()
         except Exception as error:
             self.stop()
-            raise LakeError(f"The container {name} of {tag} did not start: {error}") from error
+            raise TestServerError(f"The container {name} of {tag} did not start: {error}") from error
 
     def alive(self) -> bool:
         container = self._container.get_wrapped_container()

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.errors import LakeError, MissingDependencyError
-from feast_hybrid.pyspark_install import pyspark_home
+from feast_hybrid.errors import MissingDependencyError, TestServerError
+from feast_hybrid.spark.pyspark_install import pyspark_home
 from feast_hybrid.testing import artifacts
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _build(image: Image, tag: str, base: str, client: Any) -> None:
             said.extend(str(step.get("stream", "")).splitlines())
             if "error" in step:
                 last = "\n".join(said[-20:])
-                raise LakeError(f"The image {tag} could not be built: {step['error']}. Last lines:\n{last}")
+                raise TestServerError(f"The image {tag} could not be built: {step['error']}. Last lines:\n{last}")
 
 
 def _debian(client: Any) -> str:
@@ -219,14 +219,14 @@ def _bootstrap(client: Any, pull_error: Exception) -> None:
             )
             if done.returncode:
                 last = "\n".join(done.stdout.splitlines()[-10:])
-                raise LakeError(f"{command[0]} failed with exit code {done.returncode}:\n{last}")
+                raise TestServerError(f"{command[0]} failed with exit code {done.returncode}:\n{last}")
         client.api.import_image(src=str(archive), repository=repository, tag=tag)
 
 
 def _folder(name: str) -> Path:
     folder = DOCKER / name
     if not folder.is_dir():
-        raise LakeError(
+        raise TestServerError(
             f"Images are built from the folder docker/ of the source tree, and {folder} is not there. "
             "Work from a checkout, or run the lakes as processes: LAKES=process."
         )

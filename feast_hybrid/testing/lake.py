@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-from feast_hybrid.errors import LakeError
+from feast_hybrid.errors import TestServerError
 
 if TYPE_CHECKING:
     from feast_hybrid.testing.services import Runner, Running, Service
@@ -34,13 +34,13 @@ def resolve_mode(mode: str | None = None) -> Mode:
     """The mode given, or else the environment variable ``LAKES``, or else containers.
 
     Raises:
-        LakeError: It is neither ``container`` nor ``process``.
+        TestServerError: It is neither ``container`` nor ``process``.
     """
     chosen = mode or os.environ.get("LAKES") or "container"
     for known in get_args(Mode):
         if chosen == known:
             return known  # type: ignore[no-any-return]  # get_args is untyped
-    raise LakeError(f"Lakes run as 'container' or 'process', not {chosen!r}: see LAKES in the environment.")
+    raise TestServerError(f"Lakes run as 'container' or 'process', not {chosen!r}: see LAKES in the environment.")
 
 
 def _runner(mode: Mode) -> Runner:
@@ -97,11 +97,11 @@ class Server(ABC):
         """Start it and return when it can be used.
 
         Raises:
-            LakeError: It did not get ready; the message has the last log lines and where the logs are.
+            TestServerError: It did not get ready; the message has the last log lines and where the logs are.
             MissingDependencyError: Java, Node.js or a container engine is missing.
         """
         if self._running:
-            raise LakeError(f"This {self.kind} runs already, at {self.uri}.")
+            raise TestServerError(f"This {self.kind} runs already, at {self.uri}.")
         runner = _runner(self.mode)
         runner.prepare(self.image)
         self._fetch()
@@ -116,7 +116,7 @@ class Server(ABC):
             except BaseException as error:
                 logs = self.logs()
                 self._end(keep_logs=True)
-                taken = isinstance(error, LakeError) and _port_taken(logs)
+                taken = isinstance(error, TestServerError) and _port_taken(logs)
                 if taken and attempt < PORT_TRIES:
                     log.warning("another program took a port of the %s first: trying other ports", self.kind)
                     continue
@@ -150,7 +150,7 @@ class Server(ABC):
             if ended or time.monotonic() > deadline:
                 reason = f"its {ended[0]} ended" if ended else f"still waiting for {waiting_for}"
                 last = "\n".join(line for running in self._running for line in running.log().splitlines()[-15:])
-                raise LakeError(
+                raise TestServerError(
                     f"The {self.kind} did not start: {reason}. Logs are in {self.folder}. Last lines:\n{last}"
                 )
             time.sleep(0.1)

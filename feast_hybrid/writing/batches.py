@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.errors import SchemaError, SourceError, WriteError
-from feast_hybrid.reading import where_is
-from feast_hybrid.source import HybridSparkSource
+from feast_hybrid.sources.data_source import HybridSparkSource
+from feast_hybrid.sources.reader import where_is
 from feast_hybrid.writing.naming import in_spark_task
 from feast_hybrid.writing.parquet_files import append_parquet
 

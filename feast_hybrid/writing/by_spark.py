@@ -6,14 +6,14 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from feast_hybrid.arrow.write_conversion import conformed, require_columns
 from feast_hybrid.errors import HybridError, SchemaError, SourceError, SourceNotFoundError, WriteError
-from feast_hybrid.formats import TABLE_FORMATS
-from feast_hybrid.reading import reader_for
-from feast_hybrid.session.frames import frame_of
-from feast_hybrid.sites import parse_uri
-from feast_hybrid.sites.parquet import partition_columns
-from feast_hybrid.spark_errors import first_line, lake_trouble
-from feast_hybrid.writing.conform import conformed, require_columns
+from feast_hybrid.files.footers import partition_columns
+from feast_hybrid.lakes import parse_uri
+from feast_hybrid.sources.reader import reader_for
+from feast_hybrid.spark.errors import classify_storage_error, redacted_summary
+from feast_hybrid.spark.formats import TABLE_FORMATS
+from feast_hybrid.spark.frames import frame_of
 from feast_hybrid.writing.partitions import dates_of, with_dates
 from feast_hybrid.writing.table_formats import add_to_iceberg, has_log
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
-    from feast_hybrid.reading import Reader
-    from feast_hybrid.source import HybridSparkSource
+    from feast_hybrid.sources.data_source import HybridSparkSource
+    from feast_hybrid.sources.reader import Reader
 
 #: Formats whose files say nothing of types: what Spark reads from them is guessed from the text.
 _TYPELESS = ("csv", "json", "text", "xml")
@@ -56,8 +56,8 @@ def append_by_spark(
         raise
     except Exception as error:
         said = f"{type(error).__name__}: {error}"
-        trouble = lake_trouble(said) or "failed; nothing was written"
-        raise WriteError(f"{what}: {trouble}: {first_line(said)}") from error
+        trouble = classify_storage_error(said) or "failed; nothing was written"
+        raise WriteError(f"{what}: {trouble}: {redacted_summary(said)}") from error
 
 
 def _append(

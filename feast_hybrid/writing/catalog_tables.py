@@ -8,11 +8,11 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from feast_hybrid.asof.names import quoted
 from feast_hybrid.errors import WriteError
-from feast_hybrid.formats import TABLE_FORMATS
-from feast_hybrid.spark_errors import first_line
-from feast_hybrid.tables import describe
+from feast_hybrid.spark.catalog import describe
+from feast_hybrid.spark.columns import quoted
+from feast_hybrid.spark.errors import redacted_summary
+from feast_hybrid.spark.formats import TABLE_FORMATS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -176,8 +176,8 @@ class _Exchange:
             self.spark.sql(f"DROP TABLE IF EXISTS {self.new}")
         except Exception as second:
             raise WriteError(
-                f"{self.what} failed ({first_line(str(error))}), and what was there could not be put back "
-                f"({first_line(str(second))}). If there is a table {self.old}, it has the old rows: rename "
+                f"{self.what} failed ({redacted_summary(str(error))}), and what was there could not be put back "
+                f"({redacted_summary(str(second))}). If there is a table {self.old}, it has the old rows: rename "
                 f"{self.there} if there is one, and run ALTER TABLE {self.old} RENAME TO {self.there}. A table "
                 f"{self.new} has new rows. Where the table is partitioned run MSCK REPAIR TABLE … SYNC PARTITIONS on "
                 "each of them that is there, before you drop one."
@@ -194,7 +194,7 @@ class _Exchange:
         except Exception as error:
             raise WriteError(
                 f"{self.what}: the new rows are there, but the table of the old ones could not be dropped and may be "
-                f"there still: DROP TABLE {self.old}. {first_line(str(error))}"
+                f"there still: DROP TABLE {self.old}. {redacted_summary(str(error))}"
             ) from error
 
     def _rename(self, table: str, name: str) -> None:

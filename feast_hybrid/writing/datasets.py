@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 from feast.errors import SavedDatasetLocationAlreadyExists
 
 from feast_hybrid.errors import HybridError, WriteError
-from feast_hybrid.formats import TABLE_FORMATS
-from feast_hybrid.reading import where_is
-from feast_hybrid.sites import parse_uri
-from feast_hybrid.sites.replacing import aside, put_in_place, recover, remove
-from feast_hybrid.spark_errors import first_line
+from feast_hybrid.lakes import parse_uri
+from feast_hybrid.lakes.replace import aside, put_in_place, recover, remove
+from feast_hybrid.sources.reader import where_is
+from feast_hybrid.spark.errors import redacted_summary
+from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.writing.catalog_tables import replace_catalog_table
 from feast_hybrid.writing.table_formats import has_log, replace_table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from feast_hybrid.sites import Router
-    from feast_hybrid.source import HybridSparkSource
+    from feast_hybrid.lakes import Router
+    from feast_hybrid.sources.data_source import HybridSparkSource
 
 #: Seconds after which the tasks of a failed job have ended.
 _LAST_TASKS = 2.0
@@ -52,7 +52,7 @@ def save(frame: DataFrame, target: HybridSparkSource, router: Router, *, overwri
     except HybridError:
         raise
     except Exception as error:
-        raise WriteError(f"{what} failed, nothing was changed: {first_line(str(error))}") from error
+        raise WriteError(f"{what} failed, nothing was changed: {redacted_summary(str(error))}") from error
 
 
 def _save_path(frame: DataFrame, target: HybridSparkSource, router: Router, what: str, *, overwrite: bool) -> None:
@@ -117,6 +117,6 @@ def export(frame: DataFrame, staging_location: str, router: Router) -> list[str]
         entries = site.filesystem(at).ls(site.fsspec_path(at), detail=False)
     except Exception as error:
         remove(site, at)
-        raise WriteError(f"exporting to {at} failed: {first_line(str(error))}") from error
+        raise WriteError(f"exporting to {at} failed: {redacted_summary(str(error))}") from error
     names = sorted(str(entry).rstrip("/").rpartition("/")[2] for entry in entries)
     return [str(at.child(name)) for name in names if name.endswith(".parquet")]

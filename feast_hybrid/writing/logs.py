@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from feast_hybrid.arrow.write_conversion import conformed
 from feast_hybrid.errors import WriteError
-from feast_hybrid.reading import where_is
-from feast_hybrid.storage import HybridSparkLoggingDestination
-from feast_hybrid.writing.conform import conformed
+from feast_hybrid.sources.reader import where_is
+from feast_hybrid.sources.saved_datasets import HybridSparkLoggingDestination
 from feast_hybrid.writing.naming import in_spark_task
 from feast_hybrid.writing.parquet_files import append_parquet
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from feast_hybrid.arrow.write_conversion import conformed, in_microseconds, require_columns
 from feast_hybrid.errors import HybridError, SchemaError, WriteError
-from feast_hybrid.sites import parse_uri
-from feast_hybrid.sites.parquet import Layout, parquet_layout
-from feast_hybrid.sites.publishing import publish
-from feast_hybrid.spark_errors import first_line, lake_trouble
-from feast_hybrid.writing.conform import conformed, in_microseconds, require_columns
+from feast_hybrid.files.footers import Layout, parquet_layout
+from feast_hybrid.lakes import parse_uri
+from feast_hybrid.lakes.atomic_write import publish
+from feast_hybrid.spark.errors import classify_storage_error, redacted_summary
 from feast_hybrid.writing.naming import batch_name
 from feast_hybrid.writing.partitions import dates_of, split, with_dates
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from feast_hybrid.sites import LakeUri, Router, Site
-    from feast_hybrid.source import HybridSparkSource
+    from feast_hybrid.lakes import LakeUri, Router, Site
+    from feast_hybrid.sources.data_source import HybridSparkSource
 
 _GLOB = frozenset("*?[{")
 
@@ -73,8 +73,8 @@ def append_parquet(
         raise
     except Exception as error:
         said = f"{type(error).__name__}: {error}"
-        trouble = lake_trouble(said) or "failed; nothing was written"
-        raise WriteError(f"{what}: {trouble}: {first_line(said)}") from error
+        trouble = classify_storage_error(said) or "failed; nothing was written"
+        raise WriteError(f"{what}: {trouble}: {redacted_summary(said)}") from error
 
 
 def _layout(site: Site, at: LakeUri, what: str) -> Layout | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import SchemaError, WriteError
-from feast_hybrid.sites.parquet import NULL_PARTITION
+from feast_hybrid.files.footers import NULL_PARTITION
 
 if TYPE_CHECKING:
     import pyarrow as pa

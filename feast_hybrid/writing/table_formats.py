@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from feast_hybrid.asof.names import quoted
+from feast_hybrid.spark.columns import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from feast_hybrid.sites import LakeUri, Site
-    from feast_hybrid.source import HybridSparkSource
+    from feast_hybrid.lakes import LakeUri, Site
+    from feast_hybrid.sources.data_source import HybridSparkSource
 
 #: Held while a session has a site's settings: another thread's would take them for its own when it puts them back.
 _making_a_catalog = threading.Lock()
@@ -27,7 +27,7 @@ def replace_table(frame: DataFrame, target: HybridSparkSource, at: LakeUri, site
 
     Args:
         frame: the rows; their schema replaces the one that is there.
-        target: its format is one of :data:`feast_hybrid.formats.TABLE_FORMATS`.
+        target: its format is one of :data:`feast_hybrid.spark.formats.TABLE_FORMATS`.
         at: its path.
         site: signs in.
     """

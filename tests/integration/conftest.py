@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 import pytest
 
-from feast_hybrid.formats import SETTINGS
+from feast_hybrid.spark.formats import SETTINGS
 from feast_hybrid.testing import Lakes, SparkConnectServer, artifacts, session_conf, start_hdfs
 from feast_hybrid.testing import lakes as start_lakes
 from tests.integration.jobs import ClassicJobs, ConnectJobs, Jobs

@@ -17,8 +17,8 @@ import pytest
 from feast import Entity, FeatureStore, FeatureView, RepoConfig, ValueType
 
 from feast_hybrid import HybridSparkRetrievalJob, HybridSparkSource
-from feast_hybrid.formats import package
-from feast_hybrid.pyspark_install import hadoop_version
+from feast_hybrid.spark.formats import package
+from feast_hybrid.spark.pyspark_install import hadoop_version
 from feast_hybrid.testing import AdlsLake, HdfsLake, artifacts
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from feast_hybrid.formats import SETTINGS
+from feast_hybrid.spark.formats import SETTINGS
 from feast_hybrid.testing import session_conf, start_spark
 from tests.integration.places import EACH_TABLE_FORMAT, Places, at, format_jars, outside_of_spark
 

@@ -14,7 +14,7 @@ from feast import ValueType
 
 from feast_hybrid import HybridSparkSource
 from feast_hybrid.asof import Scan
-from feast_hybrid.historical import RequestedView
+from feast_hybrid.retrieval.request import RequestedView
 from tests.integration.places import answers, at, entity, feature_store, retrieve, source, view
 
 if TYPE_CHECKING:
@@ -171,8 +171,8 @@ def test_no_secret_is_in_what_travels_nor_in_the_plan(
 
 
 def scans(store: FeatureStore) -> list[Scan]:
-    from feast_hybrid.historical import requested_views
-    from feast_hybrid.reading import reader_for
+    from feast_hybrid.retrieval.request import requested_views
+    from feast_hybrid.sources.reader import reader_for
 
     views = requested_views(store.list_feature_views(), FEATURES, [], False)
     reader = reader_for(store.config.offline_store, [each.source for each in views])

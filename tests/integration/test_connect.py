@@ -15,8 +15,10 @@ import pytest
 
 from feast_hybrid import HybridSparkOfflineStoreConfig, HybridSparkSource
 from feast_hybrid.errors import SessionError
-from feast_hybrid.session import child_session, get_session, remote
-from feast_hybrid.session.remote import remote_session
+from feast_hybrid.spark import connect
+from feast_hybrid.spark.connect import remote_session
+from feast_hybrid.spark.isolated import child_session
+from feast_hybrid.spark.session import get_session
 from feast_hybrid.testing import start_connect
 from tests.integration.places import Place, at, connect_only, entity, retrieve, rows_of, view
 
@@ -57,7 +59,7 @@ def own(connect_server: SparkConnectServer) -> Iterator[SparkSession]:
     """A session that spark.remote asks for, where none is active."""
     session = of_own_thread(lambda: remote_session(connect_server.uri, {}))
     yield session
-    remote.forget(session)
+    connect.close_client(session)
 
 
 def knows(server: SparkConnectServer, session_id: str) -> bool:
@@ -72,7 +74,7 @@ def knows(server: SparkConnectServer, session_id: str) -> bool:
     except PySparkException as error:
         said = str(error)
     finally:
-        remote.release_client(asking.client, ask=False)
+        connect.release_client(asking.client, ask=False)
     assert not said or "SESSION_CLOSED" in said
     return not said
 
@@ -95,7 +97,7 @@ def test_a_session_that_the_server_has_dropped_is_replaced(
     again = of_own_thread(lambda: remote_session(connect_server.uri, {}))
     assert again is not own
     assert again.range(3).count() == 3
-    remote.forget(again)
+    connect.close_client(again)
 
 
 @pytest.mark.parametrize("threads", ["one-thread", "a-thread-for-each-call"])
@@ -117,7 +119,7 @@ def test_a_session_of_spark_remote_in_the_environment_is_replaced_too(
             assert again is not first
             assert again.range(3).count() == 3
         finally:
-            remote.forget(again)
+            connect.close_client(again)
 
     if threads == "one-thread":
         of_own_thread(lambda: ask_three_times(lambda action: action()))
@@ -134,10 +136,10 @@ def test_a_caller_s_own_session_that_is_gone_is_not_replaced_behind_its_back(
         theirs: Any = ConnectSession.builder.remote(connect_server.uri).create()
         theirs.client.release_session()
         try:
-            assert not remote.is_gone(theirs)
+            assert not connect.is_expired(theirs)
             assert not theirs.is_stopped
         finally:
-            remote.forget(theirs)
+            connect.close_client(theirs)
 
     of_own_thread(ask)
 
@@ -161,7 +163,7 @@ def test_a_child_ends_on_the_server_when_its_frames_are_gone(
 
 
 def test_a_server_that_does_not_answer_is_named_soon_and_without_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(remote.PATIENCE, "max_retries", 2)
+    monkeypatch.setitem(connect.PATIENCE, "max_retries", 2)
     began = time.monotonic()
     with pytest.raises(SessionError, match=r"sc://127\.0\.0\.1:9 does not answer as one") as caught:
         of_own_thread(lambda: remote_session("sc://127.0.0.1:9/;x-secret=hidden", {}))
@@ -173,7 +175,7 @@ def test_a_server_that_the_environment_names_is_looked_for_there_in_errors(monke
     from pyspark.sql.connect.session import SparkSession as ConnectSession
 
     monkeypatch.setattr(ConnectSession, "_default_session", None)
-    monkeypatch.setitem(remote.PATIENCE, "max_retries", 2)
+    monkeypatch.setitem(connect.PATIENCE, "max_retries", 2)
     monkeypatch.setenv("SPARK_REMOTE", "sc://127.0.0.1:9")
     with pytest.raises(SessionError, match=r"^SPARK_REMOTE of the environment: the Spark Connect server at "):
         of_own_thread(lambda: get_session(HybridSparkOfflineStoreConfig()))
@@ -187,7 +189,7 @@ def test_a_setting_of_the_server_cannot_be_asked_for_here(connect_server: SparkC
 def test_settings_hold_in_the_session_that_is_made_with_them(connect_server: SparkConnectServer) -> None:
     made = of_own_thread(lambda: remote_session(connect_server.uri, {"spark.sql.shuffle.partitions": "3"}))
     assert made.conf.get("spark.sql.shuffle.partitions") == "3"
-    remote.forget(made)
+    connect.close_client(made)
 
 
 def test_a_caller_s_frame_and_temp_view_meet_tables_that_need_a_site_s_settings(
@@ -232,8 +234,8 @@ def test_two_servers_serve_two_stores_of_one_process_and_no_key_is_in_their_logs
     with start_connect("process", conf=logged) as other:
         asked = [of_own_thread(partial(ask, server)) for server in (connect_server, other)]
         said = other.logs()
-        for key in [key for key in remote._opened if key[0] in (other.uri, connect_server.uri)]:
-            remote.forget(remote._opened[key])
+        for key in [key for key in connect._opened if key[0] in (other.uri, connect_server.uri)]:
+            connect.close_client(connect._opened[key])
     assert [rows for _, rows in asked] == [[(20, "b"), (10, "a")]] * 2
     assert asked[0][0] != asked[1][0]
     written = "".join(path.read_text(encoding="utf-8") for path in events.rglob("*") if path.is_file())
@@ -248,6 +250,6 @@ def test_a_server_without_the_lake_s_driver_is_told_what_to_add(make_store: Make
         store = make_store(*views, spark={"remote": bare.uri})
         with pytest.raises(SessionError) as caught:
             of_own_thread(lambda: retrieve(store, ENTITY_ROWS, ["mood:mood"]).to_df())
-        for key in [key for key in remote._opened if key[0] == bare.uri]:
-            remote.forget(remote._opened[key])
+        for key in [key for key in connect._opened if key[0] == bare.uri]:
+            connect.close_client(connect._opened[key])
     assert re.search(r"start-connect-server\.sh .*--packages org\.apache\.hadoop:hadoop-azure:\d", str(caught.value))

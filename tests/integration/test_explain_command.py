@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner
 from feast import FeatureService
 
-from feast_hybrid.cli import main
+from feast_hybrid.cli.main import main
 from tests.integration.places import at, entity, feature_store, source, view
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from feast.types import Float64, Int32, Int64, String, UnixTimestamp
 
 from feast_hybrid import HybridSparkOfflineStore, HybridSparkSource, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import WriteError
-from feast_hybrid.formats import TABLE_FORMATS
-from feast_hybrid.sites import parse_uri
+from feast_hybrid.lakes import parse_uri
+from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.writing.table_formats import iceberg_table
 from tests.integration.places import (
     Places,
@@ -78,7 +78,7 @@ def put(rows: DataFrame, place: Place, uri: str, file_format: str, store: Featur
 def fail_to_replace(store: FeatureStore, storage: SavedDatasetHybridSparkStorage, spark: SparkSession) -> None:
     from pyspark.sql import functions as F
 
-    from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob
+    from feast_hybrid.retrieval.job import FrameRows, HybridSparkRetrievalJob
 
     failing = spark.range(3).select(F.when(F.col("id") == 2, F.raise_error(F.lit("no"))).cast("long").alias("n"))
     job = HybridSparkRetrievalJob(FrameRows(failing, "rows"), router=store.config.offline_store.router)

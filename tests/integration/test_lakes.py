@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from feast_hybrid.errors import LakeError
+from feast_hybrid.errors import TestServerError
 from feast_hybrid.testing import AdlsLake, HdfsLake, SparkCluster, lakes, start_adls, start_spark
 
 if TYPE_CHECKING:
@@ -177,5 +177,5 @@ def test_each_start_has_a_new_account_and_no_rows_of_the_one_before() -> None:
 
 
 def test_a_server_that_runs_is_not_started_twice(both: Lakes) -> None:
-    with pytest.raises(LakeError, match="runs already"):
+    with pytest.raises(TestServerError, match="runs already"):
         both.hdfs.start()

@@ -26,7 +26,7 @@ from feast_hybrid import (
     HybridSparkOfflineStoreConfig,
 )
 from feast_hybrid.errors import ConfigError, SchemaError, SourceNotFoundError
-from feast_hybrid.monitoring import distribution, kept, keyed_files
+from feast_hybrid.monitoring import distribution, keyed_files, metrics_store
 from tests.integration.places import Place, Places, at, entity, source, view
 
 if TYPE_CHECKING:
@@ -292,15 +292,15 @@ def test_each_lake_keeps_what_many_write_at_once_whatever_the_views_name(
     def save(number: int) -> None:
         metric = {"project_id": "p", "metric_date": START_DAY, "granularity": "daily", "data_source_type": "batch"}
         metric |= {"feature_view_name": names[number % 3], "feature_name": f"f{number}", "is_baseline": True}
-        kept.save_metrics(store, "feature", [{**metric, "computed_at": at(0), "feature_type": "numeric"}])
+        metrics_store.save_metrics(store, "feature", [{**metric, "computed_at": at(0), "feature_type": "numeric"}])
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(save, range(24)))
     for position, name in enumerate(names):
-        rows = kept.query_metrics(store, "p", "feature", {"feature_view_name": name})
+        rows = metrics_store.query_metrics(store, "p", "feature", {"feature_view_name": name})
         assert {row["feature_name"] for row in rows} == {f"f{number}" for number in range(position, 24, 3)}
-    kept.clear_baseline(store, "p", names[0])
-    assert len(kept.query_metrics(store, "p", "feature", {"is_baseline": True})) == 16
+    metrics_store.clear_baseline(store, "p", names[0])
+    assert len(metrics_store.query_metrics(store, "p", "feature", {"is_baseline": True})) == 16
     for name in place.names(f"{location}/feast_monitoring_feature_metrics/project_id=p"):
         files = place.names(f"{location}/feast_monitoring_feature_metrics/project_id=p/{name}")
         assert len(files) <= 3 + 4

@@ -31,10 +31,10 @@ from feast_hybrid.errors import (
     SourceNotFoundError,
     WriteError,
 )
-from feast_hybrid.reading import Reader
-from feast_hybrid.retrieval import FrameRows, HybridSparkRetrievalJob
-from feast_hybrid.session import run
-from feast_hybrid.sites import parse_uri, replacing
+from feast_hybrid.lakes import parse_uri, replace
+from feast_hybrid.retrieval.job import FrameRows, HybridSparkRetrievalJob
+from feast_hybrid.sources.reader import Reader
+from feast_hybrid.spark.jobs import run
 from feast_hybrid.testing import Lakes
 from tests.integration.jobs import Jobs, ended
 from tests.integration.places import Place, Places, at, entity, format_jars, retrieve, source, view
@@ -247,9 +247,9 @@ def test_on_adls_what_a_dead_writer_left_is_finished_or_taken_back(
     with pytest.raises(RetrievalError, match="its rows are being replaced at this moment"):
         read()
     with pytest.raises(WriteError, match="has been under replacement for"):
-        replacing.recover(site, parse_uri(uri))
-    monkeypatch.setattr(replacing, "_DEAD", timedelta(0))
-    replacing.recover(site, parse_uri(uri))
+        replace.recover(site, parse_uri(uri))
+    monkeypatch.setattr(replace, "_DEAD", timedelta(0))
+    replace.recover(site, parse_uri(uri))
     assert place.names(uri) == ["part-new.parquet" if whole else "part-old.parquet"]
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from feast_hybrid.sites import LakeUri, Site, parse_uri, replacing
-from feast_hybrid.sites.publishing import _Blobs, _Renames, publish
+from feast_hybrid.lakes import LakeUri, Site, parse_uri, replace
+from feast_hybrid.lakes.atomic_write import _Blobs, _Renames, publish
 from tests.integration.places import Place, Places
 
 
@@ -76,17 +76,17 @@ def test_on_adls_a_copy_that_fails_leaves_what_was_there(
     place.put(str(at.child("old")), b"old")
     for name in ("a", "b", "c"):
         place.put(str(new.child(name)), b"new")
-    copy = replacing._Blobs._copy
+    copy = replace._Blobs._copy
 
     async def refusing(self: Any, container: Any, one: str, other: str) -> None:
         if other.endswith("/b"):
             raise OSError("no room")
         await copy(self, container, one, other)
 
-    monkeypatch.setattr(replacing._Blobs, "_copy", refusing)
+    monkeypatch.setattr(replace._Blobs, "_copy", refusing)
     with pytest.raises(OSError, match="no room"):
-        replacing.put_in_place(site, new, at)
+        replace.put_in_place(site, new, at)
     assert place.names(str(at)) == ["old"]
     monkeypatch.undo()
-    replacing.put_in_place(site, new, at)
+    replace.put_in_place(site, new, at)
     assert place.names(str(at)) == ["a", "b", "c"]

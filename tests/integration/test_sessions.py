@@ -11,8 +11,10 @@ import pytest
 
 from feast_hybrid import HybridSparkOfflineStoreConfig, HybridSparkSource, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import RetrievalTimeoutError
-from feast_hybrid.reading import reader_for
-from feast_hybrid.session import child_session, get_session, run
+from feast_hybrid.sources.reader import reader_for
+from feast_hybrid.spark.isolated import child_session
+from feast_hybrid.spark.jobs import run
+from feast_hybrid.spark.session import get_session
 from tests.integration.jobs import Jobs, ended
 from tests.integration.places import Place, at, classic_only, entity, retrieve, source, view
 

@@ -12,7 +12,7 @@ import pytest
 
 from feast_hybrid import HybridSparkSource
 from feast_hybrid.errors import SchemaError, SourceNotFoundError
-from feast_hybrid.reading import reader_for, source_columns
+from feast_hybrid.sources.reader import reader_for, source_columns
 from tests.integration.places import Place, Places, at, source
 
 if TYPE_CHECKING:

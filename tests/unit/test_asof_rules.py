@@ -12,8 +12,8 @@ from pyspark.sql import types as T
 
 from feast_hybrid.asof import AsOfView
 from feast_hybrid.asof.keys import domain
-from feast_hybrid.asof.names import position, refuse_clashes
 from feast_hybrid.errors import JoinError, SchemaError
+from feast_hybrid.spark.columns import position, refuse_clashes
 
 
 def find(name: str, columns: list[str], *, case_sensitive: bool = False) -> int:

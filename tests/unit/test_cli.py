@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from feast_hybrid.cli import main
+from feast_hybrid.cli.main import main
 from feast_hybrid.demo import repo
 from feast_hybrid.errors import HybridError
 
@@ -23,7 +23,7 @@ def test_help_names_the_commands() -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     check = (
-        "import sys; from feast_hybrid.cli import main; main(['demo', '--help'], standalone_mode=False); "
+        "import sys; from feast_hybrid.cli.main import main; main(['demo', '--help'], standalone_mode=False); "
         "print([name for name in ('feast', 'pandas', 'pyspark', 'sklearn') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)

@@ -18,18 +18,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from feast_hybrid.arrow.read_conversion import conform
 from feast_hybrid.asof.columnar import blocks as blocks_module
 from feast_hybrid.asof.columnar import join as join_module
 from feast_hybrid.asof.columnar.blocks import labels, read_block
-from feast_hybrid.asof.columnar.conform import conform
 from feast_hybrid.asof.columnar.join import EntityBlocks, JoinBlocks
 from feast_hybrid.asof.columnar.keys import KeyForm, hashed
 from feast_hybrid.asof.columnar.match import EntityKeys
+from feast_hybrid.asof.columnar.plan import BUCKET_BYTES, ColumnarView, Measure, buckets, tasks_of
 from feast_hybrid.asof.columnar.ranks import rank_codes
 from feast_hybrid.asof.columnar.read import ReadBlocks, read_piece
 from feast_hybrid.asof.columnar.spec import EntitySpec, GroupSpec, KeyFilter, Piece, SourceColumn, ViewSpec
-from feast_hybrid.asof.columnar.strategy import BUCKET_BYTES, ColumnarView, Measure, buckets, tasks_of
-from feast_hybrid.asof.facts import key_filter
+from feast_hybrid.asof.entity_stats.model import key_filter
 from feast_hybrid.asof.scan import Scan, ScanFile
 from feast_hybrid.errors import JoinError, SchemaError
 

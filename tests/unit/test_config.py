@@ -10,7 +10,7 @@ import yaml
 
 from feast_hybrid import HybridSparkOfflineStoreConfig
 from feast_hybrid.errors import ConfigError, CredentialError, HybridError, RoutingError
-from feast_hybrid.sites import Secret
+from feast_hybrid.lakes import Secret
 
 CLOUD = "abfss://features@acct.dfs.core.windows.net"
 SITE_KEYS = "name, uri, namenodes, credential, options"

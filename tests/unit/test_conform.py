@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from feast_hybrid.arrow.write_conversion import conformed, in_microseconds
 from feast_hybrid.errors import SchemaError
-from feast_hybrid.writing.conform import conformed, in_microseconds
 
 INSTANT, NAIVE = pa.timestamp("us", tz="UTC"), pa.timestamp("us")
 NOON = datetime(2026, 1, 10, 12)

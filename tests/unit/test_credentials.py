@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from feast_hybrid.errors import CredentialError
-from feast_hybrid.sites import Site, parse_uri
+from feast_hybrid.lakes import Site, parse_uri
 
 HOST = "acct.dfs.core.windows.net"
 CLOUD = f"abfss://features@{HOST}"
@@ -169,7 +169,7 @@ def test_the_question_mark_before_a_copied_token_is_taken_off(monkeypatch: pytes
 
 def arguments(credential: dict[str, Any] | None, uri: str = CLOUD) -> dict[str, Any]:
     chosen = site(credential, uri)
-    return chosen.credential.fsspec(chosen.at, chosen.name)
+    return chosen.credential.to_fsspec_kwargs(chosen.at, chosen.name)
 
 
 ACCOUNT = {"account_name": "acct", "account_host": "acct.blob.core.windows.net"}
@@ -285,7 +285,7 @@ class TestFileSystems:
     @pytest.mark.parametrize("path", ["/a?b", "/a#b", "/a;b", "/a%20b", "/a//b", "/süß"])
     @pytest.mark.parametrize("scheme", ["hdfs", "viewfs"])
     def test_hdfs_native_takes_a_path_as_data(self, scheme: str, path: str) -> None:
-        from feast_hybrid.sites.filesystems import SiteHdfsFileSystem, SiteViewfsFileSystem
+        from feast_hybrid.lakes.filesystems import SiteHdfsFileSystem, SiteViewfsFileSystem
 
         kind = {"hdfs": SiteHdfsFileSystem, "viewfs": SiteViewfsFileSystem}[scheme]
         assert kind._strip_protocol(path) == path

@@ -9,7 +9,7 @@ import pytest
 
 from feast_hybrid import HybridSparkSource
 from feast_hybrid.errors import WriteError
-from feast_hybrid.sites import Router
+from feast_hybrid.lakes import Router
 from feast_hybrid.writing import datasets
 from feast_hybrid.writing.datasets import DatasetExistsError, save
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 
-from feast_hybrid.entity_rows import PandasRows, pick_timestamp
 from feast_hybrid.errors import EntityFrameError
+from feast_hybrid.retrieval.entity_rows import PandasRows, pick_timestamp
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ import pytest
 from pyspark.errors import AnalysisException
 
 from feast_hybrid.errors import SessionError
-from feast_hybrid.formats import package, package_hint
-from feast_hybrid.spark_errors import explained
+from feast_hybrid.spark.errors import translate_spark_errors
+from feast_hybrid.spark.formats import package, package_hint
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_session_without_a_format_is_told_which_package_to_start_with() -> Non
     said = AnalysisException("Failed to find data source: avro. Please deploy the application as per the guide.")
     with (
         pytest.raises(SessionError, match=r"source 'rows' \(site 'onprem'\): the session does not know") as caught,
-        explained("source 'rows'", "site 'onprem'"),
+        translate_spark_errors("source 'rows'", "site 'onprem'"),
     ):
         raise said
     assert package_hint(pyspark.__version__) in str(caught.value)

@@ -13,7 +13,7 @@ from feast.monitoring.monitoring_utils import monitoring_table_meta
 
 from feast_hybrid import HybridSparkOfflineStoreConfig
 from feast_hybrid.errors import ConfigError, RetrievalError, RoutingError, WriteError
-from feast_hybrid.monitoring import kept, keyed_files
+from feast_hybrid.monitoring import keyed_files, metrics_store
 
 DAY = date(2026, 1, 10)
 
@@ -44,14 +44,14 @@ def files(folder: Path) -> list[Path]:
 
 
 def found(store: HybridSparkOfflineStoreConfig, *columns: str, **filters: Any) -> list[tuple[Any, ...]]:
-    return [tuple(row[c] for c in columns) for row in kept.query_metrics(store, "p", "feature", filters)]
+    return [tuple(row[c] for c in columns) for row in metrics_store.query_metrics(store, "p", "feature", filters)]
 
 
 def test_what_is_saved_comes_back_in_feasts_form(store: HybridSparkOfflineStoreConfig) -> None:
     histogram = {"bins": [0.0, 1.0], "counts": [3], "bin_width": 1.0}
     newest = datetime(2026, 1, 10, 23, 59, 59, 999999, tzinfo=UTC)
-    kept.save_metrics(store, "feature", [metric(mean=0.5, histogram=histogram, max_event_timestamp=newest)])
-    (row,) = kept.query_metrics(store, "p", "feature")
+    metrics_store.save_metrics(store, "feature", [metric(mean=0.5, histogram=histogram, max_event_timestamp=newest)])
+    (row,) = metrics_store.query_metrics(store, "p", "feature")
     assert list(row) == monitoring_table_meta("feature")[1]
     assert {name: value for name, value in row.items() if value is not None} == {
         **metric(mean=0.5, histogram=histogram),
@@ -62,13 +62,13 @@ def test_what_is_saved_comes_back_in_feasts_form(store: HybridSparkOfflineStoreC
 
 
 def test_nothing_was_saved_yet(store: HybridSparkOfflineStoreConfig) -> None:
-    for metric_type in kept.METRIC_TYPES:
-        assert kept.query_metrics(store, "p", metric_type) == []
+    for metric_type in metrics_store.METRIC_TYPES:
+        assert metrics_store.query_metrics(store, "p", metric_type) == []
 
 
 def test_a_metric_of_the_same_key_is_replaced_as_a_whole(store: HybridSparkOfflineStoreConfig) -> None:
-    kept.save_metrics(store, "feature", [metric(mean=0.5), metric("fare", mean=7.0)])
-    kept.save_metrics(store, "feature", [metric(row_count=4), metric(row_count=5)])
+    metrics_store.save_metrics(store, "feature", [metric(mean=0.5), metric("fare", mean=7.0)])
+    metrics_store.save_metrics(store, "feature", [metric(row_count=4), metric(row_count=5)])
     assert found(store, "feature_name", "row_count", "mean") == [("fare", 3, 7.0), ("trips", 5, None)]
 
 
@@ -84,37 +84,37 @@ def test_a_metric_of_the_same_key_is_replaced_as_a_whole(store: HybridSparkOffli
     ],
 )
 def test_metrics_whose_keys_differ_stay_apart(store: HybridSparkOfflineStoreConfig, column: str, other: Any) -> None:
-    kept.save_metrics(store, "feature", [metric(mean=1.0), metric(**{column: other}, mean=2.0)])
-    assert sorted(row["mean"] for row in kept.query_metrics(store, "", "feature")) == [1.0, 2.0]
+    metrics_store.save_metrics(store, "feature", [metric(mean=1.0), metric(**{column: other}, mean=2.0)])
+    assert sorted(row["mean"] for row in metrics_store.query_metrics(store, "", "feature")) == [1.0, 2.0]
     filters = {column: other} if column != "project_id" else {}
     project = other if column == "project_id" else "p"
-    assert [row["mean"] for row in kept.query_metrics(store, project, "feature", filters)] == [2.0]
+    assert [row["mean"] for row in metrics_store.query_metrics(store, project, "feature", filters)] == [2.0]
 
 
 def test_metrics_are_ordered_by_date_and_cut_at_both_ends_inclusive(store: HybridSparkOfflineStoreConfig) -> None:
-    kept.save_metrics(store, "feature", [metric(day=date(2026, 1, day)) for day in (4, 1, 3, 2)])
-    rows = kept.query_metrics(store, "p", "feature", start=date(2026, 1, 2), end=date(2026, 1, 3))
+    metrics_store.save_metrics(store, "feature", [metric(day=date(2026, 1, day)) for day in (4, 1, 3, 2)])
+    rows = metrics_store.query_metrics(store, "p", "feature", start=date(2026, 1, 2), end=date(2026, 1, 3))
     assert [row["metric_date"] for row in rows] == ["2026-01-02", "2026-01-03"]
 
 
 def test_names_are_data(store: HybridSparkOfflineStoreConfig) -> None:
     for name in ("a/b", "..", "50 % of ü", "x=y", "*"):
-        kept.save_metrics(store, "feature", [metric(feature_view_name=name, feature_name=name)])
+        metrics_store.save_metrics(store, "feature", [metric(feature_view_name=name, feature_name=name)])
         assert found(store, "feature_name", feature_view_name=name) == [(name,)]
     assert len(found(store, "feature_name")) == 5
 
 
 def test_no_number_that_json_lacks_comes_back(store: HybridSparkOfflineStoreConfig) -> None:
-    kept.save_metrics(store, "feature", [metric(mean=float("nan"), max_val=float("inf"))])
+    metrics_store.save_metrics(store, "feature", [metric(mean=float("nan"), max_val=float("inf"))])
     assert found(store, "mean", "max_val") == [(None, None)]
 
 
 def test_a_cleared_baseline_is_none_and_one_saved_later_is(store: HybridSparkOfflineStoreConfig) -> None:
-    kept.save_metrics(store, "feature", [metric(is_baseline=True), metric("fare", is_baseline=True)])
-    kept.clear_baseline(store, "p", "stats", "trips", "batch")
+    metrics_store.save_metrics(store, "feature", [metric(is_baseline=True), metric("fare", is_baseline=True)])
+    metrics_store.clear_baseline(store, "p", "stats", "trips", "batch")
     assert found(store, "feature_name", is_baseline=True) == [("fare",)]
     assert found(store, "feature_name", is_baseline=False) == [("trips",)]
-    kept.save_metrics(store, "feature", [metric(is_baseline=True, day=date(2026, 1, 12))])
+    metrics_store.save_metrics(store, "feature", [metric(is_baseline=True, day=date(2026, 1, 12))])
     assert found(store, "feature_name", "metric_date", is_baseline=True) == [
         ("fare", "2026-01-10"),
         ("trips", "2026-01-12"),
@@ -135,31 +135,33 @@ def test_a_clearing_is_of_what_it_names(
     store: HybridSparkOfflineStoreConfig, which: dict[str, str], left: list[str]
 ) -> None:
     rows = [metric(is_baseline=True), metric("fare", is_baseline=True)]
-    kept.save_metrics(store, "feature", [*rows, *({**row, "project_id": "other"} for row in rows)])
-    kept.clear_baseline(store, "p", **which)
+    metrics_store.save_metrics(store, "feature", [*rows, *({**row, "project_id": "other"} for row in rows)])
+    metrics_store.clear_baseline(store, "p", **which)
     assert [name for (name,) in found(store, "feature_name", is_baseline=True)] == left
-    assert len(kept.query_metrics(store, "other", "feature", {"is_baseline": True})) == 2
+    assert len(metrics_store.query_metrics(store, "other", "feature", {"is_baseline": True})) == 2
 
 
 def test_a_metric_saved_while_a_baseline_is_cleared_is_not_lost(store: HybridSparkOfflineStoreConfig) -> None:
-    kept.save_metrics(store, "feature", [metric(is_baseline=True, mean=1.0)])
+    metrics_store.save_metrics(store, "feature", [metric(is_baseline=True, mean=1.0)])
     cleared = keyed_files.now_ns()
-    kept.save_metrics(store, "feature", [metric(is_baseline=True, mean=2.0)])
+    metrics_store.save_metrics(store, "feature", [metric(is_baseline=True, mean=2.0)])
     # A slow clearing, whose file comes after a metric that was written later.
-    values = dict.fromkeys(kept._CLEARED_KEY) | {"project_id": "p", keyed_files.WRITTEN: cleared}
-    table = kept._cleared(store)
+    values = dict.fromkeys(metrics_store._CLEARED_KEY) | {"project_id": "p", keyed_files.WRITTEN: cleared}
+    table = metrics_store._cleared(store)
     table._add(table._folder(["p"]), [values])
     assert found(store, "mean", "is_baseline") == [(2.0, True)]
 
 
 def test_a_job_is_found_without_its_project(store: HybridSparkOfflineStoreConfig) -> None:
     job = {"job_id": "1", "project_id": "p", "job_type": "baseline", "status": "pending", "metric_date": DAY}
-    kept.save_metrics(store, "job", [job, {**job, "job_id": "2"}])
+    metrics_store.save_metrics(store, "job", [job, {**job, "job_id": "2"}])
     started = datetime(2026, 1, 10, 9, tzinfo=UTC)
-    kept.save_metrics(store, "job", [{**job, "status": "running", "started_at": started, "parameters": {"a": 1}}])
-    (row,) = kept.query_metrics(store, "", "job", {"job_id": "1"})
+    metrics_store.save_metrics(
+        store, "job", [{**job, "status": "running", "started_at": started, "parameters": {"a": 1}}]
+    )
+    (row,) = metrics_store.query_metrics(store, "", "job", {"job_id": "1"})
     assert (row["status"], row["started_at"], row["parameters"]) == ("running", started, '{"a": 1}')
-    assert [row["job_id"] for row in kept.query_metrics(store, "p", "job", {"status": "pending"})] == ["2"]
+    assert [row["job_id"] for row in metrics_store.query_metrics(store, "p", "job", {"status": "pending"})] == ["2"]
 
 
 def test_many_writers_lose_nothing_and_leave_few_files(
@@ -169,7 +171,7 @@ def test_many_writers_lose_nothing_and_leave_few_files(
     seen = []
 
     def write(number: int) -> None:
-        kept.save_metrics(store, "feature", [metric(f"f{number}", mean=float(number)), metric("shared")])
+        metrics_store.save_metrics(store, "feature", [metric(f"f{number}", mean=float(number)), metric("shared")])
         seen.append(f"f{number}" in {name for (name,) in found(store, "feature_name")})
 
     with ThreadPoolExecutor(4) as pool:
@@ -186,12 +188,12 @@ def test_files_are_merged_without_losing_which_row_is_newest(
     store: HybridSparkOfflineStoreConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keyed_files, "MANY_FILES", 3)
-    kept.save_metrics(store, "feature", [metric(is_baseline=True, mean=0.0)])
-    kept.clear_baseline(store, "p")
+    metrics_store.save_metrics(store, "feature", [metric(is_baseline=True, mean=0.0)])
+    metrics_store.clear_baseline(store, "p")
     for mean in range(1, 3):
-        kept.save_metrics(store, "feature", [metric("fare", mean=float(mean))])
+        metrics_store.save_metrics(store, "feature", [metric("fare", mean=float(mean))])
     assert len(files(tmp_path / "metrics/feast_monitoring_feature_metrics")) == 3
-    kept.save_metrics(store, "feature", [metric("fare", mean=9.0)])
+    metrics_store.save_metrics(store, "feature", [metric("fare", mean=9.0)])
     (merged,) = files(tmp_path / "metrics/feast_monitoring_feature_metrics")
     assert pq.read_table(merged, partitioning=None).num_rows == 2
     assert found(store, "feature_name", "mean", "is_baseline") == [("fare", 9.0, False), ("trips", 0.0, False)]
@@ -200,7 +202,7 @@ def test_files_are_merged_without_losing_which_row_is_newest(
 def test_a_reader_whose_file_was_merged_away_looks_again(
     store: HybridSparkOfflineStoreConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept.save_metrics(store, "feature", [metric(mean=1.0)])
+    metrics_store.save_metrics(store, "feature", [metric(mean=1.0)])
     read = keyed_files.KeyedFiles._read
 
     def read_after_a_merge(self: Any, listed: Any, condition: Any) -> Any:
@@ -216,7 +218,7 @@ def test_a_reader_whose_file_was_merged_away_looks_again(
 def test_a_file_without_a_column_that_came_later_is_read(
     store: HybridSparkOfflineStoreConfig, tmp_path: Path
 ) -> None:
-    kept.save_metrics(store, "feature", [metric(mean=1.0)])
+    metrics_store.save_metrics(store, "feature", [metric(mean=1.0)])
     (file,) = files(tmp_path)
     pq.write_table(pq.read_table(file, partitioning=None).drop_columns(["p99"]), file)
     assert found(store, "mean", "p99") == [(1.0, None)]
@@ -225,10 +227,10 @@ def test_a_file_without_a_column_that_came_later_is_read(
 def test_without_a_place_the_setting_is_named() -> None:
     store = HybridSparkOfflineStoreConfig()
     for call in (
-        lambda: kept.check_location(store),
-        lambda: kept.save_metrics(store, "feature", [metric()]),
-        lambda: kept.query_metrics(store, "p", "feature"),
-        lambda: kept.clear_baseline(store, "p"),
+        lambda: metrics_store.check_location(store),
+        lambda: metrics_store.save_metrics(store, "feature", [metric()]),
+        lambda: metrics_store.query_metrics(store, "p", "feature"),
+        lambda: metrics_store.clear_baseline(store, "p"),
     ):
         with pytest.raises(ConfigError, match=r"set offline_store\.monitoring_location to a folder"):
             call()
@@ -243,21 +245,21 @@ def test_a_place_under_no_site_is_refused_at_load() -> None:
 
 def test_what_cannot_be_a_metric_is_refused(store: HybridSparkOfflineStoreConfig, tmp_path: Path) -> None:
     with pytest.raises(WriteError, match="a monitoring metric of type 'feature' lacks feature_name"):
-        kept.save_metrics(store, "feature", [metric(), {**metric(), "feature_name": None}])
+        metrics_store.save_metrics(store, "feature", [metric(), {**metric(), "feature_name": None}])
     with pytest.raises(WriteError, match="row_count cannot be 'many'"):
-        kept.save_metrics(store, "feature", [metric(row_count="many")])
+        metrics_store.save_metrics(store, "feature", [metric(row_count="many")])
     with pytest.raises(ConfigError, match="no monitoring metrics of type 'views'; use feature, feature_view"):
-        kept.save_metrics(store, "views", [])
+        metrics_store.save_metrics(store, "views", [])
     with pytest.raises(RetrievalError, match="have no column 'view'; they have project_id, feature_view_name"):
-        kept.query_metrics(store, "p", "feature", {"view": "stats"})
+        metrics_store.query_metrics(store, "p", "feature", {"view": "stats"})
     assert files(tmp_path) == []
 
 
-@pytest.mark.parametrize("metric_type", kept.METRIC_TYPES)
+@pytest.mark.parametrize("metric_type", metrics_store.METRIC_TYPES)
 def test_each_column_of_feasts_tables_has_a_type(metric_type: str) -> None:
     texts = {"project_id", "feature_view_name", "feature_name", "feature_service_name", "granularity"}
     texts |= {"data_source_type", "feature_type", "histogram"}
     texts |= {"job_id", "job_type", "status", "parameters", "error_message", "result_summary"}
     _, columns, key = monitoring_table_meta(metric_type)
-    assert {column for column in columns if str(kept._kind(column)) == "string"} == texts & set(columns)
+    assert {column for column in columns if str(metrics_store._kind(column)) == "string"} == texts & set(columns)
     assert set(key) <= set(columns)

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.orc
 from fsspec.implementations.local import LocalFileSystem
 
-from feast_hybrid.sites.orc import orc_columns_of_file
-from feast_hybrid.sites.parquet import parquet_columns
+from feast_hybrid.files.footers import parquet_columns
+from feast_hybrid.files.orc import orc_columns_of_file
 
 KINDS: list[tuple[str, pa.DataType, str]] = [
     ("flag", pa.bool_(), "boolean"),

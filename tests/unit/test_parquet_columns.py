@@ -13,7 +13,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from feast_hybrid.errors import SchemaError
-from feast_hybrid.sites.parquet import parquet_columns
+from feast_hybrid.files.footers import parquet_columns
 
 A = pa.table({"a": pa.array([1], pa.int64())})
 B = pa.table({"b": pa.array([1], pa.int64())})

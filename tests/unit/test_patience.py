@@ -11,8 +11,8 @@ import pytest
 from azure.core.exceptions import AzureError
 
 from feast_hybrid.errors import ConfigError
-from feast_hybrid.sites import Site
-from feast_hybrid.spark_errors import lake_trouble
+from feast_hybrid.lakes import Site
+from feast_hybrid.spark.errors import classify_storage_error
 
 SHORT_HDFS = {"dfs.client.failover.max.attempts": "0", "ipc.client.rpc-timeout.ms": "500"}
 SHORT_ADLS = {"fs.azure.io.retry.max.retries": "0", "fs.azure.http.read.timeout": "500"}
@@ -62,7 +62,7 @@ def test_an_hdfs_that_refuses_is_given_up_after_the_tries_of_its_options(refusin
     with pytest.raises(OSError, match="Connection refused") as raised:
         hdfs(refusing, **SHORT_HDFS).ls("/a")
     assert time.monotonic() - began < 5
-    assert lake_trouble(said(raised.value)) == "does not answer"
+    assert classify_storage_error(said(raised.value)) == "does not answer"
 
 
 @pytest.mark.parametrize("ask", ["ls", "info", "open", "du", "exists"])
@@ -73,7 +73,7 @@ def test_an_hdfs_that_is_silent_is_given_up_after_the_time_of_its_options(silent
         getattr(files, ask)("/a")
     assert 0.4 < time.monotonic() - began < 5
     assert str(raised.value) == "timed out: no answer within 0.5 s (ipc.client.rpc-timeout.ms in the site's options)"
-    assert lake_trouble(said(raised.value)) == "does not answer"
+    assert classify_storage_error(said(raised.value)) == "does not answer"
 
 
 @pytest.mark.parametrize("server", ["refusing", "silent"])
@@ -85,7 +85,7 @@ def test_an_adls_that_does_not_answer_is_given_up_after_the_limits_of_its_option
     with pytest.raises(AzureError) as raised:
         files.ls("lake/a")
     assert time.monotonic() - began < 5
-    assert lake_trouble(said(raised.value)) == "does not answer"
+    assert classify_storage_error(said(raised.value)) == "does not answer"
 
 
 @pytest.mark.parametrize("option", [*SHORT_ADLS, "ipc.client.rpc-timeout.ms", "fs.azure.http.connection.timeout"])

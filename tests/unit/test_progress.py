@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from feast_hybrid.session.progress import is_watched, show_progress
+from feast_hybrid.spark.progress import is_watched, show_progress
 
 
 @dataclass

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pyspark.sql.types import DateType, StringType
 
 from feast_hybrid import HybridSparkSource
-from feast_hybrid.pruning import _SORTABLE, _ZONES, _moved, as_utc, epoch_micros, partition_bounds
+from feast_hybrid.sources.time_range import _SORTABLE, _ZONES, _moved, as_utc, epoch_micros, partition_bounds
 
 TOKYO = timezone(timedelta(hours=9))
 

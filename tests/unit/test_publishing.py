@@ -10,8 +10,8 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from feast_hybrid.errors import WriteError
-from feast_hybrid.sites import LakeUri, Router, parse_uri, replacing
-from feast_hybrid.sites.publishing import publish
+from feast_hybrid.lakes import LakeUri, Router, parse_uri, replace
+from feast_hybrid.lakes.atomic_write import publish
 
 
 def put(folder: Path, files: dict[str, bytes], **options: Any) -> None:
@@ -72,14 +72,14 @@ class TestReplacing:
         return parse_uri(f"file://{tmp_path}/set")
 
     def replace(self, at: LakeUri) -> None:
-        replacing.put_in_place(Router().route(at), at.parent().child(".new"), at)
+        replace.put_in_place(Router().route(at), at.parent().child(".new"), at)
 
     def test_the_new_files_are_the_whole_content(self, at: LakeUri, tmp_path: Path) -> None:
         self.replace(at)
         assert found(tmp_path) == {"set/a": b"new"}
 
     def test_a_place_that_is_empty_is_filled(self, at: LakeUri, tmp_path: Path) -> None:
-        replacing.remove(Router().route(at), at)
+        replace.remove(Router().route(at), at)
         self.replace(at)
         assert found(tmp_path) == {"set/a": b"new"}
 
@@ -149,10 +149,10 @@ class TestReplacing:
 
     def test_what_a_dead_writer_moved_away_is_found_and_put_back(self, at: LakeUri, tmp_path: Path) -> None:
         site = Router().route(at)
-        assert replacing.left_over(site, at) is None
+        assert replace.left_over(site, at) is None
         (tmp_path / "set").rename(tmp_path / ".set.0123.replaced")
-        assert replacing.left_over(site, at) == at.parent().child(".set.0123.replaced")
-        replacing.recover(site, at)
+        assert replace.left_over(site, at) == at.parent().child(".set.0123.replaced")
+        replace.recover(site, at)
         assert found(tmp_path / "set") == {"a": b"old", "b": b"old"}
-        replacing.recover(site, at)
+        replace.recover(site, at)
         assert found(tmp_path / "set") == {"a": b"old", "b": b"old"}

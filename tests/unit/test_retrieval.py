@@ -13,7 +13,7 @@ from feast.on_demand_feature_view import OnDemandFeatureView, on_demand_feature_
 from feast.types import Int64
 
 from feast_hybrid import HybridSparkRetrievalJob
-from feast_hybrid.sites import Router
+from feast_hybrid.lakes import Router
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from feast_hybrid.errors import ConfigError, CredentialError, HybridError, RoutingError
-from feast_hybrid.sites import Lake, Router, Site
+from feast_hybrid.lakes import Lake, Router, Site
 
 CLOUD = "abfss://features@acct.dfs.core.windows.net"
 

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from feast_hybrid import HybridSparkOfflineStoreConfig
 from feast_hybrid.errors import ConfigError, HybridError
-from feast_hybrid.sites import Secret
+from feast_hybrid.lakes import Secret
 
 CANARY = "c4nary+Key/9Zq=="
 CLOUD = "abfss://features@acct.dfs.core.windows.net"

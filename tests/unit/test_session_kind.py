@@ -8,7 +8,7 @@ import pytest
 
 from feast_hybrid.config import HybridSparkOfflineStoreConfig
 from feast_hybrid.errors import SessionError
-from feast_hybrid.session import get_session
+from feast_hybrid.spark.session import get_session
 
 
 @pytest.mark.parametrize(

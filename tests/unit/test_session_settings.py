@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from feast_hybrid.session import same_setting
+from feast_hybrid.spark.settings import same_setting
 
 JARS, WAREHOUSE = "spark.jars", "spark.sql.warehouse.dir"
 DRIVER_OPTIONS = "spark.driver.extraJavaOptions"

@@ -6,7 +6,7 @@ import pytest
 from pyspark.errors import PythonException
 
 from feast_hybrid.errors import HybridError, RetrievalError, SourceNotFoundError
-from feast_hybrid.spark_errors import explained, first_line
+from feast_hybrid.spark.errors import redacted_summary, translate_spark_errors
 
 WORKER = """
   An exception was thrown from the Python worker. Please see the stack trace below.
@@ -28,7 +28,7 @@ Caused by: java.io.IOException: not this either
 
 
 def told(raised: str) -> HybridError:
-    with pytest.raises(HybridError) as caught, explained("features of both", "site 'cloud'"):
+    with pytest.raises(HybridError) as caught, translate_spark_errors("features of both", "site 'cloud'"):
         raise PythonException(WORKER.format(raised=raised))
     return caught.value
 
@@ -50,14 +50,14 @@ def test_any_other_error_in_a_python_worker_is_told_by_its_last_line(raised: str
 
 def test_of_a_long_error_the_line_is_kept_that_says_what_is_wrong() -> None:
     said = "An error occurred while calling o1.create.\n: ignored"
-    assert first_line(said) == ": ignored"
+    assert redacted_summary(said) == ": ignored"
     parsing = "ParseException: \n[PARSE_EMPTY_STATEMENT] Syntax error, unexpected empty statement.\n\n== SQL ==\n^^^"
-    assert first_line(parsing) == "[PARSE_EMPTY_STATEMENT] Syntax error, unexpected empty statement."
-    assert first_line("ValueError: no such day\nat line 3") == "ValueError: no such day"
-    assert first_line("ValueError:") == "ValueError:"
+    assert redacted_summary(parsing) == "[PARSE_EMPTY_STATEMENT] Syntax error, unexpected empty statement."
+    assert redacted_summary("ValueError: no such day\nat line 3") == "ValueError: no such day"
+    assert redacted_summary("ValueError:") == "ValueError:"
 
 
 def test_signatures_and_keys_are_struck_out() -> None:
-    assert first_line("GET https://x/?sv=1&sig=abc%3D failed: AccountKey=def;x") == (
+    assert redacted_summary("GET https://x/?sv=1&sig=abc%3D failed: AccountKey=def;x") == (
         "GET https://x/?sv=1&sig=… failed: AccountKey=…;x"
     )

@@ -8,7 +8,7 @@ import sys
 PROGRAM = """
 import sys
 from feast_hybrid import HybridSparkRetrievalJob
-from feast_hybrid.sites import Router
+from feast_hybrid.lakes import Router
 
 store = "feast.infra.offline_stores.contrib.spark_offline_store.spark"
 before = HybridSparkRetrievalJob(None, router=Router([]))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from feast_hybrid.errors import LakeError, MissingDependencyError
+from feast_hybrid.errors import MissingDependencyError, TestServerError
 from feast_hybrid.testing import artifacts
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ def test_another_specification_is_another_folder() -> None:
 def test_a_download_that_fails_leaves_nothing_and_is_tried_again(cache: Path) -> None:
     def fail(folder: Path) -> None:
         put_file(folder)
-        raise LakeError("no network")
+        raise TestServerError("no network")
 
-    with pytest.raises(LakeError, match="no network"):
+    with pytest.raises(TestServerError, match="no network"):
         artifacts.fetch("thing", "thing 1.0", fail)
     assert [path.name for path in cache.iterdir()] == ["locks"]
     assert artifacts.fetch("thing", "thing 1.0", put_file).jars()

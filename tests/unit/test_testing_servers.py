@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from feast_hybrid.errors import LakeError
+from feast_hybrid.errors import TestServerError
 from feast_hybrid.testing import lake as lake_module
 from feast_hybrid.testing.lake import Server, resolve_mode
 from feast_hybrid.testing.services import ProcessRunner, Service, free_ports
@@ -69,7 +69,7 @@ def gone(pid: int) -> bool:
 
 def test_a_server_that_ends_early_says_why_and_where_its_log_is() -> None:
     server = Echo("echo 'no disk left'; exit 3")
-    with pytest.raises(LakeError, match=r"its echo ended(.|\n)*no disk left") as caught:
+    with pytest.raises(TestServerError, match=r"its echo ended(.|\n)*no disk left") as caught:
         server.start()
     assert server.folder is not None
     assert str(server.folder) in str(caught.value)
@@ -78,7 +78,7 @@ def test_a_server_that_ends_early_says_why_and_where_its_log_is() -> None:
 
 def test_a_server_that_never_gets_ready_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lake_module, "START_SECONDS", 0.5)
-    with pytest.raises(LakeError, match="still waiting for its word"):
+    with pytest.raises(TestServerError, match="still waiting for its word"):
         Echo("echo silence; sleep 60").start()
 
 
@@ -137,7 +137,7 @@ def test_the_mode_comes_from_the_argument_then_the_environment_then_is_container
     monkeypatch.setenv("LAKES", "process")
     assert resolve_mode() == "process"
     assert resolve_mode("container") == "container"
-    with pytest.raises(LakeError, match="'container' or 'process', not 'podman'"):
+    with pytest.raises(TestServerError, match="'container' or 'process', not 'podman'"):
         resolve_mode("podman")
 
 

@@ -8,9 +8,9 @@ from feast.value_type import ValueType
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_type
 
+from feast_hybrid.arrow.types import spark_type_of_arrow
 from feast_hybrid.errors import SchemaError
-from feast_hybrid.sites.arrow_types import spark_type_of_arrow
-from feast_hybrid.types import columns_of, value_type_of_spark
+from feast_hybrid.sources.feast_types import columns_of, value_type_of_spark
 
 STRUCT = pa.struct([("x", pa.int32()), ("y z", pa.list_(pa.string()))])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from feast_hybrid.errors import RoutingError
-from feast_hybrid.sites import SCHEMES, Lake, parse_uri
+from feast_hybrid.lakes import SCHEMES, Lake, parse_uri
 
 ACCOUNT = "acct.dfs.core.windows.net"
 EXAMPLE = "<container>@<account>.dfs.core.windows.net/<folder>"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from feast_hybrid.arrow.read_conversion import conform
 from feast_hybrid.asof.columnar.blocks import BLOCK, BUCKET, ENTITIES, PART, in_one, read_block, split
-from feast_hybrid.asof.columnar.conform import conform
 from feast_hybrid.asof.columnar.keys import hashed
 from feast_hybrid.asof.columnar.match import Answers, EntityKeys
 from feast_hybrid.asof.columnar.spec import EntitySpec, GroupSpec, ViewSpec

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.asof.columnar.conform import conform
+from feast_hybrid.arrow.read_conversion import conform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ class KeyForm:
     @classmethod
     def of(cls, domain: Domain) -> KeyForm | None:
         """None for families that blocks cannot hold: intervals, times of day, void."""
-        from feast_hybrid.asof.columnar.types import arrow_type
+        from feast_hybrid.arrow.block_types import arrow_type
 
         kind = arrow_type(domain.type)
         if kind is None or domain.family not in (*_INTEGERS, *_BYTES, "decimal number"):
@@ -110,7 +110,7 @@ def _fixed_bytes(array: pa.Array) -> pa.Array:
 
 
 def micros(array: pa.Array) -> pa.Array:
-    """Times as microseconds since the epoch, as :func:`feast_hybrid.asof.times.micros` gives them."""
+    """Times as microseconds since the epoch, as :func:`feast_hybrid.spark.times.micros` gives them."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

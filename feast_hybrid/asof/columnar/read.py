@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from feast_hybrid.arrow.read_conversion import conform
 from feast_hybrid.asof.columnar.blocks import in_one, key_filter_slot, split
-from feast_hybrid.asof.columnar.conform import conform
 from feast_hybrid.asof.columnar.keys import DAY, hashed, micros
 from feast_hybrid.asof.columnar.match import answering
 from feast_hybrid.asof.columnar.spec import KeyFilter, Piece, SourceColumn, ViewSpec

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 from pyspark.sql import SparkSession
 
-from feast_hybrid.asof.strategies.native import SYNTAX
+from feast_hybrid.asof.native import SYNTAX
 from tests.integration.places import on_connect
 
 Settings = Callable[..., AbstractContextManager[None]]

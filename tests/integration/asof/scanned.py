@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
+from feast_hybrid.arrow.block_types import arrow_type
 from feast_hybrid.asof import AsOfView, Scan, ScanFile, asof_join
-from feast_hybrid.asof.columnar.types import arrow_type
 
 
 def open_local(path: str) -> str:

@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from feast_hybrid.asof import AsOfView, asof_join, plan
-from feast_hybrid.asof.strategies.native import SYNTAX
+from feast_hybrid.asof.native import SYNTAX
 from feast_hybrid.errors import JoinError
 from tests.integration.asof.conftest import available
 from tests.integration.asof.scanned import join

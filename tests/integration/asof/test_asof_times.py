@@ -10,8 +10,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from feast_hybrid.asof import AsOfView, asof_join
-from feast_hybrid.asof.times import micros
 from feast_hybrid.errors import SchemaError
+from feast_hybrid.spark.times import micros
 from tests.integration.asof.conftest import Settings
 from tests.integration.asof.scanned import join
 

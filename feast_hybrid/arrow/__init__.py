@@ -1,0 +1,1 @@
+"""Types and conversions of Arrow data, for every room: no Feast, no lakes."""

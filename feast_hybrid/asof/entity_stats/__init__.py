@@ -1,0 +1,1 @@
+"""What is known of the entity rows before they are joined."""

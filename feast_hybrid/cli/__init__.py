@@ -1,0 +1,1 @@
+"""The command line, ``feast-hybrid``: one module for each command."""

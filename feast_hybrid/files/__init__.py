@@ -1,0 +1,1 @@
+"""What lakes hold: footers, listings, partition folders; read through fsspec and pyarrow, without a JVM."""

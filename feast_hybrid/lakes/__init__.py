@@ -1,0 +1,10 @@
+"""Lakes: which site a URI belongs to, and how Hadoop and fsspec sign in to it."""
+
+from __future__ import annotations
+
+from feast_hybrid.lakes.router import Router
+from feast_hybrid.lakes.secrets import Secret
+from feast_hybrid.lakes.site import Site
+from feast_hybrid.lakes.uri import SCHEMES, Lake, LakeUri, parse_uri
+
+__all__ = ["SCHEMES", "Lake", "LakeUri", "Router", "Secret", "Site", "parse_uri"]

@@ -1,0 +1,131 @@
+"""Files that readers of a lake see whole or not at all."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from feast_hybrid.lakes.uri import Lake
+
+if TYPE_CHECKING:
+    from feast_hybrid.lakes.site import Site
+    from feast_hybrid.lakes.uri import LakeUri
+
+#: Azure takes a block of up to 4000 MiB; small ones can be sent again quickly.
+_BLOCK = 32 * 2**20
+
+
+def publish(site: Site, files: Mapping[LakeUri, Any], *, replace: bool = False) -> None:
+    """Put files into a lake: all are sent first, where no reader sees them, and then shown one after another.
+
+    One file appears at one moment: on HDFS by a rename, on ADLS when its list of blocks is committed. Several
+    appear within the time of as many requests to the lake's name service, which carry no data.
+
+    Args:
+        site: the lake.
+        files: what is to be at each URI, as bytes.
+        replace: whether a file of that name may be replaced, as by a task that is run again. Then a failure
+            leaves what was shown already: it may be the work of the task's other attempt.
+
+    Raises:
+        OSError: the lake refused something; without ``replace``, no file is there.
+    """
+    steps = _Blobs(site) if site.lake is Lake.ADLS else _Renames(site)
+    sent: dict[LakeUri, Callable[[], None]] = {}
+    try:
+        for at, content in files.items():
+            sent[at] = steps.send(at, memoryview(content).cast("B"))
+        shown: list[LakeUri] = []
+        try:
+            for at, show in sent.items():
+                shown.append(at)
+                show()
+        except BaseException:
+            if not replace:
+                for at in shown:
+                    steps.remove(at)
+            raise
+    except BaseException:
+        steps.clean_up()
+        raise
+
+
+class _Renames:
+    """HDFS, and a local disk: a hidden file beside the place, then a rename, which is one step of the NameNode."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._filesystem: Any = None
+        self._hidden: set[str] = set()
+
+    def send(self, at: LakeUri, content: memoryview) -> Callable[[], None]:
+        filesystem = self._filesystem = self._filesystem or self._site.filesystem(at)
+        hidden = self._site.fsspec_path(at.parent().child(f".{at.name}.{uuid.uuid4().hex[:12]}.writing"))
+        path = self._site.fsspec_path(at)
+        filesystem.makedirs(self._site.fsspec_path(at.parent()), exist_ok=True)
+        self._hidden.add(hidden)
+        with filesystem.open(hidden, "wb") as file:
+            file.write(content)
+
+        def show() -> None:
+            filesystem.mv(hidden, path, overwrite=True)
+            self._hidden.discard(hidden)
+
+        return show
+
+    def remove(self, at: LakeUri) -> None:
+        with suppress(Exception):
+            self._filesystem.rm(self._site.fsspec_path(at))
+
+    def clean_up(self) -> None:
+        for hidden in self._hidden:
+            with suppress(Exception):
+                self._filesystem.rm(hidden)
+
+
+class _Blobs:
+    """ADLS, with and without a hierarchical namespace: blocks that belong to no blob until their list is committed.
+
+    Blob storage has no rename: to copy a file to its name would show it no sooner and cost it twice.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._filesystem: Any = None
+
+    def send(self, at: LakeUri, content: memoryview) -> Callable[[], None]:
+        from azure.core.exceptions import HttpResponseError
+        from azure.storage.blob import BlobBlock
+        from fsspec.asyn import sync
+
+        filesystem = self._filesystem = self._filesystem or self._site.filesystem(at)
+        container, _, name = self._site.fsspec_path(at).partition("/")
+        # Azure wants the identifiers of one blob's blocks to be of one length.
+        blocks = {uuid.uuid4().hex: content[start : start + _BLOCK] for start in range(0, len(content), _BLOCK)}
+
+        async def stage() -> None:
+            async with filesystem.service_client.get_blob_client(container, name) as blob:
+                for identifier, part in blocks.items():
+                    await blob.stage_block(identifier, bytes(part), length=len(part))
+
+        async def commit() -> None:
+            async with filesystem.service_client.get_blob_client(container, name) as blob:
+                try:
+                    await blob.commit_block_list([BlobBlock(identifier) for identifier in blocks])
+                except HttpResponseError as error:
+                    if getattr(error, "error_code", None) not in ("InvalidBlockList", "InvalidBlobOrBlock"):
+                        raise
+                    # Another attempt of this task has committed this blob, whereby our blocks were dropped.
+                    await blob.upload_blob(bytes(content), overwrite=True)
+
+        sync(filesystem.loop, stage)
+        return lambda: sync(filesystem.loop, commit)
+
+    def remove(self, at: LakeUri) -> None:
+        with suppress(Exception):
+            self._filesystem.rm_file(self._site.fsspec_path(at))
+
+    def clean_up(self) -> None:
+        """Azure drops blocks that nobody commits after a week; they are in no listing."""

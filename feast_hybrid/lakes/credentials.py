@@ -1,0 +1,360 @@
+"""How to sign in to a lake: one type for each way, chosen by ``type`` in the configuration.
+
+Each type gives the same sign-in twice: as Hadoop settings, for Spark's readers and writers, and as arguments of
+the fsspec file system, for what needs no Spark. Hadoop's names are those of the ABFS driver's documentation
+(hadoop-azure, "Authentication") and of ``hdfs-default.xml``.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from feast_hybrid.errors import CredentialError
+from feast_hybrid.lakes.secrets import Secret
+from feast_hybrid.lakes.uri import Lake, LakeUri
+
+_LOGIN = "https://login.microsoftonline.com"
+_OAUTH = "org.apache.hadoop.fs.azurebfs.oauth2"
+
+
+def _authority(value: str) -> str:
+    if not re.fullmatch(r"https://[A-Za-z0-9.-]+/?", value):
+        raise PydanticCustomError("authority", "expected an https:// URL without a path, such as " + _LOGIN)
+    return value.rstrip("/")
+
+
+def _host_and_port(value: str) -> str:
+    # What was found is not repeated: a whole connection string, with its key, is a likely mistake.
+    if not re.fullmatch(r"[A-Za-z0-9.-]+:[0-9]{1,5}", value):
+        raise PydanticCustomError("endpoint", "expected host:port of the Blob service, such as 127.0.0.1:10000")
+    return value
+
+
+def _identifier(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.-]+", value):
+        raise PydanticCustomError("identifier", "expected an Entra identifier, such as a GUID; it is not shown")
+    return value
+
+
+#: A tenant's or an application's name in Entra: a GUID, or a tenant's domain.
+Identifier = Annotated[str, AfterValidator(_identifier)]
+#: Where Entra signs in; other than the default in sovereign clouds.
+AuthorityHost = Annotated[str, AfterValidator(_authority)]
+HostPort = Annotated[str, AfterValidator(_host_and_port)]
+
+
+class _Credential(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    #: The lakes that this way of signing in is for.
+    lakes: ClassVar[frozenset[Lake]] = frozenset({Lake.ADLS})
+    type: str
+
+    def check(self, site: str) -> None:
+        """Raise CredentialError if a secret that this refers to is not there."""
+        for name, value in self:
+            if isinstance(value, Secret):
+                value.check(f"{name} of site {site!r}")
+
+    @property
+    def safe_to_pickle(self) -> bool:
+        """Whether this may be sent to executors: it refers to its secrets, and holds none."""
+        return not any(isinstance(value, Secret) and value.is_literal for _, value in self)
+
+    def to_hadoop_options(self, uri: LakeUri, site: str) -> dict[str, str]:
+        """The Hadoop settings that sign in, secrets resolved."""
+        raise NotImplementedError
+
+    def to_fsspec_kwargs(self, uri: LakeUri, site: str) -> dict[str, Any]:
+        """The arguments of the fsspec file system that sign in, secrets resolved."""
+        raise NotImplementedError
+
+
+class Platform(_Credential):
+    """The cluster, or the machine's own Azure identity, supplies the sign-in: nothing is added."""
+
+    lakes = frozenset({Lake.ADLS, Lake.HDFS, Lake.LOCAL})
+    type: Literal["platform"] = "platform"
+
+    def to_hadoop_options(self, uri: LakeUri, site: str) -> dict[str, str]:  # noqa: ARG002
+        """Nothing: what the session has is used."""
+        return {}
+
+    def to_fsspec_kwargs(self, uri: LakeUri, site: str) -> dict[str, Any]:  # noqa: ARG002
+        """For ADLS the account, and the identity that azure-identity finds by itself."""
+        if uri.lake is not Lake.ADLS:
+            return {}
+        from azure.identity.aio import DefaultAzureCredential
+
+        return {**_account(uri), "credential": DefaultAzureCredential()}
+
+
+class AccountKey(_Credential):
+    """The storage account's shared key."""
+
+    type: Literal["account_key"]
+    account_key: Secret
+
+    def to_hadoop_options(self, uri: LakeUri, site: str) -> dict[str, str]:
+        """Shared key, for this account only."""
+        host = uri.account_host
+        return {
+            f"fs.azure.account.auth.type.{host}": "SharedKey",
+            f"fs.azure.account.key.{host}": self.account_key.resolve(f"account_key of site {site!r}"),
+        }
+
+    def to_fsspec_kwargs(self, uri: LakeUri, site: str) -> dict[str, Any]:
+        """Account and key."""
+        key = self.account_key.resolve(f"account_key of site {site!r}")
+        return {**_account(uri), "account_key": key}
+
+
+class Sas(_Credential):
+    """A shared access signature for the account or the container."""
+
+    type: Literal["sas"]
+    token: Secret
+
+    def to_hadoop_options(self, uri: LakeUri, site: str) -> dict[str, str]:
+        """A fixed token, for this account only."""
+        host = uri.account_host
+        return {
+            f"fs.azure.account.auth.type.{host}": "SAS",
+            f"fs.azure.sas.fixed.token.{host}": self._token(site),
+        }
+
+    def to_fsspec_kwargs(self, uri: LakeUri, site: str) -> dict[str, Any]:
+        """Account and token."""
+        return {**_account(uri), "sas_token": self._token(site)}
+
+    def _token(self, site: str) -> str:
+        return self.token.resolve(f"token of site {site!r}").lstrip("?")
+
+
+class ServicePrincipal(_Credential):
+    """An Entra application with a client secret."""
+
+    type: Literal["service_principal"]
+    tenant_id: Identifier
+    client_id: Identifier
+    client_secret: Secret
+    authority: AuthorityHost = _LOGIN
+
+    def to_hadoop_options(self, uri: LakeUri, site: str) -> dict[str, str]:
+        """OAuth 2 client credentials, for this account only."""
+        host = uri.account_host
+        return {
+            f"fs.azure.account.auth.type.{host}": "OAuth",
+            f"fs.azure.account.oauth.provider.type.{host}": f"{_OAUTH}.ClientCredsTokenProvider",
+            f"fs.azure.account.oauth2.client.endpoint.{host}": f"{self.authority}/{self.tenant_id}/oauth2/token",
+            f"fs.azure.account.oauth2.client.id.{host}": self.client_id,
+            f"fs.azure.account.oauth2.client.secret.{host}": self._secret(site),
+        }
+
+    def to_fsspec_kwargs(self, uri: LakeUri, site: str) -> dict[str, Any]:
+        """An azure-identity credential of the application."""
+        from azure.identity.aio import ClientSecretCredential
+
+        credential = ClientSecretCredential(
+            tenant_id=self.tenant_id,
+            client_id=self.client_id,
+            client_secret=self._secret(site),
+            authority=self.authority,
+        )
+        return {**_account(uri), "credential": credential}
+
+    def _secret(self, site: str) -> str:
+        return self.client_secret.resolve(f"client_secret of site {site!r}")
+
+
+class ManagedIdentity(_Credential):
+    """The identity that Azure gives to the machine; ``client_id`` where it has several."""
+
+    type: Literal["managed_identity"]
+    client_id: Identifier | None = None
+    tenant_id: Identifier | None = None
+
+    def to_hadoop_options(self, uri: LakeUri, site: str) -> dict[str, str]:  # noqa: ARG002
+        """OAuth 2 by the instance metadata service, for this account only."""
+        host = uri.account_host
+        options = {
+            f"fs.azure.account.auth.type.{host}": "OAuth",
+            f"fs.azure.account.oauth.provider.type.{host}": f"{_OAUTH}.MsiTokenProvider",
+        }
+        if self.client_id:
+            options[f"fs.azure.account.oauth2.client.id.{host}"] = self.client_id
+        if self.tenant_id:
+            options[f"fs.azure.account.oauth2.msi.tenant.{host}"] = self.tenant_id
+        return options
+
+    def to_fsspec_kwargs(self, uri: LakeUri, site: str) -> dict[str, Any]:  # noqa: ARG002
+        """An azure-identity credential for the machine's identity."""
+        from azure.identity.aio import ManagedIdentityCredential
+
+        return {**_account(uri), "credential": ManagedIdentityCredential(client_id=self.client_id)}
+
+
+class WorkloadIdentity(_Credential):
+    """A Kubernetes service account federated with Entra; the defaults are the ones that AKS injects."""
+
+    type: Literal["workload_identity"]
+    tenant_id: Identifier
+    client_id: Identifier
+    token_file: Path = Path("/var/run/secrets/azure/tokens/azure-identity-token")
+    authority: AuthorityHost = _LOGIN
+
+    def to_hadoop_options(self, uri: LakeUri, site: str) -> dict[str, str]:  # noqa: ARG002
+        """OAuth 2 by a federated token, for this account only."""
+        host = uri.account_host
+        return {
+            f"fs.azure.account.auth.type.{host}": "OAuth",
+            f"fs.azure.account.oauth.provider.type.{host}": f"{_OAUTH}.WorkloadIdentityTokenProvider",
+            f"fs.azure.account.oauth2.msi.authority.{host}": self.authority,
+            f"fs.azure.account.oauth2.msi.tenant.{host}": self.tenant_id,
+            f"fs.azure.account.oauth2.client.id.{host}": self.client_id,
+            f"fs.azure.account.oauth2.token.file.{host}": str(self.token_file),
+        }
+
+    def to_fsspec_kwargs(self, uri: LakeUri, site: str) -> dict[str, Any]:  # noqa: ARG002
+        """An azure-identity credential that exchanges the token."""
+        from azure.identity.aio import WorkloadIdentityCredential
+
+        credential = WorkloadIdentityCredential(
+            tenant_id=self.tenant_id,
+            client_id=self.client_id,
+            token_file_path=str(self.token_file),
+            authority=self.authority,
+        )
+        return {**_account(uri), "credential": credential}
+
+
+class Emulator(_Credential):
+    """Azurite in the place of ADLS, over plain HTTP: for tests and for trying things out.
+
+    ``endpoint`` is the ``host:port`` of its Blob service. Hadoop knows no account's own setting for plain HTTP, so in
+    a session for all sites (tables and queries) ``abfs://`` is spoken without TLS to every account; ``abfss://``
+    never is.
+    """
+
+    type: Literal["emulator"]
+    account_key: Secret
+    endpoint: HostPort
+
+    def to_hadoop_options(self, uri: LakeUri, site: str) -> dict[str, str]:
+        """Shared key against the Blob endpoint, without hierarchical namespace."""
+        host = uri.account_host
+        return {
+            f"fs.azure.account.auth.type.{host}": "SharedKey",
+            f"fs.azure.account.key.{host}": self.account_key.resolve(f"account_key of site {site!r}"),
+            f"fs.azure.account.hns.enabled.{host}": "false",
+            f"fs.azure.abfs.endpoint.{host}": self.endpoint,
+            f"fs.azure.fns.account.service.type.{host}": "BLOB",
+            f"fs.azure.networking.library.{host}": "JDK_HTTP_URL_CONNECTION",
+            "fs.azure.always.use.https": "false",
+            # When Java ends the driver would report how it was used, and wait for an account that has ended before.
+            "fs.azure.metrics.collection.enabled": "false",
+        }
+
+    def to_fsspec_kwargs(self, uri: LakeUri, site: str) -> dict[str, Any]:
+        """A connection string with the Blob endpoint."""
+        key = self.account_key.resolve(f"account_key of site {site!r}")
+        return {
+            "account_name": uri.account,
+            "connection_string": (
+                f"DefaultEndpointsProtocol=http;AccountName={uri.account};AccountKey={key};"
+                f"BlobEndpoint=http://{self.endpoint}/{uri.account};"
+            ),
+        }
+
+
+class Simple(_Credential):
+    """HDFS without Kerberos: the user is the one that runs the process, or ``HADOOP_USER_NAME``."""
+
+    lakes = frozenset({Lake.HDFS})
+    type: Literal["simple"] = "simple"
+
+    def to_hadoop_options(self, uri: LakeUri, site: str) -> dict[str, str]:  # noqa: ARG002
+        """Nothing to add."""
+        return {}
+
+    def to_fsspec_kwargs(self, uri: LakeUri, site: str) -> dict[str, Any]:  # noqa: ARG002
+        """Nothing to add."""
+        return {}
+
+
+class Kerberos(_Credential):
+    """HDFS with Kerberos: a keytab with its principal, or the ticket cache (of the principal, if one is given).
+
+    Spark takes the keytab when its session starts (``spark.kerberos.*``), since it also renews the tokens of
+    the executors.
+    """
+
+    lakes = frozenset({Lake.HDFS})
+    type: Literal["kerberos"]
+    principal: str | None = None
+    keytab: Path | None = None
+
+    def check(self, site: str) -> None:
+        """Raise CredentialError if the keytab has no principal or is not there."""
+        if self.keytab is None:
+            return
+        if not self.principal:
+            raise CredentialError(f"site {site!r}: a keytab needs the principal whose key it holds.")
+        if not self.keytab.is_file():
+            raise CredentialError(f"site {site!r}: there is no keytab at {self.keytab}.")
+
+    def to_hadoop_options(self, uri: LakeUri, site: str) -> dict[str, str]:  # noqa: ARG002
+        """The client's side of Kerberos; the keytab goes to the session, see :meth:`session`."""
+        return {"hadoop.security.authentication": "kerberos"}
+
+    def to_fsspec_kwargs(self, uri: LakeUri, site: str) -> dict[str, Any]:  # noqa: ARG002
+        """The client's side of Kerberos, and whose ticket or keytab it is."""
+        options: dict[str, Any] = {"hadoop.security.authentication": "kerberos"}
+        if self.principal:
+            options["kerberos_principal"] = self.principal
+        if self.keytab:
+            options["kerberos_keytab"] = str(self.keytab)
+        return options
+
+    def session(self) -> dict[str, str]:
+        """Settings that a Spark session needs from its start."""
+        if self.principal and self.keytab:
+            return {"spark.kerberos.principal": self.principal, "spark.kerberos.keytab": str(self.keytab)}
+        return {}
+
+
+def _account(uri: LakeUri) -> dict[str, Any]:
+    """The account and its Blob endpoint, which differs from adlfs's own guess outside of the public cloud."""
+    return {"account_name": uri.account, "account_host": uri.account_host.replace(".dfs.", ".blob.", 1)}
+
+
+Credential = Annotated[
+    Platform
+    | AccountKey
+    | Sas
+    | ServicePrincipal
+    | ManagedIdentity
+    | WorkloadIdentity
+    | Emulator
+    | Simple
+    | Kerberos,
+    Field(discriminator="type"),
+]
+
+#: The ways to sign in by the names they have in the configuration.
+CREDENTIALS: dict[str, type[_Credential]] = {
+    "platform": Platform,
+    "account_key": AccountKey,
+    "sas": Sas,
+    "service_principal": ServicePrincipal,
+    "managed_identity": ManagedIdentity,
+    "workload_identity": WorkloadIdentity,
+    "emulator": Emulator,
+    "simple": Simple,
+    "kerberos": Kerberos,
+}

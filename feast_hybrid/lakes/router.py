@@ -1,0 +1,144 @@
+"""Which site a URI belongs to."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+
+from feast_hybrid.errors import ConfigError, CredentialError, RoutingError
+from feast_hybrid.lakes.site import Site
+from feast_hybrid.lakes.uri import Lake, LakeUri, parse_uri
+
+
+class Router:
+    """Sends each URI to its site: the longest matching prefix where sites are configured, else the scheme.
+
+    ``file`` is always allowed. With no sites, a URI gets a site of its own that signs in by the platform.
+
+    Raises:
+        ConfigError: two sites have one name or one prefix.
+        CredentialError: two sites have one authority but different credentials. Hadoop keeps one connection
+            for each authority, whoever opened it, so the second would silently read with the first's rights.
+    """
+
+    def __init__(self, sites: Sequence[Site] = ()) -> None:
+        self.sites = tuple(sites)
+        by_name: dict[str, Site] = {}
+        by_place: dict[tuple[str, str, str], Site] = {}
+        by_authority: dict[tuple[Lake, str], Site] = {}
+        for site in self.sites:
+            if site.name in by_name:
+                raise ConfigError(f"sites: the name {site.name!r} stands twice; names must differ.")
+            by_name[site.name] = site
+            twin = by_place.setdefault(site.at.place, site)
+            if twin is not site:
+                raise ConfigError(f"sites {twin.name!r} and {site.name!r} claim the same prefix {site.at}.")
+            other = by_authority.setdefault((site.lake, site.at.authority.lower()), site)
+            if other.credential != site.credential:
+                raise CredentialError(
+                    f"sites {other.name!r} and {site.name!r} share {site.at.authority} but sign in differently. "
+                    "Hadoop keeps one connection for each authority, so one of them would read with the other's "
+                    "rights: give both the same credential."
+                )
+            if other.namenodes != site.namenodes:
+                raise ConfigError(
+                    f"sites {other.name!r} and {site.name!r} share {site.at.authority} but list other namenodes; "
+                    "give both the same list."
+                )
+        _one_keytab(self.sites)
+        self._by_name = by_name
+
+    def route(self, uri: str | LakeUri, *, what: str = "the path") -> Site:
+        """The site that a URI belongs to.
+
+        Raises:
+            RoutingError: sites are configured and none of them holds the URI, or the URI is malformed.
+        """
+        at = parse_uri(uri, what=what) if isinstance(uri, str) else uri
+        holders = [site for site in self.sites if at.is_under(site.at)]
+        if holders:
+            return max(holders, key=lambda site: len(site.at.path.rstrip("/")))
+        if at.lake is Lake.LOCAL or not self.sites:
+            root = LakeUri(at.lake, at.scheme, at.authority, "/")
+            return Site(name=re.sub("[@:]", ".", at.authority).lstrip("$") or "local", uri=str(root))
+        known = "; ".join(f"{site.name}: {site.at}" for site in self.sites)
+        mine, *theirs = (f"{place.scheme}://{place.authority}" for place in (at, *(site.at for site in self.sites)))
+        near = difflib.get_close_matches(mine, theirs, n=1, cutoff=0.7)
+        hint = f" Did you mean {near[0]}{at.path}?" if near and near[0].lower() != mine.lower() else ""
+        raise RoutingError(f"{what}: {at} is under none of the configured sites ({known}).{hint}")
+
+    def named(self, name: str | None, *, what: str) -> Site | None:
+        """The site of a table or query, which has no URI to tell it by.
+
+        Args:
+            name: as given by the source; None where it gives none.
+            what: how an error names the source.
+
+        Returns:
+            The site; None where no sites are configured.
+
+        Raises:
+            RoutingError: the name is unknown, or is missing although there are several sites.
+        """
+        if name is not None:
+            if name in self._by_name:
+                return self._by_name[name]
+            known = ", ".join(sorted(self._by_name)) or "none: offline_store.sites is empty"
+            near = difflib.get_close_matches(name, self._by_name, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise RoutingError(f"{what}: site {name!r} is not configured (configured: {known}).{hint}")
+        if len(self.sites) > 1:
+            raise RoutingError(
+                f"{what}: a table or query has no URI to tell its site by; set site= to one of "
+                f"{', '.join(sorted(self._by_name))}."
+            )
+        return self.sites[0] if self.sites else None
+
+    @property
+    def lakes(self) -> set[Lake]:
+        """The kinds of storage that are configured; empty with no sites."""
+        return {site.lake for site in self.sites}
+
+    def check_credentials(self) -> None:
+        """Raise CredentialError if a secret that a site refers to is not there."""
+        for site in self.sites:
+            site.credential.check(site.name)
+
+    def hadoop_options(self) -> dict[str, str]:
+        """The settings of all sites at once, for a session that reads tables and queries.
+
+        Raises:
+            CredentialError: two sites want one setting to differ, as two containers of one account do that sign in
+                differently: one session can hold one of them only. Neither value is shown.
+        """
+        merged: dict[str, str] = {}
+        givers: dict[str, Site] = {}
+        services: list[str] = []
+        for site in self.sites:
+            options = site.hadoop_options()
+            services += [service for service in [options.pop("dfs.nameservices", "")] if service]
+            for key, value in options.items():
+                giver = givers.setdefault(key, site)
+                if merged.setdefault(key, value) != value:
+                    raise CredentialError(
+                        f"sites {giver.name!r} and {site.name!r} need {key} to differ, and a table or a query is "
+                        "read in one session for all sites: give both the same value, or read them by path."
+                    )
+        if services:
+            merged["dfs.nameservices"] = ",".join(dict.fromkeys(services))
+        return merged
+
+
+def _one_keytab(sites: Sequence[Site]) -> None:
+    """Spark signs in to every HDFS with one principal."""
+    first: Site | None = None
+    for site in sites:
+        if not site.session_conf():
+            continue
+        first = first or site
+        if site.session_conf() != first.session_conf():
+            raise CredentialError(
+                f"sites {first.name!r} and {site.name!r} have different keytabs, but a Spark session signs in with "
+                "one: give both the same principal and keytab, with trust between their realms."
+            )

@@ -1,0 +1,157 @@
+"""A site: one lake with its address and the way to sign in."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator
+from pydantic_core import PydanticCustomError
+
+from feast_hybrid.errors import ConfigError, CredentialError
+from feast_hybrid.lakes.credentials import CREDENTIALS, Credential, Kerberos, Platform
+from feast_hybrid.lakes.secrets import holds_secret
+from feast_hybrid.lakes.timeouts import NUMBERS
+from feast_hybrid.lakes.uri import Lake, LakeUri, parse_uri
+
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,253}$")
+
+
+def _as_text(value: Any) -> Any:
+    """A setting as Hadoop and Spark write it: YAML reads ``true`` and ``8`` as other than text."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+#: The value of a Hadoop or Spark setting.
+SettingText = Annotated[str, BeforeValidator(_as_text)]
+
+
+class Site(BaseModel):
+    """One entry of ``offline_store.sites``.
+
+    Attributes:
+        name: how errors, tags and ``doctor`` call it.
+        uri: every URI at or below it belongs to this site; the longest such site wins.
+        namenodes: ``host:port`` of each NameNode, where ``uri`` names a nameservice and Hadoop's own
+            configuration files, which would say it, are not at hand.
+        credential: how to sign in; by default the platform does.
+        options: further Hadoop settings for this site, such as a timeout; never a secret.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    name: str
+    uri: str
+    namenodes: list[str] = Field(default_factory=list)
+    credential: Credential = Field(default_factory=Platform)
+    options: dict[str, SettingText] = Field(default_factory=dict, repr=False)
+
+    _at: LakeUri = PrivateAttr()
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, value: str) -> str:
+        if not _NAME.match(value):
+            raise PydanticCustomError(
+                "name", "use letters, digits, '_', '.' and '-', beginning with a letter or a digit"
+            )
+        return value
+
+    def model_post_init(self, _context: Any, /) -> None:
+        """Check what depends on several fields."""
+        self._at = parse_uri(self.uri, what=f"uri of site {self.name!r}")
+        if self._at.lake not in self.credential.lakes:
+            ways = sorted(name for name, way in CREDENTIALS.items() if self._at.lake in way.lakes)
+            raise CredentialError(
+                f"site {self.name!r}: credential type {self.credential.type!r} is not for {self._at.scheme}://; "
+                f"use one of {', '.join(ways)}."
+            )
+        self._check_namenodes()
+        for key, value in self.options.items():
+            self._check_option(key)
+            if key in NUMBERS and not value.isdecimal():
+                raise ConfigError(f"site {self.name!r}: option {key!r} must be a whole number.")
+
+    def _check_namenodes(self) -> None:
+        if self.namenodes and self._at.scheme != "hdfs":
+            raise ConfigError(f"site {self.name!r}: namenodes belong to hdfs://, not to {self._at.scheme}://.")
+        for node in self.namenodes:
+            if not re.fullmatch(r"[A-Za-z0-9.-]+:[0-9]{1,5}", node):
+                raise ConfigError(f"site {self.name!r}: namenode {node!r} must be host:port, such as nn1.corp:8020.")
+        if self.namenodes and ":" in self._at.authority:
+            raise ConfigError(
+                f"site {self.name!r}: namenodes name the servers of a nameservice, but uri {self.uri!r} has a port; "
+                "write hdfs://<nameservice>."
+            )
+
+    def _check_option(self, key: str) -> None:
+        if holds_secret(key):
+            raise ConfigError(f"site {self.name!r}: option {key!r} holds a secret; use credential instead.")
+        if key.startswith("spark.hadoop."):
+            right = key.removeprefix("spark.hadoop.")
+            raise ConfigError(f"site {self.name!r}: options are Hadoop's own; write {right!r} for {key!r}.")
+        if key.startswith("spark."):
+            raise ConfigError(
+                f"site {self.name!r}: option {key!r} is Spark's; it belongs in offline_store.spark.conf."
+            )
+
+    @property
+    def at(self) -> LakeUri:
+        """The site's URI, taken apart."""
+        return self._at
+
+    @property
+    def lake(self) -> Lake:
+        """The kind of storage."""
+        return self._at.lake
+
+    def hadoop_options(self) -> dict[str, str]:
+        """The Hadoop settings that reach this site, secrets resolved: for readers and writers only."""
+        return {**self._high_availability(), **self.credential.to_hadoop_options(self._at, self.name), **self.options}
+
+    def session_conf(self) -> dict[str, str]:
+        """What a Spark session must be started with for this site, if it is ours to start."""
+        return self.credential.session() if isinstance(self.credential, Kerberos) else {}
+
+    def _high_availability(self) -> dict[str, str]:
+        if not self.namenodes:
+            return {}
+        service = self._at.authority
+        names = [f"nn{number}" for number in range(1, len(self.namenodes) + 1)]
+        options = {
+            "dfs.nameservices": service,
+            f"dfs.ha.namenodes.{service}": ",".join(names),
+            f"dfs.client.failover.proxy.provider.{service}": (
+                "org.apache.hadoop.hdfs.server.namenode.ha.ConfiguredFailoverProxyProvider"
+            ),
+        }
+        for name, address in zip(names, self.namenodes, strict=True):
+            options[f"dfs.namenode.rpc-address.{service}.{name}"] = address
+        return options
+
+    def filesystem(self, uri: LakeUri | None = None) -> Any:
+        """An fsspec file system for a URI of this site; needs no JVM.
+
+        Raises:
+            CredentialError: a secret is not there.
+        """
+        at = uri or self._at
+        if self.lake is Lake.LOCAL:
+            from fsspec.implementations.local import LocalFileSystem
+
+            return LocalFileSystem()
+        from feast_hybrid.lakes.filesystems import SiteBlobFileSystem, SiteHdfsFileSystem, SiteViewfsFileSystem
+
+        signed_in = self.credential.to_fsspec_kwargs(at, self.name)
+        if self.lake is Lake.ADLS:
+            return SiteBlobFileSystem(**signed_in, limits=self.options, skip_instance_cache=True)
+        host, _, port = at.authority.partition(":")
+        kind = SiteViewfsFileSystem if at.scheme == "viewfs" else SiteHdfsFileSystem
+        config = {**self._high_availability(), **signed_in, **self.options}
+        return kind(host, int(port) if port else None, skip_instance_cache=True, **config)
+
+    def fsspec_path(self, uri: LakeUri) -> str:
+        """A URI as this site's fsspec file system wants it: ADLS counts the container as a folder."""
+        return f"{uri.container}{uri.path}" if uri.lake is Lake.ADLS else uri.path

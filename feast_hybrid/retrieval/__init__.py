@@ -1,0 +1,1 @@
+"""From a request of Feast to the job that answers it."""

@@ -1,0 +1,283 @@
+"""The data source, as Feast's registry holds it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from feast.data_source import DataSource
+from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
+
+from feast_hybrid.errors import SourceError
+from feast_hybrid.lakes import parse_uri
+from feast_hybrid.sources.feast_types import value_type_of_spark
+from feast_hybrid.spark.columns import quoted
+from feast_hybrid.spark.sql import single_select
+
+if TYPE_CHECKING:
+    from feast.repo_config import RepoConfig
+    from feast.value_type import ValueType
+
+#: The registry's entry of a source has tags with this beginning, which say where its rows are.
+_PLACE_TAG = "feast_hybrid."
+
+#: Options with these beginnings set up a file system or a session, which is a site's business.
+_RESERVED_OPTIONS = ("fs.", "dfs.", "spark.", "hadoop.")
+
+
+class HybridSparkSource(DataSource):
+    """A batch source on HDFS or on Azure Data Lake Gen2, told apart by the scheme of its URI.
+
+    Exactly one of ``path``, ``table`` and ``query`` says where the rows are.
+
+    Args:
+        name: unique in the project; the table's name where it is left out. In the SQL text of an ``entity_df``
+            this name stands for the source's rows.
+        path: a URI of files, such as ``hdfs://lake/flights`` or ``abfss://c@acct.dfs.core.windows.net/weather``.
+        file_format: what Spark's ``format()`` knows: ``parquet`` (the default), ``orc``, ``avro``, ``csv``,
+            ``json``, ``delta``, ``iceberg`` …; or the name of a Java class, whose case counts.
+        options: reader options of that format, such as ``{"header": "true"}``. Never credentials.
+        table: a table of the session's catalogs, by its full name.
+        query: one SELECT.
+        site: the configured site of a table or query; needed where several sites are configured. A path's site
+            is told by its URI.
+        timestamp_field: the event time. A ``timestamp`` column is an instant; ``timestamp_ntz`` is UTC; a ``date``
+            is its midnight in UTC. Feast infers it only for its own sources, so name it, but for a source that
+            only stores a saved dataset.
+        created_timestamp_column: when the row was written; ranks rows of one event time.
+        date_partition_column: a partition column derived from the event time in UTC, by which reads are cut.
+        date_partition_column_format: its values, as ``strftime`` writes them.
+        field_mapping: column in the source → name in Feast; for features, join keys and timestamps. All at once:
+            two columns can swap their names. A column whose name another one is given cannot be seen from Feast,
+            unless it is given another name too.
+        description: for people.
+        tags: for people and tools; none may begin with ``feast_hybrid.``. The registry's entry gets
+            ``feast_hybrid.lake``, ``feast_hybrid.site`` and ``feast_hybrid.location`` besides, for whoever looks
+            for data in Feast's UI, REST API or command line.
+        owner: for people; an e-mail address as a rule.
+
+    Raises:
+        SourceError: none or several of path, table and query; an option that belongs to a site; a query that is
+            not one SELECT.
+        RoutingError: the path names no lake that is known.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        path: str | None = None,
+        file_format: str | None = None,
+        options: Mapping[str, str] | None = None,
+        table: str | None = None,
+        query: str | None = None,
+        site: str | None = None,
+        timestamp_field: str | None = None,
+        created_timestamp_column: str | None = None,
+        date_partition_column: str | None = None,
+        date_partition_column_format: str | None = None,
+        field_mapping: dict[str, str] | None = None,
+        description: str | None = "",
+        tags: dict[str, str] | None = None,
+        owner: str | None = "",
+    ) -> None:
+        name = name or table
+        if not name:
+            raise SourceError("HybridSparkSource: give it a name; only a table's name can stand for one.")
+        what = f"source {name!r}"
+        if timestamp_field and timestamp_field == created_timestamp_column:
+            raise SourceError(
+                f"{what}: timestamp_field and created_timestamp_column are both {timestamp_field!r}; leave out "
+                "created_timestamp_column if there is none."
+            )
+        super().__init__(
+            name=name,
+            timestamp_field=timestamp_field,
+            created_timestamp_column=created_timestamp_column,
+            field_mapping=field_mapping,
+            description=description,
+            tags=tags,
+            owner=owner,
+            date_partition_column=date_partition_column,
+        )
+        given = [key for key, value in (("path", path), ("table", table), ("query", query)) if value]
+        if len(given) != 1:
+            found = " and ".join(given) if given else "none of them"
+            raise SourceError(f"{what}: give exactly one of path, table and query; found {found}.")
+        if path is None and (file_format or options):
+            raise SourceError(f"{what}: file_format and options go with path, not with {given[0]}.")
+        if path is not None:
+            if site is not None:
+                raise SourceError(f"{what}: leave out site; the path's URI tells it.")
+            parse_uri(path, what=f"path of {what}")
+        if query is not None:
+            single_select(query, what=f"{what}: query", error=SourceError)
+            query = query.strip().rstrip("; \t\r\n")
+        for tag in tags or {}:
+            if tag.startswith(_PLACE_TAG):
+                raise SourceError(f"{what}: the tag {tag!r} is written by the source itself; leave it out.")
+        self.path = path
+        self.file_format = _spark_format(file_format or "parquet") if path is not None else None
+        self.options = _checked_options(options or {}, what)
+        self.table = table
+        self.query = query
+        self.site = site
+        self.date_partition_column_format = date_partition_column_format or "%Y-%m-%d"
+
+    @property
+    def table_ref(self) -> str:
+        """How SQL text names this source's rows: its name, quoted."""
+        return quoted(self.name)
+
+    @property
+    def location(self) -> str:
+        """Where the rows are, for people: the URI, the table's name or ``a query``."""
+        return self.path or (f"table {self.table}" if self.table else "a query")
+
+    def column_of(self, name: str) -> str:
+        """The source's column for a name of Feast's, by the field mapping; other names stand for themselves."""
+        return next((column for column, mapped in self.field_mapping.items() if mapped == name), name)
+
+    def _place_tags(self) -> dict[str, str]:
+        """Where the rows are, for those who read the registry: its JSON reaches them as bytes in base 64."""
+        place = {"location": self.path or self.table or self.query or ""}
+        if self.path is not None:
+            uri = parse_uri(self.path)
+            place |= {"lake": uri.lake.value, "site": f"{uri.scheme}://{uri.authority}"}
+        elif self.site:
+            place["site"] = self.site
+        return {_PLACE_TAG + key: value for key, value in place.items()}
+
+    def source_type(self) -> DataSourceProto.SourceType.ValueType:
+        """Feast's word for a source that it does not ship."""
+        return DataSourceProto.CUSTOM_SOURCE
+
+    def _spec(self) -> dict[str, Any]:
+        """What the base class does not keep: the JSON in the registry."""
+        spec = {
+            "path": self.path,
+            "file_format": self.file_format,
+            "options": self.options,
+            "table": self.table,
+            "query": self.query,
+            "site": self.site,
+            "date_partition_column_format": self.date_partition_column_format,
+        }
+        return {key: value for key, value in spec.items() if value}
+
+    @staticmethod
+    def from_proto(data_source: DataSourceProto) -> HybridSparkSource:
+        """Read a source from the registry.
+
+        Raises:
+            SourceError: the entry was not written by this class.
+        """
+        what = f"source {data_source.name!r}"
+        try:
+            spec = json.loads(data_source.custom_options.configuration)
+        except ValueError:
+            raise SourceError(f"{what}: its entry in the registry is not a HybridSparkSource's JSON.") from None
+        if not isinstance(spec, dict):
+            raise SourceError(f"{what}: its entry in the registry is not a HybridSparkSource's JSON.")
+        known = {"path", "file_format", "options", "table", "query", "site", "date_partition_column_format"}
+        if not set(spec) <= known:
+            raise SourceError(
+                f"{what}: its entry in the registry was written by a newer feast-hybrid; upgrade this one."
+            )
+        return HybridSparkSource(
+            name=data_source.name,
+            timestamp_field=data_source.timestamp_field,
+            created_timestamp_column=data_source.created_timestamp_column,
+            date_partition_column=data_source.date_partition_column,
+            field_mapping=dict(data_source.field_mapping),
+            description=data_source.description,
+            tags={tag: value for tag, value in data_source.tags.items() if not tag.startswith(_PLACE_TAG)},
+            owner=data_source.owner,
+            **spec,
+        )
+
+    def _to_proto_impl(self) -> DataSourceProto:
+        return DataSourceProto(
+            name=self.name,
+            type=DataSourceProto.CUSTOM_SOURCE,
+            data_source_class_type="feast_hybrid.HybridSparkSource",
+            custom_options=DataSourceProto.CustomSourceOptions(
+                configuration=json.dumps(self._spec(), sort_keys=True, ensure_ascii=False).encode()
+            ),
+            timestamp_field=self.timestamp_field,
+            created_timestamp_column=self.created_timestamp_column,
+            date_partition_column=self.date_partition_column,
+            field_mapping=self.field_mapping,
+            description=self.description,
+            tags={**self.tags, **self._place_tags()},
+            owner=self.owner,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, HybridSparkSource):
+            return NotImplemented
+        return bool(super().__eq__(other)) and self._spec() == other._spec()
+
+    def __hash__(self) -> int:
+        return int(super().__hash__())
+
+    def __repr__(self) -> str:
+        return f"HybridSparkSource(name={self.name!r}, location={self.location!r})"
+
+    def validate(self, config: RepoConfig) -> None:
+        """Ask the site whether the rows are there and have the columns that this source names.
+
+        Raises:
+            SourceNotFoundError: nothing is there, or the site cannot be reached. Says which site was asked.
+            SchemaError: a column that this source names is missing.
+        """
+        from feast_hybrid.sources.reader import validate_source
+
+        validate_source(self, config)
+
+    @staticmethod
+    def source_datatype_to_feast_value_type() -> Callable[[str], ValueType]:
+        """From Spark's type names to Feast's value types."""
+        return value_type_of_spark
+
+    def get_table_column_names_and_types(self, config: RepoConfig) -> Iterable[tuple[str, str]]:
+        """Names and Spark type names of the columns; for Parquet and ORC paths without a JVM.
+
+        Raises:
+            SourceNotFoundError: nothing is there, or the site cannot be reached. Says which site was asked.
+        """
+        from feast_hybrid.sources.reader import source_columns
+
+        return source_columns(self, config)
+
+    def get_table_query_string(self) -> str:
+        """How SQL text names this source's rows; see :attr:`table_ref`."""
+        return self.table_ref
+
+
+# Feast writes a class's own module into feature views at first, and our name for it afterwards: let them be one.
+HybridSparkSource.__module__ = "feast_hybrid"
+
+
+def _spark_format(name: str) -> str:
+    """A format's short name in one spelling, since Spark takes any; a Java class's as it is."""
+    return name if "." in name else name.lower()
+
+
+def _checked_options(options: Mapping[str, str], what: str) -> dict[str, str]:
+    if not isinstance(options, Mapping):
+        raise SourceError(f"{what}: options must be a dict, found {type(options).__name__}.")
+    for key, value in options.items():
+        if not isinstance(key, str):
+            raise SourceError(f"{what}: the name of option {key!r} must be text, found {type(key).__name__}.")
+        if key.lower().startswith(_RESERVED_OPTIONS):
+            raise SourceError(
+                f"{what}: option {key!r} sets up a file system or a session; it belongs to the site in "
+                "feature_store.yaml (offline_store.sites)."
+            )
+        if key.lower() in ("path", "paths"):
+            raise SourceError(f"{what}: option {key!r} would overrule path; give path alone.")
+        if not isinstance(value, str):
+            raise SourceError(f"{what}: option {key!r} must be text, found {type(value).__name__}.")
+    return dict(options)

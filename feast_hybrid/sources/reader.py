@@ -1,0 +1,261 @@
+"""A source's rows as a Spark frame, and its columns; for Parquet and ORC paths the columns without a JVM."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from feast_hybrid.asof.native import SYNTAX
+from feast_hybrid.errors import SchemaError, SourceNotFoundError
+from feast_hybrid.lakes import parse_uri
+from feast_hybrid.lakes.replace import left_over
+from feast_hybrid.sources.feast_types import columns_of
+from feast_hybrid.spark.catalog import buckets, describe
+from feast_hybrid.spark.errors import classify_storage_error, redacted_summary, translate_spark_errors
+from feast_hybrid.spark.formats import SESSION_FORMATS
+from feast_hybrid.spark.isolated import child_session, clone_session_for, home_of_frames
+from feast_hybrid.spark.session import get_session, keep_secrets_out_of_plans
+
+if TYPE_CHECKING:
+    from feast.data_source import DataSource
+    from feast.repo_config import RepoConfig
+    from pyspark.sql import DataFrame, SparkSession
+
+    from feast_hybrid.asof import Buckets
+    from feast_hybrid.config import HybridSparkOfflineStoreConfig
+    from feast_hybrid.lakes import Router
+    from feast_hybrid.sources.data_source import HybridSparkSource
+
+
+#: Formats of Spark's own whose reader takes a time zone: for times without one, in text or in partitions' names.
+_ZONED_FORMATS = frozenset({"parquet", "orc", "avro", "csv", "json", "xml", "text"})
+
+#: Seconds for which a folder can be away while another takes its place.
+_MOMENT = 2.0
+
+
+class Reader:
+    """Reads the sources of one call, each from its site, into frames of one Spark application.
+
+    Paths carry their site's settings as reader options, so the session keeps its own. Tables, queries and the formats
+    that ask the session take no options: they are read in one child session of this call, which holds the settings of
+    all sites. On Spark Connect, where frames of two sessions cannot be joined, a call that needs the child works in
+    it altogether.
+    """
+
+    def __init__(self, spark: SparkSession, router: Router, *, child: SparkSession | None = None) -> None:
+        self.spark = spark
+        self.router = router
+        self._child = child
+
+    def child(self) -> SparkSession:
+        """The call's own session, in UTC and with the settings of all sites."""
+        if self._child is None:
+            # In SQL text too, a time without a zone is UTC. Not in a session that a caller's own frame is moved to.
+            settings = {**_child_settings(self.router), "spark.sql.session.timeZone": "UTC"}
+            self._child = child_session(self.spark, settings)
+        return self._child
+
+    def in_child(self) -> Reader:
+        """A reader that does all of the call's work in the child session."""
+        return Reader(self.child(), self.router, child=self.child())
+
+    def read(self, source: HybridSparkSource, *, session: SparkSession | None = None) -> DataFrame:
+        """All rows of a source, lazily.
+
+        Args:
+            source: where the rows are.
+            session: the session to read in; by default the call's, or its child for what takes no options.
+        """
+        try:
+            return self._read(source, session)
+        except SourceNotFoundError as error:
+            if source.path is None or not _comes_back(source.path, self.router, error):
+                raise
+        return self._read(source, session)
+
+    def _read(self, source: HybridSparkSource, session: SparkSession | None) -> DataFrame:
+        what = f"source {source.name!r}"
+        with translate_spark_errors(what, where_is(source, self.router)):
+            if source.path is not None:
+                site = self.router.route(source.path, what=f"path of {what}")
+                file_format = source.file_format or "parquet"
+                own = self.child() if session is None and file_format in SESSION_FORMATS else session
+                reader = (own or self.spark).read.format(file_format)
+                if file_format in _ZONED_FORMATS:
+                    # Else the session's zone would say what a time without one means; the source may.
+                    reader = reader.option("timeZone", "UTC")
+                # The site's settings come last: a source cannot overrule how a site is signed in to.
+                reader = reader.options(**source.options).options(**site.hadoop_options())
+                return analysed(reader.load(str(parse_uri(source.path))))
+            self.router.named(source.site, what=what)
+            child = session or self.child()
+            frame = _table(child, source.table) if source.table is not None else child.sql(source.query or "")
+            return analysed(frame)
+
+    def buckets(self, source: HybridSparkSource) -> Buckets | None:
+        """How Spark has bucketed a source's table, if it has."""
+        if source.table is None:
+            return None
+        try:
+            return buckets(describe(self.child(), source.table))
+        except Exception:  # a catalog may throw anything; the table can be read, and that is enough
+            return None
+
+
+def _table(session: SparkSession, name: str) -> DataFrame:
+    """A table's rows, in a session whose zone may be a caller's: times without one in a table of text are UTC."""
+    if session.conf.get("spark.sql.session.timeZone") == "UTC":
+        return session.table(name)
+    known = describe(session, name)
+    zoned = known.get("Provider", "").lower() in _ZONED_FORMATS
+    # Spark refuses another value of an option that the table has itself.
+    own = "timezone=" in known.get("Storage Properties", "").lower()
+    return session.read.option("timeZone", "UTC").table(name) if zoned and not own else session.table(name)
+
+
+def analysed(frame: DataFrame) -> DataFrame:
+    """The frame, once Spark has found its columns, which Connect would do at the first use of it only."""
+    frame.schema  # noqa: B018
+    return frame
+
+
+def _comes_back(path: str, router: Router, error: SourceNotFoundError) -> bool:
+    """Whether a folder that is not there was only away for a moment, while a writer replaced it.
+
+    Raises:
+        SourceNotFoundError: its writer died: says where the old rows are.
+    """
+    at = parse_uri(path)
+    site = router.route(at)
+    try:
+        old = left_over(site, at)
+        deadline = time.monotonic() + _MOMENT
+        while old is not None:
+            if site.filesystem(at).exists(site.fsspec_path(at)):
+                return True
+            if time.monotonic() > deadline:
+                break
+            time.sleep(_MOMENT / 20)
+    except Exception:  # what the first error said is what there is to say
+        return False
+    if old is None:
+        return False
+    raise SourceNotFoundError(
+        f"{str(error).rstrip('.')}: a writer died while it replaced the rows there, and the old ones are at {old}. "
+        "Save the dataset again, or rename that folder."
+    ) from error
+
+
+def where_is(source: HybridSparkSource, router: Router) -> str:
+    """The site and place of a source, for messages."""
+    if source.path is not None:
+        site = router.route(source.path, what=f"path of source {source.name!r}")
+        return f"site {site.name!r}, {source.path}"
+    site_of = router.named(source.site, what=f"source {source.name!r}")
+    return f"site {site_of.name!r}, {source.location}" if site_of else source.location
+
+
+def is_missing(source: DataSource, router: Router) -> bool:
+    """Whether a path's lake says that nothing is there, as opposed to saying nothing at all."""
+    path = getattr(source, "path", None)
+    if path is None:
+        return False
+    at = parse_uri(path)
+    site = router.route(at)
+    try:
+        site.filesystem(at).info(site.fsspec_path(at))
+    except FileNotFoundError:
+        return True
+    return False
+
+
+def reader_for(config: HybridSparkOfflineStoreConfig, sources: list[HybridSparkSource]) -> Reader:
+    """A reader in the session to work in, started if need be with what these sources need."""
+    lakes = {parse_uri(source.path).lake for source in sources if source.path is not None}
+    reader = Reader(get_session(config, lakes), config.router)
+    return reader.in_child() if _works_in_child(reader.spark, config, sources) else reader
+
+
+def reader_beside(
+    frame: DataFrame, config: HybridSparkOfflineStoreConfig, sources: list[HybridSparkSource]
+) -> tuple[Reader, DataFrame]:
+    """A reader whose frames can be joined with a caller's frame, and that frame as it can be joined."""
+    if _works_in_child(frame.sparkSession, config, sources):
+        frame = clone_session_for(frame, _child_settings(config.router))
+        return Reader(frame.sparkSession, config.router, child=frame.sparkSession), frame
+    keep_secrets_out_of_plans(frame.sparkSession)
+    return Reader(frame.sparkSession, config.router), frame
+
+
+def _works_in_child(
+    spark: SparkSession, config: HybridSparkOfflineStoreConfig, sources: list[HybridSparkSource]
+) -> bool:
+    """Whether a call does all its work in a session of its own, so that the one it begins in stays as it is."""
+    return home_of_frames(spark) and (
+        any(source.path is None or source.file_format in SESSION_FORMATS for source in sources)
+        or config.join.strategy == "native"
+    )
+
+
+def _child_settings(router: Router) -> dict[str, str]:
+    # The native strategy's syntax: where frames keep their SQL text it must be on for as long as they live.
+    return {**router.hadoop_options(), SYNTAX: "true"}
+
+
+def source_columns(source: HybridSparkSource, config: RepoConfig) -> list[tuple[str, str]]:
+    """Names and Spark type names of a source's columns, partition columns last."""
+    store = config.offline_store
+    if source.path is not None and source.file_format in ("parquet", "orc") and not source.options:
+        return _footer_columns(source, store.router)
+    reader = reader_for(store, [source])
+    return columns_of(reader.read(source).schema)
+
+
+def validate_source(source: HybridSparkSource, config: RepoConfig) -> None:
+    """See :meth:`HybridSparkSource.validate`."""
+    found = [name for name, _ in source_columns(source, config)]
+    reverse = {mapped: column for column, mapped in source.field_mapping.items()}
+    named = {
+        "timestamp_field": source.timestamp_field,
+        "created_timestamp_column": source.created_timestamp_column,
+        "date_partition_column": source.date_partition_column,
+    }
+    where = where_is(source, config.offline_store.router)
+    for role, column in named.items():
+        if column and column not in found and reverse.get(column) not in found:
+            raise SchemaError(
+                f"source {source.name!r} ({where}): {role} is {column!r}, but the columns are {', '.join(found)}."
+            )
+    for column in source.field_mapping:
+        if column not in found:
+            raise SchemaError(
+                f"source {source.name!r} ({where}): field_mapping names {column!r}, but the columns are "
+                f"{', '.join(found)}."
+            )
+
+
+def _footer_columns(source: HybridSparkSource, router: Router) -> list[tuple[str, str]]:
+    from feast_hybrid.files.footers import parquet_columns
+    from feast_hybrid.files.orc import orc_columns_of_file
+
+    assert source.path is not None
+    what = f"source {source.name!r}"
+    at = parse_uri(source.path, what=f"path of {what}")
+    site = router.route(at)
+    where = f"site {site.name!r}, {source.path}"
+    try:
+        of_file = orc_columns_of_file if source.file_format == "orc" else None
+        columns = parquet_columns(site.filesystem(at), site.fsspec_path(at), of_file)
+    except FileNotFoundError:
+        raise SourceNotFoundError(f"{what}: nothing is at {where}.") from None
+    except SchemaError as error:
+        raise SchemaError(f"{what} ({where}): {error}") from None
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        trouble = classify_storage_error(said) or "cannot be read"
+        raise SourceNotFoundError(f"{what}: {where} {trouble}: {redacted_summary(said)}") from error
+    if columns is None:
+        kind = "ORC" if source.file_format == "orc" else "Parquet"
+        raise SourceNotFoundError(f"{what}: {where} holds no {kind} files.")
+    return columns

@@ -1,0 +1,152 @@
+"""Spark's errors in the words of this package: the one place where their texts are read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from feast_hybrid import errors
+from feast_hybrid.errors import (
+    HybridError,
+    RetrievalError,
+    SchemaError,
+    SessionError,
+    SourceError,
+    SourceNotFoundError,
+)
+from feast_hybrid.lakes.replace import BEING_REPLACED
+
+_NANOS = re.compile(r"Illegal Parquet type: .*TIMESTAMP\(NANOS|PARQUET_TYPE_ILLEGAL.*NANOS", re.DOTALL)
+_NO_FORMAT = re.compile(r"DATA_SOURCE_NOT_(FOUND|ENABLED)|Failed to find (the )?data source")
+#: A status stands by itself: the digits of a port may be the same.
+_REFUSED = re.compile(
+    r"AuthorizationFailure|AuthenticationFailed|ClientAuthenticationError|failed to authenticate"
+    r"|AuthorizationPermissionMismatch|AccessControlException|PermissionError|\b403\b"
+)
+_SILENT = re.compile(
+    r"Connection refused|Connect call failed|Cannot connect to host|ServiceRequestError|UnknownHostException"
+    r"|ConnectException|failed to lookup address|timed out|ServiceResponse(Timeout)?Error|Connection timeout"
+)
+#: What a Spark Connect server says of a session that it does not know any more.
+_GONE = re.compile(r"INVALID_HANDLE\.SESSION_|NO_ACTIVE_SESSION|server side session identifier")
+#: An error of this package that was raised in one of Spark's Python workers; and any other there, in its traceback.
+_OURS = re.compile(r"^(?:feast_hybrid\.errors\.)(\w+): (.+)$", re.MULTILINE)
+_IN_PYTHON = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)+(\S.*)$", re.MULTILINE)
+#: Lines before the one that says what is wrong: py4j's, and an exception's name alone.
+_SAYS_NOTHING = re.compile(r"An error occurred|[\w.$]+: *$")
+_SECRET = re.compile(r"(sig=|AccountKey=)[^\s&;]+", re.IGNORECASE)
+_STRUCK = r"\1…"
+
+
+@contextmanager
+def translate_spark_errors(what: str, where: str) -> Iterator[None]:
+    """Turn what Spark raises inside into an error that names the thing and what to change.
+
+    Args:
+        what: such as ``source 'weather'``.
+        where: such as ``site 'cloud' at abfss://…``.
+
+    Raises:
+        SourceNotFoundError: nothing is there, or the lake does not answer or does not let us in.
+        SessionError: the session lacks the lake's driver or the format's package.
+        SchemaError: a column or its type is not what was expected.
+        RetrievalError: anything else.
+    """
+    try:
+        yield
+    except HybridError:
+        raise
+    except Exception as error:
+        translated = _translate(error, what, where)
+        if translated is None:
+            raise
+        raise translated from error
+
+
+def _translate(error: Exception, what: str, where: str) -> HybridError | None:
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    if not isinstance(error, (PySparkException, Py4JError)):
+        return None
+    text = str(error)
+    if in_worker := _OURS.findall(text):
+        name, message = in_worker[-1]
+        found = getattr(errors, name, None)
+        kind = found if isinstance(found, type) and issubclass(found, HybridError) else RetrievalError
+        return kind(f"{what}: {_SECRET.sub(_STRUCK, message)}")
+    if ("azurebfs" in text and ("ClassNotFoundException" in text or "not found" in text)) or (
+        "UNSUPPORTED_FILE_SYSTEM" in text or "No FileSystem for scheme" in text
+    ):
+        from feast_hybrid.spark.pyspark_install import hadoop_version
+
+        package = f"org.apache.hadoop:hadoop-azure:{hadoop_version()}"
+        return SessionError(
+            f"{what} ({where}): this Spark session has no driver for the lake, and one cannot be added to a running "
+            f"session. Start it with spark.jars.packages={package} (for Feast's spark.engine beside "
+            "type: in batch_engine, since Feast 0.67 does not hand batch_engine.spark_conf to Spark; for Spark "
+            f"Connect: start-connect-server.sh --packages {package})."
+        )
+    if _GONE.search(text):
+        return SessionError(
+            f"{what}: the Spark Connect session is gone, dropped by its server for having been idle or with the "
+            f"server itself. Ask again from the feature store; what was made in the old session is lost. "
+            f"{redacted_summary(text)}"
+        )
+    if "FAILED_READ_FILE" in text and ("FILE_NOT_EXIST" in text or "FileNotFoundException" in text):
+        return SourceNotFoundError(
+            f"{what} ({where}): a file that was there when the plan was made is gone; ask for the features again. "
+            f"{_reading(text)}"
+        )
+    if "PATH_NOT_FOUND" in text or "FileNotFoundException" in text or "does not exist" in text:
+        return SourceNotFoundError(f"{what}: nothing is at {where}.")
+    if "TABLE_OR_VIEW_NOT_FOUND" in text:
+        return SourceNotFoundError(f"{what}: no such table ({where}): {redacted_summary(text)}")
+    if BEING_REPLACED in text:
+        return RetrievalError(
+            f"{what} ({where}): its rows are being replaced at this moment, or a writer died while it did so. Read "
+            f"again; if that does not help, save the dataset again. {redacted_summary(text)}"
+        )
+    if _NANOS.search(text):
+        return SchemaError(
+            f"{what} ({where}): a Parquet column holds nanosecond timestamps, which Spark cannot read. Write them "
+            "as microseconds (pyarrow: coerce_timestamps='us')."
+        )
+    if _NO_FORMAT.search(text):
+        import pyspark
+
+        from feast_hybrid.spark.formats import package_hint
+
+        return SessionError(
+            f"{what} ({where}): the session does not know this file format; start it with the format's package in "
+            f"spark.jars.packages ({package_hint(pyspark.__version__)}). {redacted_summary(text)}"
+        )
+    if "UNABLE_TO_INFER_SCHEMA" in text:
+        return SourceError(f"{what}: {where} holds no files of this format.")
+    if trouble := classify_storage_error(text):
+        return SourceNotFoundError(f"{what}: {where} {trouble}: {redacted_summary(text)}")
+    return RetrievalError(f"{what} ({where}): {redacted_summary(text)}")
+
+
+def _reading(text: str) -> str:
+    """The line that names the file."""
+    named = (line for line in text.splitlines() if "FAILED_READ_FILE" in line)
+    return redacted_summary(next(named, text))
+
+
+def classify_storage_error(text: str) -> str | None:
+    """What a client's or Spark's error says of the lake itself; None where it says nothing of it."""
+    if _REFUSED.search(text):
+        return "does not let us in"
+    if _SILENT.search(text):
+        return "does not answer"
+    return None
+
+
+def redacted_summary(text: str) -> str:
+    """The line of a long error that says what is wrong, with signatures and keys struck out."""
+    if raised := _IN_PYTHON.findall(text):
+        text = raised[-1]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not _SAYS_NOTHING.match(line)]
+    return _SECRET.sub(_STRUCK, lines[0] if lines else text)[:600]

@@ -1,0 +1,128 @@
+"""Running what may take long: named in Spark's UI, and stopped by a timeout or by Ctrl-C."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from feast_hybrid.errors import RetrievalTimeoutError
+from feast_hybrid.spark.kind import is_connect
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+T = TypeVar("T")
+
+#: For how long a job is told to stop, and how often: 10 seconds, five times a second.
+_CANCEL_SECONDS, _CANCEL_PAUSE = 10.0, 0.2
+#: How long a Connect server may take from a call to its first stage before it is interrupted all the same.
+_PLANNING = 5.0
+
+
+def run(spark: SparkSession, action: Callable[[], T], *, timeout: float | None, what: str) -> T:
+    """Run an action of Spark's that may be cancelled, in a thread of its own.
+
+    The thread takes over the caller's local properties (scheduler pool, job group), and adds to them a description
+    and a group of its own where the caller has set none; on Spark Connect, where a server describes its jobs
+    itself, the description is one of the job's tags. The caller's thread keeps what it had.
+
+    Args:
+        spark: the session in which the action runs.
+        action: what to run.
+        timeout: seconds; None for no limit.
+        what: how Spark's UI and an error name it.
+
+    Raises:
+        RetrievalTimeoutError: the time ran out. The job was told to stop; so it is when the caller is interrupted.
+            What was at its last step and succeeded all the same is no error.
+    """
+    from pyspark import InheritableThread
+
+    tag = f"feast-hybrid-{uuid.uuid4().hex}"
+    described = f"feast-hybrid: {what}"
+    outcome: dict[str, Any] = {}
+    begun = threading.Event()
+    # Not the thread's own join and is_alive: after a Ctrl-C in join, Python 3.11 takes a running thread for ended.
+    ended = threading.Event()
+
+    def named() -> None:
+        try:
+            _name_jobs(spark, tag, described)
+            with _noted_when_begun(spark, begun):
+                outcome["result"] = action()
+        except BaseException as error:
+            outcome["error"] = error
+        finally:
+            ended.set()
+
+    thread = InheritableThread(target=named, session=spark, name=described, daemon=True)
+    thread.start()
+    late = True
+    try:
+        late = not ended.wait(timeout)
+    finally:
+        if not ended.is_set():
+            # In a thread too: a server that is gone must not hold up the one who waits.
+            threading.Thread(target=_cancel, args=(spark, tag, begun, ended), daemon=True).start()
+            ended.wait(_CANCEL_SECONDS)
+    if late and "result" not in outcome:  # what was done before it could be stopped is not cancelled
+        raise RetrievalTimeoutError(f"{what} did not end within {timeout:g} s and was cancelled.")
+    if "error" in outcome:
+        raise outcome["error"]
+    result: T = outcome["result"]
+    return result
+
+
+def _name_jobs(spark: SparkSession, tag: str, described: str) -> None:
+    """Name what this thread runs from now on, and tag it.
+
+    Classic collects Arrow in a JVM thread of its own, which inherits the context's tags but not the session's.
+    """
+    if is_connect(spark):
+        spark.addTag(tag)
+        spark.addTag(described.replace(",", ";"))  # a comma ends a tag
+        return
+    context = spark.sparkContext
+    context.addJobTag(tag)
+    for key, value in (("spark.job.description", described), ("spark.jobGroup.id", tag)):
+        if context.getLocalProperty(key) is None:
+            context.setLocalProperty(key, value)
+
+
+@contextmanager
+def _noted_when_begun(spark: SparkSession, begun: threading.Event) -> Iterator[None]:
+    """Set the event when the first stage of what this thread runs has begun, on Spark Connect."""
+    if not is_connect(spark):
+        yield
+        return
+    mine = threading.current_thread()
+
+    def progressed(stages: Any, **_: Any) -> None:
+        if stages and threading.current_thread() is mine:
+            begun.set()
+
+    session: Any = spark
+    session.registerProgressHandler(progressed)
+    try:
+        yield
+    finally:
+        session.removeProgressHandler(progressed)
+
+
+def _cancel(spark: SparkSession, tag: str, begun: threading.Event, ended: threading.Event) -> None:
+    """Tell the tagged jobs to stop, again and again: Spark may still be planning, and only begun jobs are known."""
+    if is_connect(spark):
+        # A Connect server that is interrupted in its planning ends the operation, and begins its job all the same,
+        # which nobody can stop any more (seen with 4.3.0). It reports each two seconds what it is doing.
+        begun.wait(_PLANNING)
+    for _ in range(int(_CANCEL_SECONDS / _CANCEL_PAUSE)):
+        if ended.is_set():
+            return
+        if is_connect(spark):
+            spark.interruptTag(tag)
+        else:
+            spark.sparkContext.cancelJobsWithTag(tag)
+        ended.wait(_CANCEL_PAUSE)

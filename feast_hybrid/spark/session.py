@@ -1,0 +1,154 @@
+"""The session to work in: the active one, one on a Spark Connect server, or a new one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from feast_hybrid.errors import SessionError
+from feast_hybrid.lakes import Lake
+from feast_hybrid.spark.connect import is_expired, remote_session
+from feast_hybrid.spark.hadoop_azure import with_hadoop_azure
+from feast_hybrid.spark.kind import classic_runs, is_connect
+from feast_hybrid.spark.progress import is_watched
+from feast_hybrid.spark.settings import same_setting
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from feast_hybrid.config import HybridSparkOfflineStoreConfig
+
+logger = logging.getLogger(__name__)
+
+#: What of a lake's options must not be read in Spark's UI, plans and event log.
+_SECRET_OPTIONS = r"(?i)fs\.azure\.(account\.(key|oauth2\.client\.secret)|sas\.fixed\.token)"
+#: The same in the text of what a client asks of a Connect server, which writes it down too, as the call site of jobs.
+_SECRET_IN_TEXT = _SECRET_OPTIONS + r'[^"]*"\s*value:\s*"[^"]*"'
+
+_starting = threading.Lock()
+
+
+def get_session(config: HybridSparkOfflineStoreConfig, lakes: Iterable[Lake] = ()) -> SparkSession:
+    """The session to work in: the active one, else the one that the configuration asks for, else a local one.
+
+    Args:
+        config: its ``spark`` says what to start; where a session is active already, that one wins, and a setting
+            that differs is warned of.
+        lakes: the kinds of storage that will be read, besides the configured ones: a session that is started
+            here gets ``hadoop-azure`` where ADLS may be among them.
+    """
+    if config.spark.remote:
+        spark = remote_session(config.spark.remote, config.spark.conf)
+    else:
+        with _starting:
+            spark = _active_session(config) or _start_session(config, set(lakes))
+    keep_secrets_out_of_plans(spark)
+    return spark
+
+
+def _active_session(config: HybridSparkOfflineStoreConfig) -> SparkSession | None:
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession, is_remote
+
+    spark = SparkSession.getActiveSession()
+    # A thread that has run no query yet has no active session of its own.
+    if spark is None and is_remote():
+        try:
+            spark = SparkSession.active()
+        except PySparkException:  # there is no other way to ask
+            return None
+    elif spark is None:
+        if not classic_runs():
+            return None
+        spark = SparkSession.builder.getOrCreate()
+    if is_expired(spark):
+        return None
+    wanted = dict(config.spark.conf)
+    if config.spark.master:
+        wanted["spark.master"] = config.spark.master
+    for key, value in wanted.items():
+        if not same_setting(key, value, spark.conf.get(key, None)):
+            # The values stay out of the message: a setting may be a secret.
+            warnings.warn(
+                f"offline_store.spark sets {key}, but a Spark session with another value is active and is "
+                "used as it is. Stop it first, or set it there.",
+                UserWarning,
+                stacklevel=4,
+            )
+    return spark
+
+
+def _start_session(config: HybridSparkOfflineStoreConfig, lakes: set[Lake]) -> SparkSession:
+    from pyspark.sql import SparkSession, is_remote
+
+    url = os.environ.get("SPARK_REMOTE", "")
+    if url.startswith("sc://") and not config.spark.master:
+        return remote_session(url, config.spark.conf, "SPARK_REMOTE of the environment")
+    if url or "SPARK_CONNECT_MODE_ENABLED" in os.environ:
+        setting = "SPARK_REMOTE" if url else "SPARK_CONNECT_MODE_ENABLED"
+        raise SessionError(
+            f"the environment sets this process to Spark Connect ({setting}; a process has it from the one that "
+            "started it, too), but no session is active and no server is named: set offline_store.spark.remote to "
+            f"sc://host:port, or take {setting} out of the environment to work in a Spark session of this process."
+        )
+    if is_remote():
+        raise SessionError(
+            "the installed PySpark is the client of Spark Connect alone, but no session is active and no server is "
+            "named: set offline_store.spark.remote to sc://host:port, or install pyspark in place of pyspark-client "
+            "to work in a Spark session of this process."
+        )
+    settings = dict(config.spark.conf)
+    for site in config.sites:
+        settings = {**site.session_conf(), **settings}
+    may_read_adls = Lake.ADLS in (lakes | config.router.lakes) or not config.sites
+    if may_read_adls:
+        settings = with_hadoop_azure(settings)
+    master = config.spark.master or "local[*]"
+    if master.startswith("local"):
+        # Local workers must be of this environment; a cluster's Python is the cluster's to say.
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    # Spark's own progress bar, where somebody sees it: else its control characters end up in a log.
+    settings.setdefault("spark.ui.showConsoleProgress", str(is_watched()).lower())
+    builder = SparkSession.builder.appName(config.spark.app_name).master(master)
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    logger.info("Starting a Spark session on %s", master)
+    _make_forks_safe()
+    return builder.getOrCreate()
+
+
+def _make_forks_safe() -> None:
+    """Drop cached HDFS clients before PySpark forks.
+
+    fsspec empties its instance cache in a forked child; an hdfs-native client that dies there waits for ever for
+    threads that were not forked, and PySpark's launch with it.
+    """
+    if "hdfs_native.fsspec" in sys.modules:
+        from hdfs_native.fsspec import HdfsFileSystem, ViewfsFileSystem
+
+        HdfsFileSystem.clear_instance_cache()
+        ViewfsFileSystem.clear_instance_cache()
+
+
+def keep_secrets_out_of_plans(spark: SparkSession) -> None:
+    """Have Spark redact the lakes' secrets where it writes options down; what was set before is kept."""
+    _add_pattern(spark, "spark.sql.redaction.options.regex", _SECRET_OPTIONS)
+    if is_connect(spark):
+        _add_pattern(spark, "spark.sql.redaction.string.regex", _SECRET_IN_TEXT)
+
+
+def _add_pattern(spark: SparkSession, setting: str, pattern: str) -> None:
+    from pyspark.errors import PySparkException
+
+    try:
+        # With a second argument Spark's own default, such as (?i)url, would not be given, and so be lost.
+        before = spark.conf.get(setting) or ""
+    except PySparkException:
+        before = ""
+    if pattern not in before:
+        spark.conf.set(setting, f"{before}|{pattern}" if before else pattern)
