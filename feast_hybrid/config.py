@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 import feast_hybrid.sources.saved_datasets  # noqa: F401  # Feast knows a logging destination's kind once its class is loaded.
 from feast_hybrid.errors import ConfigError, CredentialError
-from feast_hybrid.lakes import Router, Site, parse_uri
+from feast_hybrid.lakes import Router, Site
 from feast_hybrid.lakes.credentials import CREDENTIALS
 from feast_hybrid.lakes.secrets import holds_secret
 from feast_hybrid.lakes.site import SettingText
@@ -114,7 +114,7 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
         for name in ("staging_location", "monitoring_location"):
             if location := getattr(self, name):
                 what = f"offline_store.{name}"
-                self._router.route(parse_uri(location, what=what), what=what)
+                self._router.locate(location, what=what)
 
     @property
     def router(self) -> Router:

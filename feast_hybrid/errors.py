@@ -34,6 +34,26 @@ class SourceNotFoundError(SourceError):
     """What a source points to does not exist on its site, or cannot be reached there."""
 
 
+class StorageError(HybridError):
+    """A lake did not do what it was asked to: see the classes below for what a caller can act on."""
+
+
+class AuthenticationError(StorageError):
+    """A lake does not know who asks: a wrong key, an expired token or ticket, a clock that is off."""
+
+
+class AccessDeniedError(StorageError):
+    """A lake knows who asks, and does not let them."""
+
+
+class UnavailableError(StorageError):
+    """A lake cannot be reached, or answers that it cannot serve now."""
+
+
+class StorageTimeoutError(UnavailableError):
+    """A lake was reached and did not answer in time."""
+
+
 class SchemaError(HybridError):
     """Columns are missing, or their types do not go together."""
 

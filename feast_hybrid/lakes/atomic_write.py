@@ -10,42 +10,42 @@ from typing import TYPE_CHECKING, Any
 from feast_hybrid.lakes.uri import Lake
 
 if TYPE_CHECKING:
-    from feast_hybrid.lakes.site import Site
-    from feast_hybrid.lakes.uri import LakeUri
+    from feast_hybrid.lakes.location import Location
 
 #: Azure takes a block of up to 4000 MiB; small ones can be sent again quickly.
 _BLOCK = 32 * 2**20
 
 
-def publish(site: Site, files: Mapping[LakeUri, Any], *, replace: bool = False) -> None:
+def publish(files: Mapping[Location, Any], *, replace: bool = False) -> None:
     """Put files into a lake: all are sent first, where no reader sees them, and then shown one after another.
 
     One file appears at one moment: on HDFS by a rename, on ADLS when its list of blocks is committed. Several
     appear within the time of as many requests to the lake's name service, which carry no data.
 
     Args:
-        site: the lake.
-        files: what is to be at each URI, as bytes.
+        files: what is to be at each place, as bytes; all on one lake.
         replace: whether a file of that name may be replaced, as by a task that is run again. Then a failure
             leaves what was shown already: it may be the work of the task's other attempt.
 
     Raises:
         OSError: the lake refused something; without ``replace``, no file is there.
     """
-    steps = _Blobs(site) if site.lake is Lake.ADLS else _Renames(site)
-    sent: dict[LakeUri, Callable[[], None]] = {}
+    if not files:
+        return
+    steps = _Blobs() if next(iter(files)).lake is Lake.ADLS else _Renames()
+    sent: dict[Location, Callable[[], None]] = {}
     try:
-        for at, content in files.items():
-            sent[at] = steps.send(at, memoryview(content).cast("B"))
-        shown: list[LakeUri] = []
+        for file, content in files.items():
+            sent[file] = steps.send(file, memoryview(content).cast("B"))
+        shown: list[Location] = []
         try:
-            for at, show in sent.items():
-                shown.append(at)
+            for file, show in sent.items():
+                shown.append(file)
                 show()
         except BaseException:
             if not replace:
-                for at in shown:
-                    steps.remove(at)
+                for file in shown:
+                    steps.remove(file)
             raise
     except BaseException:
         steps.clean_up()
@@ -55,34 +55,32 @@ def publish(site: Site, files: Mapping[LakeUri, Any], *, replace: bool = False) 
 class _Renames:
     """HDFS, and a local disk: a hidden file beside the place, then a rename, which is one step of the NameNode."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self) -> None:
         self._filesystem: Any = None
-        self._hidden: set[str] = set()
+        self._hidden: set[Location] = set()
 
-    def send(self, at: LakeUri, content: memoryview) -> Callable[[], None]:
-        filesystem = self._filesystem = self._filesystem or self._site.filesystem(at)
-        hidden = self._site.fsspec_path(at.parent().child(f".{at.name}.{uuid.uuid4().hex[:12]}.writing"))
-        path = self._site.fsspec_path(at)
-        filesystem.makedirs(self._site.fsspec_path(at.parent()), exist_ok=True)
+    def send(self, file: Location, content: memoryview) -> Callable[[], None]:
+        filesystem = self._filesystem = self._filesystem or file.fs
+        hidden = file.parent().child(f".{file.name}.{uuid.uuid4().hex[:12]}.writing")
+        filesystem.makedirs(file.parent().path, exist_ok=True)
         self._hidden.add(hidden)
-        with filesystem.open(hidden, "wb") as file:
-            file.write(content)
+        with filesystem.open(hidden.path, "wb") as opened:
+            opened.write(content)
 
         def show() -> None:
-            filesystem.mv(hidden, path, overwrite=True)
+            filesystem.mv(hidden.path, file.path, overwrite=True)
             self._hidden.discard(hidden)
 
         return show
 
-    def remove(self, at: LakeUri) -> None:
+    def remove(self, file: Location) -> None:
         with suppress(Exception):
-            self._filesystem.rm(self._site.fsspec_path(at))
+            self._filesystem.rm(file.path)
 
     def clean_up(self) -> None:
         for hidden in self._hidden:
             with suppress(Exception):
-                self._filesystem.rm(hidden)
+                self._filesystem.rm(hidden.path)
 
 
 class _Blobs:
@@ -91,17 +89,16 @@ class _Blobs:
     Blob storage has no rename: to copy a file to its name would show it no sooner and cost it twice.
     """
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self) -> None:
         self._filesystem: Any = None
 
-    def send(self, at: LakeUri, content: memoryview) -> Callable[[], None]:
+    def send(self, file: Location, content: memoryview) -> Callable[[], None]:
         from azure.core.exceptions import HttpResponseError
         from azure.storage.blob import BlobBlock
         from fsspec.asyn import sync
 
-        filesystem = self._filesystem = self._filesystem or self._site.filesystem(at)
-        container, _, name = self._site.fsspec_path(at).partition("/")
+        filesystem = self._filesystem = self._filesystem or file.fs
+        container, _, name = file.path.partition("/")
         # Azure wants the identifiers of one blob's blocks to be of one length.
         blocks = {uuid.uuid4().hex: content[start : start + _BLOCK] for start in range(0, len(content), _BLOCK)}
 
@@ -123,9 +120,9 @@ class _Blobs:
         sync(filesystem.loop, stage)
         return lambda: sync(filesystem.loop, commit)
 
-    def remove(self, at: LakeUri) -> None:
+    def remove(self, file: Location) -> None:
         with suppress(Exception):
-            self._filesystem.rm_file(self._site.fsspec_path(at))
+            self._filesystem.rm_file(file.path)
 
     def clean_up(self) -> None:
         """Azure drops blocks that nobody commits after a week; they are in no listing."""

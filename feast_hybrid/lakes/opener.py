@@ -6,38 +6,36 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from feast_hybrid.lakes.site import Site
-from feast_hybrid.lakes.uri import Lake, LakeUri
+from feast_hybrid.lakes.location import Location
+from feast_hybrid.lakes.uri import Lake
 
 
 @dataclass(frozen=True, eq=False)
 class SiteOpener:
-    """Opens files of a site by their paths, as its fsspec file system has them.
+    """Opens files of a location's site by their paths, as its fsspec file system has them.
 
     It is pickled with references to secrets; a site whose credential holds one itself must not get here.
 
     Args:
-        site: signs in.
-        at: a URI of the site.
+        location: any of the site.
     """
 
-    site: Site
-    at: LakeUri
+    location: Location
 
     def __call__(self, path: str) -> Any:
         """The file, for reading. On a machine's own disk its path, which Arrow opens faster itself."""
-        if self.site.lake is Lake.LOCAL:
+        if self.location.lake is Lake.LOCAL:
             return path
         filesystem = self.__dict__.get("filesystem")
         if filesystem is None:
             # One for each task, so that a secret that has changed is read anew by the next.
-            filesystem = self.site.filesystem(self.at)
+            filesystem = self.location.fs
             self.__dict__["filesystem"] = filesystem
         # Arrow asks for the ranges that it needs, and for no more.
         return filesystem.open(path, "rb", cache_type="none")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"site": self.site, "at": self.at}
+        return {"location": Location(self.location.site, self.location.uri)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from feast_hybrid.errors import ConfigError, CredentialError, RoutingError
+from feast_hybrid.lakes.location import Location
 from feast_hybrid.lakes.site import Site
 from feast_hybrid.lakes.uri import Lake, LakeUri, parse_uri
 
@@ -67,6 +68,19 @@ class Router:
         near = difflib.get_close_matches(mine, theirs, n=1, cutoff=0.7)
         hint = f" Did you mean {near[0]}{at.path}?" if near and near[0].lower() != mine.lower() else ""
         raise RoutingError(f"{what}: {at} is under none of the configured sites ({known}).{hint}")
+
+    def locate(self, uri: str | LakeUri, *, what: str = "the path") -> Location:
+        """The place that a URI names, on the site that it belongs to.
+
+        Args:
+            uri: as :func:`~feast_hybrid.lakes.parse_uri` takes it, or taken apart already.
+            what: how an error names the thing, such as ``path of source 'weather'``.
+
+        Raises:
+            RoutingError: sites are configured and none of them holds the URI, or the URI is malformed.
+        """
+        parsed = parse_uri(uri, what=what) if isinstance(uri, str) else uri
+        return Location(self.route(parsed, what=what), parsed)
 
     def named(self, name: str | None, *, what: str) -> Site | None:
         """The site of a table or query, which has no URI to tell it by.

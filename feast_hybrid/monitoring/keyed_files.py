@@ -18,19 +18,18 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from feast_hybrid.errors import HybridError, RetrievalError, WriteError
 from feast_hybrid.lakes.atomic_write import publish
-from feast_hybrid.spark.errors import classify_storage_error, redacted_summary
+from feast_hybrid.lakes.errors import classify_storage_error, redacted_summary
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from feast_hybrid.lakes import LakeUri, Site
+    from feast_hybrid.lakes import Location
 
 logger = logging.getLogger(__name__)
 
@@ -61,27 +60,19 @@ class KeyedFiles:
     """Rows of which there is one for each key.
 
     Args:
-        at: the folder.
-        site: its site.
+        root: the table's folder.
         schema: the columns and their types, :data:`WRITTEN` left out.
         key: the columns that tell rows apart; nulls are values here.
         folders: those columns of the key, in this order, whose values have folders of their own.
     """
 
-    def __init__(
-        self, at: LakeUri, site: Site, schema: pa.Schema, *, key: Sequence[str], folders: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, root: Location, schema: pa.Schema, *, key: Sequence[str], folders: Sequence[str] = ()) -> None:
         import pyarrow as pa
 
-        self._at = at
-        self._site = site
+        self._root = root
         self._schema = schema.append(pa.field(WRITTEN, pa.int64(), nullable=False))
         self._key = tuple(key)
         self._folders = tuple(folders)
-
-    @cached_property
-    def _filesystem(self) -> Any:
-        return self._site.filesystem(self._at)
 
     def put(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add rows, or replace those of the same keys; of two rows with one key the later counts.
@@ -121,7 +112,7 @@ class KeyedFiles:
         with self._explained("could not be read", RetrievalError):
             for look in range(_LOOKS):
                 try:
-                    files = list(self._files(self._at, self._folders, equal or {}))
+                    files = list(self._files(self._root, self._folders, equal or {}))
                     return self._newest(self._read(files, condition))
                 except FileNotFoundError:
                     if look == _LOOKS - 1:
@@ -152,13 +143,13 @@ class KeyedFiles:
 
     # Files and folders
 
-    def _folder(self, values: Sequence[str]) -> LakeUri:
-        folder = self._at
+    def _folder(self, values: Sequence[str]) -> Location:
+        folder = self._root
         for column, value in zip(self._folders, values, strict=True):
             folder = folder.child(_folder_name(column, value))
         return folder
 
-    def _files(self, folder: LakeUri, below: Sequence[str], equal: Mapping[str, Any]) -> Iterator[LakeUri]:
+    def _files(self, folder: Location, below: Sequence[str], equal: Mapping[str, Any]) -> Iterator[Location]:
         """The files in a folder; where folders lie between, only in those that can hold what is asked for."""
         if below and below[0] in equal:
             name = _folder_name(below[0], str(equal[below[0]]))
@@ -170,15 +161,15 @@ class KeyedFiles:
             elif name.endswith(".parquet") and not name.startswith("."):
                 yield folder.child(name)
 
-    def _names(self, folder: LakeUri) -> list[str]:
+    def _names(self, folder: Location) -> list[str]:
         try:
-            self._filesystem.invalidate_cache()
-            entries = self._filesystem.ls(self._site.fsspec_path(folder), detail=False)
+            self._root.fs.invalidate_cache()
+            entries = self._root.fs.ls(folder.path, detail=False)
         except FileNotFoundError:
             return []
         return sorted({str(entry).rstrip("/").rpartition("/")[2] for entry in entries})
 
-    def _read(self, files: Sequence[LakeUri], condition: pc.Expression | None) -> Iterator[dict[str, Any]]:
+    def _read(self, files: Sequence[Location], condition: pc.Expression | None) -> Iterator[dict[str, Any]]:
         """The rows of some files.
 
         Raises:
@@ -187,15 +178,15 @@ class KeyedFiles:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        def content(file: LakeUri) -> bytes:
-            return bytes(self._filesystem.cat_file(self._site.fsspec_path(file)))
+        def content(file: Location) -> bytes:
+            return bytes(self._root.fs.cat_file(file.path))
 
         with ThreadPoolExecutor(_READERS) as pool:
             for found in pool.map(content, files):
                 table = pq.read_table(pa.BufferReader(found), schema=self._schema, filters=condition)
                 yield from table.to_pylist()
 
-    def _add(self, folder: LakeUri, rows: Sequence[Mapping[str, Any]]) -> LakeUri:
+    def _add(self, folder: Location, rows: Sequence[Mapping[str, Any]]) -> Location:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -203,10 +194,10 @@ class KeyedFiles:
         pq.write_table(pa.Table.from_pylist(list(rows), schema=self._schema), sink)
         newest = max(row[WRITTEN] for row in rows)
         file = folder.child(f"{newest:020d}-{uuid.uuid4().hex[:12]}.parquet")
-        publish(self._site, {file: sink.getvalue().to_pybytes()})
+        publish({file: sink.getvalue().to_pybytes()})
         return file
 
-    def _merge_if_many(self, folder: LakeUri) -> None:
+    def _merge_if_many(self, folder: Location) -> None:
         """Make one file of many. The rows are safe already: what fails here is tried again after the next write."""
         try:
             files = list(self._files(folder, (), {}))
@@ -215,7 +206,7 @@ class KeyedFiles:
             self._add(folder, self._newest(self._read(files, None)))
             for file in files:
                 with suppress(FileNotFoundError):
-                    self._filesystem.rm_file(self._site.fsspec_path(file))
+                    self._root.fs.rm_file(file.path)
         except Exception as error:
             logger.warning("%s: its many files could not be merged: %s", folder, redacted_summary(f"{error}"))
 
@@ -227,7 +218,7 @@ class KeyedFiles:
             raise
         except Exception as error:
             said = f"{type(error).__name__}: {error}"
-            where = f"site {self._site.name!r}, {self._at}"
+            where = self._root.describe()
             if lake := classify_storage_error(said):
                 trouble = f"{trouble}: the lake {lake}"
             raise kind(f"monitoring metrics at {where} {trouble}: {redacted_summary(said)}") from error

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from feast.monitoring.monitoring_utils import monitoring_table_meta, normalize_monitoring_row
 
 from feast_hybrid.errors import ConfigError, HybridError, RetrievalError, WriteError
-from feast_hybrid.lakes import parse_uri
 from feast_hybrid.monitoring.keyed_files import WRITTEN, KeyedFiles
 
 if TYPE_CHECKING:
@@ -164,10 +163,9 @@ def _files(
             "monitoring keeps its metrics on a lake: set offline_store.monitoring_location to a folder, such as "
             "hdfs://lake/feast_monitoring or abfss://features@acct.dfs.core.windows.net/feast_monitoring."
         )
-    at = parse_uri(store.monitoring_location, what="offline_store.monitoring_location")
-    site = store.router.route(at, what="offline_store.monitoring_location")
+    root = store.router.locate(store.monitoring_location, what="offline_store.monitoring_location")
     schema = pa.schema([(column, _kind(column)) for column in columns])
-    return KeyedFiles(at.child(name), site, schema, key=tuple(key), folders=tuple(folders))
+    return KeyedFiles(root.child(name), schema, key=tuple(key), folders=tuple(folders))
 
 
 def _kind(column: str) -> pa.DataType:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.asof import Scan, ScanFile
 from feast_hybrid.errors import SchemaError
-from feast_hybrid.lakes import Lake, parse_uri
+from feast_hybrid.lakes import Lake
 from feast_hybrid.sources.time_range import partition_bounds
 from feast_hybrid.spark.kind import tasks_run_here
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.types import DataType
 
-    from feast_hybrid.lakes import LakeUri, Site
+    from feast_hybrid.lakes import Location
     from feast_hybrid.sources.data_source import HybridSparkSource
     from feast_hybrid.sources.reader import Reader
 
@@ -43,8 +43,8 @@ def scan_of(
         return f"its files are {source.file_format}"
     if source.options:
         return "reader options, which are Spark's to follow"
-    at = parse_uri(source.path)
-    site = reader.router.route(at)
+    location = reader.router.locate(source.path)
+    site = location.site
     if not site.credential.safe_to_pickle:
         return f"site {site.name!r} has its secret as text, which is not sent to executors"
     kinds = {field.name: field.dataType for field in frame.schema.fields}
@@ -57,7 +57,7 @@ def scan_of(
         return _in_range(_typed(part, values[part], kinds), low, high)
 
     try:
-        files = _files(site, at, wanted, kinds)
+        files = _files(location, wanted, kinds)
     except SchemaError as error:
         return str(error)
     except Exception as error:
@@ -67,8 +67,8 @@ def scan_of(
 
     # Tasks that run here need no site for what is on this disk. For all else they are asked: a secret may be
     # missing in workers on this machine too, which have the environment that Spark was started in.
-    here = site.lake is Lake.LOCAL and tasks_run_here(frame.sparkSession)
-    opener = os.fspath if here else SiteOpener(site, at)
+    here = location.lake is Lake.LOCAL and tasks_run_here(frame.sparkSession)
+    opener = os.fspath if here else SiteOpener(location)
     check = None if here or not files else CanOpen(opener, files[0].path)
 
     def within(first: int | None, last: int | None) -> tuple[ScanFile, ...]:
@@ -98,10 +98,10 @@ def _time(micros: int | None) -> datetime | None:
         return None
 
 
-def _files(site: Site, at: LakeUri, wanted: Any, kinds: Mapping[str, DataType]) -> tuple[ScanFile, ...]:
+def _files(location: Location, wanted: Any, kinds: Mapping[str, DataType]) -> tuple[ScanFile, ...]:
     from feast_hybrid.files.listing import parquet_files
 
-    found = parquet_files(site.filesystem(at), site.fsspec_path(at), wanted=wanted)
+    found = parquet_files(location.fs, location.path, wanted=wanted)
     return tuple(
         ScanFile(
             file.path,

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from feast_hybrid.asof.native import SYNTAX
 from feast_hybrid.errors import SchemaError, SourceNotFoundError
 from feast_hybrid.lakes import parse_uri
+from feast_hybrid.lakes.errors import classify_storage_error, redacted_summary
 from feast_hybrid.lakes.replace import left_over
 from feast_hybrid.sources.feast_types import columns_of
 from feast_hybrid.spark.catalog import buckets, describe
-from feast_hybrid.spark.errors import classify_storage_error, redacted_summary, translate_spark_errors
+from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import SESSION_FORMATS
 from feast_hybrid.spark.isolated import child_session, clone_session_for, home_of_frames
 from feast_hybrid.spark.session import get_session, keep_secrets_out_of_plans
@@ -78,7 +79,7 @@ class Reader:
         what = f"source {source.name!r}"
         with translate_spark_errors(what, where_is(source, self.router)):
             if source.path is not None:
-                site = self.router.route(source.path, what=f"path of {what}")
+                location = self.router.locate(source.path, what=f"path of {what}")
                 file_format = source.file_format or "parquet"
                 own = self.child() if session is None and file_format in SESSION_FORMATS else session
                 reader = (own or self.spark).read.format(file_format)
@@ -86,8 +87,8 @@ class Reader:
                     # Else the session's zone would say what a time without one means; the source may.
                     reader = reader.option("timeZone", "UTC")
                 # The site's settings come last: a source cannot overrule how a site is signed in to.
-                reader = reader.options(**source.options).options(**site.hadoop_options())
-                return analysed(reader.load(str(parse_uri(source.path))))
+                reader = reader.options(**source.options).options(**location.hadoop_options)
+                return analysed(reader.load(str(location)))
             self.router.named(source.site, what=what)
             child = session or self.child()
             frame = _table(child, source.table) if source.table is not None else child.sql(source.query or "")
@@ -126,13 +127,12 @@ def _comes_back(path: str, router: Router, error: SourceNotFoundError) -> bool:
     Raises:
         SourceNotFoundError: its writer died: says where the old rows are.
     """
-    at = parse_uri(path)
-    site = router.route(at)
+    location = router.locate(path)
     try:
-        old = left_over(site, at)
+        old = left_over(location)
         deadline = time.monotonic() + _MOMENT
         while old is not None:
-            if site.filesystem(at).exists(site.fsspec_path(at)):
+            if location.exists():
                 return True
             if time.monotonic() > deadline:
                 break
@@ -150,8 +150,7 @@ def _comes_back(path: str, router: Router, error: SourceNotFoundError) -> bool:
 def where_is(source: HybridSparkSource, router: Router) -> str:
     """The site and place of a source, for messages."""
     if source.path is not None:
-        site = router.route(source.path, what=f"path of source {source.name!r}")
-        return f"site {site.name!r}, {source.path}"
+        return router.locate(source.path, what=f"path of source {source.name!r}").describe()
     site_of = router.named(source.site, what=f"source {source.name!r}")
     return f"site {site_of.name!r}, {source.location}" if site_of else source.location
 
@@ -161,10 +160,9 @@ def is_missing(source: DataSource, router: Router) -> bool:
     path = getattr(source, "path", None)
     if path is None:
         return False
-    at = parse_uri(path)
-    site = router.route(at)
+    location = router.locate(path)
     try:
-        site.filesystem(at).info(site.fsspec_path(at))
+        location.fs.info(location.path)
     except FileNotFoundError:
         return True
     return False
@@ -241,12 +239,11 @@ def _footer_columns(source: HybridSparkSource, router: Router) -> list[tuple[str
 
     assert source.path is not None
     what = f"source {source.name!r}"
-    at = parse_uri(source.path, what=f"path of {what}")
-    site = router.route(at)
-    where = f"site {site.name!r}, {source.path}"
+    location = router.locate(source.path, what=f"path of {what}")
+    where = location.describe()
     try:
         of_file = orc_columns_of_file if source.file_format == "orc" else None
-        columns = parquet_columns(site.filesystem(at), site.fsspec_path(at), of_file)
+        columns = parquet_columns(location.fs, location.path, of_file)
     except FileNotFoundError:
         raise SourceNotFoundError(f"{what}: nothing is at {where}.") from None
     except SchemaError as error:

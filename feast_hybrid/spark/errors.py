@@ -15,28 +15,15 @@ from feast_hybrid.errors import (
     SourceError,
     SourceNotFoundError,
 )
-from feast_hybrid.lakes.replace import BEING_REPLACED
+from feast_hybrid.lakes.errors import SECRET_IN_TEXT, STRUCK_OUT, classify_storage_error, redacted_summary
+from feast_hybrid.lakes.replace_adls import BEING_REPLACED
 
 _NANOS = re.compile(r"Illegal Parquet type: .*TIMESTAMP\(NANOS|PARQUET_TYPE_ILLEGAL.*NANOS", re.DOTALL)
 _NO_FORMAT = re.compile(r"DATA_SOURCE_NOT_(FOUND|ENABLED)|Failed to find (the )?data source")
-#: A status stands by itself: the digits of a port may be the same.
-_REFUSED = re.compile(
-    r"AuthorizationFailure|AuthenticationFailed|ClientAuthenticationError|failed to authenticate"
-    r"|AuthorizationPermissionMismatch|AccessControlException|PermissionError|\b403\b"
-)
-_SILENT = re.compile(
-    r"Connection refused|Connect call failed|Cannot connect to host|ServiceRequestError|UnknownHostException"
-    r"|ConnectException|failed to lookup address|timed out|ServiceResponse(Timeout)?Error|Connection timeout"
-)
 #: What a Spark Connect server says of a session that it does not know any more.
 _GONE = re.compile(r"INVALID_HANDLE\.SESSION_|NO_ACTIVE_SESSION|server side session identifier")
-#: An error of this package that was raised in one of Spark's Python workers; and any other there, in its traceback.
+#: An error of this package that was raised in one of Spark's Python workers.
 _OURS = re.compile(r"^(?:feast_hybrid\.errors\.)(\w+): (.+)$", re.MULTILINE)
-_IN_PYTHON = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)+(\S.*)$", re.MULTILINE)
-#: Lines before the one that says what is wrong: py4j's, and an exception's name alone.
-_SAYS_NOTHING = re.compile(r"An error occurred|[\w.$]+: *$")
-_SECRET = re.compile(r"(sig=|AccountKey=)[^\s&;]+", re.IGNORECASE)
-_STRUCK = r"\1…"
 
 
 @contextmanager
@@ -75,7 +62,7 @@ def _translate(error: Exception, what: str, where: str) -> HybridError | None:
         name, message = in_worker[-1]
         found = getattr(errors, name, None)
         kind = found if isinstance(found, type) and issubclass(found, HybridError) else RetrievalError
-        return kind(f"{what}: {_SECRET.sub(_STRUCK, message)}")
+        return kind(f"{what}: {SECRET_IN_TEXT.sub(STRUCK_OUT, message)}")
     if ("azurebfs" in text and ("ClassNotFoundException" in text or "not found" in text)) or (
         "UNSUPPORTED_FILE_SYSTEM" in text or "No FileSystem for scheme" in text
     ):
@@ -133,20 +120,3 @@ def _reading(text: str) -> str:
     """The line that names the file."""
     named = (line for line in text.splitlines() if "FAILED_READ_FILE" in line)
     return redacted_summary(next(named, text))
-
-
-def classify_storage_error(text: str) -> str | None:
-    """What a client's or Spark's error says of the lake itself; None where it says nothing of it."""
-    if _REFUSED.search(text):
-        return "does not let us in"
-    if _SILENT.search(text):
-        return "does not answer"
-    return None
-
-
-def redacted_summary(text: str) -> str:
-    """The line of a long error that says what is wrong, with signatures and keys struck out."""
-    if raised := _IN_PYTHON.findall(text):
-        text = raised[-1]
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not _SAYS_NOTHING.match(line)]
-    return _SECRET.sub(_STRUCK, lines[0] if lines else text)[:600]

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from feast_hybrid.arrow.write_conversion import conformed, require_columns
 from feast_hybrid.errors import HybridError, SchemaError, SourceError, SourceNotFoundError, WriteError
 from feast_hybrid.files.footers import partition_columns
-from feast_hybrid.lakes import parse_uri
+from feast_hybrid.lakes.errors import classify_storage_error, redacted_summary
 from feast_hybrid.sources.reader import reader_for
-from feast_hybrid.spark.errors import classify_storage_error, redacted_summary
 from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.spark.frames import frame_of
 from feast_hybrid.writing.partitions import dates_of, with_dates
@@ -95,19 +94,18 @@ def _append(
             (writer.partitionBy(day) if day else writer).saveAsTable(source.table)
         return
     assert source.path is not None
-    at = parse_uri(source.path)
-    site = store.router.route(at)
+    location = store.router.locate(source.path)
     if source.file_format == "iceberg":
-        add_to_iceberg(frame, source, at, site, partition=day, new=there is None)
+        add_to_iceberg(frame, source, location, partition=day, new=there is None)
         return
     writer = frame.write.format(source.file_format or "parquet").mode("append")
-    writer = writer.options(**source.options).options(**site.hadoop_options())
+    writer = writer.options(**source.options).options(**location.hadoop_options)
     partitions = [day] if day else []
     if there is not None:
         # A format with a log knows itself how it is partitioned.
         logged = source.file_format in TABLE_FORMATS
-        partitions = [] if logged else list(partition_columns(site.filesystem(at), site.fsspec_path(at)))
-    (writer.partitionBy(*partitions) if partitions else writer).save(str(at))
+        partitions = [] if logged else list(partition_columns(location.fs, location.path))
+    (writer.partitionBy(*partitions) if partitions else writer).save(str(location))
 
 
 def _schema_there(source: HybridSparkSource, reader: Reader) -> StructType | None:
@@ -115,11 +113,10 @@ def _schema_there(source: HybridSparkSource, reader: Reader) -> StructType | Non
     if source.table is not None and not reader.child().catalog.tableExists(source.table):
         return None
     if source.path is not None:
-        at = parse_uri(source.path)
-        site = reader.router.route(at)
-        if not site.filesystem(at).exists(site.fsspec_path(at)):
+        location = reader.router.locate(source.path)
+        if not location.exists():
             return None
-        if source.file_format in TABLE_FORMATS and not has_log(site, at):
+        if source.file_format in TABLE_FORMATS and not has_log(location):
             return None  # an empty folder, or files of a writer that died before its first commit
     try:
         return reader.read(source).schema

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import WriteError
+from feast_hybrid.lakes.errors import redacted_summary
 from feast_hybrid.spark.catalog import describe
 from feast_hybrid.spark.columns import quoted
-from feast_hybrid.spark.errors import redacted_summary
 from feast_hybrid.spark.formats import TABLE_FORMATS
 
 if TYPE_CHECKING:

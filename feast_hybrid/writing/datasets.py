@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from feast.errors import SavedDatasetLocationAlreadyExists
 
 from feast_hybrid.errors import HybridError, WriteError
-from feast_hybrid.lakes import parse_uri
+from feast_hybrid.lakes.errors import redacted_summary
 from feast_hybrid.lakes.replace import aside, put_in_place, recover, remove
 from feast_hybrid.sources.reader import where_is
-from feast_hybrid.spark.errors import redacted_summary
 from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.writing.catalog_tables import replace_catalog_table
 from feast_hybrid.writing.table_formats import has_log, replace_table
@@ -57,37 +56,36 @@ def save(frame: DataFrame, target: HybridSparkSource, router: Router, *, overwri
 
 def _save_path(frame: DataFrame, target: HybridSparkSource, router: Router, what: str, *, overwrite: bool) -> None:
     assert target.path is not None
-    at = parse_uri(target.path)
-    site = router.route(at)
-    recover(site, at)
-    exists = bool(site.filesystem(at).exists(site.fsspec_path(at)))
+    location = router.locate(target.path)
+    recover(location)
+    exists = location.exists()
     taken = DatasetExistsError(f"{what}: something is there already; allow_overwrite=True replaces it.")
     if exists and not overwrite:
         raise taken
     if target.file_format in TABLE_FORMATS:  # their logs name files by their places: they must not be moved
         try:
-            replace_table(frame, target, at, site)
+            replace_table(frame, target, location)
         except BaseException:
             # Files that no log names would stand in the way of the next try. A log is another writer's.
-            if not exists and not has_log(site, at):
-                remove(site, at)
+            if not exists and not has_log(location):
+                remove(location)
             raise
         return
     writer = frame.write.format(target.file_format or "parquet").options(**target.options)
-    writer = writer.options(**site.hadoop_options())
-    new = aside(at)
+    writer = writer.options(**location.hadoop_options)
+    new = aside(location)
     try:
         writer.mode("error").save(str(new))
-        put_in_place(site, new, at, overwrite=overwrite)
+        put_in_place(new, location, overwrite=overwrite)
     except BaseException as error:
-        remove(site, new)
+        remove(new)
         if isinstance(error, FileExistsError) and not overwrite:
             raise taken from error
         # Tasks that were running when one failed, or when the job was cancelled, may write a moment longer.
         time.sleep(_LAST_TASKS)
-        remove(site, new)
+        remove(new)
         raise
-    remove(site, new)
+    remove(new)
 
 
 def _save_table(frame: DataFrame, table: str, what: str, *, overwrite: bool) -> None:
@@ -110,13 +108,13 @@ def export(frame: DataFrame, staging_location: str, router: Router) -> list[str]
     Raises:
         WriteError: they could not be written.
     """
-    at = parse_uri(staging_location, what="offline_store.staging_location").child(f"export-{uuid.uuid4().hex}")
-    site = router.route(at)
+    staging = router.locate(staging_location, what="offline_store.staging_location")
+    folder = staging.child(f"export-{uuid.uuid4().hex}")
     try:
-        frame.write.options(**site.hadoop_options()).mode("error").parquet(str(at))
-        entries = site.filesystem(at).ls(site.fsspec_path(at), detail=False)
+        frame.write.options(**folder.hadoop_options).mode("error").parquet(str(folder))
+        entries = folder.fs.ls(folder.path, detail=False)
     except Exception as error:
-        remove(site, at)
-        raise WriteError(f"exporting to {at} failed: {redacted_summary(str(error))}") from error
+        remove(folder)
+        raise WriteError(f"exporting to {folder} failed: {redacted_summary(str(error))}") from error
     names = sorted(str(entry).rstrip("/").rpartition("/")[2] for entry in entries)
-    return [str(at.child(name)) for name in names if name.endswith(".parquet")]
+    return [str(folder.child(name)) for name in names if name.endswith(".parquet")]

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 from feast_hybrid.arrow.write_conversion import conformed, in_microseconds, require_columns
 from feast_hybrid.errors import HybridError, SchemaError, WriteError
 from feast_hybrid.files.footers import Layout, parquet_layout
-from feast_hybrid.lakes import parse_uri
 from feast_hybrid.lakes.atomic_write import publish
-from feast_hybrid.spark.errors import classify_storage_error, redacted_summary
+from feast_hybrid.lakes.errors import classify_storage_error, redacted_summary
 from feast_hybrid.writing.naming import batch_name
 from feast_hybrid.writing.partitions import dates_of, split, with_dates
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from feast_hybrid.lakes import LakeUri, Router, Site
+    from feast_hybrid.lakes import Location, Router
     from feast_hybrid.sources.data_source import HybridSparkSource
 
 _GLOB = frozenset("*?[{")
@@ -47,13 +46,12 @@ def append_parquet(
         WriteError: the lake refused them; nothing of them is there.
     """
     assert source.path is not None
-    at = parse_uri(source.path, what=what)
-    if _GLOB & set(at.path):
+    location = router.locate(source.path, what=what)
+    if _GLOB & set(location.uri.path):
         raise WriteError(f"{what}: {source.path} is a pattern; rows are written to one folder.")
-    site = router.route(at)
-    name = batch_name(str(at))
+    name = batch_name(str(location))
     try:
-        layout = _layout(site, at, what)
+        layout = _layout(location, what)
         if layout is None:
             schema = first_schema()
             partitions = tuple(filter(None, [source.date_partition_column]))
@@ -63,12 +61,12 @@ def append_parquet(
         schema = in_microseconds(schema)
         partitioned = _partitioned(table, source, schema, partitions, what=what)
         files = {
-            at.child(f"{folder}/{name.text}.parquet" if folder else f"{name.text}.parquet"): _encoded(
+            location.child(f"{folder}/{name.text}.parquet" if folder else f"{name.text}.parquet"): _encoded(
                 rows, source.options, int96=layout is not None and layout.int96
             )
             for folder, rows in partitioned.items()
         }
-        publish(site, files, replace=name.replaces)
+        publish(files, replace=name.replaces)
     except HybridError:
         raise
     except Exception as error:
@@ -77,14 +75,14 @@ def append_parquet(
         raise WriteError(f"{what}: {trouble}: {redacted_summary(said)}") from error
 
 
-def _layout(site: Site, at: LakeUri, what: str) -> Layout | None:
-    path = site.fsspec_path(at)
+def _layout(location: Location, what: str) -> Layout | None:
+    path = location.path
     try:
-        layout = parquet_layout(site.filesystem(at), path)
+        layout = parquet_layout(location.fs, path)
     except FileNotFoundError:
         return None
     if layout is not None and layout.file.rstrip("/").lstrip("/") == path.lstrip("/"):
-        raise WriteError(f"{what}: {at} is one file; rows are added to a folder of files. Move it into one.")
+        raise WriteError(f"{what}: {location} is one file; rows are added to a folder of files. Move it into one.")
     return layout
 
 

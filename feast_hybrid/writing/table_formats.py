@@ -13,14 +13,14 @@ from feast_hybrid.spark.columns import quoted
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from feast_hybrid.lakes import LakeUri, Site
+    from feast_hybrid.lakes import Location
     from feast_hybrid.sources.data_source import HybridSparkSource
 
 #: Held while a session has a site's settings: another thread's would take them for its own when it puts them back.
 _making_a_catalog = threading.Lock()
 
 
-def replace_table(frame: DataFrame, target: HybridSparkSource, at: LakeUri, site: Site) -> None:
+def replace_table(frame: DataFrame, target: HybridSparkSource, location: Location) -> None:
     """Make a frame the whole content of a Delta or Iceberg path, which need not be there yet.
 
     Earlier versions stay in the format's history until they are vacuumed or expired.
@@ -28,24 +28,22 @@ def replace_table(frame: DataFrame, target: HybridSparkSource, at: LakeUri, site
     Args:
         frame: the rows; their schema replaces the one that is there.
         target: its format is one of :data:`feast_hybrid.spark.formats.TABLE_FORMATS`.
-        at: its path.
-        site: signs in.
+        location: its path.
     """
     if target.file_format == "iceberg":
-        with iceberg_table(frame.sparkSession, at, site) as name:
+        with iceberg_table(frame.sparkSession, location) as name:
             # Iceberg keeps the paths of its files, so a table cannot be written aside and moved.
             frame.writeTo(name).options(**target.options).createOrReplace()
         return
     writer = frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
-    writer.options(**target.options).options(**site.hadoop_options()).save(str(at))
+    writer.options(**target.options).options(**location.hadoop_options).save(str(location))
 
 
-def has_log(site: Site, at: LakeUri) -> bool:
+def has_log(location: Location) -> bool:
     """Whether a commit of Delta or Iceberg is at a path, whoever made it."""
-    filesystem = site.filesystem(at)
     for folder, suffix in (("_delta_log", ".json"), ("metadata", ".metadata.json")):
         try:
-            entries = filesystem.ls(site.fsspec_path(at.child(folder)), detail=False)
+            entries = location.fs.ls(location.child(folder).path, detail=False)
         except FileNotFoundError:
             continue
         if any(str(entry).endswith(suffix) for entry in entries):
@@ -54,12 +52,12 @@ def has_log(site: Site, at: LakeUri) -> bool:
 
 
 def add_to_iceberg(
-    frame: DataFrame, source: HybridSparkSource, at: LakeUri, site: Site, *, partition: str | None, new: bool
+    frame: DataFrame, source: HybridSparkSource, location: Location, *, partition: str | None, new: bool
 ) -> None:
     """Add rows to an Iceberg path in one commit; a ``new`` one becomes a table, partitioned by a column or not."""
     from pyspark.sql import functions as F
 
-    with iceberg_table(frame.sparkSession, at, site) as name:
+    with iceberg_table(frame.sparkSession, location) as name:
         writer = frame.writeTo(name).options(**source.options)
         if not new:
             writer.append()
@@ -70,7 +68,7 @@ def add_to_iceberg(
 
 
 @contextmanager
-def iceberg_table(spark: SparkSession, at: LakeUri, site: Site) -> Iterator[str]:
+def iceberg_table(spark: SparkSession, location: Location) -> Iterator[str]:
     """The name under which an Iceberg path can be created and written while this context lasts.
 
     Iceberg creates no table from a bare path: here its parent is the warehouse of a catalog that no one else sees,
@@ -80,15 +78,15 @@ def iceberg_table(spark: SparkSession, at: LakeUri, site: Site) -> Iterator[str]
     settings = {
         "": "org.apache.iceberg.spark.SparkCatalog",
         ".type": "hadoop",
-        ".warehouse": str(at.parent()),
+        ".warehouse": str(location.parent()),
         ".cache-enabled": "false",
     }
-    name = f"{catalog}.{quoted(at.name)}"
+    name = f"{catalog}.{quoted(location.name)}"
     with _set(spark, {f"spark.sql.catalog.{catalog}{key}": value for key, value in settings.items()}):
         # A catalog takes the session's settings when it is made, which is when it is first asked for something, and
         # keeps them. Its own ones must hold no secret: Spark writes all that begins with "spark" into the properties
         # of each job, and so into its event log.
-        with _making_a_catalog, _set(spark, site.hadoop_options()):
+        with _making_a_catalog, _set(spark, location.hadoop_options):
             spark.catalog.tableExists(name)
         yield name
 

@@ -14,7 +14,6 @@ from feast.types import Float64, Int32, Int64, String, UnixTimestamp
 
 from feast_hybrid import HybridSparkOfflineStore, HybridSparkSource, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import WriteError
-from feast_hybrid.lakes import parse_uri
 from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.writing.table_formats import iceberg_table
 from tests.integration.places import (
@@ -67,8 +66,8 @@ def entity_df() -> pd.DataFrame:
 def put(rows: DataFrame, place: Place, uri: str, file_format: str, store: FeatureStore) -> None:
     """Write rows in partitions by ``dt``, as other programs than this package do."""
     if file_format == "iceberg":
-        site = store.config.offline_store.router.route(uri)
-        with iceberg_table(rows.sparkSession, parse_uri(uri), site) as name:
+        location = store.config.offline_store.router.locate(uri)
+        with iceberg_table(rows.sparkSession, location) as name:
             rows.writeTo(name).partitionedBy(rows.dt).create()
         return
     writer = rows.write.format(file_format).options(**OPTIONS.get(file_format, {}))

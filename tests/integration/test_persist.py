@@ -31,7 +31,7 @@ from feast_hybrid.errors import (
     SourceNotFoundError,
     WriteError,
 )
-from feast_hybrid.lakes import parse_uri, replace
+from feast_hybrid.lakes import replace, replace_adls
 from feast_hybrid.retrieval.job import FrameRows, HybridSparkRetrievalJob
 from feast_hybrid.sources.reader import Reader
 from feast_hybrid.spark.jobs import run
@@ -231,7 +231,6 @@ def test_on_adls_what_a_dead_writer_left_is_finished_or_taken_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     place = Place("cloud", lakes.adls)
-    site = store.config.offline_store.router.route(place.uri)
     uri = place.write(f"{place.uri}{folder}/set", {"n": [1]}, file="part-old.parquet")
     new = place.write(f"{place.uri}{folder}/.aside", {"n": [2]}, file="part-new.parquet")
     filesystem = lakes.adls.filesystem()
@@ -247,9 +246,9 @@ def test_on_adls_what_a_dead_writer_left_is_finished_or_taken_back(
     with pytest.raises(RetrievalError, match="its rows are being replaced at this moment"):
         read()
     with pytest.raises(WriteError, match="has been under replacement for"):
-        replace.recover(site, parse_uri(uri))
-    monkeypatch.setattr(replace, "_DEAD", timedelta(0))
-    replace.recover(site, parse_uri(uri))
+        replace.recover(store.config.offline_store.router.locate(uri))
+    monkeypatch.setattr(replace_adls, "_DEAD_AFTER", timedelta(0))
+    replace.recover(store.config.offline_store.router.locate(uri))
     assert place.names(uri) == ["part-new.parquet" if whole else "part-old.parquet"]
 
 

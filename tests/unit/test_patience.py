@@ -12,7 +12,7 @@ from azure.core.exceptions import AzureError
 
 from feast_hybrid.errors import ConfigError
 from feast_hybrid.lakes import Site
-from feast_hybrid.spark.errors import classify_storage_error
+from feast_hybrid.lakes.errors import classify_storage_error
 
 SHORT_HDFS = {"dfs.client.failover.max.attempts": "0", "ipc.client.rpc-timeout.ms": "500"}
 SHORT_ADLS = {"fs.azure.io.retry.max.retries": "0", "fs.azure.http.read.timeout": "500"}

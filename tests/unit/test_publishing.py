@@ -10,13 +10,13 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from feast_hybrid.errors import WriteError
-from feast_hybrid.lakes import LakeUri, Router, parse_uri, replace
+from feast_hybrid.lakes import Location, Router, replace
 from feast_hybrid.lakes.atomic_write import publish
 
 
 def put(folder: Path, files: dict[str, bytes], **options: Any) -> None:
-    at = parse_uri(f"file://{folder}")
-    publish(Router().route(at), {at.child(name): content for name, content in files.items()}, **options)
+    place = Router().locate(f"file://{folder}")
+    publish({place.child(name): content for name, content in files.items()}, **options)
 
 
 def found(folder: Path) -> dict[str, bytes]:
@@ -66,25 +66,25 @@ def test_a_task_that_fails_leaves_what_its_other_attempt_may_have_written(
 
 class TestReplacing:
     @pytest.fixture
-    def at(self, tmp_path: Path) -> LakeUri:
+    def target(self, tmp_path: Path) -> Location:
         put(tmp_path / "set", {"a": b"old", "b": b"old"})
         put(tmp_path / ".new", {"a": b"new"})
-        return parse_uri(f"file://{tmp_path}/set")
+        return Router().locate(f"file://{tmp_path}/set")
 
-    def replace(self, at: LakeUri) -> None:
-        replace.put_in_place(Router().route(at), at.parent().child(".new"), at)
+    def replace(self, target: Location) -> None:
+        replace.put_in_place(target.parent().child(".new"), target)
 
-    def test_the_new_files_are_the_whole_content(self, at: LakeUri, tmp_path: Path) -> None:
-        self.replace(at)
+    def test_the_new_files_are_the_whole_content(self, target: Location, tmp_path: Path) -> None:
+        self.replace(target)
         assert found(tmp_path) == {"set/a": b"new"}
 
-    def test_a_place_that_is_empty_is_filled(self, at: LakeUri, tmp_path: Path) -> None:
-        replace.remove(Router().route(at), at)
-        self.replace(at)
+    def test_a_place_that_is_empty_is_filled(self, target: Location, tmp_path: Path) -> None:
+        replace.remove(target)
+        self.replace(target)
         assert found(tmp_path) == {"set/a": b"new"}
 
     def test_when_the_new_files_cannot_be_moved_in_the_old_ones_are_put_back(
-        self, at: LakeUri, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, target: Location, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         true = LocalFileSystem.mv
 
@@ -95,7 +95,7 @@ class TestReplacing:
 
         monkeypatch.setattr(LocalFileSystem, "mv", refuse)
         with pytest.raises(PermissionError):
-            self.replace(at)
+            self.replace(target)
         assert found(tmp_path) == {"set/a": b"old", "set/b": b"old", ".new/a": b"new"}
 
     @pytest.fixture
@@ -114,26 +114,26 @@ class TestReplacing:
         return meet
 
     def test_a_writer_that_was_slower_fails_and_mixes_nothing(
-        self, at: LakeUri, tmp_path: Path, meet: Callable[[dict[str, bytes]], None]
+        self, target: Location, tmp_path: Path, meet: Callable[[dict[str, bytes]], None]
     ) -> None:
         meet({"c": b"theirs", "_SUCCESS": b""})
         with pytest.raises(WriteError, match="was written by somebody else at the same time"):
-            self.replace(at)
+            self.replace(target)
         assert found(tmp_path) == {"set/c": b"theirs", "set/_SUCCESS": b"", ".new/a": b"new"}
 
     def test_a_batch_that_is_added_meanwhile_costs_neither_itself_nor_the_old_rows(
-        self, at: LakeUri, tmp_path: Path, meet: Callable[[dict[str, bytes]], None]
+        self, target: Location, tmp_path: Path, meet: Callable[[dict[str, bytes]], None]
     ) -> None:
         put(tmp_path / "set", {"day=1/a": b"old"})
         meet({"batch": b"theirs", "day=1/batch": b"theirs", "day=2/batch": b"theirs"})
         with pytest.raises(WriteError, match="was written by somebody else at the same time"):
-            self.replace(at)
+            self.replace(target)
         theirs = {"set/batch": b"theirs", "set/day=1/batch": b"theirs", "set/day=2/batch": b"theirs"}
         old = {"set/a": b"old", "set/b": b"old", "set/day=1/a": b"old"}
         assert found(tmp_path) == {**old, **theirs, ".new/a": b"new"}
 
     def test_old_rows_that_another_writer_has_put_back_stay(
-        self, at: LakeUri, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, target: Location, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         true = LocalFileSystem.mv
 
@@ -144,15 +144,14 @@ class TestReplacing:
 
         monkeypatch.setattr(LocalFileSystem, "mv", mv)
         with pytest.raises(WriteError, match="was written by somebody else at the same time"):
-            self.replace(at)
+            self.replace(target)
         assert found(tmp_path) == {"set/a": b"old", "set/b": b"old", ".new/a": b"new"}
 
-    def test_what_a_dead_writer_moved_away_is_found_and_put_back(self, at: LakeUri, tmp_path: Path) -> None:
-        site = Router().route(at)
-        assert replace.left_over(site, at) is None
+    def test_what_a_dead_writer_moved_away_is_found_and_put_back(self, target: Location, tmp_path: Path) -> None:
+        assert replace.left_over(target) is None
         (tmp_path / "set").rename(tmp_path / ".set.0123.replaced")
-        assert replace.left_over(site, at) == at.parent().child(".set.0123.replaced")
-        replace.recover(site, at)
+        assert replace.left_over(target) == target.parent().child(".set.0123.replaced")
+        replace.recover(target)
         assert found(tmp_path / "set") == {"a": b"old", "b": b"old"}
-        replace.recover(site, at)
+        replace.recover(target)
         assert found(tmp_path / "set") == {"a": b"old", "b": b"old"}

@@ -6,7 +6,8 @@ import pytest
 from pyspark.errors import PythonException
 
 from feast_hybrid.errors import HybridError, RetrievalError, SourceNotFoundError
-from feast_hybrid.spark.errors import redacted_summary, translate_spark_errors
+from feast_hybrid.lakes.errors import redacted_summary
+from feast_hybrid.spark.errors import translate_spark_errors
 
 WORKER = """
   An exception was thrown from the Python worker. Please see the stack trace below.
