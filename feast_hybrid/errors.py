@@ -78,6 +78,14 @@ class WriteError(HybridError):
     """Rows could not be written; nothing of them is to be seen, unless the message says what is."""
 
 
+class ReplacementError(WriteError):
+    """What was replaced could not be put back after a failure; the message says where the old rows are."""
+
+
+class WriteCancelledError(WriteError):
+    """The caller gave up waiting before anything was changed, and nothing will be."""
+
+
 class NotSupportedError(HybridError, NotImplementedError):
     """Feast asks for something that has no meaning in this store, or that the configuration does not provide for."""
 

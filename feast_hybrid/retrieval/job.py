@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 
 from feast_hybrid.errors import NotSupportedError, WriteError
+from feast_hybrid.spark.cancellation import Cancellation
 from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.jobs import run
@@ -239,11 +240,11 @@ class HybridSparkRetrievalJob(RetrievalJob):
         Args:
             storage: a :class:`~feast_hybrid.SavedDatasetHybridSparkStorage`.
             allow_overwrite: whether what is there may be replaced.
-            timeout: seconds; the job is cancelled after them.
+            timeout: seconds; the job is cancelled after them. What has begun to take its place by then is waited for.
 
         Raises:
             WriteError: something is there already, or the rows could not be written.
-            RetrievalTimeoutError: the time ran out.
+            RetrievalTimeoutError: the time ran out; nothing was changed, and nothing will be.
         """
         from feast_hybrid.sources.saved_datasets import SavedDatasetHybridSparkStorage
         from feast_hybrid.writing.datasets import save
@@ -252,11 +253,13 @@ class HybridSparkRetrievalJob(RetrievalJob):
             raise WriteError(f"persist needs a SavedDatasetHybridSparkStorage, found {type(storage).__name__}.")
         frame = self._rows.kept if isinstance(self._rows, SourceRows) else self.to_spark_df()
         target = storage.to_data_source()
+        cancellation = Cancellation()
         run(
             frame.sparkSession,
-            lambda: save(frame, target, self._router, overwrite=allow_overwrite),
+            lambda: save(frame, target, self._router, cancellation, overwrite=allow_overwrite),
             timeout=timeout,
             what=f"persisting {self._rows.what} to {target.location}",
+            cancellation=cancellation,
         )
 
     def supports_remote_storage_export(self) -> bool:
@@ -279,7 +282,15 @@ class HybridSparkRetrievalJob(RetrievalJob):
             raise NotSupportedError(
                 "to_remote_storage needs a place on a lake: set offline_store.staging_location in feature_store.yaml."
             )
-        return export(self.to_spark_df(), self._staging_location, self._router)
+        frame, staging_location = self.to_spark_df(), self._staging_location
+        cancellation = Cancellation()
+        return run(
+            frame.sparkSession,
+            lambda: export(frame, staging_location, self._router, cancellation),
+            timeout=None,
+            what=f"exporting {self._rows.what} to {staging_location}",
+            cancellation=cancellation,
+        )
 
     def to_sql(self) -> str:
         """Not to be had: a result of two lakes is a plan of Spark's, which no SQL text stands for.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from feast_hybrid.errors import RetrievalTimeoutError
+from feast_hybrid.spark.cancellation import Cancellation
 from feast_hybrid.spark.kind import is_connect
 
 if TYPE_CHECKING:
@@ -22,7 +25,14 @@ _CANCEL_SECONDS, _CANCEL_PAUSE = 10.0, 0.2
 _PLANNING = 5.0
 
 
-def run(spark: SparkSession, action: Callable[[], T], *, timeout: float | None, what: str) -> T:
+def run(
+    spark: SparkSession,
+    action: Callable[[], T],
+    *,
+    timeout: float | None,
+    what: str,
+    cancellation: Cancellation | None = None,
+) -> T:
     """Run an action of Spark's that may be cancelled, in a thread of its own.
 
     The thread takes over the caller's local properties (scheduler pool, job group), and adds to them a description
@@ -34,10 +44,13 @@ def run(spark: SparkSession, action: Callable[[], T], *, timeout: float | None, 
         action: what to run.
         timeout: seconds; None for no limit.
         what: how Spark's UI and an error name it.
+        cancellation: of an action that writes: it commits within this token's ``committing``. Without one the action
+            changes nothing that others see.
 
     Raises:
         RetrievalTimeoutError: the time ran out. The job was told to stop; so it is when the caller is interrupted.
-            What was at its last step and succeeded all the same is no error.
+            What was at its last step and succeeded all the same is no error, and a commit that had begun is waited
+            for: its failure is raised as it is.
     """
     from pyspark import InheritableThread
 
@@ -60,15 +73,20 @@ def run(spark: SparkSession, action: Callable[[], T], *, timeout: float | None, 
 
     thread = InheritableThread(target=named, session=spark, name=described, daemon=True)
     thread.start()
+    cancellation = cancellation or Cancellation()
     late = True
     try:
         late = not ended.wait(timeout)
     finally:
         if not ended.is_set():
-            # In a thread too: a server that is gone must not hold up the one who waits.
-            threading.Thread(target=_cancel, args=(spark, tag, begun, ended), daemon=True).start()
-            ended.wait(_CANCEL_SECONDS)
-    if late and "result" not in outcome:  # what was done before it could be stopped is not cancelled
+            abandoned = cancellation.cancel()
+            if cancellation.may_interrupt:
+                # In a thread too: a server that is gone must not hold up the one who waits.
+                seconds = _CANCEL_SECONDS if abandoned else math.inf
+                threading.Thread(target=_cancel, args=(spark, tag, begun, ended, seconds), daemon=True).start()
+            ended.wait(_CANCEL_SECONDS if abandoned else None)
+    # What was done before it could be stopped is not cancelled; what failed while it committed has failed.
+    if late and "result" not in outcome and cancellation.may_interrupt:
         raise RetrievalTimeoutError(f"{what} did not end within {timeout:g} s and was cancelled.")
     if "error" in outcome:
         raise outcome["error"]
@@ -112,15 +130,14 @@ def _noted_when_begun(spark: SparkSession, begun: threading.Event) -> Iterator[N
         session.removeProgressHandler(progressed)
 
 
-def _cancel(spark: SparkSession, tag: str, begun: threading.Event, ended: threading.Event) -> None:
+def _cancel(spark: SparkSession, tag: str, begun: threading.Event, ended: threading.Event, seconds: float) -> None:
     """Tell the tagged jobs to stop, again and again: Spark may still be planning, and only begun jobs are known."""
     if is_connect(spark):
         # A Connect server that is interrupted in its planning ends the operation, and begins its job all the same,
         # which nobody can stop any more (seen with 4.3.0). It reports each two seconds what it is doing.
         begun.wait(_PLANNING)
-    for _ in range(int(_CANCEL_SECONDS / _CANCEL_PAUSE)):
-        if ended.is_set():
-            return
+    deadline = time.monotonic() + seconds
+    while not ended.is_set() and time.monotonic() < deadline:
         if is_connect(spark):
             spark.interruptTag(tag)
         else:

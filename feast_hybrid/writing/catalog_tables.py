@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from feast_hybrid.errors import WriteError
+from feast_hybrid.errors import ReplacementError, WriteError
 from feast_hybrid.lakes.errors import redacted_summary
 from feast_hybrid.spark.catalog import describe
 from feast_hybrid.spark.columns import quoted
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.catalog import Column
+
+    from feast_hybrid.spark.cancellation import Cancellation
 
 #: What Spark shows for a property or an option whose value it takes for a secret.
 _REDACTED = "*********(redacted)"
@@ -33,7 +35,7 @@ _NOT_THE_MAKERS = re.compile(r"(provider|location|owner|comment|external|is_mana
 _NOT_AN_OPTION = frozenset({"path", "serialization.format"})
 
 
-def replace_catalog_table(frame: DataFrame, table: str, what: str) -> None:
+def replace_catalog_table(frame: DataFrame, table: str, what: str, cancellation: Cancellation) -> None:
     """Make a frame the whole content of a table that is there.
 
     Its format and its options, its partitioning by columns that the frame has, its properties and comments stay.
@@ -44,6 +46,7 @@ def replace_catalog_table(frame: DataFrame, table: str, what: str) -> None:
         frame: the rows; their columns replace those that are there.
         table: its full name.
         what: how an error names the rows and the place.
+        cancellation: of the caller who waits: once cancelled, the table stays as it is.
 
     Raises:
         WriteError: it is no managed table (its files are where somebody else has put them, and may read them), it is
@@ -71,10 +74,11 @@ def replace_catalog_table(frame: DataFrame, table: str, what: str) -> None:
     )
     if known.provider in TABLE_FORMATS:
         writer = described.write.format(known.provider).mode("overwrite").option("overwriteSchema", "true")
-        (writer.partitionBy(*partitions) if partitions else writer).saveAsTable(table)
+        with cancellation.committing(interruptible=True):
+            (writer.partitionBy(*partitions) if partitions else writer).saveAsTable(table)
         return
     _refuse_what_cannot_be_made_again(spark, known, what)
-    _swap(described, known, partitions, what)
+    _swap(described, known, partitions, what, cancellation)
 
 
 def _refuse_what_cannot_be_made_again(spark: SparkSession, known: _Known, what: str) -> None:
@@ -110,7 +114,7 @@ def _refuse_what_cannot_be_made_again(spark: SparkSession, known: _Known, what: 
         )
 
 
-def _swap(frame: DataFrame, known: _Known, partitions: list[str], what: str) -> None:
+def _swap(frame: DataFrame, known: _Known, partitions: list[str], what: str, cancellation: Cancellation) -> None:
     from pyspark.sql import functions as F
 
     token = uuid.uuid4().hex[:12]
@@ -129,7 +133,8 @@ def _swap(frame: DataFrame, known: _Known, partitions: list[str], what: str) -> 
         writer.create()
         if known.comment:
             frame.sparkSession.sql(f"COMMENT ON TABLE {new} IS {_literal(known.comment)}")
-        exchange.make()
+        with cancellation.committing():
+            exchange.make()
     except BaseException as error:
         exchange.undo(error)
         raise
@@ -165,7 +170,7 @@ class _Exchange:
             error: why.
 
         Raises:
-            WriteError: that failed too; it says where the old rows may be and how to get them back.
+            ReplacementError: that failed too; it says where the old rows may be and how to get them back.
         """
         exists = self.spark.catalog.tableExists
         try:
@@ -175,7 +180,7 @@ class _Exchange:
                 self._rename(self.old, self.there)
             self.spark.sql(f"DROP TABLE IF EXISTS {self.new}")
         except Exception as second:
-            raise WriteError(
+            raise ReplacementError(
                 f"{self.what} failed ({redacted_summary(str(error))}), and what was there could not be put back "
                 f"({redacted_summary(str(second))}). If there is a table {self.old}, it has the old rows: rename "
                 f"{self.there} if there is one, and run ALTER TABLE {self.old} RENAME TO {self.there}. A table "

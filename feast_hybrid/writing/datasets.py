@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
     from feast_hybrid.lakes import Router
     from feast_hybrid.sources.data_source import HybridSparkSource
+    from feast_hybrid.spark.cancellation import Cancellation
 
-#: Seconds after which the tasks of a failed job have ended.
-_LAST_TASKS = 2.0
+#: For how long tasks of a job that has failed may go on writing.
+STRAGGLER_SECONDS = 2.0
 
 
 class DatasetExistsError(WriteError, SavedDatasetLocationAlreadyExists):
@@ -33,28 +34,59 @@ class DatasetExistsError(WriteError, SavedDatasetLocationAlreadyExists):
         Exception.__init__(self, message)
 
 
-def save(frame: DataFrame, target: HybridSparkSource, router: Router, *, overwrite: bool) -> None:
+def save(
+    frame: DataFrame,
+    target: HybridSparkSource,
+    router: Router,
+    cancellation: Cancellation,
+    *,
+    overwrite: bool,
+) -> None:
     """Write a frame as the whole content of a path or table.
 
     The rows are written beside their place and then put into it; a failed write leaves the old ones. What readers
     see in that moment is in docs/writing.md.
 
+    Args:
+        frame: the rows.
+        target: the path or the table.
+        router: finds the site of the path.
+        cancellation: of the caller who waits: once cancelled, nothing is put in place.
+        overwrite: whether what is there may be replaced.
+
     Raises:
         WriteError: something is there and may not be replaced, or the write failed.
+        ReplacementError: it failed, and the old rows could not be put back; it says where they are.
+        WriteCancelledError: the caller has given up.
     """
     what = f"saving to {where_is(target, router)}"
     try:
         if target.table is not None:
-            _save_table(frame, target.table, what, overwrite=overwrite)
+            _save_table(frame, target.table, what, cancellation, overwrite=overwrite)
         else:
-            _save_path(frame, target, router, what, overwrite=overwrite)
+            _save_path(frame, target, router, what, cancellation, overwrite=overwrite)
     except HybridError:
         raise
     except Exception as error:
-        raise WriteError(f"{what} failed, nothing was changed: {redacted_summary(str(error))}") from error
+        raise WriteError(f"{what} failed, {_consequence(error)}: {redacted_summary(str(error))}") from error
 
 
-def _save_path(frame: DataFrame, target: HybridSparkSource, router: Router, what: str, *, overwrite: bool) -> None:
+def _consequence(error: Exception) -> str:
+    """What a failure has left: a commit whose answer was lost may have been done."""
+    if any(sign in str(error) for sign in ("CommitStateUnknown", "StatusCode.UNAVAILABLE")):
+        return "and whether its rows were committed is not known; read them before you write again"
+    return "nothing was changed"
+
+
+def _save_path(
+    frame: DataFrame,
+    target: HybridSparkSource,
+    router: Router,
+    what: str,
+    cancellation: Cancellation,
+    *,
+    overwrite: bool,
+) -> None:
     assert target.path is not None
     location = router.locate(target.path)
     recover(location)
@@ -63,58 +95,72 @@ def _save_path(frame: DataFrame, target: HybridSparkSource, router: Router, what
     if exists and not overwrite:
         raise taken
     if target.file_format in TABLE_FORMATS:  # their logs name files by their places: they must not be moved
-        try:
-            replace_table(frame, target, location)
-        except BaseException:
-            # Files that no log names would stand in the way of the next try. A log is another writer's.
-            if not exists and not has_log(location):
-                remove(location)
-            raise
+        with cancellation.committing(interruptible=True):
+            try:
+                replace_table(frame, target, location)
+            except BaseException:
+                # Files that no log names would stand in the way of the next try. A log is another writer's.
+                if not exists and not has_log(location):
+                    remove(location)
+                raise
         return
     writer = frame.write.format(target.file_format or "parquet").options(**target.options)
     writer = writer.options(**location.hadoop_options)
     new = aside(location)
     try:
         writer.mode("error").save(str(new))
-        put_in_place(new, location, overwrite=overwrite)
+        with cancellation.committing():
+            put_in_place(new, location, overwrite=overwrite)
     except BaseException as error:
         remove(new)
         if isinstance(error, FileExistsError) and not overwrite:
             raise taken from error
-        # Tasks that were running when one failed, or when the job was cancelled, may write a moment longer.
-        time.sleep(_LAST_TASKS)
+        time.sleep(STRAGGLER_SECONDS)
         remove(new)
         raise
     remove(new)
 
 
-def _save_table(frame: DataFrame, table: str, what: str, *, overwrite: bool) -> None:
+def _save_table(frame: DataFrame, table: str, what: str, cancellation: Cancellation, *, overwrite: bool) -> None:
     spark = frame.sparkSession
     exists = spark.catalog.tableExists(table)
     if exists and not overwrite:
         raise DatasetExistsError(f"{what}: the table exists already; allow_overwrite=True replaces it.")
-    if not exists:
+    if exists:
+        replace_catalog_table(frame, table, what, cancellation)
+        return
+    with cancellation.committing(interruptible=True):
         frame.write.mode("error").saveAsTable(table)
-    else:
-        replace_catalog_table(frame, table, what)
 
 
-def export(frame: DataFrame, staging_location: str, router: Router) -> list[str]:
+def export(frame: DataFrame, staging_location: str, router: Router, cancellation: Cancellation) -> list[str]:
     """Write a frame as Parquet files into a new folder of the staging location.
+
+    Args:
+        frame: the rows.
+        staging_location: the folder that gets the new one.
+        router: finds its site.
+        cancellation: of the caller who waits: once cancelled, no file stays.
 
     Returns:
         The URIs of the files.
 
     Raises:
         WriteError: they could not be written.
+        WriteCancelledError: the caller has given up.
     """
     staging = router.locate(staging_location, what="offline_store.staging_location")
     folder = staging.child(f"export-{uuid.uuid4().hex}")
     try:
         frame.write.options(**folder.hadoop_options).mode("error").parquet(str(folder))
-        entries = folder.fs.ls(folder.path, detail=False)
+        with cancellation.committing():
+            entries = folder.fs.ls(folder.path, detail=False)
     except Exception as error:
         remove(folder)
+        time.sleep(STRAGGLER_SECONDS)
+        remove(folder)
+        if isinstance(error, HybridError):
+            raise
         raise WriteError(f"exporting to {folder} failed: {redacted_summary(str(error))}") from error
     names = sorted(str(entry).rstrip("/").rpartition("/")[2] for entry in entries)
     return [str(folder.child(name)) for name in names if name.endswith(".parquet")]

@@ -47,11 +47,14 @@ def say_when_it_runs():
     print("runs", flush=True)
 
 slow = spark.range(0, 10**12, 1, 2).selectExpr("sum(id % 7) AS total")
-job = HybridSparkRetrievalJob(FrameRows(slow, "a slow sum"), router=config.router)
+job = HybridSparkRetrievalJob(
+    FrameRows(slow, "a slow sum"), router=config.router, staging_location=given["staging"]
+)
 ways = {
     "to_df": job.to_df,
     "to_arrow": job.to_arrow,
     "persist": lambda: job.persist(SavedDatasetHybridSparkStorage(path=given["saved"])),
+    "to_remote_storage": job.to_remote_storage,
 }
 for name in given["ways"]:
     threading.Thread(target=say_when_it_runs, daemon=True).start()
@@ -66,12 +69,13 @@ print(spark.range(3).count(), flush=True)
 def test_ctrl_c_ends_the_job_and_the_session_goes_on(
     request: pytest.FixtureRequest, cloud: Place, folder: str, tmp_path: Path
 ) -> None:
-    ways = ["to_df", "to_arrow", "persist"]
+    ways = ["to_df", "to_arrow", "persist", "to_remote_storage"]
     given = {
         "sites": [cloud.site()],
         "spark": {"master": "local[2]", "conf": session_conf()},
         "server": 0,
         "saved": f"{cloud.uri}{folder}/saved",
+        "staging": f"{cloud.uri}{folder}/staging",
         "ways": ways,
     }
     if on_connect():
@@ -101,3 +105,4 @@ def test_ctrl_c_ends_the_job_and_the_session_goes_on(
         finally:
             process.kill()
     assert not cloud.exists(f"{cloud.uri}{folder}/saved")
+    assert not cloud.exists(f"{cloud.uri}{folder}/staging")
