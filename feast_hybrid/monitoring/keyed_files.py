@@ -18,20 +18,21 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from feast_hybrid.errors import HybridError, RetrievalError, WriteError
 from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.errors import classify_storage_error, redacted_summary
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from feast_hybrid.lakes import Location
+from feast_hybrid.lakes.location import Location
 
 logger = logging.getLogger(__name__)
+
+#: A column of the key, an operator (``=``, ``>=``, ``<=``) and a value that a row must compare to so.
+Filter = tuple[str, str, Any]
 
 #: The column that says when a row was written, in nanoseconds since 1970 by the writer's clock.
 WRITTEN = "written_at_ns"
@@ -39,10 +40,9 @@ WRITTEN = "written_at_ns"
 #: A folder with more files than this is merged into one.
 MANY_FILES = 64
 
-#: So many files are read at once.
-_READERS = 8
-#: How often a reader looks again when a file is gone that it has just seen.
-_LOOKS = 5
+_MAX_PARALLEL_READS = 8
+#: How often a folder is listed anew when a file is gone that has just been listed.
+_MAX_LISTINGS = 5
 
 _clock = threading.Lock()
 _last = 0
@@ -67,8 +67,6 @@ class KeyedFiles:
     """
 
     def __init__(self, root: Location, schema: pa.Schema, *, key: Sequence[str], folders: Sequence[str] = ()) -> None:
-        import pyarrow as pa
-
         self._root = root
         self._schema = schema.append(pa.field(WRITTEN, pa.int64(), nullable=False))
         self._key = tuple(key)
@@ -90,34 +88,29 @@ class KeyedFiles:
             written = now_ns()
             newest = self._newest({**row, WRITTEN: written} for row in of_folder)
             folder = self._folder(values)
-            with self._explained("could not be written", WriteError):
+            with self._translate_errors("could not be written", WriteError):
                 self._add(folder, newest)
             self._merge_if_many(folder)
 
-    def rows(
-        self,
-        equal: Mapping[str, Any] | None = None,
-        between: Mapping[str, tuple[Any, Any]] | None = None,
-    ) -> list[dict[str, Any]]:
+    def rows(self, filters: Sequence[Filter] = ()) -> list[dict[str, Any]]:
         """The rows, :data:`WRITTEN` included, in no promised order.
 
         Args:
-            equal: columns of the key and the value that they must have.
-            between: columns of the key and their lowest and highest value, None for no bound.
+            filters: what all of them must be like.
 
         Raises:
             RetrievalError: the lake refused or did not answer.
         """
-        condition = self._condition(equal or {}, between or {})
-        with self._explained("could not be read", RetrievalError):
-            for look in range(_LOOKS):
+        folders = {column: str(value) for column, operator, value in filters if operator == "="}
+        with self._translate_errors("could not be read", RetrievalError):
+            for remaining in reversed(range(_MAX_LISTINGS)):
                 try:
-                    files = list(self._files(self._root, self._folders, equal or {}))
-                    return self._newest(self._read(files, condition))
+                    files = list(self._files(self._root, self._folders, folders))
+                    return self._newest(self._read(files, filters))
                 except FileNotFoundError:
-                    if look == _LOOKS - 1:
+                    if not remaining:
                         raise
-        raise AssertionError  # the last look returns or raises
+        raise AssertionError  # the last listing returns or raises
 
     def _newest(self, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         newest: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -127,20 +120,6 @@ class KeyedFiles:
                 newest[key] = row
         return list(newest.values())
 
-    def _condition(self, equal: Mapping[str, Any], between: Mapping[str, tuple[Any, Any]]) -> pc.Expression | None:
-        import pyarrow.compute as pc
-
-        parts = [pc.field(column) == value for column, value in equal.items()]
-        for column, (low, high) in between.items():
-            if low is not None:
-                parts.append(pc.field(column) >= low)
-            if high is not None:
-                parts.append(pc.field(column) <= high)
-        condition = None
-        for part in parts:
-            condition = part if condition is None else condition & part
-        return condition
-
     # Files and folders
 
     def _folder(self, values: Sequence[str]) -> Location:
@@ -149,15 +128,15 @@ class KeyedFiles:
             folder = folder.child(_folder_name(column, value))
         return folder
 
-    def _files(self, folder: Location, below: Sequence[str], equal: Mapping[str, Any]) -> Iterator[Location]:
-        """The files in a folder; where folders lie between, only in those that can hold what is asked for."""
-        if below and below[0] in equal:
-            name = _folder_name(below[0], str(equal[below[0]]))
-            yield from self._files(folder.child(name), below[1:], equal)
+    def _files(self, folder: Location, below: Sequence[str], values: Mapping[str, str]) -> Iterator[Location]:
+        """The files in a folder; where folders lie between, only in those of the values, if they are given."""
+        if below and below[0] in values:
+            name = _folder_name(below[0], values[below[0]])
+            yield from self._files(folder.child(name), below[1:], values)
             return
         for name in self._names(folder):
             if below:
-                yield from self._files(folder.child(name), below[1:], equal)
+                yield from self._files(folder.child(name), below[1:], values)
             elif name.endswith(".parquet") and not name.startswith("."):
                 yield folder.child(name)
 
@@ -169,27 +148,22 @@ class KeyedFiles:
             return []
         return sorted({str(entry).rstrip("/").rpartition("/")[2] for entry in entries})
 
-    def _read(self, files: Sequence[Location], condition: pc.Expression | None) -> Iterator[dict[str, Any]]:
+    def _read(self, files: Sequence[Location], filters: Sequence[Filter] = ()) -> Iterator[dict[str, Any]]:
         """The rows of some files.
 
         Raises:
             FileNotFoundError: one is gone.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
 
         def content(file: Location) -> bytes:
             return bytes(self._root.fs.cat_file(file.path))
 
-        with ThreadPoolExecutor(_READERS) as pool:
+        with ThreadPoolExecutor(_MAX_PARALLEL_READS) as pool:
             for found in pool.map(content, files):
-                table = pq.read_table(pa.BufferReader(found), schema=self._schema, filters=condition)
+                table = pq.read_table(pa.BufferReader(found), schema=self._schema, filters=list(filters) or None)
                 yield from table.to_pylist()
 
     def _add(self, folder: Location, rows: Sequence[Mapping[str, Any]]) -> Location:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         sink = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(list(rows), schema=self._schema), sink)
         newest = max(row[WRITTEN] for row in rows)
@@ -203,7 +177,7 @@ class KeyedFiles:
             files = list(self._files(folder, (), {}))
             if len(files) <= MANY_FILES:
                 return
-            self._add(folder, self._newest(self._read(files, None)))
+            self._add(folder, self._newest(self._read(files)))
             for file in files:
                 with suppress(FileNotFoundError):
                     self._root.fs.rm_file(file.path)
@@ -211,7 +185,7 @@ class KeyedFiles:
             logger.warning("%s: its many files could not be merged: %s", folder, redacted_summary(f"{error}"))
 
     @contextmanager
-    def _explained(self, trouble: str, kind: type[HybridError]) -> Iterator[None]:
+    def _translate_errors(self, trouble: str, kind: type[HybridError]) -> Iterator[None]:
         try:
             yield
         except HybridError:

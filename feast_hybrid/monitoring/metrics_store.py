@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 from feast.monitoring.monitoring_utils import monitoring_table_meta, normalize_monitoring_row
 
 from feast_hybrid.errors import ConfigError, HybridError, RetrievalError, WriteError
-from feast_hybrid.monitoring.keyed_files import WRITTEN, KeyedFiles
+from feast_hybrid.monitoring.keyed_files import WRITTEN, Filter, KeyedFiles
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
 
 #: What Feast can ask for.
@@ -28,6 +28,8 @@ _NUMBERS = (
     *("null_rate", "mean", "stddev", "min_val", "max_val", "p50", "p75", "p90", "p95", "p99"),
     *("avg_null_rate", "max_null_rate"),
 )
+
+_COMPARISONS = {"=": operator.eq, ">=": operator.ge, "<=": operator.le}
 
 #: Baselines that were cleared: rows that say of which metrics, and since when. A null stands for all.
 _CLEARED = "feast_monitoring_cleared_baselines"
@@ -88,19 +90,14 @@ def query_metrics(
     wanted = {column: _typed(column, value, RetrievalError) for column, value in wanted.items()}
     if project:
         wanted["project_id"] = project
-    in_key = {column: value for column, value in wanted.items() if column in key}
-    dates = {"metric_date": (start, end)}
-    rows = table.rows(in_key, dates if "metric_date" in key else None)
+    conditions: list[Filter] = [(column, "=", value) for column, value in wanted.items()]
+    conditions += [("metric_date", sign, day) for sign, day in ((">=", start), ("<=", end)) if day is not None]
+    # Of a key the newest row counts, so that only columns of the key may decide which rows are read.
+    rows = table.rows([condition for condition in conditions if condition[0] in key])
     if metric_type == "feature":
         # Read after the rows: a baseline that is saved after a clearing is never seen without the clearing.
-        _apply(_cleared(store).rows({"project_id": project} if project else None), rows)
-    found = [
-        row
-        for row in rows
-        if all(row[column] == value for column, value in wanted.items())
-        and (start is None or row["metric_date"] >= start)
-        and (end is None or row["metric_date"] <= end)
-    ]
+        _apply(_cleared(store).rows([("project_id", "=", project)] if project else []), rows)
+    found = [row for row in rows if all(_COMPARISONS[sign](row[name], value) for name, sign, value in conditions)]
     found.sort(key=lambda row: (row["metric_date"], *(str(row[column]) for column in key)))
     return [normalize_monitoring_row({column: row[column] for column in columns}) for row in found]
 
@@ -142,35 +139,32 @@ def _table(store: HybridSparkOfflineStoreConfig, metric_type: str) -> tuple[Keye
         raise ConfigError(f"there are no monitoring metrics of type {metric_type!r}; use {', '.join(METRIC_TYPES)}.")
     name, columns, key = monitoring_table_meta(metric_type)
     folders = [column for column in _FOLDERS if column in key]
-    return _files(store, name, columns, key, folders), columns, key
+    return _keyed_files(store, name, columns, key, folders), columns, key
 
 
 def _cleared(store: HybridSparkOfflineStoreConfig) -> KeyedFiles:
-    return _files(store, _CLEARED, _CLEARED_KEY, _CLEARED_KEY, ["project_id"])
+    return _keyed_files(store, _CLEARED, _CLEARED_KEY, _CLEARED_KEY, ["project_id"])
 
 
-def _files(
+def _keyed_files(
     store: HybridSparkOfflineStoreConfig,
     name: str,
     columns: Iterable[str],
     key: Iterable[str],
     folders: Iterable[str],
 ) -> KeyedFiles:
-    import pyarrow as pa
-
     if not store.monitoring_location:
         raise ConfigError(
             "monitoring keeps its metrics on a lake: set offline_store.monitoring_location to a folder, such as "
             "hdfs://lake/feast_monitoring or abfss://features@acct.dfs.core.windows.net/feast_monitoring."
         )
     root = store.router.locate(store.monitoring_location, what="offline_store.monitoring_location")
-    schema = pa.schema([(column, _kind(column)) for column in columns])
+    schema = pa.schema([(column, arrow_type(column)) for column in columns])
     return KeyedFiles(root.child(name), schema, key=tuple(key), folders=tuple(folders))
 
 
-def _kind(column: str) -> pa.DataType:
-    import pyarrow as pa
-
+def arrow_type(column: str) -> pa.DataType:
+    """The type of a column of Feast's monitoring tables; what has no other is kept as text."""
     if column == "metric_date":
         return pa.date32()
     if column == "is_baseline":

@@ -267,6 +267,7 @@ WITH_HIVE = """
 import json, sys
 from pyspark.sql import SparkSession
 from feast_hybrid.errors import WriteError
+from feast_hybrid.spark.cancellation import Cancellation
 from feast_hybrid.writing.catalog_tables import replace_catalog_table
 
 folder = sys.argv[1]
@@ -295,7 +296,8 @@ for name, how in {
     spark.sql(f"INSERT INTO {name} SELECT 1L, 1L")
     try:
         for n in (10, 20):
-            replace_catalog_table(spark.sql(f"SELECT {n}L AS n, id AS k FROM range(1, 3)"), name, f"saving {name}")
+            frame = spark.sql(f"SELECT {n}L AS n, id AS k FROM range(1, 3)")
+            replace_catalog_table(frame, name, f"saving {name}", Cancellation())
     except WriteError as error:
         found[name + "'s error"] = str(error)
     found[name] = sorted(map(list, spark.table(name).select("n", "k").collect()))

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from feast.monitoring.monitoring_utils import monitoring_table_meta
+from fsspec.implementations.local import LocalFileSystem
 
 from feast_hybrid import HybridSparkOfflineStoreConfig
 from feast_hybrid.errors import ConfigError, RetrievalError, RoutingError, WriteError
@@ -141,14 +142,15 @@ def test_a_clearing_is_of_what_it_names(
     assert len(metrics_store.query_metrics(store, "other", "feature", {"is_baseline": True})) == 2
 
 
-def test_a_metric_saved_while_a_baseline_is_cleared_is_not_lost(store: HybridSparkOfflineStoreConfig) -> None:
+def test_a_metric_saved_while_a_baseline_is_cleared_is_not_lost(
+    store: HybridSparkOfflineStoreConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     metrics_store.save_metrics(store, "feature", [metric(is_baseline=True, mean=1.0)])
     cleared = keyed_files.now_ns()
     metrics_store.save_metrics(store, "feature", [metric(is_baseline=True, mean=2.0)])
     # A slow clearing, whose file comes after a metric that was written later.
-    values = dict.fromkeys(metrics_store._CLEARED_KEY) | {"project_id": "p", keyed_files.WRITTEN: cleared}
-    table = metrics_store._cleared(store)
-    table._add(table._folder(["p"]), [values])
+    monkeypatch.setattr(keyed_files, "now_ns", lambda: cleared)
+    metrics_store.clear_baseline(store, "p")
     assert found(store, "mean", "is_baseline") == [(2.0, True)]
 
 
@@ -203,15 +205,16 @@ def test_a_reader_whose_file_was_merged_away_looks_again(
     store: HybridSparkOfflineStoreConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metrics_store.save_metrics(store, "feature", [metric(mean=1.0)])
-    read = keyed_files.KeyedFiles._read
+    cat_file = LocalFileSystem.cat_file
 
-    def read_after_a_merge(self: Any, listed: Any, condition: Any) -> Any:
-        monkeypatch.setattr(keyed_files.KeyedFiles, "_read", read)
+    def cat_file_after_a_merge(self: LocalFileSystem, path: str, **arguments: Any) -> bytes:
+        monkeypatch.setattr(LocalFileSystem, "cat_file", cat_file)
         (old,) = files(tmp_path)
         old.rename(old.with_name("merged.parquet"))
-        return read(self, listed, condition)
+        content: bytes = cat_file(self, path, **arguments)
+        return content
 
-    monkeypatch.setattr(keyed_files.KeyedFiles, "_read", read_after_a_merge)
+    monkeypatch.setattr(LocalFileSystem, "cat_file", cat_file_after_a_merge)
     assert found(store, "mean") == [(1.0,)]
 
 
@@ -261,5 +264,5 @@ def test_each_column_of_feasts_tables_has_a_type(metric_type: str) -> None:
     texts |= {"data_source_type", "feature_type", "histogram"}
     texts |= {"job_id", "job_type", "status", "parameters", "error_message", "result_summary"}
     _, columns, key = monitoring_table_meta(metric_type)
-    assert {column for column in columns if str(metrics_store._kind(column)) == "string"} == texts & set(columns)
+    assert {column for column in columns if str(metrics_store.arrow_type(column)) == "string"} == texts & set(columns)
     assert set(key) <= set(columns)
