@@ -174,7 +174,7 @@ SPARK_CONTENDERS: dict[str, type[SparkContender]] = {
     "feast": Feasts,
     "chain": Chain,
     "tempo": Tempo,
-    **{f"ours-{name}": _strategy(name) for name in ("columnar", "window", "native")},
+    **{f"ours-{name}": _strategy(name) for name in ("columnar", "window")},
 }
 
 

@@ -7,9 +7,10 @@ import re
 from typing import Any, Literal
 
 from feast.repo_config import FeastConfigBaseModel
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 import feast_hybrid.sources.saved_datasets  # noqa: F401  # Feast knows a logging destination's kind once its class is loaded.
+from feast_hybrid.asof.request import REMOVED_STRATEGIES
 from feast_hybrid.errors import ConfigError, CredentialError
 from feast_hybrid.lakes import Router, Site
 from feast_hybrid.lakes.credentials import CREDENTIALS
@@ -64,7 +65,14 @@ class JoinConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    strategy: Literal["auto", "columnar", "native", "window"] = "auto"
+    strategy: Literal["auto", "columnar", "window"] = "auto"
+
+    @field_validator("strategy", mode="before")
+    @classmethod
+    def _refuse_what_was_removed(cls, strategy: Any) -> Any:
+        if strategy in REMOVED_STRATEGIES:
+            raise ConfigError(f"offline_store.join.strategy: {REMOVED_STRATEGIES[strategy]}.")
+        return strategy
 
 
 class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):

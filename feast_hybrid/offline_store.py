@@ -11,7 +11,7 @@ from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalMetadata
 from feast.on_demand_feature_view import OnDemandFeatureView
 
-from feast_hybrid.asof import JoinPlan, planned_join
+from feast_hybrid.asof import JoinPlan, JoinRequest, planned_join
 from feast_hybrid.asof.latest import latest_rows
 from feast_hybrid.config import HybridSparkOfflineStoreConfig
 from feast_hybrid.errors import ConfigError, SchemaError, SourceError, SourceNotFoundError
@@ -94,13 +94,15 @@ class HybridSparkOfflineStore(OfflineStore):
 
         def join(entities: DataFrame) -> tuple[DataFrame, JoinPlan]:
             return planned_join(
-                entities,
-                as_of_views,
-                timestamp=rows.timestamp,
-                filter_by_created_timestamp=bool(kwargs.get("filter_by_created_timestamp")),
-                strategy=store.join.strategy,
-                facts=facts,
-                parallelism=width,
+                JoinRequest(
+                    entities=entities,
+                    views=as_of_views,
+                    timestamp=rows.timestamp,
+                    filter_by_created_timestamp=bool(kwargs.get("filter_by_created_timestamp")),
+                    strategy=store.join.strategy,
+                    facts=facts,
+                    parallelism=width,
+                )
             )
 
         def metadata() -> RetrievalMetadata:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from feast_hybrid.asof.columnar.plan import answer_column
 from feast_hybrid.asof.columnar.plan import join as join_by_columns
 from feast_hybrid.asof.entity_stats.model import EntityFacts
-from feast_hybrid.asof.native import native
 from feast_hybrid.asof.planner import JoinPlan, choose
 from feast_hybrid.asof.prepare import AT, TS, prepare
+from feast_hybrid.asof.request import JoinRequest
 from feast_hybrid.asof.window import window
 from feast_hybrid.spark.times import within_ttl
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from feast_hybrid.asof.prepare import History
-    from feast_hybrid.asof.view import AsOfView, Buckets
+    from feast_hybrid.asof.view import AsOfView
 
 
 def asof_join(
@@ -53,7 +53,7 @@ def asof_join(
         timestamp: The entity column that says when: timestamp, timestamp_ntz (UTC) or date (midnight UTC).
         filter_by_created_timestamp: A row is a candidate only if also ``created`` <= t, for views that have
             a created column. A null ``created`` never is.
-        strategy: ``auto``, ``columnar``, ``native`` or ``window``: the answer is the same. ``columnar`` is for views
+        strategy: ``auto``, ``columnar`` or ``window``: the answer is the same. ``columnar`` is for views
             that have a scan; others are joined as with ``auto``.
         facts: What is known of the entity rows.
         parallelism: How many tasks run at once, where it is known.
@@ -63,35 +63,40 @@ def asof_join(
 
     Raises:
         SchemaError: A column is missing, is ambiguous, or has a type that does not do.
-        JoinError: Two output columns would have one name, or the strategy cannot be used.
+        JoinError: Two output columns would have one name, or there is no such strategy.
     """
-    return planned_join(
-        entities,
-        views,
+    request = JoinRequest(
+        entities=entities,
+        views=views,
         timestamp=timestamp,
         filter_by_created_timestamp=filter_by_created_timestamp,
         strategy=strategy,
         facts=facts,
         parallelism=parallelism,
-    )[0]
+    )
+    return planned_join(request)[0]
 
 
-def planned_join(
-    entities: DataFrame,
-    views: Sequence[AsOfView],
-    *,
-    timestamp: str,
-    filter_by_created_timestamp: bool = False,
-    strategy: str = "auto",
-    facts: EntityFacts | None = None,
-    parallelism: int | None = None,
-) -> tuple[DataFrame, JoinPlan]:
-    """As :func:`asof_join`, with the plan that was followed."""
+def planned_join(request: JoinRequest) -> tuple[DataFrame, JoinPlan]:
+    """Do what :func:`asof_join` says.
+
+    Returns:
+        The joined rows, and the plan that was followed.
+
+    Raises:
+        SchemaError: As :func:`asof_join`.
+        JoinError: As :func:`asof_join`.
+    """
     from pyspark.sql import functions as F
 
-    prepared = prepare(entities, views, timestamp=timestamp, filter_by_created_timestamp=filter_by_created_timestamp)
-    facts = facts or EntityFacts()
-    chosen = choose(prepared, strategy, facts, parallelism)
+    prepared = prepare(
+        request.entities,
+        request.views,
+        timestamp=request.timestamp,
+        filter_by_created_timestamp=request.filter_by_created_timestamp,
+    )
+    parallelism = request.parallelism
+    chosen = choose(prepared, request.strategy, request.facts or EntityFacts(), parallelism)
     rows = prepared.entities
     if chosen.columnar:
         rows = join_by_columns(
@@ -105,9 +110,8 @@ def planned_join(
         )
     keys = prepared.entities
     features = []
-    laid: Buckets | None = None
     names = list(prepared.names)
-    for n, (history, step) in enumerate(zip(prepared.histories, chosen.steps, strict=True)):
+    for n, history in enumerate(prepared.histories):
         names += [out for _, out in history.outputs]
         if n in chosen.columnar:
             at = {value: answer_column(n, i) for i, value in enumerate(history.values)}
@@ -116,10 +120,7 @@ def planned_join(
         answer = f"__fh_a{n}"
         if chosen.cut and history.keys:
             history = _cut(history, keys)
-        if step.buckets is not None and step.buckets != laid:
-            rows = rows.repartition(step.buckets.number, *step.buckets.columns)
-        laid = step.buckets
-        rows = {"native": native, "window": window}[step.strategy](rows, history, answer)
+        rows = window(rows, history, answer)
         if history.ttl is not None:
             fresh = within_ttl(F.col(f"{answer}.{TS}"), F.col(AT), history.ttl)
             rows = rows.withColumn(answer, F.when(fresh, F.col(answer)))

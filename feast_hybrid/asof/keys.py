@@ -85,10 +85,6 @@ class Domain:
             return F.when(cut.try_cast(back) == column.cast(back), cut)
         return column.cast(self.type)
 
-    def keeps(self, kind: DataType) -> bool:
-        """Whether a key of this type is compared just as it stands, so that Spark hashes it alike too."""
-        return kind == self.type and self.family not in (_INSTANT, _FLOAT)
-
 
 def domain(entity: DataType, source: DataType, *, view: str, entity_column: str, source_column: str) -> Domain:
     """The form in which an entity key and a source key are compared.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from feast_hybrid.asof.columnar.executor_check import executors_fail
 from feast_hybrid.asof.columnar.plan import (
@@ -19,21 +17,12 @@ from feast_hybrid.asof.columnar.plan import (
     view_spec,
 )
 from feast_hybrid.asof.entity_stats.model import EntityFacts, Known, known
-from feast_hybrid.asof.prepare import Prepared, prepare
-from feast_hybrid.errors import JoinError
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
-    from feast_hybrid.asof.prepare import History
-    from feast_hybrid.asof.view import AsOfView, Buckets
+    from feast_hybrid.asof.prepare import Prepared
 
-#: What may be asked for. ``auto`` takes what is reckoned to be the fastest.
-Strategy = Literal["auto", "columnar", "native", "window"]
-_NATIVE_SINCE = (4, 3)
-#: Since then a union keeps its parts' partitioning, so that a table's buckets need no shuffle; if these are on.
-_KEPT_BUCKETS_SINCE = (4, 1)
-_KEPT_BUCKETS_BY = ("spark.sql.unionOutputPartitioning", "spark.sql.sources.bucketing.enabled")
 
 #: Below this, a pass over entity rows of unknown number may take longer than what it spares; and without it, nobody
 #: knows how many buckets they need.
@@ -51,17 +40,15 @@ class Step:
 
     Args:
         view: The view's name.
-        strategy: ``columnar``, ``native`` or ``window``.
+        strategy: ``columnar`` or ``window``.
         reason: Why this one.
         reads: What is read of its files, where that is known.
-        buckets: Those of its table by its keys: entity rows are brought into such, so that the table stays in them.
     """
 
     view: str
     strategy: str
     reason: str
     reads: str = ""
-    buckets: Buckets | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,37 +80,8 @@ class JoinPlan:
         return "\n".join([*lines, *([f"entity rows: {self.entities}"] if self.entities else [])])
 
 
-def plan(
-    entities: DataFrame,
-    views: Sequence[AsOfView],
-    *,
-    timestamp: str,
-    filter_by_created_timestamp: bool = False,
-    strategy: str = "auto",
-    facts: EntityFacts | None = None,
-    parallelism: int | None = None,
-) -> JoinPlan:
-    """What :func:`~feast_hybrid.asof.asof_join` would do with the same arguments, and why.
-
-    Runs nothing but the planner's statistics.
-
-    Raises:
-        SchemaError: As :func:`~feast_hybrid.asof.asof_join`.
-        JoinError: As :func:`~feast_hybrid.asof.asof_join`.
-    """
-    prepared = prepare(entities, views, timestamp=timestamp, filter_by_created_timestamp=filter_by_created_timestamp)
-    return choose(prepared, strategy, facts or EntityFacts(), parallelism)
-
-
 def choose(prepared: Prepared, strategy: str, facts: EntityFacts, parallelism: int | None = None) -> JoinPlan:
-    """Choose a strategy for each view.
-
-    Raises:
-        JoinError: The strategy is unknown, or cannot do what is asked of it.
-    """
-    if strategy not in get_args(Strategy):
-        known_ones = ", ".join(map(repr, get_args(Strategy)))
-        raise JoinError(f"strategy {strategy!r} is unknown; expected one of {known_ones}")
+    """Choose a strategy for each view."""
     session = prepared.entities.sparkSession
     reasons: dict[int, str] = {}
     views: dict[int, ColumnarView] = {}
@@ -143,9 +101,8 @@ def choose(prepared: Prepared, strategy: str, facts: EntityFacts, parallelism: i
             asked = "asked for" if strategy == "columnar" else "blocks of columns are the cheapest"
             step = Step(view=history.name, strategy="columnar", reason=asked, reads=_reads(views[n]))
         else:
-            step = _step(history, strategy, session, reasons.get(n))
-            if step.strategy == "window" and not cut:  # of a history that is cut little is shuffled
-                step = _in_buckets(step, history, session, parallelism or 1)
+            reason = "asked for" if strategy == "window" else f"not columnar: {reasons.get(n)}"
+            step = Step(view=history.name, strategy="window", reason=reason)
         steps.append(step)
     return JoinPlan(steps=tuple(steps), entities=_entities(about), entity_rows=about.rows, columnar=views, cut=cut)
 
@@ -185,52 +142,6 @@ def _by_columns(
             reasons[n] = check
             del views[n]
     return views
-
-
-def _step(history: History, strategy: str, session: SparkSession, not_columnar: str | None) -> Step:
-    """A view that one of Spark's strategies joins."""
-    if strategy == "window":
-        return Step(view=history.name, strategy="window", reason="asked for")
-    if strategy == "native":
-        why = _not_native(history, session)
-        if why:
-            raise JoinError(f"view {history.name!r}: strategy 'native' cannot be used: {why}; use 'auto'")
-        return Step(view=history.name, strategy="native", reason="asked for")
-    # Not native (docs/adr/0002): it gains nothing where keys have few rows, and where one has many, it takes 30 times
-    # as long. Without statistics of the rows per key, there is no case in which to risk it.
-    return Step(view=history.name, strategy="window", reason=f"not columnar: {not_columnar}")
-
-
-def _in_buckets(step: Step, history: History, session: SparkSession, fewest: int) -> Step:
-    """The step within the buckets of the view's table, where that spares the table a shuffle.
-
-    Args:
-        step: By the window.
-        history: Of its view.
-        session: Of the entity rows.
-        fewest: So many buckets there must be: with fewer, some cores would have nothing to do.
-    """
-    if _version(session) < _KEPT_BUCKETS_SINCE or "false" in {setting(session, name) for name in _KEPT_BUCKETS_BY}:
-        return step
-    buckets = history.buckets
-    if buckets is None or buckets.number < fewest:
-        return step
-    reason = f"{step.reason}; entity rows are brought into its table's {buckets.number} buckets"
-    return replace(step, reason=reason, buckets=buckets)
-
-
-def _version(session: SparkSession) -> tuple[int, int]:
-    found = re.match(r"(\d+)\.(\d+)", session.version)
-    return (0, 0) if found is None else (int(found[1]), int(found[2]))
-
-
-def _not_native(history: History, session: SparkSession) -> str | None:
-    """Why Spark's as-of operator cannot join this history, if it cannot."""
-    if _version(session) < _NATIVE_SINCE:
-        return f"Spark {session.version} has no as-of operator, it came with 4.3"
-    if not history.keys:
-        return "no keys: Spark's as-of operator would compare every entity row with all of the history"
-    return None
 
 
 def _reads(view: ColumnarView) -> str:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from feast_hybrid.asof import ties
 from feast_hybrid.asof.keys import Domain, domain
-from feast_hybrid.asof.view import Buckets
 from feast_hybrid.spark.columns import position, refuse_clashes
 from feast_hybrid.spark.times import micros, require_time
 
@@ -65,7 +64,6 @@ class History:
         by_created: Whether a row only counts for entity rows at or after its created time.
         ttl: Microseconds, or None.
         outputs: For each output column, which of ``values`` it is and its name.
-        find_buckets: Gives :attr:`buckets`.
         view: What it was made from.
         recipe: And how.
     """
@@ -78,7 +76,6 @@ class History:
     by_created: bool
     ttl: int | None
     outputs: tuple[tuple[str, str], ...]
-    find_buckets: Callable[[], Buckets | None]
     view: AsOfView
     recipe: Recipe
 
@@ -89,11 +86,6 @@ class History:
         Made when it is first asked for: its some fifty calls of the JVM are in vain where files are read without it.
         """
         return self.make_frame()
-
-    @cached_property
-    def buckets(self) -> Buckets | None:
-        """In which the frame's rows lie already, by the key columns."""
-        return self.find_buckets()
 
     @cached_property
     def ranks(self) -> tuple[Column, ...]:
@@ -233,19 +225,9 @@ class _Source:
             by_created=by_created,
             ttl=view.ttl_micros,
             outputs=tuple(outputs),
-            find_buckets=partial(self._buckets, keys),
             view=view,
             recipe=recipe,
         )
-
-    def _buckets(self, keys: Sequence[tuple[str, str, DataType, Domain]]) -> Buckets | None:
-        """The view's buckets by our key columns; None where these are others, or not hashed as they are."""
-        own = {self._names[self._found[name]]: key for key, name, kind, common in keys if common.keeps(kind)}
-        plain = bool(keys) and len(own) == len(set(own.values())) == len(keys)
-        buckets = self._view.buckets() if plain else None
-        if buckets is None or set(buckets.columns) != set(own):
-            return None
-        return Buckets(columns=tuple(own[name] for name in buckets.columns), number=buckets.number)
 
     def _frame(
         self,

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from pyspark.sql import DataFrame
 
@@ -15,14 +15,6 @@ if TYPE_CHECKING:
 
 #: Micros in Spark are 64 bit: a ttl beyond this can exclude nothing.
 _LONGEST = 2**63 - 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Buckets:
-    """How Spark has bucketed a table: rows of equal ``columns`` are in the same one of ``number`` buckets."""
-
-    columns: tuple[str, ...]
-    number: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,9 +34,6 @@ class AsOfView:
         features: Pairs of (source column, output column).
         scan: The files that ``frame`` reads, where they are known: they can then be read without it.
         no_scan: Why there is no scan, for plans.
-        buckets: Looks up how Spark has bucketed the table that ``frame`` reads as it is, if it has; called where it
-            matters. A table in buckets by exactly the keys need not be shuffled, if these are compared as they stand:
-            whole numbers are if they are ``bigint``, times and floating-point numbers are not.
     """
 
     name: str
@@ -56,7 +45,6 @@ class AsOfView:
     features: Sequence[tuple[str, str]]
     scan: Scan | None = None
     no_scan: str = "its files are not known"
-    buckets: Callable[[], Buckets | None] = lambda: None
 
     @property
     def ttl_micros(self) -> int | None:

@@ -18,9 +18,6 @@ def window(rows: DataFrame, history: History, answer: str) -> DataFrame:
     """Join by a running window over the union of entity rows and history.
 
     One shuffle and one sort, whatever the number of rows per key. Works on every Spark since 4.0.
-
-    From Spark 4.1 on a union keeps the partitioning that all its parts have: a history in buckets by its keys is not
-    shuffled if the entity rows have been brought into such buckets before.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as F
@@ -58,6 +55,7 @@ def window(rows: DataFrame, history: History, answer: str) -> DataFrame:
     running = Window.partitionBy(*(history.keys or [F.lit(0)])).orderBy(*in_order)
     running = running.rowsBetween(Window.unboundedPreceding, Window.currentRow)
     joined = below.union(above).select(*history.keys, _IS_ENTITY, _ROW, take.over(running).alias(answer))
-    # Keys as columns of the union: Spark then knows how the rows are partitioned.
+    # Keys as columns of the union: Spark then knows how the rows are partitioned, and needs no further shuffle for
+    # the next view of the same keys.
     columns = [F.col(name if name in history.keys else f"{_ROW}.{name}") for name in rows.columns]
     return joined.where(F.col(_IS_ENTITY)).select(*columns, answer)

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from feast.feature_view import DUMMY_ENTITY_ID
@@ -78,7 +77,6 @@ class RequestedView:
             features=self.features,
             scan=None if isinstance(files, str) else files,
             no_scan=files if isinstance(files, str) else "",
-            buckets=partial(reader.buckets, self.source),
         )
 
     def _refuse_aggregations(self, columns: Sequence[str]) -> None:

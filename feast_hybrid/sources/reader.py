@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from feast_hybrid.asof.native import SYNTAX
 from feast_hybrid.errors import SchemaError, SourceNotFoundError
 from feast_hybrid.lakes import parse_uri
 from feast_hybrid.lakes.errors import classify_storage_error, redacted_summary
 from feast_hybrid.lakes.replace import left_over
 from feast_hybrid.sources.feast_types import columns_of
-from feast_hybrid.spark.catalog import buckets, describe
+from feast_hybrid.spark.catalog import describe
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import SESSION_FORMATS
 from feast_hybrid.spark.isolated import child_session, clone_session_for, home_of_frames
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from feast.repo_config import RepoConfig
     from pyspark.sql import DataFrame, SparkSession
 
-    from feast_hybrid.asof import Buckets
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
     from feast_hybrid.lakes import Router
     from feast_hybrid.sources.data_source import HybridSparkSource
@@ -53,7 +51,7 @@ class Reader:
         """The call's own session, in UTC and with the settings of all sites."""
         if self._child is None:
             # In SQL text too, a time without a zone is UTC. Not in a session that a caller's own frame is moved to.
-            settings = {**_child_settings(self.router), "spark.sql.session.timeZone": "UTC"}
+            settings = {**self.router.hadoop_options(), "spark.sql.session.timeZone": "UTC"}
             self._child = child_session(self.spark, settings)
         return self._child
 
@@ -93,15 +91,6 @@ class Reader:
             child = session or self.child()
             frame = _table(child, source.table) if source.table is not None else child.sql(source.query or "")
             return analysed(frame)
-
-    def buckets(self, source: HybridSparkSource) -> Buckets | None:
-        """How Spark has bucketed a source's table, if it has."""
-        if source.table is None:
-            return None
-        try:
-            return buckets(describe(self.child(), source.table))
-        except Exception:  # a catalog may throw anything; the table can be read, and that is enough
-            return None
 
 
 def _table(session: SparkSession, name: str) -> DataFrame:
@@ -172,33 +161,25 @@ def reader_for(config: HybridSparkOfflineStoreConfig, sources: list[HybridSparkS
     """A reader in the session to work in, started if need be with what these sources need."""
     lakes = {parse_uri(source.path).lake for source in sources if source.path is not None}
     reader = Reader(get_session(config, lakes), config.router)
-    return reader.in_child() if _works_in_child(reader.spark, config, sources) else reader
+    return reader.in_child() if _works_in_child(reader.spark, sources) else reader
 
 
 def reader_beside(
     frame: DataFrame, config: HybridSparkOfflineStoreConfig, sources: list[HybridSparkSource]
 ) -> tuple[Reader, DataFrame]:
     """A reader whose frames can be joined with a caller's frame, and that frame as it can be joined."""
-    if _works_in_child(frame.sparkSession, config, sources):
-        frame = clone_session_for(frame, _child_settings(config.router))
+    if _works_in_child(frame.sparkSession, sources):
+        frame = clone_session_for(frame, config.router.hadoop_options())
         return Reader(frame.sparkSession, config.router, child=frame.sparkSession), frame
     keep_secrets_out_of_plans(frame.sparkSession)
     return Reader(frame.sparkSession, config.router), frame
 
 
-def _works_in_child(
-    spark: SparkSession, config: HybridSparkOfflineStoreConfig, sources: list[HybridSparkSource]
-) -> bool:
+def _works_in_child(spark: SparkSession, sources: list[HybridSparkSource]) -> bool:
     """Whether a call does all its work in a session of its own, so that the one it begins in stays as it is."""
-    return home_of_frames(spark) and (
-        any(source.path is None or source.file_format in SESSION_FORMATS for source in sources)
-        or config.join.strategy == "native"
+    return home_of_frames(spark) and any(
+        source.path is None or source.file_format in SESSION_FORMATS for source in sources
     )
-
-
-def _child_settings(router: Router) -> dict[str, str]:
-    # The native strategy's syntax: where frames keep their SQL text it must be on for as long as they live.
-    return {**router.hadoop_options(), SYNTAX: "true"}
 
 
 def source_columns(source: HybridSparkSource, config: RepoConfig) -> list[tuple[str, str]]:

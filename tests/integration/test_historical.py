@@ -281,29 +281,6 @@ def test_a_source_named_as_another_source_s_table_does_not_stand_in_for_it(
         spark.sql("DROP TABLE a_trips")
 
 
-def test_a_table_in_buckets_by_its_join_keys_is_not_shuffled(
-    spark: SparkSession, make_store: MakeStore, capsys: pytest.CaptureFixture[str]
-) -> None:
-    schema = "driver_id bigint, event_timestamp timestamp, n bigint"
-    rows = [(key, at(hours), 10 * key + hours) for key in range(20) for hours in range(3)]
-    spark.createDataFrame(rows, schema).write.bucketBy(4, "driver_id").saveAsTable("in_buckets")
-    try:
-        table = HybridSparkSource(name="rows", table="in_buckets", site="onprem", timestamp_field="event_timestamp")
-        store = make_store(DRIVER, view("of_table", table, DRIVER))
-        asked = [(7, at(1.5)), (8, at(0)), (99, at(9))]
-        frame = spark.createDataFrame(asked, "driver_id bigint, event_timestamp timestamp")
-        job = retrieve(store, frame, ["of_table:n"])
-        assert by_text(answers(job, "driver_id", "n")) == [(7, 71), (8, 80), (99, None)]
-        if spark.version >= "4.1":
-            assert "entity rows are brought into its table's 4 buckets" in job.explain()
-            job.to_spark_df().explain()
-            told = capsys.readouterr().out
-            assert told.count("Exchange hashpartitioning") == 1
-            assert "Bucketed: true" in told
-    finally:
-        spark.sql("DROP TABLE in_buckets")
-
-
 @pytest.mark.parametrize(
     ("query", "message"),
     [

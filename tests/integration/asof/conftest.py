@@ -8,35 +8,17 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 from pyspark.sql import SparkSession
 
-from feast_hybrid.asof.native import SYNTAX
-from tests.integration.places import on_connect
-
 Settings = Callable[..., AbstractContextManager[None]]
 
 
-@pytest.fixture(autouse=True)
-def _as_of_syntax(request: pytest.FixtureRequest) -> None:
-    """On Connect the syntax of ``native`` must be on in the session that uses its frames: the caller's affair."""
-    if on_connect() and "spark" in request.fixturenames:
-        request.getfixturevalue("spark").conf.set(SYNTAX, "true")
+STRATEGIES = ["window", "columnar"]
 
 
-@pytest.fixture(params=["window", "native", "columnar"])
-def strategy(request: pytest.FixtureRequest, spark: SparkSession) -> str:
-    """Each strategy that this Spark can do."""
+@pytest.fixture(params=STRATEGIES)
+def strategy(request: pytest.FixtureRequest) -> str:
+    """Each strategy."""
     name: str = request.param
-    skip_unless_available(spark, name)
     return name
-
-
-def available(spark: SparkSession) -> list[str]:
-    major, minor = (int(part) for part in spark.version.split(".")[:2])
-    return ["window", "columnar", *(["native"] if (major, minor) >= (4, 3) else [])]
-
-
-def skip_unless_available(spark: SparkSession, name: str) -> None:
-    if name not in available(spark):
-        pytest.skip(f"Spark {spark.version} has no as-of operator")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
 from feast_hybrid.arrow.block_types import arrow_type
-from feast_hybrid.asof import AsOfView, Scan, ScanFile, asof_join
+from feast_hybrid.asof import AsOfView, JoinPlan, JoinRequest, Scan, ScanFile, asof_join, planned_join
 
 
 def open_local(path: str) -> str:
@@ -44,3 +44,8 @@ def join(entities: DataFrame, views: Sequence[AsOfView], *, strategy: str, **mor
         folder = Path(tempfile.mkdtemp(prefix="fh-asof-"))
         views = [scanned(view, folder / str(n)) for n, view in enumerate(views)]
     return asof_join(entities, views, strategy=strategy, **more)
+
+
+def plan(entities: DataFrame, views: Sequence[AsOfView], **more: Any) -> JoinPlan:
+    """How ``asof_join`` would do it, with the same arguments."""
+    return planned_join(JoinRequest(entities=entities, views=views, **more))[1]

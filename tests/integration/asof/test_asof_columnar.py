@@ -14,8 +14,8 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from feast_hybrid.asof import AsOfView, EntityFacts, asof_join, plan, planner, prepare
-from tests.integration.asof.scanned import scan_of, scanned
+from feast_hybrid.asof import AsOfView, EntityFacts, asof_join, planner, prepare
+from tests.integration.asof.scanned import plan, scan_of, scanned
 
 pytestmark = pytest.mark.matrix
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.integration.asof.conftest import available
+from tests.integration.asof.conftest import STRATEGIES
 from tests.integration.asof.oracle import Entity, Setting, Shape, Source, World, expected, joined, same
 
 pytestmark = pytest.mark.matrix
@@ -100,11 +100,9 @@ def _world(case: Case) -> tuple[World, Setting]:
     return world, setting
 
 
-@pytest.fixture(scope="module", params=["window", "native", "columnar"])
+@pytest.fixture(scope="module", params=STRATEGIES)
 def found(request: pytest.FixtureRequest, spark: SparkSession) -> dict[str, list[Any]]:
     """The answers to all cases; those that share ttl and filter are joined in one Spark job."""
-    if request.param not in available(spark):
-        pytest.skip("not on this Spark")
     groups: dict[str, tuple[Setting, list[tuple[Case, World]]]] = {}
     for case in CASES:
         world, setting = _world(case)

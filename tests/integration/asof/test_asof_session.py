@@ -8,12 +8,11 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from feast_hybrid.asof import AsOfView, asof_join, plan
-from feast_hybrid.asof.native import SYNTAX
+from feast_hybrid.asof import AsOfView, asof_join
 from feast_hybrid.errors import JoinError
-from tests.integration.asof.conftest import available
-from tests.integration.asof.scanned import join
-from tests.integration.places import classic_only, connect_only
+from tests.integration.asof.conftest import STRATEGIES
+from tests.integration.asof.scanned import join, plan
+from tests.integration.places import classic_only
 
 pytestmark = pytest.mark.matrix
 
@@ -33,14 +32,12 @@ def history_of(spark: SparkSession, feature: str = "id * 10", rows: int = 3) -> 
 
 
 def test_threads_on_one_session_get_their_own_answers(spark: SparkSession) -> None:
-    strategies = available(spark)
-
     def one(n: int) -> list[tuple[int, int]]:
         joined = asof_join(
             entities_of(spark, 20),
             [view(history_of(spark, f"id * 100 + {n}", 20))],
             timestamp="t",
-            strategy=strategies[n % len(strategies)],
+            strategy=STRATEGIES[n % len(STRATEGIES)],
         )
         return sorted(map(tuple, joined.select("k", "f").collect()))
 
@@ -49,15 +46,12 @@ def test_threads_on_one_session_get_their_own_answers(spark: SparkSession) -> No
     assert answers == [[(k, k * 100 + n) for k in range(20)] for n in range(16)]
 
 
-@classic_only("there the syntax stays as it is, and must be on")
-@pytest.mark.parametrize("before", [None, "false", "true"])
-def test_the_sessions_settings_and_temp_views_stay(spark: SparkSession, strategy: str, before: str | None) -> None:
+@classic_only("its sessions have settings and temp views of their own")
+def test_the_sessions_settings_and_temp_views_stay(spark: SparkSession, strategy: str) -> None:
     session = spark.newSession()
-    if before is not None:
-        session.conf.set(SYNTAX, before)
-    was = session.conf.get(SYNTAX, None), session.catalog.listTables()
+    before = session.conf.getAll, session.catalog.listTables()
     joined = join(entities_of(session), [view(history_of(session))], timestamp="t", strategy=strategy)
-    assert (session.conf.get(SYNTAX, None), session.catalog.listTables()) == was
+    assert (session.conf.getAll, session.catalog.listTables()) == before
     assert sorted(row["f"] for row in joined.collect()) == [0, 10, 20]
     assert joined.where("f = 10").select("k").count() == 1
 
@@ -93,28 +87,12 @@ def test_no_views_give_the_entity_rows(spark: SparkSession) -> None:
 
 
 def test_an_unknown_strategy_is_refused(spark: SparkSession) -> None:
-    with pytest.raises(JoinError, match="'fast' is unknown; expected one of 'auto', 'columnar', 'native', 'window'"):
+    with pytest.raises(JoinError, match="'fast' is unknown; expected one of 'auto', 'columnar', 'window'"):
         asof_join(entities_of(spark), [], timestamp="t", strategy="fast")
 
 
-def test_native_is_refused_where_it_cannot_be(spark: SparkSession) -> None:
-    keyless = AsOfView(name="rate", frame=history_of(spark), keys=[], timestamp="ts", features=[("f", "f")])
-    with pytest.raises(JoinError, match="view 'rate': strategy 'native' cannot be used"):
-        asof_join(entities_of(spark), [keyless], timestamp="t", strategy="native")
-    assert asof_join(entities_of(spark), [keyless], timestamp="t").count() == 3
-
-
-@connect_only("on Classic a query is parsed once, and the syntax on for so long")
-def test_native_says_that_its_syntax_must_stay_on(spark: SparkSession) -> None:
-    spark.conf.set(SYNTAX, "false")
-    with pytest.raises(JoinError, match=f"set {SYNTAX} to true in it, or use 'auto'"):
-        asof_join(entities_of(spark), [view(history_of(spark))], timestamp="t", strategy="native")
-
-
-def test_native_is_refused_before_spark_4_3(spark: SparkSession) -> None:
-    if "native" in available(spark):
-        pytest.skip(f"Spark {spark.version} has it")
-    with pytest.raises(JoinError, match=r"it came with 4\.3"):
+def test_a_strategy_that_was_removed_is_refused_with_what_to_write(spark: SparkSession) -> None:
+    with pytest.raises(JoinError, match=r"strategy 'native' was removed: .*; write 'auto' or 'window'"):
         asof_join(entities_of(spark), [view(history_of(spark))], timestamp="t", strategy="native")
 
 
@@ -127,8 +105,6 @@ def test_a_plan_says_what_is_done_and_why(spark: SparkSession) -> None:
 
 
 def test_strategies_agree_on_a_larger_frame(spark: SparkSession) -> None:
-    if len(available(spark)) < 2:
-        pytest.skip("one strategy only")
     entities = spark.range(100_000).selectExpr(
         "id AS row", "pmod(hash(id), 5000) AS k", "timestamp_micros(pmod(xxhash64(id, 1), 1000)) AS t"
     )
@@ -145,7 +121,7 @@ def test_strategies_agree_on_a_larger_frame(spark: SparkSession) -> None:
     )  # fmt: skip
     for by_created in (False, True):
         sums = []
-        for name in available(spark):
+        for name in STRATEGIES:
             joined = join(entities, [both], timestamp="t", filter_by_created_timestamp=by_created, strategy=name)
             digest = F.xxhash64("row", "f", F.to_json("m")).cast("decimal(38,0)")
             sums.append(tuple(joined.agg(F.count("f"), F.count(F.lit(1)), F.sum(digest)).collect()[0]))
