@@ -31,7 +31,7 @@ class SourceError(HybridError):
 
 
 class SourceNotFoundError(SourceError):
-    """What a source points to does not exist on its site, or cannot be reached there."""
+    """What a source points to does not exist on its site."""
 
 
 class StorageError(HybridError):
@@ -79,7 +79,17 @@ class WriteError(HybridError):
 
 
 class ReplacementError(WriteError):
-    """What was replaced could not be put back after a failure; the message says where the old rows are."""
+    """Rows could not be put in the place of others, and those could not be put back, or not yet.
+
+    Any other WriteError of a replacement means that the old rows are where they were.
+
+    Attributes:
+        old_rows: where the old rows are, for a person to look.
+    """
+
+    def __init__(self, message: str, *, old_rows: str = "") -> None:
+        super().__init__(message)
+        self.old_rows = old_rows
 
 
 class WriteCancelledError(WriteError):

@@ -61,6 +61,11 @@ class _Credential(BaseModel):
             if isinstance(value, Secret):
                 value.check(f"{name} of site {site!r}")
 
+    def describe(self) -> str:
+        """The way to sign in and where its secret is from, for messages; nothing of the secret."""
+        secrets = [f"{name} from {value.describe()}" for name, value in self if isinstance(value, Secret)]
+        return f"credential type {self.type!r}{' with ' + ' and '.join(secrets) if secrets else ''}"
+
     @property
     def safe_to_pickle(self) -> bool:
         """Whether this may be sent to executors: it refers to its secrets, and holds none."""

@@ -1,38 +1,344 @@
-"""What a lake's client says, in the words of this package: refused, silent, or something else."""
+"""Errors of the lakes' clients in the words of this package, and nothing of a secret in them.
+
+What a client raised in this process is told by its class and by the service's own codes
+(:func:`classify_storage_error`). What a JVM or another process raised reaches us as text, in which names of exception
+classes and codes beside their keyword count, and no other words (:func:`classify_remote_text`).
+"""
 
 from __future__ import annotations
 
+import errno
 import re
+import socket
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
 
-#: A status stands by itself: the digits of a port may be the same.
-_REFUSED = re.compile(
-    r"AuthorizationFailure|AuthenticationFailed|ClientAuthenticationError|failed to authenticate"
-    r"|AuthorizationPermissionMismatch|AccessControlException|PermissionError|\b403\b"
+from feast_hybrid.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    HybridError,
+    StorageError,
+    StorageTimeoutError,
+    UnavailableError,
 )
-_SILENT = re.compile(
-    r"Connection refused|Connect call failed|Cannot connect to host|ServiceRequestError|UnknownHostException"
-    r"|ConnectException|failed to lookup address|timed out|ServiceResponse(Timeout)?Error|Connection timeout"
+from feast_hybrid.lakes.uri import Lake
+
+if TYPE_CHECKING:
+    from feast_hybrid.lakes.site import Site
+
+#: Azure's error codes whose meaning is not that of their HTTP status.
+_AZURE_CODES: dict[str, type[StorageError]] = {
+    "AuthenticationFailed": AuthenticationError,
+    "InvalidAuthenticationInfo": AuthenticationError,
+    "NoAuthenticationInformation": AuthenticationError,
+    "KeyBasedAuthenticationNotPermitted": AuthenticationError,
+    "OperationTimedOut": StorageTimeoutError,
+    "ServerBusy": UnavailableError,
+}
+
+_HTTP_STATUSES: dict[int, type[StorageError]] = {
+    401: AuthenticationError,
+    403: AccessDeniedError,
+    408: StorageTimeoutError,
+    429: UnavailableError,
+    500: UnavailableError,
+    502: UnavailableError,
+    503: UnavailableError,
+    504: StorageTimeoutError,
+}
+
+#: Numbers of the operating system that Python gives no class of its own.
+_UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET})
+
+#: hdfs-native's own errors (``HdfsError``), which reach Python as the text of a RuntimeError or a plain OSError.
+_HDFS_NATIVE = re.compile(r"(?P<variant>(?:Fatal)?RPCError|SASLError|GSSAPIError|NoSASLMechanism|InvalidArgument)\b")
+_NO_NAMENODES = 'InvalidArgument("No NameNode hosts found")'
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_RUST_IO: dict[str, type[StorageError]] = {
+    "failed to lookup address information": UnavailableError,
+    "timed out": StorageTimeoutError,
+    "deadline has elapsed": StorageTimeoutError,
+}
+
+_NOT_AUTHENTICATED = "|".join(code for code, meaning in _AZURE_CODES.items() if meaning is AuthenticationError)
+
+#: Condition in a text from another process → meaning; the first that is met decides. Each condition is the name of an
+#: exception's class, or a code where its sender puts codes: Azure's client in Python writes ``ErrorCode:…``, Hadoop's
+#: ABFS driver ``Operation failed: "…", 403, GET, …, AuthorizationPermissionMismatch, "…"``.
+_REMOTE_CONDITIONS: tuple[tuple[re.Pattern[str], type[StorageError]], ...] = tuple(
+    (re.compile(condition, re.MULTILINE), meaning)
+    for condition, meaning in (
+        (rf"(?:ErrorCode:|rId: [^\s,]*, )(?:{_NOT_AUTHENTICATED})\b", AuthenticationError),
+        # An answer to HEAD has no body, so the code is not there: the reason is the one of the status line.
+        (r'Operation failed: "Server failed to authenticate the request\.', AuthenticationError),
+        (r'Operation failed: "[^\n]*", 401, [A-Z]+, ', AuthenticationError),
+        (r"\bAzureADAuthenticator\$(?:HttpException|UnexpectedResponseException)\b", AuthenticationError),
+        (r"\bazure\.core\.exceptions\.ClientAuthenticationError\b", AuthenticationError),
+        (r"\bazure\.identity\.\w*\.?CredentialUnavailableError\b", AuthenticationError),
+        (r"\b(?:javax\.security\.sasl\.SaslException|org\.ietf\.jgss\.GSSException)\b", AuthenticationError),
+        (r"\borg\.apache\.hadoop\.security\.KerberosAuthException\b", AuthenticationError),
+        (r"\borg\.apache\.hadoop\.security\.token\.SecretManager\$InvalidToken\b", AuthenticationError),
+        (r"^RuntimeError: (?:GSSAPIError|SASLError|NoSASLMechanism)\b", AuthenticationError),
+        (r"\borg\.apache\.hadoop\.security\.AccessControlException\b", AccessDeniedError),
+        (r"\borg\.apache\.hadoop\.security\.authorize\.AuthorizationException\b", AccessDeniedError),
+        (r"\bjava\.nio\.file\.AccessDeniedException\b", AccessDeniedError),
+        (r'Operation failed: "[^\n]*", 403, [A-Z]+, ', AccessDeniedError),
+        (
+            r"ErrorCode:(?:Authorization\w+|InsufficientAccountPermissions|AccountIsDisabled)\b",
+            AccessDeniedError,
+        ),
+        (r"^PermissionError: ", AccessDeniedError),
+        (r"\bjava\.net\.SocketTimeoutException\b", StorageTimeoutError),
+        (r"\bazure\.core\.exceptions\.ServiceResponseTimeoutError\b", StorageTimeoutError),
+        (r'Operation failed: "[^\n]*", (?:408|504), [A-Z]+, ', StorageTimeoutError),
+        (r"ErrorCode:OperationTimedOut\b", StorageTimeoutError),
+        (r"^TimeoutError: ", StorageTimeoutError),
+        (
+            r"\bjava\.net\.(?:ConnectException|UnknownHostException|NoRouteToHostException)\b",
+            UnavailableError,
+        ),
+        (r"\borg\.apache\.hadoop\.net\.ConnectTimeoutException\b", UnavailableError),
+        (r"\borg\.apache\.hadoop\.ipc\.(?:StandbyException|RetriableException)\b", UnavailableError),
+        (r"\borg\.apache\.hadoop\.hdfs\.server\.namenode\.SafeModeException\b", UnavailableError),
+        (r'Operation failed: "[^\n]*", (?:429|500|502|503), [A-Z]+, ', UnavailableError),
+        (r"ErrorCode:ServerBusy\b", UnavailableError),
+        (r"\bazure\.core\.exceptions\.Service(?:Request|Response)(?:Timeout)?Error\b", UnavailableError),
+        (r"^Connection\w*Error: ", UnavailableError),
+        (r"^OSError: failed to lookup address information\b", UnavailableError),
+    )
 )
+
+#: What is said of a lake, and what is to be checked.
+_PHRASES: dict[type[StorageError], str] = {
+    AuthenticationError: "does not accept the sign-in",
+    AccessDeniedError: "denies access",
+    UnavailableError: "is unavailable",
+    StorageTimeoutError: "did not answer in time",
+}
+
 #: An error that was raised in one of Spark's Python workers, in its traceback.
 _IN_PYTHON = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)+(\S.*)$", re.MULTILINE)
 #: Lines before the one that says what is wrong: py4j's, and an exception's name alone.
 _SAYS_NOTHING = re.compile(r"An error occurred|[\w.$]+: *$")
-SECRET_IN_TEXT = re.compile(r"(sig=|AccountKey=)[^\s&;]+", re.IGNORECASE)
-STRUCK_OUT = r"\1…"
+_SUMMARY_CHARACTERS = 600
+
+#: What stands before a secret in a URL, a connection string, a header or a form; ``%3D`` is ``=`` in a URL in a URL.
+_SECRET = re.compile(
+    r"((?:sig|AccountKey|SharedAccessKey|client_secret|client_assertion|access_token|refresh_token|password)"
+    r"(?:=|%3D)|\bAuthorization: *\w+ |\bBearer |\bSharedKey \w+:|\"(?:access_token|refresh_token)\": *\")"
+    r"[^\s&;\"',)}]+",
+    re.IGNORECASE,
+)
+_STRUCK_OUT = r"\1…"
 
 
-def classify_storage_error(text: str) -> str | None:
-    """What a client's or Spark's error says of the lake itself; None where it says nothing of it."""
-    if _REFUSED.search(text):
-        return "does not let us in"
-    if _SILENT.search(text):
-        return "does not answer"
-    return None
+def redacted(text: str) -> str:
+    """A text with signatures, keys and tokens struck out."""
+    return _SECRET.sub(_STRUCK_OUT, text)
 
 
-def redacted_summary(text: str) -> str:
-    """The line of a long error that says what is wrong, with signatures and keys struck out."""
+def redacted_summary(error: BaseException | str) -> str:
+    """The line of a long error that says what is wrong, with signatures, keys and tokens struck out.
+
+    Args:
+        error: an exception, whose class is named before its text; or a text, taken as it is.
+    """
+    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
     if raised := _IN_PYTHON.findall(text):
         text = raised[-1]
     lines = [line.strip() for line in text.splitlines() if line.strip() and not _SAYS_NOTHING.match(line)]
-    return SECRET_IN_TEXT.sub(STRUCK_OUT, lines[0] if lines else text)[:600]
+    return redacted(lines[0] if lines else text)[:_SUMMARY_CHARACTERS]
+
+
+class RedactedError(HybridError):
+    """Stands for an exception whose text held a secret: the same text, the secret struck out."""
+
+
+def raise_from(new: HybridError, error: BaseException) -> NoReturn:
+    """Raise an error with another as its cause; where that, or one behind it, holds a secret, with a redacted copy.
+
+    Used in place of ``raise new from error``, which keeps the text of ``error`` for every traceback.
+    """
+    try:
+        raise new from _without_secrets(error)
+    except HybridError:
+        # Python has just set the context, to what is being handled where this is called.
+        if new.__context__ is not None and _shows_secret(new.__context__):
+            new.__context__ = None
+        raise
+
+
+def _without_secrets(error: BaseException) -> BaseException:
+    """The error itself, or a chain of copies of it and of those behind it if one of them shows a secret."""
+    if not _shows_secret(error):
+        return error
+    chain = list(_chain(error))
+    copies: list[BaseException] = [
+        each if isinstance(each, RedactedError) else RedactedError(redacted(f"{type(each).__qualname__}: {each}"))
+        for each in chain
+    ]
+    for copy, original, behind in zip(copies, chain, [*copies[1:], None], strict=True):
+        copy.with_traceback(original.__traceback__)
+        copy.__cause__ = behind
+        copy.__context__ = None
+    return copies[0]
+
+
+def _shows_secret(error: BaseException) -> bool:
+    """Whether a traceback of the error would show a secret."""
+    return any(
+        redacted(text) != text
+        for each in _chain(error)
+        for text in (str(each), repr(each), *map(str, getattr(each, "__notes__", ())))
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that are behind it, by cause or else by context, suppressed ones too."""
+    waiting, seen = [error], set()
+    while waiting:
+        each = waiting.pop(0)
+        if id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            waiting += [behind for behind in (each.__cause__, each.__context__) if behind is not None]
+
+
+def classify_storage_error(error: BaseException) -> type[StorageError] | None:
+    """What an exception that a lake's client raised says of the lake; None where it says nothing of it.
+
+    Clients wrap errors of each other, so the causes are looked at too; the first that says something counts. That
+    something does not exist is no error of a lake.
+    """
+    for each in _chain(error):
+        if isinstance(each, StorageError):
+            return type(each)
+        if meaning := _of_azure(each) or _of_system(each) or _of_hdfs_native(each):
+            return meaning
+    return None
+
+
+def classify_remote_text(text: str) -> type[StorageError] | None:
+    """What a text from a JVM or another process says of a lake; None where it says nothing of it.
+
+    Names of exception classes and codes beside their keyword count; a number or a word of a job's own text does not.
+    """
+    for condition, meaning in _REMOTE_CONDITIONS:
+        if condition.search(text):
+            return meaning
+    if (number := _OS_ERROR.search(text)) and text.lstrip().startswith("OSError"):
+        return _of_system(OSError(int(number[1]), ""))
+    return None
+
+
+def _of_azure(error: BaseException) -> type[StorageError] | None:
+    # Where its module was never loaded, no exception of Azure's can be here; to load it takes a while.
+    azure: Any = sys.modules.get("azure.core.exceptions")
+    if azure is None or not isinstance(error, azure.AzureError):
+        return None
+    if isinstance(error, azure.ServiceResponseTimeoutError):
+        return StorageTimeoutError
+    if isinstance(error, azure.ServiceResponseError):
+        timed_out = any(isinstance(each, TimeoutError) for each in _chain(error))
+        return StorageTimeoutError if timed_out else UnavailableError
+    if isinstance(error, (azure.ServiceRequestError, azure.IncompleteReadError)):
+        return UnavailableError
+    if isinstance(error, azure.ClientAuthenticationError):
+        return AuthenticationError
+    if isinstance(error, azure.HttpResponseError):
+        status = error.status_code if isinstance(error.status_code, int) else 0
+        return _AZURE_CODES.get(_azure_code(error)) or _HTTP_STATUSES.get(status)
+    return None
+
+
+def _azure_code(error: BaseException) -> str:
+    """Azure's own code, such as ``AuthorizationPermissionMismatch``; empty where there is none."""
+    code = getattr(error, "error_code", None)
+    return str(getattr(code, "value", code) or "")
+
+
+def _of_system(error: BaseException) -> type[StorageError] | None:
+    if isinstance(error, TimeoutError):
+        return StorageTimeoutError
+    if isinstance(error, PermissionError):
+        return AccessDeniedError
+    if isinstance(error, (ConnectionError, socket.gaierror)):
+        return UnavailableError
+    if isinstance(error, OSError) and error.errno in _UNREACHABLE:
+        return UnavailableError
+    return None
+
+
+def _of_hdfs_native(error: BaseException) -> type[StorageError] | None:
+    """hdfs-native has no exceptions of its own: Rust's errors are texts, of fixed forms."""
+    text = str(error)
+    if isinstance(error, OSError) and error.errno is None:
+        if number := _OS_ERROR.search(text):
+            return _of_system(OSError(int(number[1]), ""))
+        return next((meaning for begins, meaning in _RUST_IO.items() if text.startswith(begins)), None)
+    if type(error) is RuntimeError and (found := _HDFS_NATIVE.match(text)):
+        if found["variant"].endswith("RPCError"):  # RPCError("java.class.Name", "what it says")
+            return classify_remote_text(text)
+        if found["variant"] == "InvalidArgument":
+            return UnavailableError if text == _NO_NAMENODES else None
+        return AuthenticationError
+    return None
+
+
+def storage_error(
+    error: BaseException | str, *, what: str, where: str, site: Site | None = None
+) -> StorageError | None:
+    """The error to raise for one that a lake's client raised; None where that says nothing of the lake.
+
+    Raise it by :func:`raise_from`.
+
+    Args:
+        error: what a client raised; or what a JVM or another process said.
+        what: the thing, such as ``source 'weather'``.
+        where: the site and the place, such as :meth:`Location.describe` gives.
+        site: says how it is signed in to, where it is known.
+
+    Returns:
+        AuthenticationError, AccessDeniedError, UnavailableError or StorageTimeoutError, with its cause. Its message
+        has the client's first line, the service's code, and what to check; never a secret.
+    """
+    meaning = classify_remote_text(error) if isinstance(error, str) else classify_storage_error(error)
+    if meaning is None:
+        return None
+    if isinstance(error, StorageError):
+        return error
+    said = redacted_summary(error).rstrip(".")
+    made = meaning(f"{what}: {where} {_PHRASES[meaning]}: {said}{_codes(error)}. {_advice(meaning, site, said)}")
+    made.__cause__ = _without_secrets(error) if isinstance(error, BaseException) else None
+    return made
+
+
+def _codes(error: BaseException | str) -> str:
+    """Azure's status and code, in brackets."""
+    if isinstance(error, str):
+        return ""
+    for each in _chain(error):
+        if _of_azure(each):
+            status = getattr(each, "status_code", None)
+            found = [str(code) for code in (status, _azure_code(each)) if code]
+            return f" ({', '.join(found)})" if found else ""
+    return ""
+
+
+def _advice(meaning: type[StorageError], site: Site | None, said: str) -> str:
+    signed_in = f"It was signed in to by {site.credential.describe()}. " if site else ""
+    if meaning is AuthenticationError:
+        return f"{signed_in}Check that the secret or the ticket is that of this lake and has not expired."
+    if meaning is AccessDeniedError:
+        if site is not None and site.lake is Lake.ADLS:
+            return (
+                f"{signed_in}Check its role on the container, such as Storage Blob Data Reader or Contributor, its "
+                "access control lists, what a shared access signature allows, and the account's firewall."
+            )
+        return f"{signed_in}Check the owner and the permissions of the path and of the folders above it."
+    if _NO_NAMENODES in said:
+        return "The uri's host is a nameservice that is not known here: list its servers in the site's namenodes."
+    if meaning is StorageTimeoutError:
+        return "Check that the lake is well; the site's options can give it more time."
+    return "Check the host and the port in the site's uri, and that this machine reaches them."

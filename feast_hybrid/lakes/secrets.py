@@ -95,6 +95,11 @@ class Secret:
         """Whether the secret itself is in here, so that this must not be pickled."""
         return self._kind == "literal"
 
+    def describe(self) -> str:
+        """Where the secret is, for messages."""
+        place = {"env": f"environment variable {self._where}", "file": f"file {self._where}"}
+        return place.get(self._kind, "the configuration itself")
+
     def check(self, what: str) -> None:
         """Raise if the secret is not there now; see :meth:`resolve`."""
         self.resolve(what)

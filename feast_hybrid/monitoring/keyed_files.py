@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from feast_hybrid.errors import HybridError, RetrievalError, WriteError
 from feast_hybrid.lakes.atomic_write import publish
-from feast_hybrid.lakes.errors import classify_storage_error, redacted_summary
+from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
 from feast_hybrid.lakes.location import Location
 
 logger = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ class KeyedFiles:
                 with suppress(FileNotFoundError):
                     self._root.fs.rm_file(file.path)
         except Exception as error:
-            logger.warning("%s: its many files could not be merged: %s", folder, redacted_summary(f"{error}"))
+            logger.warning("%s: its many files could not be merged: %s", folder, redacted_summary(error))
 
     @contextmanager
     def _translate_errors(self, trouble: str, kind: type[HybridError]) -> Iterator[None]:
@@ -191,11 +191,9 @@ class KeyedFiles:
         except HybridError:
             raise
         except Exception as error:
-            said = f"{type(error).__name__}: {error}"
-            where = self._root.describe()
-            if lake := classify_storage_error(said):
-                trouble = f"{trouble}: the lake {lake}"
-            raise kind(f"monitoring metrics at {where} {trouble}: {redacted_summary(said)}") from error
+            what = f"monitoring metrics at {self._root.describe()} {trouble}"
+            refused = storage_error(error, what=what, where="the lake", site=self._root.site)
+            raise_from(kind(str(refused or f"{what}: {redacted_summary(error)}")), refused or error)
 
 
 def _folder_name(column: str, value: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from feast_hybrid.errors import SchemaError, SourceNotFoundError
+from feast_hybrid.errors import SchemaError, SourceError, SourceNotFoundError
 from feast_hybrid.lakes import parse_uri
-from feast_hybrid.lakes.errors import classify_storage_error, redacted_summary
+from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
 from feast_hybrid.lakes.replace import left_over
 from feast_hybrid.sources.feast_types import columns_of
 from feast_hybrid.spark.catalog import describe
@@ -230,9 +230,8 @@ def _footer_columns(source: HybridSparkSource, router: Router) -> list[tuple[str
     except SchemaError as error:
         raise SchemaError(f"{what} ({where}): {error}") from None
     except Exception as error:
-        said = f"{type(error).__name__}: {error}"
-        trouble = classify_storage_error(said) or "cannot be read"
-        raise SourceNotFoundError(f"{what}: {where} {trouble}: {redacted_summary(said)}") from error
+        refused = storage_error(error, what=what, where=where, site=location.site)
+        raise_from(refused or SourceError(f"{what}: {where} cannot be read: {redacted_summary(error)}"), error)
     if columns is None:
         kind = "ORC" if source.file_format == "orc" else "Parquet"
         raise SourceNotFoundError(f"{what}: {where} holds no {kind} files.")

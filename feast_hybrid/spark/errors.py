@@ -15,7 +15,7 @@ from feast_hybrid.errors import (
     SourceError,
     SourceNotFoundError,
 )
-from feast_hybrid.lakes.errors import SECRET_IN_TEXT, STRUCK_OUT, classify_storage_error, redacted_summary
+from feast_hybrid.lakes.errors import raise_from, redacted, redacted_summary, storage_error
 from feast_hybrid.lakes.replace_adls import BEING_REPLACED
 
 _NANOS = re.compile(r"Illegal Parquet type: .*TIMESTAMP\(NANOS|PARQUET_TYPE_ILLEGAL.*NANOS", re.DOTALL)
@@ -35,7 +35,8 @@ def translate_spark_errors(what: str, where: str) -> Iterator[None]:
         where: such as ``site 'cloud' at abfss://…``.
 
     Raises:
-        SourceNotFoundError: nothing is there, or the lake does not answer or does not let us in.
+        SourceNotFoundError: nothing is there.
+        StorageError: the lake does not accept the sign-in, denies access, is unavailable or does not answer.
         SessionError: the session lacks the lake's driver or the format's package.
         SchemaError: a column or its type is not what was expected.
         RetrievalError: anything else.
@@ -48,7 +49,7 @@ def translate_spark_errors(what: str, where: str) -> Iterator[None]:
         translated = _translate(error, what, where)
         if translated is None:
             raise
-        raise translated from error
+        raise_from(translated, error)
 
 
 def _translate(error: Exception, what: str, where: str) -> HybridError | None:
@@ -62,7 +63,7 @@ def _translate(error: Exception, what: str, where: str) -> HybridError | None:
         name, message = in_worker[-1]
         found = getattr(errors, name, None)
         kind = found if isinstance(found, type) and issubclass(found, HybridError) else RetrievalError
-        return kind(f"{what}: {SECRET_IN_TEXT.sub(STRUCK_OUT, message)}")
+        return kind(f"{what}: {redacted(message)}")
     if ("azurebfs" in text and ("ClassNotFoundException" in text or "not found" in text)) or (
         "UNSUPPORTED_FILE_SYSTEM" in text or "No FileSystem for scheme" in text
     ):
@@ -111,8 +112,8 @@ def _translate(error: Exception, what: str, where: str) -> HybridError | None:
         )
     if "UNABLE_TO_INFER_SCHEMA" in text:
         return SourceError(f"{what}: {where} holds no files of this format.")
-    if trouble := classify_storage_error(text):
-        return SourceNotFoundError(f"{what}: {where} {trouble}: {redacted_summary(text)}")
+    if refused := storage_error(text, what=what, where=where):
+        return refused
     return RetrievalError(f"{what} ({where}): {redacted_summary(text)}")
 
 

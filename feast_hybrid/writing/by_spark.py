@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from feast_hybrid.arrow.write_conversion import conformed, require_columns
 from feast_hybrid.errors import HybridError, SchemaError, SourceError, SourceNotFoundError, WriteError
 from feast_hybrid.files.footers import partition_columns
-from feast_hybrid.lakes.errors import classify_storage_error, redacted_summary
+from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
 from feast_hybrid.sources.reader import reader_for
 from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.spark.frames import frame_of
@@ -54,9 +54,12 @@ def append_by_spark(
     except HybridError:
         raise
     except Exception as error:
-        said = f"{type(error).__name__}: {error}"
-        trouble = classify_storage_error(said) or "failed; nothing was written"
-        raise WriteError(f"{what}: {trouble}: {redacted_summary(said)}") from error
+        # A JVM's error says by its text only what it was.
+        refused = storage_error(error, what=what, where="the lake") or storage_error(
+            f"{type(error).__name__}: {error}", what=what, where="the lake"
+        )
+        failed = str(refused or f"{what}: failed; nothing was written: {redacted_summary(error)}")
+        raise_from(WriteError(failed), refused or error)
 
 
 def _append(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import ReplacementError, WriteError
-from feast_hybrid.lakes.errors import redacted_summary
+from feast_hybrid.lakes.errors import raise_from, redacted_summary
 from feast_hybrid.spark.catalog import describe
 from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.formats import TABLE_FORMATS
@@ -180,13 +180,15 @@ class _Exchange:
                 self._rename(self.old, self.there)
             self.spark.sql(f"DROP TABLE IF EXISTS {self.new}")
         except Exception as second:
-            raise ReplacementError(
+            lost = ReplacementError(
                 f"{self.what} failed ({redacted_summary(str(error))}), and what was there could not be put back "
                 f"({redacted_summary(str(second))}). If there is a table {self.old}, it has the old rows: rename "
                 f"{self.there} if there is one, and run ALTER TABLE {self.old} RENAME TO {self.there}. A table "
                 f"{self.new} has new rows. Where the table is partitioned run MSCK REPAIR TABLE … SYNC PARTITIONS on "
-                "each of them that is there, before you drop one."
-            ) from error
+                "each of them that is there, before you drop one.",
+                old_rows=self.old,
+            )
+            raise_from(lost, error)
 
     def finish(self) -> None:
         """Drop the old table.
@@ -197,10 +199,11 @@ class _Exchange:
         try:
             self.spark.sql(f"DROP TABLE IF EXISTS {self.old}")
         except Exception as error:
-            raise WriteError(
+            kept = WriteError(
                 f"{self.what}: the new rows are there, but the table of the old ones could not be dropped and may be "
                 f"there still: DROP TABLE {self.old}. {redacted_summary(str(error))}"
-            ) from error
+            )
+            raise_from(kept, error)
 
     def _rename(self, table: str, name: str) -> None:
         self.spark.sql(f"ALTER TABLE {table} RENAME TO {name}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from feast.errors import SavedDatasetLocationAlreadyExists
 
 from feast_hybrid.errors import HybridError, WriteError
-from feast_hybrid.lakes.errors import redacted_summary
+from feast_hybrid.lakes.errors import raise_from, redacted_summary
 from feast_hybrid.lakes.replace import aside, put_in_place, recover, remove
 from feast_hybrid.sources.reader import where_is
 from feast_hybrid.spark.formats import TABLE_FORMATS
@@ -68,7 +68,7 @@ def save(
     except HybridError:
         raise
     except Exception as error:
-        raise WriteError(f"{what} failed, {_consequence(error)}: {redacted_summary(str(error))}") from error
+        raise_from(WriteError(f"{what} failed, {_consequence(error)}: {redacted_summary(str(error))}"), error)
 
 
 def _consequence(error: Exception) -> str:
@@ -161,6 +161,6 @@ def export(frame: DataFrame, staging_location: str, router: Router, cancellation
         remove(folder)
         if isinstance(error, HybridError):
             raise
-        raise WriteError(f"exporting to {folder} failed: {redacted_summary(str(error))}") from error
+        raise_from(WriteError(f"exporting to {folder} failed: {redacted_summary(str(error))}"), error)
     names = sorted(str(entry).rstrip("/").rpartition("/")[2] for entry in entries)
     return [str(folder.child(name)) for name in names if name.endswith(".parquet")]

@@ -9,7 +9,7 @@ from feast_hybrid.arrow.write_conversion import conformed, in_microseconds, requ
 from feast_hybrid.errors import HybridError, SchemaError, WriteError
 from feast_hybrid.files.footers import Layout, parquet_layout
 from feast_hybrid.lakes.atomic_write import publish
-from feast_hybrid.lakes.errors import classify_storage_error, redacted_summary
+from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
 from feast_hybrid.writing.naming import batch_name
 from feast_hybrid.writing.partitions import dates_of, split, with_dates
 
@@ -70,9 +70,9 @@ def append_parquet(
     except HybridError:
         raise
     except Exception as error:
-        said = f"{type(error).__name__}: {error}"
-        trouble = classify_storage_error(said) or "failed; nothing was written"
-        raise WriteError(f"{what}: {trouble}: {redacted_summary(said)}") from error
+        refused = storage_error(error, what=what, where="the lake", site=location.site)
+        failed = str(refused or f"{what}: failed; nothing was written: {redacted_summary(error)}")
+        raise_from(WriteError(failed), refused or error)
 
 
 def _layout(location: Location, what: str) -> Layout | None:

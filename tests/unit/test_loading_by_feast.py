@@ -21,7 +21,7 @@ from feast_hybrid import (
     HybridSparkOfflineStoreConfig,
     HybridSparkSource,
 )
-from feast_hybrid.errors import ConfigError, SchemaError, SourceNotFoundError
+from feast_hybrid.errors import ConfigError, SchemaError, SourceError, SourceNotFoundError
 
 TYPE = "feast_hybrid.HybridSparkOfflineStore"
 #: What Feast writes anew each time.
@@ -184,7 +184,7 @@ class TestValidation:
     def test_a_file_of_another_format_is_told_apart(self, store: FeatureStore, tmp_path: Path) -> None:
         (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
         source = HybridSparkSource(name="w", path=f"file://{tmp_path}/rows.csv", timestamp_field="ts")
-        with pytest.raises(SourceNotFoundError, match=f"site 'local', file://{tmp_path}/rows.csv cannot be read"):
+        with pytest.raises(SourceError, match=f"site 'local', file://{tmp_path}/rows.csv cannot be read"):
             source.validate(store.config)
 
     @pytest.mark.parametrize(
