@@ -44,10 +44,11 @@ test-universal: $(VENV)-universal/.installed ## Feast's universal suite; FEAST_R
 test-matrix: ## the retrieval tests on PySpark 4.0, 4.1, 4.2 and 4.3 (make test has 4.3 alone)
 	scripts/test-matrix "$(PYTHON)" $(SPARKS)
 
-lint: $(VENV)/.dev ## ruff and mypy
+lint: $(VENV)/.dev ## ruff, types, and that each import has its requirement
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/deptry .
 
 bench: $(VENV)/.bench ## the as-of join against its peers; SHAPES=dense,sparse SCALE=0.1 AGAIN=1
 	$(BIN)/python -m benchmarks $(if $(SHAPES),--shapes $(SHAPES)) $(if $(SCALE),--scale $(SCALE)) \
@@ -61,7 +62,7 @@ docs: $(VENV)/.docs ## the documentation as a site, in site/
 	@echo "site/index.html"
 
 clean: ## remove what the other targets made here; the download cache stays
-	rm -rf $(VENV) $(VENV)-universal $(VENV)-spark-* build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-universal $(VENV)-spark-* build dist site *.egg-info .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 define install
