@@ -11,7 +11,7 @@ from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMeta
 from feast_hybrid.errors import NotSupportedError, WriteError
 from feast_hybrid.spark.cancellation import Cancellation
 from feast_hybrid.spark.columns import quoted
-from feast_hybrid.spark.errors import translate_spark_errors
+from feast_hybrid.spark.frames import collect
 from feast_hybrid.spark.jobs import run
 
 if TYPE_CHECKING:
@@ -315,40 +315,6 @@ def _be_a_spark_job() -> None:
         module.SparkRetrievalJob.register(HybridSparkRetrievalJob)
 
 
-def collect(frame: DataFrame, *, timeout: float | None, what: str) -> pa.Table:
-    """Bring a frame's rows to the driver as Arrow, instants in UTC.
-
-    Raises:
-        RetrievalTimeoutError: the time ran out; the job was cancelled.
-        RetrievalError: the job failed.
-    """
-    with translate_spark_errors(what, "while it ran"):
-        table = run(frame.sparkSession, frame.toArrow, timeout=timeout, what=what)
-    return in_utc(table)
-
-
 def _in_pandas(table: pa.Table) -> pd.DataFrame:
     frame: pd.DataFrame = table.to_pandas(maps_as_pydicts="strict")
     return frame
-
-
-def in_utc(table: pa.Table) -> pa.Table:
-    """The same instants, labelled UTC instead of the session's time zone."""
-    import pyarrow as pa
-
-    schema = pa.schema([field.with_type(_utc_type(field.type)) for field in table.schema])
-    return table if schema.equals(table.schema) else table.cast(schema)
-
-
-def _utc_type(kind: pa.DataType) -> pa.DataType:
-    import pyarrow as pa
-
-    if pa.types.is_timestamp(kind) and kind.tz is not None:
-        return pa.timestamp(kind.unit, tz="UTC")
-    if pa.types.is_list(kind):
-        return pa.list_(kind.value_field.with_type(_utc_type(kind.value_type)))
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_utc_type(field.type)) for field in kind])
-    if pa.types.is_map(kind):
-        return pa.map_(_utc_type(kind.key_type), _utc_type(kind.item_type))
-    return kind
