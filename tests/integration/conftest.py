@@ -113,6 +113,13 @@ def cloud(lakes_to_test: Places) -> Place:
 
 
 @pytest.fixture
+def place(lakes_to_test: Places, role: str) -> Place:
+    """The lake that the parameter ``role`` of a test names."""
+    found: Place = getattr(lakes_to_test, role)
+    return found
+
+
+@pytest.fixture
 def folder(request: pytest.FixtureRequest) -> str:
     """A folder of the test's own, as the path part of a URI."""
     module = request.path.stem.removeprefix("test_")

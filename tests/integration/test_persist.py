@@ -1,4 +1,4 @@
-"""Saved datasets on either lake: whole or not at all."""
+"""Saved datasets on a path of either lake: whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,57 +9,40 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from io import BytesIO
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from feast import Field
 from feast.errors import SavedDatasetLocationAlreadyExists
-from feast.on_demand_feature_view import on_demand_feature_view
-from feast.types import Int64
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from feast_hybrid import HybridSparkOfflineStore, HybridSparkSource, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import (
-    NotSupportedError,
     RetrievalError,
-    RetrievalTimeoutError,
     SourceNotFoundError,
     WriteError,
 )
 from feast_hybrid.lakes import replace, replace_adls
 from feast_hybrid.retrieval.job import FrameRows, HybridSparkRetrievalJob
 from feast_hybrid.sources.reader import Reader
-from feast_hybrid.spark.jobs import run
 from feast_hybrid.testing import Lakes
-from tests.integration.jobs import Jobs, ended
-from tests.integration.places import Place, Places, at, entity, format_jars, retrieve, source, view
+from tests.integration.places import Place, Places, at, entity, retrieve, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureStore
     from pyspark.sql import SparkSession
 
     from tests.integration.conftest import MakeStore, Write
+from tests.integration.datasets import ROWS, saved, trips_store
 
 pytestmark = pytest.mark.connect
-
-ROWS = pd.DataFrame({"driver_id": [2, 1], "event_timestamp": [at(1), at(2)]})
 
 
 @pytest.fixture
 def store(make_store: MakeStore, write: Write, onprem: Place) -> FeatureStore:
-    driver = entity("driver", join_key="driver_id")
-    rows = {"driver_id": [1, 2], "event_timestamp": [at(0), at(0)], "trips": [10, 20]}
-    return make_store(driver, view("stats", source("stats_rows", write(onprem, "stats", rows)), driver))
-
-
-def saved(store: FeatureStore, name: str) -> list[tuple[Any, ...]]:
-    frame = store.get_saved_dataset(name).to_df()
-    return sorted(zip(frame["driver_id"], frame["trips"], strict=True))
+    return trips_store(make_store, write, onprem)
 
 
 @pytest.mark.parametrize("role", ["onprem", "cloud"])
@@ -100,15 +83,6 @@ def test_maps_and_structs_of_a_dataset_come_back_as_such(
     frame = read.to_pandas(maps_as_pydicts="strict").sort_values("driver_id")
     assert frame["shares"].tolist() == [{"x": 1}, None]
     assert store.get_saved_dataset("set").to_df()["shares"].dropna().tolist() == [{"x": 1}]
-
-
-def test_a_dataset_is_saved_as_a_table(store: FeatureStore, spark: SparkSession) -> None:
-    storage = SavedDatasetHybridSparkStorage(table="saved_trips", site="onprem")
-    try:
-        store.create_saved_dataset(retrieve(store, ROWS, ["stats:trips"]), "as_table", storage)
-        assert saved(store, "as_table") == [(1, 10), (2, 20)]
-    finally:
-        spark.sql("DROP TABLE IF EXISTS saved_trips")
 
 
 @pytest.mark.parametrize("role", ["onprem", "cloud"])
@@ -252,82 +226,6 @@ def test_on_adls_what_a_dead_writer_left_is_finished_or_taken_back(
     assert place.names(uri) == ["part-new.parquet" if whole else "part-old.parquet"]
 
 
-def test_a_table_is_replaced_and_keeps_its_rows_when_that_fails(store: FeatureStore, spark: SparkSession) -> None:
-    from pyspark.sql import functions as F
-
-    router = store.config.offline_store.router
-    storage = SavedDatasetHybridSparkStorage(table="replaced_trips", site="onprem")
-    try:
-        store.create_saved_dataset(retrieve(store, ROWS, ["stats:trips"]), "as_table", storage)
-        with pytest.raises(SavedDatasetLocationAlreadyExists):
-            retrieve(store, ROWS[:1], ["stats:trips"]).persist(storage)
-        failing = spark.range(3).select(F.when(F.col("id") == 2, F.raise_error(F.lit("no"))).alias("never"))
-        with pytest.raises(WriteError, match="nothing was changed"):
-            HybridSparkRetrievalJob(FrameRows(failing, "rows"), router=router).persist(storage, allow_overwrite=True)
-        assert saved(store, "as_table") == [(1, 10), (2, 20)]
-        retrieve(store, ROWS[:1], ["stats:trips"]).persist(storage, allow_overwrite=True)
-        assert saved(store, "as_table") == [(2, 20)]
-        assert [table.name for table in spark.catalog.listTables() if "replaced_trips" in table.name] == [
-            "replaced_trips"
-        ]
-    finally:
-        for table in spark.catalog.listTables():
-            if "replaced_trips" in table.name:
-                spark.sql(f"DROP TABLE {table.name}")
-
-
-@pytest.mark.matrix
-@pytest.mark.parametrize(
-    "file_format",
-    [
-        "orc",
-        pytest.param(
-            "delta",
-            marks=pytest.mark.skipif(not format_jars("delta"), reason="no release of delta runs on this PySpark"),
-        ),
-    ],
-)
-def test_a_table_that_is_replaced_keeps_its_format_partitions_properties_and_comments(
-    store: FeatureStore, spark: SparkSession, file_format: str
-) -> None:
-    storage = SavedDatasetHybridSparkStorage(table="kept_trips", site="onprem")
-    spark.sql(
-        "CREATE TABLE kept_trips "
-        "(driver_id BIGINT COMMENT 'whose', trips BIGINT, event_timestamp TIMESTAMP, gone INT) "
-        f"USING {file_format} PARTITIONED BY (driver_id, gone) COMMENT 'it\\'s a \\\\ set' "
-        "TBLPROPERTIES ('owned.by' = 'the \\'team\\'', 'retention' = '7')"
-    )
-    try:
-        retrieve(store, ROWS, ["stats:trips"]).persist(storage, allow_overwrite=True)
-        columns = {column.name: column for column in spark.catalog.listColumns("kept_trips")}
-        assert [name for name, column in columns.items() if column.isPartition] == ["driver_id"]
-        assert columns["driver_id"].description == "whose"
-        assert spark.catalog.getTable("kept_trips").description == "it's a \\ set"
-        properties = {row.key: row.value for row in spark.sql("SHOW TBLPROPERTIES kept_trips").collect()}
-        assert properties.items() >= {"owned.by": "the 'team'", "retention": "7"}.items()
-        described = spark.sql("DESCRIBE TABLE EXTENDED kept_trips").where("col_name = 'Provider'").collect()
-        assert [row.data_type.lower() for row in described] == [file_format]
-        rows = spark.table("kept_trips").select("driver_id", "trips").collect()
-        assert sorted(map(tuple, rows)) == [(1, 10), (2, 20)]
-        assert [table.name for table in spark.catalog.listTables() if "kept_trips" in table.name] == ["kept_trips"]
-    finally:
-        spark.sql("DROP TABLE IF EXISTS kept_trips")
-
-
-def test_an_external_table_is_not_replaced_for_its_files_are_somebody_elses(
-    store: FeatureStore, spark: SparkSession, tmp_path: Path
-) -> None:
-    storage = SavedDatasetHybridSparkStorage(table="theirs", site="onprem")
-    spark.range(3).write.parquet(f"{tmp_path}/rows")
-    spark.sql(f"CREATE TABLE theirs USING parquet LOCATION '{tmp_path}/rows'")
-    try:
-        with pytest.raises(WriteError, match=r"table theirs: it is external, .*by path="):
-            retrieve(store, ROWS, ["stats:trips"]).persist(storage, allow_overwrite=True)
-        assert spark.table("theirs").count() == 3
-    finally:
-        spark.sql("DROP TABLE IF EXISTS theirs")
-
-
 @pytest.mark.parametrize("role", ["onprem", "cloud"])
 def test_many_small_files_are_merged_as_the_docs_say(
     store: FeatureStore, lakes_to_test: Places, folder: str, role: str
@@ -350,71 +248,3 @@ def test_many_small_files_are_merged_as_the_docs_say(
     assert all(table.column_names == columns for table in read)
     assert sorted(pa.concat_tables(read)["n"].to_pylist()) == list(range(12))
     assert pa.concat_tables(read)["m"].to_pylist() == [[("k", 1)]] * 12
-
-
-class TestExports:
-    @pytest.mark.parametrize("role", ["onprem", "cloud"])
-    def test_a_result_is_put_as_parquet_files_under_the_staging_location(
-        self, make_store: MakeStore, write: Write, lakes_to_test: Places, folder: str, role: str
-    ) -> None:
-        place: Place = getattr(lakes_to_test, role)
-        driver = entity("driver", join_key="driver_id")
-        rows = {"driver_id": [1, 2], "event_timestamp": [at(0), at(0)], "trips": [10, 20]}
-        stats = view("stats", source("stats_rows", write(place, "stats", rows)), driver)
-
-        @on_demand_feature_view(sources=[stats], schema=[Field(name="double", dtype=Int64)])
-        def doubled(inputs: pd.DataFrame) -> pd.DataFrame:
-            return pd.DataFrame({"double": inputs["trips"] * 2})
-
-        store = make_store(driver, stats, doubled, staging_location=f"{place.uri}{folder}/staging")
-        job = retrieve(store, ROWS, ["stats:trips", "doubled:double"])
-        assert job.supports_remote_storage_export()
-        first, second = job.to_remote_storage(), job.to_remote_storage()
-        assert first
-        assert not set(first) & set(second)
-        assert all(uri.startswith(f"{place.uri}{folder}/staging/") and uri.endswith(".parquet") for uri in first)
-        read = [pq.read_table(BytesIO(place.lake.filesystem().cat_file(place.inside(uri)))) for uri in first]
-        assert sorted(pa.concat_tables(read).select(["driver_id", "trips", "double"]).to_pylist(), key=str) == [
-            {"driver_id": 1, "trips": 10, "double": 20},
-            {"driver_id": 2, "trips": 20, "double": 40},
-        ]
-
-    def test_without_a_staging_location_the_setting_is_named(self, store: FeatureStore) -> None:
-        job = retrieve(store, ROWS, ["stats:trips"])
-        assert not job.supports_remote_storage_export()
-        with pytest.raises(NotSupportedError, match=r"set offline_store\.staging_location in feature_store\.yaml"):
-            job.to_remote_storage()
-
-    def test_a_result_has_no_sql_text_and_says_what_to_use(self, store: FeatureStore) -> None:
-        with pytest.raises(NotImplementedError, match="createOrReplaceTempView"):
-            retrieve(store, ROWS, ["stats:trips"]).to_sql()
-
-
-def test_what_was_done_when_it_was_to_be_cancelled_is_not_called_cancelled(spark: SparkSession) -> None:
-    import time
-
-    done: list[int] = []
-
-    def last_step() -> int:
-        time.sleep(1)
-        done.append(1)
-        return len(done)
-
-    assert run(spark, last_step, timeout=0.2, what="a renaming") == 1
-
-
-def test_a_timeout_cancels_the_job_and_the_session_goes_on(
-    store: FeatureStore, spark: SparkSession, jobs: Jobs
-) -> None:
-    import time
-
-    # Two tasks of some minutes. The second call runs anew: it does not report that the first was cancelled.
-    slow = spark.range(0, 10**12, 1, 2).selectExpr("sum(id % 7)")
-    job = HybridSparkRetrievalJob(FrameRows(slow, "a slow sum"), router=store.config.offline_store.router)
-    for collect in (job.to_df, job.to_arrow):
-        began = time.monotonic()
-        with pytest.raises(RetrievalTimeoutError, match="a slow sum did not end within 1 s"):
-            collect(timeout=1)
-        assert time.monotonic() - began < 20
-    assert ended(jobs)
-    assert len(retrieve(store, ROWS, ["stats:trips"]).to_df(timeout=60)) == 2
