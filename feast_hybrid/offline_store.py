@@ -14,15 +14,15 @@ from feast.on_demand_feature_view import OnDemandFeatureView
 from feast_hybrid.asof import JoinPlan, JoinRequest, planned_join
 from feast_hybrid.asof.latest import latest_rows
 from feast_hybrid.config import HybridSparkOfflineStoreConfig
-from feast_hybrid.errors import ConfigError, SchemaError, SourceError, SourceNotFoundError
+from feast_hybrid.errors import ConfigError, SchemaError, SourceNotFoundError
 from feast_hybrid.monitoring import metrics_store
 from feast_hybrid.retrieval.entity_rows import PandasRows, require_keys
 from feast_hybrid.retrieval.job import FrameRows, HybridSparkRetrievalJob, JoinedPandasRows, Rows, SourceRows
 from feast_hybrid.retrieval.online_encoding import with_online_values
 from feast_hybrid.retrieval.request import RequestedView, entity_rows, requested_views
-from feast_hybrid.sources.data_source import HybridSparkSource
 from feast_hybrid.sources.reader import Reader, is_missing, reader_beside, reader_for
-from feast_hybrid.sources.time_range import between
+from feast_hybrid.sources.resolve import source_spec
+from feast_hybrid.sources.time_range import filter_time_range
 from feast_hybrid.spark.columns import quoted, refuse_clashes
 from feast_hybrid.spark.kind import parallelism
 
@@ -79,7 +79,7 @@ class HybridSparkOfflineStore(OfflineStore):
         """
         store = _store_config(config)
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
-        views = requested_views(feature_views, feature_refs, on_demand, full_feature_names)
+        views = requested_views(feature_views, feature_refs, on_demand, full_feature_names, store.router)
         reader, entity_df = _reader(store, views, entity_df)
         dates = (kwargs.get("start_date"), kwargs.get("end_date"))
         rows = entity_rows(entity_df, views, reader, registry, project, dates)
@@ -306,7 +306,7 @@ class HybridSparkOfflineStore(OfflineStore):
         try:
             frame, _ = _pulled(config, data_source, timestamp, None, None)
         except SourceNotFoundError:
-            if is_missing(data_source, _store_config(config).router):
+            if is_missing(source_spec(data_source, _store_config(config).router)):
                 return None
             raise
         return latest_time(frame, timestamp, what=f"source {data_source.name!r}")
@@ -410,16 +410,12 @@ def _pulled(
     start: datetime | None,
     end: datetime | None,
 ) -> tuple[DataFrame, HybridSparkOfflineStoreConfig]:
-    if not isinstance(data_source, HybridSparkSource):
-        raise SourceError(
-            f"source {data_source.name!r} is a {type(data_source).__name__}; this offline store reads "
-            "HybridSparkSource."
-        )
     store = _store_config(config)
-    frame = reader_for(store, [data_source]).read(data_source)
+    source = source_spec(data_source, store.router)
+    frame = reader_for(store, [source]).read(source)
     if timestamp_field not in frame.columns:
         raise SchemaError(
             f"source {data_source.name!r} lacks the event time {timestamp_field!r}; "
             f"it has {', '.join(frame.columns)}."
         )
-    return between(frame, data_source, timestamp_field, start, end), store
+    return filter_time_range(frame, source, timestamp_field, start, end), store

@@ -246,19 +246,21 @@ class HybridSparkRetrievalJob(RetrievalJob):
             WriteError: something is there already, or the rows could not be written.
             RetrievalTimeoutError: the time ran out; nothing was changed, and nothing will be.
         """
+        from feast_hybrid.sources.resolve import source_spec
         from feast_hybrid.sources.saved_datasets import SavedDatasetHybridSparkStorage
         from feast_hybrid.writing.datasets import save
 
         if not isinstance(storage, SavedDatasetHybridSparkStorage):
             raise WriteError(f"persist needs a SavedDatasetHybridSparkStorage, found {type(storage).__name__}.")
         frame = self._rows.kept if isinstance(self._rows, SourceRows) else self.to_spark_df()
-        target = storage.to_data_source()
+        destination = storage.to_data_source()
+        target = source_spec(destination, self._router)
         cancellation = Cancellation()
         run(
             frame.sparkSession,
-            lambda: save(frame, target, self._router, cancellation, overwrite=allow_overwrite),
+            lambda: save(frame, target, cancellation, overwrite=allow_overwrite),
             timeout=timeout,
-            what=f"persisting {self._rows.what} to {target.location}",
+            what=f"persisting {self._rows.what} to {destination.location}",
             cancellation=cancellation,
         )
 

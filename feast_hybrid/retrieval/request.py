@@ -12,11 +12,12 @@ from feast.feature_view import DUMMY_ENTITY_ID
 from feast.utils import _get_requested_feature_views_to_features_dict
 
 from feast_hybrid.asof import AsOfView
-from feast_hybrid.errors import EntityFrameError, SchemaError, SourceError
+from feast_hybrid.errors import EntityFrameError, SchemaError
 from feast_hybrid.retrieval.entity_rows import EVENT_TIMESTAMP, Bounds, EntityRows, PandasRows, SparkRows, spark_rows
 from feast_hybrid.sources.data_source import HybridSparkSource
 from feast_hybrid.sources.parquet_scan import scan_of
-from feast_hybrid.sources.time_range import as_utc, between
+from feast_hybrid.sources.resolve import source_spec
+from feast_hybrid.sources.time_range import as_utc, filter_time_range
 from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.sql import single_select
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from feast.on_demand_feature_view import OnDemandFeatureView
     from pyspark.sql import DataFrame
 
+    from feast_hybrid.lakes import Router
     from feast_hybrid.sources.reader import Reader
+    from feast_hybrid.sources.spec import SourceSpec
 
 
 @dataclass(frozen=True)
@@ -36,20 +39,16 @@ class RequestedView:
     Attributes:
         name: what full feature names begin with.
         view: Feast's object.
-        source: where its rows are.
+        source: what its batch source means.
         keys: pairs of (entity column, source column).
         features: pairs of (source column, output column).
-        timestamp: the source's column.
-        created: the source's column, or None.
     """
 
     name: str
     view: FeatureView
-    source: HybridSparkSource
+    source: SourceSpec
     keys: tuple[tuple[str, str], ...]
     features: tuple[tuple[str, str], ...]
-    timestamp: str
-    created: str | None
 
     def as_of_view(self, reader: Reader, bounds: Bounds | None, *, scan: bool = True) -> AsOfView:
         """The view for the as-of join, its history cut to what entity rows within the bounds can see.
@@ -64,15 +63,15 @@ class RequestedView:
         ttl = self.view.ttl
         start = _minus(bounds[0], ttl) if ttl and bounds is not None else None
         end = None if bounds is None else bounds[1]
-        files = scan_of(self.source, frame, reader, start, end) if scan else "it was not asked for"
+        files = scan_of(self.source, frame, start, end) if scan else "it was not asked for"
         if bounds is not None:
-            frame = between(frame, self.source, self.timestamp, start, end)
+            frame = filter_time_range(frame, self.source, self.source.timestamp, start, end)
         return AsOfView(
             name=self.name,
             frame=frame,
             keys=self.keys,
-            timestamp=self.timestamp,
-            created=self.created,
+            timestamp=self.source.timestamp,
+            created=self.source.created_timestamp,
             ttl=ttl,
             features=self.features,
             scan=None if isinstance(files, str) else files,
@@ -105,27 +104,21 @@ def requested_views(
     feature_refs: Sequence[str],
     on_demand: Sequence[OnDemandFeatureView],
     full_feature_names: bool,
+    router: Router,
 ) -> list[RequestedView]:
     """Which features are asked of which view, in the order of the references.
 
     Raises:
-        SourceError: a view's batch source is not a HybridSparkSource.
+        SourceError, RoutingError: a view's batch source is of another class, or on no site.
     """
     by_view, _ = _get_requested_feature_views_to_features_dict(
         list(feature_refs), list(feature_views), list(on_demand)
     )
-    return [_requested(view, features, full_feature_names) for view, features in by_view.items()]
+    return [_requested(view, features, full_feature_names, router) for view, features in by_view.items()]
 
 
-def _requested(view: FeatureView, features: Sequence[str], full_feature_names: bool) -> RequestedView:
-    source = view.batch_source
-    if not isinstance(source, HybridSparkSource):
-        found = type(source).__name__ if source is not None else "none"
-        raise SourceError(
-            f"feature view {view.name!r} has a batch source of type {found}; this offline store reads "
-            "HybridSparkSource. Change the class's name in the repository and run feast apply."
-        )
-    in_source = {mapped: column for column, mapped in source.field_mapping.items()}
+def _requested(view: FeatureView, features: Sequence[str], full_feature_names: bool, router: Router) -> RequestedView:
+    source = source_spec(view.batch_source, router, view=view.name)
     name = view.projection.name_to_use()
     join_keys = view.projection.join_key_map
     return RequestedView(
@@ -133,16 +126,14 @@ def _requested(view: FeatureView, features: Sequence[str], full_feature_names: b
         view=view,
         source=source,
         keys=tuple(
-            (join_keys.get(column.name, column.name), in_source.get(column.name, column.name))
+            (join_keys.get(column.name, column.name), source.column_of(column.name))
             for column in view.entity_columns
             if column.name != DUMMY_ENTITY_ID
         ),
         features=tuple(
-            (in_source.get(feature, feature), f"{name}__{feature}" if full_feature_names else feature)
+            (source.column_of(feature), f"{name}__{feature}" if full_feature_names else feature)
             for feature in dict.fromkeys(features)
         ),
-        timestamp=in_source.get(source.timestamp_field, source.timestamp_field),
-        created=in_source.get(source.created_timestamp_column, source.created_timestamp_column) or None,
     )
 
 
@@ -194,15 +185,17 @@ def _from_sql(
 
     parsed = single_select(query, what="entity_df", error=EntityFrameError)
     named = {table.name.lower() for table in parsed.find_all(Table) if not table.db}
-    sources = {source.name: source for source in registry.list_data_sources(project, allow_cache=True)}
-    sources.update({view.source.name: view.source for view in views})
+    ours = {view.source.name: view.source for view in views}
+    for source in registry.list_data_sources(project, allow_cache=True):
+        if source.name not in ours and source.name.lower() in named and isinstance(source, HybridSparkSource):
+            ours[source.name] = source_spec(source, reader.router)
     # Read in the call's own session, where alone the views can be seen; all of them under names of their own before
     # the first gets its source's name, which may be that of a table that another source reads.
     rows: dict[str, str] = {}
-    for name, source in sources.items():
-        if name.lower() in named and isinstance(source, HybridSparkSource):
-            rows[source.table_ref] = f"__fh_{uuid.uuid4().hex}"
-            reader.read(source, session=reader.spark).createOrReplaceTempView(rows[source.table_ref])
+    for name, spec in ours.items():
+        if name.lower() in named:
+            rows[quoted(name)] = f"__fh_{uuid.uuid4().hex}"
+            reader.read(spec, session=reader.spark).createOrReplaceTempView(rows[quoted(name)])
     for table_ref, own_name in rows.items():
         reader.spark.table(own_name).createOrReplaceTempView(table_ref)
     with translate_spark_errors("entity_df", "SQL text"):
@@ -226,16 +219,17 @@ def _from_views(
     frames: list[DataFrame] = []
     kinds: dict[str, tuple[str, str]] = {}
     for view in views:
-        frame = between(reader.read(view.source), view.source, view.timestamp, start, end)
+        frame = filter_time_range(reader.read(view.source), view.source, view.source.timestamp, start, end)
         owner = f"view {view.name!r}"
         fields = {field.name: field.dataType for field in frame.schema.fields}
-        wanted = [view.timestamp, *(column for _, column in view.keys)]
+        timestamp = view.source.timestamp
+        wanted = [timestamp, *(column for _, column in view.keys)]
         missing = [column for column in wanted if column not in fields]
         if missing:
             raise SchemaError(
                 f"{owner}: source {view.source.name!r} lacks {', '.join(missing)}; it has {', '.join(fields)}."
             )
-        require_time(fields[view.timestamp], owner=owner, role="timestamp column", name=view.timestamp)
+        require_time(fields[timestamp], owner=owner, role="timestamp column", name=timestamp)
         for key, column in view.keys:
             kind = fields[column].simpleString()
             before = kinds.setdefault(key, (view.name, kind))
@@ -249,7 +243,7 @@ def _from_views(
         frames.append(
             numbered.select(
                 *(F.col(at[column]).alias(key) for key, column in view.keys),
-                F.timestamp_micros(micros(F.col(at[view.timestamp]), fields[view.timestamp])).alias(EVENT_TIMESTAMP),
+                F.timestamp_micros(micros(F.col(at[timestamp]), fields[timestamp])).alias(EVENT_TIMESTAMP),
             ).dropna(subset=[f"`{EVENT_TIMESTAMP}`"])
         )
     united = frames[0]

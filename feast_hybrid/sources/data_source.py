@@ -232,9 +232,11 @@ class HybridSparkSource(DataSource):
             SourceNotFoundError: nothing is there, or the site cannot be reached. Says which site was asked.
             SchemaError: a column that this source names is missing.
         """
-        from feast_hybrid.sources.reader import validate_source
+        from feast_hybrid.sources.inference import validate_source
+        from feast_hybrid.sources.resolve import source_spec
 
-        validate_source(self, config)
+        store = config.offline_store
+        validate_source(source_spec(self, store.router), store)
 
     @staticmethod
     def source_datatype_to_feast_value_type() -> Callable[[str], ValueType]:
@@ -247,9 +249,11 @@ class HybridSparkSource(DataSource):
         Raises:
             SourceNotFoundError: nothing is there, or the site cannot be reached. Says which site was asked.
         """
-        from feast_hybrid.sources.reader import source_columns
+        from feast_hybrid.sources.inference import source_columns
+        from feast_hybrid.sources.resolve import source_spec
 
-        return source_columns(self, config)
+        store = config.offline_store
+        return source_columns(source_spec(self, store.router), store)
 
     def get_table_query_string(self) -> str:
         """How SQL text names this source's rows; see :attr:`table_ref`."""

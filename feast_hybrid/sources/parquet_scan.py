@@ -19,13 +19,10 @@ if TYPE_CHECKING:
     from pyspark.sql.types import DataType
 
     from feast_hybrid.lakes import Location
-    from feast_hybrid.sources.data_source import HybridSparkSource
-    from feast_hybrid.sources.reader import Reader
+    from feast_hybrid.sources.spec import SourceSpec
 
 
-def scan_of(
-    source: HybridSparkSource, frame: DataFrame, reader: Reader, start: datetime | None, end: datetime | None
-) -> Scan | str:
+def scan_of(source: SourceSpec, frame: DataFrame, start: datetime | None, end: datetime | None) -> Scan | str:
     """The files that a source's frame reads, or why they are not known.
 
     Lists folders, through fsspec; of partitions by date only those that can hold rows within the times.
@@ -33,23 +30,22 @@ def scan_of(
     Args:
         source: where the rows are.
         frame: the source's frame, whose schema says the partition columns' types.
-        reader: routes to the source's site.
         start: no earlier rows are wanted.
         end: nor later ones.
     """
-    if source.path is None:
+    location = source.location
+    if location is None:
         return "a table or query: its files are Spark's to know"
     if source.file_format != "parquet":
         return f"its files are {source.file_format}"
     if source.options:
         return "reader options, which are Spark's to follow"
-    location = reader.router.locate(source.path)
     site = location.site
     if not site.credential.safe_to_pickle:
         return f"site {site.name!r} has its secret as text, which is not sent to executors"
     kinds = {field.name: field.dataType for field in frame.schema.fields}
     low, high = partition_bounds(source, kinds, start, end)
-    part = source.date_partition_column
+    part = source.date_partition_column or ""
 
     def wanted(values: Mapping[str, str | None]) -> bool:
         if part not in values or (low is None and high is None):

@@ -1,15 +1,13 @@
-"""A source's rows as a Spark frame, and its columns; for Parquet and ORC paths the columns without a JVM."""
+"""A source's rows as a Spark frame."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from feast_hybrid.errors import SchemaError, SourceError, SourceNotFoundError
-from feast_hybrid.lakes import parse_uri
-from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
+from feast_hybrid.errors import SourceNotFoundError
 from feast_hybrid.lakes.replace import left_over
-from feast_hybrid.sources.feast_types import columns_of
 from feast_hybrid.spark.catalog import describe
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import SESSION_FORMATS
@@ -17,20 +15,17 @@ from feast_hybrid.spark.isolated import child_session, clone_session_for, home_o
 from feast_hybrid.spark.session import get_session, keep_secrets_out_of_plans
 
 if TYPE_CHECKING:
-    from feast.data_source import DataSource
-    from feast.repo_config import RepoConfig
     from pyspark.sql import DataFrame, SparkSession
 
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
-    from feast_hybrid.lakes import Router
-    from feast_hybrid.sources.data_source import HybridSparkSource
-
+    from feast_hybrid.lakes import Location, Router
+    from feast_hybrid.sources.spec import SourceSpec
 
 #: Formats of Spark's own whose reader takes a time zone: for times without one, in text or in partitions' names.
 _ZONED_FORMATS = frozenset({"parquet", "orc", "avro", "csv", "json", "xml", "text"})
 
 #: Seconds for which a folder can be away while another takes its place.
-_MOMENT = 2.0
+_REPLACEMENT_SECONDS = 2.0
 
 
 class Reader:
@@ -59,7 +54,7 @@ class Reader:
         """A reader that does all of the call's work in the child session."""
         return Reader(self.child(), self.router, child=self.child())
 
-    def read(self, source: HybridSparkSource, *, session: SparkSession | None = None) -> DataFrame:
+    def read(self, source: SourceSpec, *, session: SparkSession | None = None) -> DataFrame:
         """All rows of a source, lazily.
 
         Args:
@@ -69,15 +64,13 @@ class Reader:
         try:
             return self._read(source, session)
         except SourceNotFoundError as error:
-            if source.path is None or not _comes_back(source.path, self.router, error):
+            if source.location is None or not _comes_back(source.location, error):
                 raise
         return self._read(source, session)
 
-    def _read(self, source: HybridSparkSource, session: SparkSession | None) -> DataFrame:
-        what = f"source {source.name!r}"
-        with translate_spark_errors(what, where_is(source, self.router)):
-            if source.path is not None:
-                location = self.router.locate(source.path, what=f"path of {what}")
+    def _read(self, source: SourceSpec, session: SparkSession | None) -> DataFrame:
+        with translate_spark_errors(f"source {source.name!r}", source.describe()):
+            if (location := source.location) is not None:
                 file_format = source.file_format or "parquet"
                 own = self.child() if session is None and file_format in SESSION_FORMATS else session
                 reader = (own or self.spark).read.format(file_format)
@@ -87,7 +80,6 @@ class Reader:
                 # The site's settings come last: a source cannot overrule how a site is signed in to.
                 reader = reader.options(**source.options).options(**location.hadoop_options)
                 return analysed(reader.load(str(location)))
-            self.router.named(source.site, what=what)
             child = session or self.child()
             frame = _table(child, source.table) if source.table is not None else child.sql(source.query or "")
             return analysed(frame)
@@ -110,22 +102,21 @@ def analysed(frame: DataFrame) -> DataFrame:
     return frame
 
 
-def _comes_back(path: str, router: Router, error: SourceNotFoundError) -> bool:
+def _comes_back(location: Location, error: SourceNotFoundError) -> bool:
     """Whether a folder that is not there was only away for a moment, while a writer replaced it.
 
     Raises:
         SourceNotFoundError: its writer died: says where the old rows are.
     """
-    location = router.locate(path)
     try:
         old = left_over(location)
-        deadline = time.monotonic() + _MOMENT
+        deadline = time.monotonic() + _REPLACEMENT_SECONDS
         while old is not None:
             if location.exists():
                 return True
             if time.monotonic() > deadline:
                 break
-            time.sleep(_MOMENT / 20)
+            time.sleep(_REPLACEMENT_SECONDS / 20)
     except Exception:  # what the first error said is what there is to say
         return False
     if old is None:
@@ -136,36 +127,26 @@ def _comes_back(path: str, router: Router, error: SourceNotFoundError) -> bool:
     ) from error
 
 
-def where_is(source: HybridSparkSource, router: Router) -> str:
-    """The site and place of a source, for messages."""
-    if source.path is not None:
-        return router.locate(source.path, what=f"path of source {source.name!r}").describe()
-    site_of = router.named(source.site, what=f"source {source.name!r}")
-    return f"site {site_of.name!r}, {source.location}" if site_of else source.location
-
-
-def is_missing(source: DataSource, router: Router) -> bool:
+def is_missing(source: SourceSpec) -> bool:
     """Whether a path's lake says that nothing is there, as opposed to saying nothing at all."""
-    path = getattr(source, "path", None)
-    if path is None:
+    if source.location is None:
         return False
-    location = router.locate(path)
     try:
-        location.fs.info(location.path)
+        source.location.fs.info(source.location.path)
     except FileNotFoundError:
         return True
     return False
 
 
-def reader_for(config: HybridSparkOfflineStoreConfig, sources: list[HybridSparkSource]) -> Reader:
+def reader_for(config: HybridSparkOfflineStoreConfig, sources: Sequence[SourceSpec]) -> Reader:
     """A reader in the session to work in, started if need be with what these sources need."""
-    lakes = {parse_uri(source.path).lake for source in sources if source.path is not None}
+    lakes = {source.location.lake for source in sources if source.location is not None}
     reader = Reader(get_session(config, lakes), config.router)
     return reader.in_child() if _works_in_child(reader.spark, sources) else reader
 
 
 def reader_beside(
-    frame: DataFrame, config: HybridSparkOfflineStoreConfig, sources: list[HybridSparkSource]
+    frame: DataFrame, config: HybridSparkOfflineStoreConfig, sources: Sequence[SourceSpec]
 ) -> tuple[Reader, DataFrame]:
     """A reader whose frames can be joined with a caller's frame, and that frame as it can be joined."""
     if _works_in_child(frame.sparkSession, sources):
@@ -175,64 +156,8 @@ def reader_beside(
     return Reader(frame.sparkSession, config.router), frame
 
 
-def _works_in_child(spark: SparkSession, sources: list[HybridSparkSource]) -> bool:
+def _works_in_child(spark: SparkSession, sources: Sequence[SourceSpec]) -> bool:
     """Whether a call does all its work in a session of its own, so that the one it begins in stays as it is."""
     return home_of_frames(spark) and any(
-        source.path is None or source.file_format in SESSION_FORMATS for source in sources
+        source.location is None or source.file_format in SESSION_FORMATS for source in sources
     )
-
-
-def source_columns(source: HybridSparkSource, config: RepoConfig) -> list[tuple[str, str]]:
-    """Names and Spark type names of a source's columns, partition columns last."""
-    store = config.offline_store
-    if source.path is not None and source.file_format in ("parquet", "orc") and not source.options:
-        return _footer_columns(source, store.router)
-    reader = reader_for(store, [source])
-    return columns_of(reader.read(source).schema)
-
-
-def validate_source(source: HybridSparkSource, config: RepoConfig) -> None:
-    """See :meth:`HybridSparkSource.validate`."""
-    found = [name for name, _ in source_columns(source, config)]
-    reverse = {mapped: column for column, mapped in source.field_mapping.items()}
-    named = {
-        "timestamp_field": source.timestamp_field,
-        "created_timestamp_column": source.created_timestamp_column,
-        "date_partition_column": source.date_partition_column,
-    }
-    where = where_is(source, config.offline_store.router)
-    for role, column in named.items():
-        if column and column not in found and reverse.get(column) not in found:
-            raise SchemaError(
-                f"source {source.name!r} ({where}): {role} is {column!r}, but the columns are {', '.join(found)}."
-            )
-    for column in source.field_mapping:
-        if column not in found:
-            raise SchemaError(
-                f"source {source.name!r} ({where}): field_mapping names {column!r}, but the columns are "
-                f"{', '.join(found)}."
-            )
-
-
-def _footer_columns(source: HybridSparkSource, router: Router) -> list[tuple[str, str]]:
-    from feast_hybrid.files.footers import parquet_columns
-    from feast_hybrid.files.orc import orc_columns_of_file
-
-    assert source.path is not None
-    what = f"source {source.name!r}"
-    location = router.locate(source.path, what=f"path of {what}")
-    where = location.describe()
-    try:
-        of_file = orc_columns_of_file if source.file_format == "orc" else None
-        columns = parquet_columns(location.fs, location.path, of_file)
-    except FileNotFoundError:
-        raise SourceNotFoundError(f"{what}: nothing is at {where}.") from None
-    except SchemaError as error:
-        raise SchemaError(f"{what} ({where}): {error}") from None
-    except Exception as error:
-        refused = storage_error(error, what=what, where=where, site=location.site)
-        raise_from(refused or SourceError(f"{what}: {where} cannot be read: {redacted_summary(error)}"), error)
-    if columns is None:
-        kind = "ORC" if source.file_format == "orc" else "Parquet"
-        raise SourceNotFoundError(f"{what}: {where} holds no {kind} files.")
-    return columns

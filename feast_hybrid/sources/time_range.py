@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import DataType
 
-    from feast_hybrid.sources.data_source import HybridSparkSource
+    from feast_hybrid.sources.spec import SourceSpec
 
 #: Partitions are often named by the local day of a company, which is up to 14 hours away from UTC's.
 _ZONES = timedelta(days=1)
@@ -28,9 +28,9 @@ def as_utc(time: datetime) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
-def between(
+def filter_time_range(
     frame: DataFrame,
-    source: HybridSparkSource,
+    source: SourceSpec,
     timestamp: str,
     start: datetime | None,
     end: datetime | None,
@@ -75,7 +75,7 @@ def between(
 
 
 def partition_bounds(
-    source: HybridSparkSource, columns: Mapping[str, DataType], start: datetime | None, end: datetime | None
+    source: SourceSpec, columns: Mapping[str, DataType], start: datetime | None, end: datetime | None
 ) -> tuple[Any, Any]:
     """The least and the greatest value of the date partition column that rows within the times can have.
 
@@ -89,7 +89,7 @@ def partition_bounds(
         Values of the column's type; None for no bound.
     """
     part = source.date_partition_column
-    if not part or part not in columns or not _SORTABLE.match(source.date_partition_column_format):
+    if not part or part not in columns or not _SORTABLE.match(source.date_partition_format):
         return None, None
     low, high = (
         None if bound is None else _partition_value(_moved(as_utc(bound), by), columns[part], source)
@@ -121,12 +121,12 @@ def _bound(column: Column, kind: DataType, bound: datetime, at_least: bool) -> C
     return column >= literal if at_least else column <= literal
 
 
-def _partition_value(bound: datetime, kind: DataType, source: HybridSparkSource) -> Any:
+def _partition_value(bound: datetime, kind: DataType, source: SourceSpec) -> Any:
     from pyspark.sql.types import DateType, IntegralType, StringType
 
     if bound.year < 1000:  # strftime pads no years, so their texts do not sort
         return None
-    text_format = source.date_partition_column_format
+    text_format = source.date_partition_format
     text = bound.strftime(text_format)
     if isinstance(kind, DateType):
         # A month or a year as a date is its first day, which is before the bound's.

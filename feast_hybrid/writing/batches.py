@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.errors import SchemaError, SourceError, WriteError
-from feast_hybrid.sources.data_source import HybridSparkSource
-from feast_hybrid.sources.reader import where_is
+from feast_hybrid.errors import SchemaError, WriteError
+from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.writing.naming import in_spark_task
 from feast_hybrid.writing.parquet_files import append_parquet
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from feast.types import FeastType
 
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
+    from feast_hybrid.sources.spec import SourceSpec
 
 
 def write_batch(
@@ -26,13 +26,11 @@ def write_batch(
     progress: Callable[[int], Any] | None,
 ) -> None:
     """See :meth:`feast_hybrid.HybridSparkOfflineStore.offline_write_batch`."""
-    source = view.batch_source
+    source = source_spec(view.batch_source, store.router, view=view.name)
     what = f"feature view {view.name!r}"
-    if not isinstance(source, HybridSparkSource):
-        raise SourceError(f"{what} has a {type(source).__name__}; this offline store writes to a HybridSparkSource.")
     if source.query is not None:
         raise WriteError(f"{what}: source {source.name!r} is a query; rows are written to a path or a table.")
-    what = f"writing rows of {what} to {where_is(source, store.router)}"
+    what = f"writing rows of {what} to {source.describe()}"
     if table.num_rows:
         append(store, table=in_source_names(table, source, what), source=source, view=view, what=what)
     if progress is not None:
@@ -43,13 +41,13 @@ def append(
     store: HybridSparkOfflineStoreConfig,
     *,
     table: pa.Table,
-    source: HybridSparkSource,
+    source: SourceSpec,
     view: FeatureView,
     what: str,
 ) -> None:
     """Add rows in the source's names, by pyarrow where the source is Parquet files, else by Spark."""
     if source.file_format == "parquet":
-        append_parquet(table, source, store.router, lambda: source_schema(view, source), what=what)
+        append_parquet(table, source, lambda: source_schema(view, source), what=what)
         return
     if in_spark_task():
         kind = source.file_format or "a table"
@@ -59,7 +57,7 @@ def append(
     append_by_spark(table, source, store, lambda: source_schema(view, source), what=what)
 
 
-def in_source_names(table: pa.Table, source: HybridSparkSource, what: str) -> pa.Table:
+def in_source_names(table: pa.Table, source: SourceSpec, what: str) -> pa.Table:
     """The rows with the source's column names, where Feast has mapped them to its own; all at once, as Feast does.
 
     A column that has the source's name already keeps it, if that is no name of Feast's.
@@ -81,7 +79,7 @@ def in_source_names(table: pa.Table, source: HybridSparkSource, what: str) -> pa
     return table.rename_columns([reverse.get(name, name) for name in names])
 
 
-def source_schema(view: FeatureView, source: HybridSparkSource) -> pa.Schema:
+def source_schema(view: FeatureView, source: SourceSpec) -> pa.Schema:
     """The columns of a source that is still empty: what the view says of join keys, features and times.
 
     Raises:
@@ -97,7 +95,7 @@ def source_schema(view: FeatureView, source: HybridSparkSource) -> pa.Schema:
             columns[field.name] = arrow_type(field.dtype, f"{view.name}:{field.name}")
     if not view.features:
         raise SchemaError(f"feature view {view.name!r} names no features and its source is empty; give it a schema.")
-    for time in (source.timestamp_field, source.created_timestamp_column):
+    for time in (source.timestamp_field, source.created_timestamp_field):
         if time:
             # Named as in Feast or as in the source; a name that is both is Feast's, as when it is read.
             feasts = time in source.field_mapping.values()

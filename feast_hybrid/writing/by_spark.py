@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
-    from feast_hybrid.sources.data_source import HybridSparkSource
     from feast_hybrid.sources.reader import Reader
+    from feast_hybrid.sources.spec import SourceSpec
 
 #: Formats whose files say nothing of types: what Spark reads from them is guessed from the text.
 _TYPELESS = ("csv", "json", "text", "xml")
@@ -30,7 +30,7 @@ _TYPELESS = ("csv", "json", "text", "xml")
 
 def append_by_spark(
     table: pa.Table,
-    source: HybridSparkSource,
+    source: SourceSpec,
     store: HybridSparkOfflineStoreConfig,
     first_schema: Callable[[], pa.Schema],
     *,
@@ -64,7 +64,7 @@ def append_by_spark(
 
 def _append(
     table: pa.Table,
-    source: HybridSparkSource,
+    source: SourceSpec,
     store: HybridSparkOfflineStoreConfig,
     first_schema: Callable[[], pa.Schema],
     *,
@@ -75,10 +75,10 @@ def _append(
     schema = _arrow_schema(there, table, source) if there is not None else first_schema()
     day = source.date_partition_column or None
     if day:
-        time = source.column_of(source.timestamp_field)
+        time = source.timestamp
         if time not in table.column_names:
             raise SchemaError(f"{what}: columns missing {time}, the event time.")
-        dates = dates_of(table.column(time), source.date_partition_column_format)
+        dates = dates_of(table.column(time), source.date_partition_format)
         table = with_dates(table, day, dates, what=what)
         if day in schema.names:
             kind = schema.field(day).type
@@ -96,8 +96,8 @@ def _append(
             writer = frame.write.mode("error")
             (writer.partitionBy(day) if day else writer).saveAsTable(source.table)
         return
-    assert source.path is not None
-    location = store.router.locate(source.path)
+    location = source.location
+    assert location is not None
     if source.file_format == "iceberg":
         add_to_iceberg(frame, source, location, partition=day, new=there is None)
         return
@@ -111,15 +111,14 @@ def _append(
     (writer.partitionBy(*partitions) if partitions else writer).save(str(location))
 
 
-def _schema_there(source: HybridSparkSource, reader: Reader) -> StructType | None:
+def _schema_there(source: SourceSpec, reader: Reader) -> StructType | None:
     """What Spark reads there; None where there is nothing yet."""
     if source.table is not None and not reader.child().catalog.tableExists(source.table):
         return None
-    if source.path is not None:
-        location = reader.router.locate(source.path)
-        if not location.exists():
+    if source.location is not None:
+        if not source.location.exists():
             return None
-        if source.file_format in TABLE_FORMATS and not has_log(location):
+        if source.file_format in TABLE_FORMATS and not has_log(source.location):
             return None  # an empty folder, or files of a writer that died before its first commit
     try:
         return reader.read(source).schema
@@ -129,7 +128,7 @@ def _schema_there(source: HybridSparkSource, reader: Reader) -> StructType | Non
         return None
 
 
-def _arrow_schema(there: StructType, table: pa.Table, source: HybridSparkSource) -> pa.Schema:
+def _arrow_schema(there: StructType, table: pa.Table, source: SourceSpec) -> pa.Schema:
     import pyarrow as pa
     from pyspark.sql.pandas.types import to_arrow_schema
 

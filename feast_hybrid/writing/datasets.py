@@ -11,7 +11,6 @@ from feast.errors import SavedDatasetLocationAlreadyExists
 from feast_hybrid.errors import HybridError, WriteError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary
 from feast_hybrid.lakes.replace import aside, put_in_place, recover, remove
-from feast_hybrid.sources.reader import where_is
 from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.writing.catalog_tables import replace_catalog_table
 from feast_hybrid.writing.table_formats import has_log, replace_table
@@ -19,8 +18,8 @@ from feast_hybrid.writing.table_formats import has_log, replace_table
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from feast_hybrid.lakes import Router
-    from feast_hybrid.sources.data_source import HybridSparkSource
+    from feast_hybrid.lakes import Location, Router
+    from feast_hybrid.sources.spec import SourceSpec
     from feast_hybrid.spark.cancellation import Cancellation
 
 #: For how long tasks of a job that has failed may go on writing.
@@ -36,8 +35,7 @@ class DatasetExistsError(WriteError, SavedDatasetLocationAlreadyExists):
 
 def save(
     frame: DataFrame,
-    target: HybridSparkSource,
-    router: Router,
+    target: SourceSpec,
     cancellation: Cancellation,
     *,
     overwrite: bool,
@@ -50,7 +48,6 @@ def save(
     Args:
         frame: the rows.
         target: the path or the table.
-        router: finds the site of the path.
         cancellation: of the caller who waits: once cancelled, nothing is put in place.
         overwrite: whether what is there may be replaced.
 
@@ -59,12 +56,12 @@ def save(
         ReplacementError: it failed, and the old rows could not be put back; it says where they are.
         WriteCancelledError: the caller has given up.
     """
-    what = f"saving to {where_is(target, router)}"
+    what = f"saving to {target.describe()}"
     try:
-        if target.table is not None:
-            _save_table(frame, target.table, what, cancellation, overwrite=overwrite)
+        if target.location is not None:
+            _save_path(frame, target, target.location, what, cancellation, overwrite=overwrite)
         else:
-            _save_path(frame, target, router, what, cancellation, overwrite=overwrite)
+            _save_table(frame, target.table or "", what, cancellation, overwrite=overwrite)
     except HybridError:
         raise
     except Exception as error:
@@ -80,15 +77,13 @@ def _consequence(error: Exception) -> str:
 
 def _save_path(
     frame: DataFrame,
-    target: HybridSparkSource,
-    router: Router,
+    target: SourceSpec,
+    location: Location,
     what: str,
     cancellation: Cancellation,
     *,
     overwrite: bool,
 ) -> None:
-    assert target.path is not None
-    location = router.locate(target.path)
     recover(location)
     exists = location.exists()
     taken = DatasetExistsError(f"{what}: something is there already; allow_overwrite=True replaces it.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from feast_hybrid.arrow.write_conversion import conformed
 from feast_hybrid.errors import WriteError
-from feast_hybrid.sources.reader import where_is
+from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.sources.saved_datasets import HybridSparkLoggingDestination
 from feast_hybrid.writing.naming import in_spark_task
 from feast_hybrid.writing.parquet_files import append_parquet
@@ -34,14 +34,14 @@ def write_logs(
             f"features are logged to a {type(destination).__name__}; this offline store logs to a "
             "HybridSparkLoggingDestination."
         )
-    target = destination.to_data_source()
-    what = f"logging features to {where_is(target, store.router)}"
+    target = source_spec(destination.to_data_source(), store.router)
+    what = f"logging features to {target.describe()}"
     schema = in_instants(source.get_schema(registry))
     table = conformed(_rows(data, what), schema, what=what)
     if not table.num_rows:
         return
     if target.file_format == "parquet":
-        append_parquet(table, target, store.router, lambda: schema, what=what, evolves=True)
+        append_parquet(table, target, lambda: schema, what=what, evolves=True)
         return
     if in_spark_task():
         raise WriteError(f"{what}: inside a Spark task only Parquet files can be written.")

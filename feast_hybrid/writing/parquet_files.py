@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.arrow.write_conversion import conformed, in_microseconds, require_columns
@@ -16,16 +16,15 @@ from feast_hybrid.writing.partitions import dates_of, split, with_dates
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from feast_hybrid.lakes import Location, Router
-    from feast_hybrid.sources.data_source import HybridSparkSource
+    from feast_hybrid.lakes import Location
+    from feast_hybrid.sources.spec import SourceSpec
 
 _GLOB = frozenset("*?[{")
 
 
 def append_parquet(
     table: pa.Table,
-    source: HybridSparkSource,
-    router: Router,
+    source: SourceSpec,
     first_schema: Callable[[], pa.Schema],
     *,
     what: str,
@@ -36,7 +35,6 @@ def append_parquet(
     Args:
         table: the rows, in the source's names.
         source: a path of Parquet files, or where there will be some.
-        router: finds the site.
         first_schema: the columns where there is no file yet, in the source's names.
         what: how an error names the rows and the place.
         evolves: whether the rows may have other columns than the first file.
@@ -45,10 +43,10 @@ def append_parquet(
         SchemaError: the rows do not fit what is there.
         WriteError: the lake refused them; nothing of them is there.
     """
-    assert source.path is not None
-    location = router.locate(source.path, what=what)
+    assert source.location is not None
+    location = source.location
     if _GLOB & set(location.uri.path):
-        raise WriteError(f"{what}: {source.path} is a pattern; rows are written to one folder.")
+        raise WriteError(f"{what}: {location} is a pattern; rows are written to one folder.")
     name = batch_name(str(location))
     try:
         layout = _layout(location, what)
@@ -94,7 +92,7 @@ def _merged(there: pa.Schema, wanted: pa.Schema) -> pa.Schema:
 
 
 def _partitioned(
-    table: pa.Table, source: HybridSparkSource, schema: pa.Schema, partitions: tuple[str, ...], *, what: str
+    table: pa.Table, source: SourceSpec, schema: pa.Schema, partitions: tuple[str, ...], *, what: str
 ) -> dict[str, pa.Table]:
     """The rows of each folder, in the columns of the files there."""
     import pyarrow as pa
@@ -102,10 +100,10 @@ def _partitioned(
     told = [name for name in partitions if name not in schema.names]
     day = source.date_partition_column
     if day and (day in partitions or day in schema.names):
-        time = source.column_of(source.timestamp_field)
+        time = source.timestamp
         if time not in table.column_names:
             raise SchemaError(f"{what}: columns missing {time}, the event time that {day} is derived from.")
-        dates = dates_of(table.column(time), source.date_partition_column_format)
+        dates = dates_of(table.column(time), source.date_partition_format)
         table = with_dates(table, day, dates, what=what)
         if day in schema.names and day not in partitions:  # a column of the files, by which nothing is divided
             table = table.set_column(table.column_names.index(day), day, dates.cast(schema.field(day).type))
@@ -117,7 +115,7 @@ def _partitioned(
     return split(rows, partitions, schema.names)
 
 
-def _encoded(table: pa.Table, options: dict[str, str], *, int96: bool) -> Any:
+def _encoded(table: pa.Table, options: Mapping[str, str], *, int96: bool) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

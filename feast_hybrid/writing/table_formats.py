@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from feast_hybrid.lakes import Location
-    from feast_hybrid.sources.data_source import HybridSparkSource
+    from feast_hybrid.sources.spec import SourceSpec
 
 #: Held while a session has a site's settings: another thread's would take them for its own when it puts them back.
 _making_a_catalog = threading.Lock()
 
 
-def replace_table(frame: DataFrame, target: HybridSparkSource, location: Location) -> None:
+def replace_table(frame: DataFrame, target: SourceSpec, location: Location) -> None:
     """Make a frame the whole content of a Delta or Iceberg path, which need not be there yet.
 
     Earlier versions stay in the format's history until they are vacuumed or expired.
@@ -52,7 +52,7 @@ def has_log(location: Location) -> bool:
 
 
 def add_to_iceberg(
-    frame: DataFrame, source: HybridSparkSource, location: Location, *, partition: str | None, new: bool
+    frame: DataFrame, source: SourceSpec, location: Location, *, partition: str | None, new: bool
 ) -> None:
     """Add rows to an Iceberg path in one commit; a ``new`` one becomes a table, partitioned by a column or not."""
     from pyspark.sql import functions as F

@@ -15,6 +15,7 @@ from feast_hybrid.errors import RetrievalTimeoutError
 from feast_hybrid.retrieval import job as retrieval_job
 from feast_hybrid.retrieval.job import FrameRows, HybridSparkRetrievalJob
 from feast_hybrid.sources.reader import Reader
+from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.spark.cancellation import Cancellation
 from tests.integration.jobs import Jobs, ended
 from tests.integration.places import Place, Places, format_jars
@@ -90,7 +91,7 @@ class Target:
             frame = self._spark.table(TABLE)
         else:
             source = HybridSparkSource(name="set", path=f"{self._folder}/set", file_format=self._format)
-            frame = Reader(self._spark, self._router).read(source)
+            frame = Reader(self._spark, self._router).read(source_spec(source, self._router))
         return sorted(row.id for row in frame.collect())
 
     def names(self) -> list[str]:

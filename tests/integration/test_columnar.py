@@ -174,7 +174,7 @@ def scans(store: FeatureStore) -> list[Scan]:
     from feast_hybrid.retrieval.request import requested_views
     from feast_hybrid.sources.reader import reader_for
 
-    views = requested_views(store.list_feature_views(), FEATURES, [], False)
+    views = requested_views(store.list_feature_views(), FEATURES, [], False, store.config.offline_store.router)
     reader = reader_for(store.config.offline_store, [each.source for each in views])
     found = [each.as_of_view(reader, None).scan for each in views]
     assert all(scan is not None for scan in found)

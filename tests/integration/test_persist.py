@@ -27,6 +27,7 @@ from feast_hybrid.errors import (
 from feast_hybrid.lakes import replace, replace_adls
 from feast_hybrid.retrieval.job import FrameRows, HybridSparkRetrievalJob
 from feast_hybrid.sources.reader import Reader
+from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.testing import Lakes
 from tests.integration.places import Place, Places, at, entity, retrieve, source, view
 
@@ -156,7 +157,7 @@ def test_readers_see_the_old_rows_or_the_new_or_an_error_and_never_a_part(
 
     def with_spark() -> list[int]:
         source = HybridSparkSource(name="set", path=uri)
-        return [row.generation for row in Reader(spark, router).read(source).collect()]
+        return [row.generation for row in Reader(spark, router).read(source_spec(source, router)).collect()]
 
     save(0)
     with ThreadPoolExecutor(2) as pool:
@@ -214,7 +215,7 @@ def test_on_adls_what_a_dead_writer_left_is_finished_or_taken_back(
 
     def read() -> None:
         router = store.config.offline_store.router
-        frame = Reader(spark, router).read(HybridSparkSource(name="set", path=uri))
+        frame = Reader(spark, router).read(source_spec(HybridSparkSource(name="set", path=uri), router))
         HybridSparkRetrievalJob(FrameRows(frame, "set"), router=router).to_arrow()
 
     with pytest.raises(RetrievalError, match="its rows are being replaced at this moment"):

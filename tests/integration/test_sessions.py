@@ -12,6 +12,7 @@ import pytest
 from feast_hybrid import HybridSparkOfflineStoreConfig, HybridSparkSource, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import RetrievalTimeoutError
 from feast_hybrid.sources.reader import reader_for
+from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.spark.isolated import child_session
 from feast_hybrid.spark.jobs import run
 from feast_hybrid.spark.session import get_session
@@ -62,7 +63,10 @@ def test_hadoop_s_own_settings_hold_no_key(store: FeatureStore, cloud: Place, sp
     of = HybridSparkSource(
         name="q", query=f"SELECT * FROM parquet.`{cloud.uri}/sessions`", site="cloud", timestamp_field="t"
     )
-    assert reader_for(store.config.offline_store, [of]).child() is not spark
+    assert (
+        reader_for(store.config.offline_store, [source_spec(of, store.config.offline_store.router)]).child()
+        is not spark
+    )
     hadoop = spark.sparkContext._jsc.hadoopConfiguration()
     names = [entry.getKey() for entry in hadoop.iterator()]
     assert [name for name in names if name.startswith("fs.azure.account.key")] == []

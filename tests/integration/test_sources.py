@@ -12,12 +12,14 @@ import pytest
 
 from feast_hybrid import HybridSparkSource
 from feast_hybrid.errors import SchemaError, SourceNotFoundError
-from feast_hybrid.sources.reader import reader_for, source_columns
+from feast_hybrid.sources.reader import Reader, reader_for
+from feast_hybrid.sources.resolve import source_spec
 from tests.integration.places import Place, Places, at, source
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
+    from feast_hybrid.sources.spec import SourceSpec
     from tests.integration.conftest import MakeStore, Write
 
 ROLES = pytest.mark.parametrize("role", ["onprem", "cloud"])
@@ -37,11 +39,21 @@ TABLE = pa.table(
 
 
 def columns(store: Any, of: HybridSparkSource) -> list[tuple[str, str]]:
-    return list(source_columns(of, store.config))
+    return list(of.get_table_column_names_and_types(store.config))
+
+
+def reader_and_spec(store: Any, of: HybridSparkSource) -> tuple[Reader, SourceSpec]:
+    spec = source_spec(of, store.config.offline_store.router)
+    return reader_for(store.config.offline_store, [spec]), spec
+
+
+def read_by_spark(store: Any, of: HybridSparkSource) -> DataFrame:
+    reader, spec = reader_and_spec(store, of)
+    return reader.read(spec)
 
 
 def by_spark(store: Any, of: HybridSparkSource) -> list[tuple[str, str]]:
-    frame = reader_for(store.config.offline_store, [of]).read(of)
+    frame = read_by_spark(store, of)
     return [(field.name, field.dataType.simpleString()) for field in frame.schema.fields]
 
 
@@ -78,7 +90,7 @@ def test_other_formats_are_read_by_spark(
     of = source("rows", uri, file_format=file_format, options=options)
     store = make_store()
     assert sorted(name for name, _ in columns(store, of)) == ["driver_id", "event_timestamp", "rate"]
-    assert [row["rate"] for row in reader_for(store.config.offline_store, [of]).read(of).collect()] == [0.5]
+    assert [row["rate"] for row in read_by_spark(store, of).collect()] == [0.5]
 
 
 def test_a_query_spans_both_lakes_and_the_session_keeps_its_settings(
@@ -93,7 +105,7 @@ def test_a_query_spans_both_lakes_and_the_session_keeps_its_settings(
         timestamp_field="event_timestamp",
     )
     store = make_store()
-    rows = reader_for(store.config.offline_store, [of]).read(of).collect()
+    rows = read_by_spark(store, of).collect()
     assert sorted((row["k"], row["v"]) for row in rows) == [(1, "a"), (2, "b")]
     assert [key for key in spark.conf.getAll if key.startswith("fs.")] == []
     assert spark.catalog.listTables() == []
@@ -106,10 +118,10 @@ def test_a_table_is_read_from_its_site(
     of = HybridSparkSource(table="cloud_rows", site="cloud", timestamp_field="event_timestamp")
     store = make_store()
     # To make the table, as to read it, takes the site's settings.
-    child = reader_for(store.config.offline_store, [of]).child()
+    child = reader_and_spec(store, of)[0].child()
     child.sql(f"CREATE TABLE cloud_rows (k BIGINT, event_timestamp TIMESTAMP) USING parquet LOCATION '{uri}'")
     try:
-        assert [row["k"] for row in reader_for(store.config.offline_store, [of]).read(of).collect()] == [1]
+        assert [row["k"] for row in read_by_spark(store, of).collect()] == [1]
     finally:
         spark.sql("DROP TABLE IF EXISTS cloud_rows")
 

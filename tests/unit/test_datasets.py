@@ -10,6 +10,7 @@ import pytest
 from feast_hybrid import HybridSparkSource
 from feast_hybrid.errors import WriteError
 from feast_hybrid.lakes import Router
+from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.spark.cancellation import Cancellation
 from feast_hybrid.writing import datasets
 from feast_hybrid.writing.datasets import DatasetExistsError, save
@@ -43,7 +44,7 @@ def put(file: Path) -> None:
 
 def save_to(folder: Path, frame: Any, file_format: str, *, overwrite: bool) -> None:
     target = HybridSparkSource(name="set", path=f"file://{folder}", file_format=file_format)
-    save(frame, target, Router(), Cancellation(), overwrite=overwrite)
+    save(frame, source_spec(target, Router()), Cancellation(), overwrite=overwrite)
 
 
 def test_what_another_writer_has_put_there_meanwhile_is_not_replaced_unless_allowed(

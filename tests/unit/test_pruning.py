@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql.types import DateType, StringType
 
-from feast_hybrid import HybridSparkSource
+from feast_hybrid.sources.spec import SourceSpec
 from feast_hybrid.sources.time_range import _SORTABLE, _ZONES, _moved, as_utc, epoch_micros, partition_bounds
 
 TOKYO = timezone(timedelta(hours=9))
@@ -92,7 +92,7 @@ def test_the_ends_of_time_stay_where_they_are(end: datetime) -> None:
 
 
 def test_nothing_is_cut_by_a_year_that_strftime_does_not_pad() -> None:
-    rows = HybridSparkSource(name="rows", path="file:///rows", date_partition_column="dt")
+    rows = SourceSpec(name="rows", date_partition_column="dt")
     kinds = {"dt": StringType()}
     assert partition_bounds(rows, kinds, datetime(524, 1, 5), None) == (None, None)
     assert partition_bounds(rows, kinds, datetime(1524, 1, 5), None) == ("1524-01-04", None)
@@ -100,7 +100,5 @@ def test_nothing_is_cut_by_a_year_that_strftime_does_not_pad() -> None:
 
 @pytest.mark.parametrize(("text_format", "least"), [("%Y-%m-%d", date(2026, 1, 18)), ("%Y-%m", None), ("%Y", None)])
 def test_a_date_that_stands_for_a_month_or_a_year_cuts_nothing(text_format: str, least: date | None) -> None:
-    rows = HybridSparkSource(
-        name="rows", path="file:///rows", date_partition_column="dt", date_partition_column_format=text_format
-    )
+    rows = SourceSpec(name="rows", date_partition_column="dt", date_partition_format=text_format)
     assert partition_bounds(rows, {"dt": DateType()}, datetime(2026, 1, 19), None) == (least, None)

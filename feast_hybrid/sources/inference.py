@@ -1,0 +1,78 @@
+"""A source's columns and what it says of them; for Parquet and ORC paths without a JVM."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from feast_hybrid.errors import SchemaError, SourceError, SourceNotFoundError
+from feast_hybrid.files.footers import parquet_columns
+from feast_hybrid.files.orc import orc_columns_of_file
+from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
+from feast_hybrid.sources.feast_types import columns_of
+
+if TYPE_CHECKING:
+    from feast_hybrid.config import HybridSparkOfflineStoreConfig
+    from feast_hybrid.lakes import Location
+    from feast_hybrid.sources.spec import SourceSpec
+
+
+def source_columns(source: SourceSpec, store: HybridSparkOfflineStoreConfig) -> list[tuple[str, str]]:
+    """Names and Spark type names of a source's columns, partition columns last.
+
+    Raises:
+        SourceNotFoundError: nothing is there.
+        StorageError: the site cannot be reached, or does not let us in.
+        SchemaError: its files have a column that Spark has no type for.
+    """
+    if source.location is not None and source.file_format in ("parquet", "orc") and not source.options:
+        return _footer_columns(source, source.location)
+    from feast_hybrid.sources.reader import reader_for  # a footer needs no Spark
+
+    return columns_of(reader_for(store, [source]).read(source).schema)
+
+
+def validate_source(source: SourceSpec, store: HybridSparkOfflineStoreConfig) -> None:
+    """Check that a source's rows are there and have the columns that it names.
+
+    Raises:
+        SourceNotFoundError: nothing is there.
+        StorageError: the site cannot be reached, or does not let us in.
+        SchemaError: a column that the source names is missing.
+    """
+    columns = [name for name, _ in source_columns(source, store)]
+    named = {
+        "timestamp_field": source.timestamp_field,
+        "created_timestamp_column": source.created_timestamp_field,
+        "date_partition_column": source.date_partition_column,
+    }
+    for role, name in named.items():
+        if name and name not in columns and source.column_of(name) not in columns:
+            raise SchemaError(
+                f"source {source.name!r} ({source.describe()}): {role} is {name!r}, but the columns are "
+                f"{', '.join(columns)}."
+            )
+    for name in source.field_mapping:
+        if name not in columns:
+            raise SchemaError(
+                f"source {source.name!r} ({source.describe()}): field_mapping names {name!r}, but the columns are "
+                f"{', '.join(columns)}."
+            )
+
+
+def _footer_columns(source: SourceSpec, location: Location) -> list[tuple[str, str]]:
+    what = f"source {source.name!r}"
+    where = location.describe()
+    try:
+        columns_of_file = orc_columns_of_file if source.file_format == "orc" else None
+        columns = parquet_columns(location.fs, location.path, columns_of_file)
+    except FileNotFoundError:
+        raise SourceNotFoundError(f"{what}: nothing is at {where}.") from None
+    except SchemaError as error:
+        raise SchemaError(f"{what} ({where}): {error}") from None
+    except Exception as error:
+        refused = storage_error(error, what=what, where=where, site=location.site)
+        raise_from(refused or SourceError(f"{what}: {where} cannot be read: {redacted_summary(error)}"), error)
+    if columns is None:
+        format_name = "ORC" if source.file_format == "orc" else "Parquet"
+        raise SourceNotFoundError(f"{what}: {where} holds no {format_name} files.")
+    return columns

@@ -1,0 +1,71 @@
+"""What a source means, once it is known where its rows are: for all who read, cut, list or write them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from feast_hybrid.lakes import Location, Site
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceSpec:
+    """A data source in our own words; :func:`~feast_hybrid.sources.resolve.source_spec` makes it of Feast's object.
+
+    Exactly one of ``location``, ``table`` and ``query`` is given.
+
+    Attributes:
+        name: the source's name in the registry; in SQL text it stands for the rows.
+        location: a path, on its site.
+        table: a table of the session's catalogs, by its full name.
+        query: one SELECT.
+        site: where a table or query is, or a path; None where no sites are configured.
+        file_format: what Spark's ``format()`` takes for a path; None for a table or a query.
+        options: reader and writer options of that format.
+        timestamp_field: the event time, by Feast's name or the source's; empty for rows that no feature view reads.
+        created_timestamp_field: when a row was written, by either name; None where it is not known.
+        date_partition_column: a partition column that is derived from the event time in UTC.
+        date_partition_format: its values, as ``strftime`` writes them.
+        field_mapping: column in the source → name in Feast.
+    """
+
+    name: str
+    location: Location | None = None
+    table: str | None = None
+    query: str | None = None
+    site: Site | None = None
+    file_format: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    timestamp_field: str = ""
+    created_timestamp_field: str | None = None
+    date_partition_column: str | None = None
+    date_partition_format: str = "%Y-%m-%d"
+    field_mapping: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def timestamp(self) -> str:
+        """The source's column of the event time."""
+        return self.column_of(self.timestamp_field)
+
+    @property
+    def created_timestamp(self) -> str | None:
+        """The source's column that says when a row was written."""
+        return self.column_of(self.created_timestamp_field) if self.created_timestamp_field else None
+
+    def column_of(self, feast_name: str) -> str:
+        """The source's column for a name of Feast's, by the field mapping; other names stand for themselves."""
+        return self._columns_by_feast_name.get(feast_name, feast_name)
+
+    @cached_property
+    def _columns_by_feast_name(self) -> dict[str, str]:
+        return {feast_name: column for column, feast_name in self.field_mapping.items()}
+
+    def describe(self) -> str:
+        """The site and what is read there, for messages."""
+        if self.location is not None:
+            return self.location.describe()
+        rows = f"table {self.table}" if self.table is not None else "a query"
+        return f"site {self.site.name!r}, {rows}" if self.site is not None else rows
