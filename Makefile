@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-universal test-matrix lint bench lab docs clean
+.PHONY: help demo test test-unit test-integration test-universal test-matrix test-lowest lint bench lab docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -44,6 +44,9 @@ test-universal: $(VENV)-universal/.installed ## Feast's universal suite; FEAST_R
 test-matrix: ## the retrieval tests on PySpark 4.0, 4.1, 4.2 and 4.3 (make test has 4.3 alone)
 	scripts/test-matrix "$(PYTHON)" $(SPARKS)
 
+test-lowest: ## unit and retrieval tests on the lowest versions that pyproject.toml allows
+	scripts/test-lowest "$(PYTHON)"
+
 lint: $(VENV)/.dev ## ruff, types, and that each import has its requirement
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -62,7 +65,7 @@ docs: $(VENV)/.docs ## the documentation as a site, in site/
 	@echo "site/index.html"
 
 clean: ## remove what the other targets made here; the download cache stays
-	rm -rf $(VENV) $(VENV)-universal $(VENV)-spark-* build dist site *.egg-info .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-universal $(VENV)-spark-* $(VENV)-lowest build dist site *.egg-info .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 define install
