@@ -23,7 +23,7 @@ from feast_hybrid.retrieval.request import RequestedView, entity_rows, requested
 from feast_hybrid.sources.reader import Reader, is_missing, reader_beside, reader_for
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.sources.time_range import filter_time_range
-from feast_hybrid.spark.columns import quoted, refuse_clashes
+from feast_hybrid.spark.columns import is_case_sensitive, quoted, refuse_clashes
 from feast_hybrid.spark.kind import parallelism
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class HybridSparkOfflineStore(OfflineStore):
         if isinstance(rows, PandasRows):
             # Spark sees the keys and the time alone: the join cannot tell that another column has a feature's name.
             outputs = [(view.name, out) for view in views for _, out in view.features]
-            case_sensitive = reader.spark.conf.get("spark.sql.caseSensitive") == "true"
+            case_sensitive = is_case_sensitive(reader.spark)
             refuse_clashes(rows.columns, outputs, case_sensitive=case_sensitive)
             joined = JoinedPandasRows(rows, join, reader.spark, keys, what)
             plan = joined.plan

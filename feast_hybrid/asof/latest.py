@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from feast_hybrid.asof import ties
-from feast_hybrid.spark.columns import position
+from feast_hybrid.spark.columns import is_case_sensitive, position
 from feast_hybrid.spark.times import micros, require_time
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def latest_rows(
     """
     from pyspark.sql import functions as F
 
-    case_sensitive = frame.sparkSession.conf.get("spark.sql.caseSensitive", "false") == "true"
+    case_sensitive = is_case_sensitive(frame.sparkSession)
     names = list(dict.fromkeys([*keys, *values, timestamp, *([created] if created else [])]))
     schema = frame.schema.fields
     at = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from feast_hybrid.asof import ties
 from feast_hybrid.asof.keys import Domain, domain
-from feast_hybrid.spark.columns import position, refuse_clashes
+from feast_hybrid.spark.columns import is_case_sensitive, position, refuse_clashes
 from feast_hybrid.spark.times import micros, require_time
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def prepare(
     """
     from pyspark.sql import functions as F
 
-    case_sensitive = entities.sparkSession.conf.get("spark.sql.caseSensitive") == "true"
+    case_sensitive = is_case_sensitive(entities.sparkSession)
     names = tuple(entities.columns)
     refuse_clashes(names, [(v.name, out) for v in views for _, out in v.features], case_sensitive=case_sensitive)
     kinds = [field.dataType for field in entities.schema.fields]

@@ -117,7 +117,7 @@ def start_spark(console: Console, stack: contextlib.ExitStack, folder: Path) -> 
         from feast_hybrid.spark.session import get_session
 
         config = load_repo_config(folder, folder / "feature_store.yaml").offline_store
-        spark = get_session(config)
+        spark = get_session(config.spark, config.router)
         stack.callback(_stop, spark)
         stack.enter_context(_plain_interrupts())
         console.say(f"Spark {spark.version}; its event log is in {folder / repo.EVENTS}")

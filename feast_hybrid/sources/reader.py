@@ -141,7 +141,7 @@ def is_missing(source: SourceSpec) -> bool:
 def reader_for(config: HybridSparkOfflineStoreConfig, sources: Sequence[SourceSpec]) -> Reader:
     """A reader in the session to work in, started if need be with what these sources need."""
     lakes = {source.location.lake for source in sources if source.location is not None}
-    reader = Reader(get_session(config, lakes), config.router)
+    reader = Reader(get_session(config.spark, config.router, lakes), config.router)
     return reader.in_child() if _works_in_child(reader.spark, sources) else reader
 
 

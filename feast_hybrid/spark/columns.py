@@ -14,10 +14,17 @@ from feast_hybrid.errors import JoinError, SchemaError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pyspark.sql import SparkSession
+
 
 def quoted(name: str) -> str:
     """The name as Spark's resolution and SQL text take it literally."""
     return "`" + name.replace("`", "``") + "`"
+
+
+def is_case_sensitive(spark: SparkSession) -> bool:
+    """Whether the session tells a column ``a`` from ``A``, which Spark by default does not."""
+    return spark.conf.get("spark.sql.caseSensitive", "false") == "true"
 
 
 def position(name: str, columns: Sequence[str], *, case_sensitive: bool, owner: str, role: str) -> int:
@@ -68,9 +75,9 @@ def refuse_clashes(
     def key(name: str) -> str:
         return name if case_sensitive else name.lower()
 
-    taken = {key(column): f"entity column {column!r}" for column in entity_columns}
+    owners = {key(column): f"entity column {column!r}" for column in entity_columns}
     for view, column in features:
-        mine = f"feature column {column!r} of view {view!r}"
-        other = taken.setdefault(key(column), mine)
-        if other is not mine:
-            raise JoinError(f"{mine} and {other} would have one name in the result; rename one of them")
+        feature = f"feature column {column!r} of view {view!r}"
+        owner = owners.setdefault(key(column), feature)
+        if owner is not feature:
+            raise JoinError(f"{feature} and {owner} would have one name in the result; rename one of them")

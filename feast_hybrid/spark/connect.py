@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -18,23 +19,28 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: How a server is asked for the first time: for some 15 seconds, where PySpark would try for ten minutes.
-PATIENCE: dict[str, Any] = {"max_retries": 6, "initial_backoff": 50, "backoff_multiplier": 4, "max_backoff": 5000}
+#: How long a server may take to say whether it knows a session. PySpark itself would try for ten minutes.
+ANSWER_SECONDS = 15.0
+_RETRY_PAUSE_SECONDS = 0.25
 
-_opening = threading.Lock()
+#: The sessions that were made here, by URL and settings.
 _opened: dict[tuple[str, str], SparkSession] = {}
+#: Held while a server is asked, so that threads share a session: each URL its own, since a server may not answer.
+_url_locks: dict[str, threading.Lock] = {}
+_url_locks_guard = threading.Lock()
 
 
-def remote_session(url: str, conf: Mapping[str, str], named: str = "offline_store.spark.remote") -> SparkSession:
+def remote_session(url: str, conf: Mapping[str, str], setting: str = "offline_store.spark.remote") -> SparkSession:
     """The session on a server: the caller's active one where it is of that server, else this process's own.
 
     A session that the server no longer knows, for having been idle or because the server was started again, is
-    replaced by a new one; frames of the old one are lost.
+    replaced by a new one; frames of the old one are lost. While a server does not answer, sessions on other servers
+    are to be had all the same.
 
     Args:
         url: ``sc://host:port``, with parameters as Spark describes them.
         conf: what to set in a session that is made here.
-        named: where the URL is from, for errors.
+        setting: where the URL is from, for errors.
 
     Raises:
         SessionError: the server does not answer, a setting cannot be set there, or a Spark Classic session runs in
@@ -43,28 +49,36 @@ def remote_session(url: str, conf: Mapping[str, str], named: str = "offline_stor
     """
     _require_packages()
     key = (url, repr(sorted(conf.items())))
-    with _opening:
+    with _lock_of(url):
         active = _active_session_of(url)
         if active is not None:
             return active
         spark = _opened.get(key)
         if spark is not None and not is_alive(spark):
-            logger.info("The Spark Connect session on %s is gone: making a new one", _place(spark))
+            logger.info("The Spark Connect session on %s is gone: making a new one", _address(spark))
             close_client(spark)
             spark = None
         if spark is None:
-            spark = _opened[key] = _open(url, conf, named)
+            spark = _opened[key] = _open(url, conf, setting)
         return spark
 
 
 def is_expired(spark: SparkSession) -> bool:
-    """Whether this is a session that was made here and does not live any more. If so it is forgotten."""
-    with _opening:
-        if spark not in _opened.values() or is_alive(spark):
+    """Whether this is a session that was made here and does not live any more. If so it is closed."""
+    url = next((url for (url, _), opened in list(_opened.items()) if opened is spark), None)
+    if url is None:
+        return False
+    with _lock_of(url):
+        if is_alive(spark):
             return False
-        logger.info("The Spark Connect session on %s is gone", _place(spark))
+        logger.info("The Spark Connect session on %s is gone", _address(spark))
         close_client(spark)
         return True
+
+
+def _lock_of(url: str) -> threading.Lock:
+    with _url_locks_guard:
+        return _url_locks.setdefault(url, threading.Lock())
 
 
 def _require_packages() -> None:
@@ -91,25 +105,24 @@ def _active_session_of(url: str) -> SparkSession | None:
     return active if same and is_alive(active) else None
 
 
-def _open(url: str, conf: Mapping[str, str], named: str) -> SparkSession:
+def _open(url: str, conf: Mapping[str, str], setting: str) -> SparkSession:
     from pyspark.sql import SparkSession
 
     if classic_runs():
         # PySpark's functions make columns of one kind in a process, and a remote session changes the kind.
         raise SessionError(
-            f"{named} is {_without_token(url)}, but a Spark Classic session runs in this process, and PySpark serves "
-            f"one kind at a time. Stop it first, or leave {named} out to work in it. Feast's spark.engine starts one "
-            "where batch_engine does not name the server as well: spark.remote, beside type:."
+            f"{setting} is {_without_token(url)}, but a Spark Classic session runs in this process, and PySpark "
+            f"serves one kind at a time. Stop it first, or leave {setting} out to work in it. Feast's spark.engine "
+            "starts one where batch_engine does not name the server as well: spark.remote, beside type:."
         )
     spark: Any = SparkSession.builder.remote(url).create()
-    trouble = _trouble(spark)
-    if trouble is not None:
-        place = _place(spark)
+    failure = _failure_to_answer(spark)
+    if failure is not None:
+        address = _address(spark)
         close_client(spark)
         raise SessionError(
-            f"{named}: the Spark Connect server at {place} does not answer as one: "
-            f"{str(trouble).strip().splitlines()[0][:200]}"
-        ) from trouble
+            f"{setting}: the Spark Connect server at {address} does not answer as one: {_in_a_line(failure)}"
+        ) from failure
     for name, value in conf.items():
         _set(spark, name, value)
     show_progress(spark)
@@ -132,22 +145,41 @@ def _set(spark: SparkSession, name: str, value: str) -> None:
 
 def is_alive(spark: Any) -> bool:
     """Whether the server still knows the session."""
-    return not spark.is_stopped and _trouble(spark) is None
+    return not spark.is_stopped and _failure_to_answer(spark) is None
 
 
-def _trouble(spark: Any) -> Exception | None:
-    """What happens when the server is asked for something small; None where it answers."""
-    from pyspark.sql.connect.client.retries import DefaultPolicy
+def _failure_to_answer(spark: Any) -> Exception | None:
+    """What happens when the server is asked for something small; None where it answers.
 
-    before = spark.client.get_retry_policies()
-    spark.client.set_retry_policies([DefaultPolicy(**PATIENCE)])
-    try:
-        spark.conf.get("spark.app.id", "")
-    except Exception as error:  # whatever it is: a session that cannot be asked cannot be worked in
-        return error
-    finally:
-        spark.client.set_retry_policies(before)
-    return None
+    Asked past the session's client, which retries for long: its policy is its owner's, whose threads may be at work.
+    """
+    import grpc
+    from pyspark.sql.connect.proto import ConfigRequest
+
+    deadline = time.monotonic() + ANSWER_SECONDS
+    client = spark.client
+    while True:
+        try:
+            request = client._config_request_with_metadata()
+            request.operation.get_option.CopyFrom(ConfigRequest.GetOption(keys=["spark.app.id"]))
+            seconds = max(deadline - time.monotonic(), _RETRY_PAUSE_SECONDS)
+            client._stub.Config(request, metadata=client._builder.metadata(), timeout=seconds)
+        except grpc.RpcError as error:
+            # A server that starts refuses connections for a while.
+            starting = error.code() is grpc.StatusCode.UNAVAILABLE
+            if not starting or time.monotonic() + _RETRY_PAUSE_SECONDS > deadline:
+                return error  # type: ignore[no-any-return]
+            time.sleep(_RETRY_PAUSE_SECONDS)
+        except Exception as error:  # whatever it is: a session that cannot be asked cannot be worked in
+            return error
+        else:
+            return None
+
+
+def _in_a_line(failure: Exception) -> str:
+    details = getattr(failure, "details", None)
+    text = str(details() if callable(details) else failure).strip()
+    return text.partition("\n")[0][:200]
 
 
 def close_client(spark: Any) -> None:
@@ -178,7 +210,7 @@ def release_client(client: Any, *, ask: bool = True) -> None:
         client.close()
 
 
-def _place(spark: Any) -> str:
+def _address(spark: Any) -> str:
     """The server's address, without what the URL may hold of secrets."""
     return f"sc://{spark.client._builder.endpoint}"
 

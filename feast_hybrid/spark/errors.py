@@ -67,7 +67,7 @@ def _translate(error: Exception, what: str, where: str) -> HybridError | None:
     if ("azurebfs" in text and ("ClassNotFoundException" in text or "not found" in text)) or (
         "UNSUPPORTED_FILE_SYSTEM" in text or "No FileSystem for scheme" in text
     ):
-        from feast_hybrid.spark.pyspark_install import hadoop_version
+        from feast_hybrid.spark.hadoop_azure import hadoop_version
 
         package = f"org.apache.hadoop:hadoop-azure:{hadoop_version()}"
         return SessionError(

@@ -1,14 +1,51 @@
-"""The ABFS driver, which PySpark leaves out, among the settings of a session to start."""
+"""The ABFS driver ``hadoop-azure``, which PySpark leaves out of the Hadoop that it bundles.
+
+The installed PySpark is looked at without importing it.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
+from pathlib import Path
 
-from feast_hybrid.spark.pyspark_install import hadoop_version, pyspark_home
+from feast_hybrid.errors import MissingDependencyError, SessionError
+
+
+def pyspark_home() -> Path:
+    """The folder of the installed PySpark, which also is a ``SPARK_HOME``.
+
+    Raises:
+        MissingDependencyError: there is none.
+    """
+    spec = importlib.util.find_spec("pyspark")
+    if spec is None or spec.origin is None:
+        raise MissingDependencyError("PySpark is not installed: pip install feast-hybrid")
+    return Path(spec.origin).parent
+
+
+def hadoop_version() -> str:
+    """The version of the Hadoop client that the installed PySpark bundles, such as ``3.5.0``.
+
+    Raises:
+        SessionError: this PySpark bundles none.
+    """
+    jars = pyspark_home() / "jars"
+    for jar in jars.glob("hadoop-client-api-*.jar"):
+        return jar.stem.removeprefix("hadoop-client-api-")
+    raise SessionError(
+        f"no hadoop-client-api jar in {jars}: this PySpark is built without Hadoop. Set spark.jars.packages to the "
+        "hadoop-azure of your Hadoop's version in offline_store.spark.conf."
+    )
 
 
 def with_hadoop_azure(settings: Mapping[str, str]) -> dict[str, str]:
-    """The settings with the ABFS driver of the bundled Hadoop's version, unless they have one already."""
+    """The settings of a session to start, with the ABFS driver of the bundled Hadoop's version.
+
+    Args:
+        settings: what the session is started with. Where they name a driver, or PySpark has one among its jars, they
+            are returned as they are.
+    """
     merged = dict(settings)
     given = " ".join(
         merged.get(key, "") for key in ("spark.jars", "spark.jars.packages", "spark.driver.extraClassPath")

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import SessionError
-from feast_hybrid.lakes import Lake
+from feast_hybrid.lakes import Lake, Router
+from feast_hybrid.spark.config import SparkConfig
 from feast_hybrid.spark.connect import is_expired, remote_session
 from feast_hybrid.spark.hadoop_azure import with_hadoop_azure
 from feast_hybrid.spark.kind import classic_runs, is_connect
@@ -21,8 +22,6 @@ from feast_hybrid.spark.settings import same_setting
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from feast_hybrid.config import HybridSparkOfflineStoreConfig
-
 logger = logging.getLogger(__name__)
 
 #: What of a lake's options must not be read in Spark's UI, plans and event log.
@@ -30,28 +29,33 @@ _SECRET_OPTIONS = r"(?i)fs\.azure\.(account\.(key|oauth2\.client\.secret)|sas\.f
 #: The same in the text of what a client asks of a Connect server, which writes it down too, as the call site of jobs.
 _SECRET_IN_TEXT = _SECRET_OPTIONS + r'[^"]*"\s*value:\s*"[^"]*"'
 
+#: Held while a session starts in this process, so that threads share it.
 _starting = threading.Lock()
 
 
-def get_session(config: HybridSparkOfflineStoreConfig, lakes: Iterable[Lake] = ()) -> SparkSession:
+def get_session(config: SparkConfig, router: Router | None = None, lakes: Iterable[Lake] = ()) -> SparkSession:
     """The session to work in: the active one, else the one that the configuration asks for, else a local one.
 
     Args:
-        config: its ``spark`` says what to start; where a session is active already, that one wins, and a setting
-            that differs is warned of.
+        config: what to start; where a session is active already, that one wins, and a setting that differs is warned
+            of.
+        router: knows the configured sites, whose settings a session is started with; None where there are none.
         lakes: the kinds of storage that will be read, besides the configured ones: a session that is started
             here gets ``hadoop-azure`` where ADLS may be among them.
+
+    Raises:
+        SessionError: no session can be had; it says what to set.
+        MissingDependencyError: a server is to be used, and Spark Connect's packages are missing.
     """
-    if config.spark.remote:
-        spark = remote_session(config.spark.remote, config.spark.conf)
+    if config.remote:
+        spark = remote_session(config.remote, config.conf)
     else:
-        with _starting:
-            spark = _active_session(config) or _start_session(config, set(lakes))
+        spark = _active_session(config) or _start_session(config, router or Router(), set(lakes))
     keep_secrets_out_of_plans(spark)
     return spark
 
 
-def _active_session(config: HybridSparkOfflineStoreConfig) -> SparkSession | None:
+def _active_session(config: SparkConfig) -> SparkSession | None:
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession, is_remote
 
@@ -68,9 +72,9 @@ def _active_session(config: HybridSparkOfflineStoreConfig) -> SparkSession | Non
         spark = SparkSession.builder.getOrCreate()
     if is_expired(spark):
         return None
-    wanted = dict(config.spark.conf)
-    if config.spark.master:
-        wanted["spark.master"] = config.spark.master
+    wanted = dict(config.conf)
+    if config.master:
+        wanted["spark.master"] = config.master
     for key, value in wanted.items():
         if not same_setting(key, value, spark.conf.get(key, None)):
             # The values stay out of the message: a setting may be a secret.
@@ -83,12 +87,12 @@ def _active_session(config: HybridSparkOfflineStoreConfig) -> SparkSession | Non
     return spark
 
 
-def _start_session(config: HybridSparkOfflineStoreConfig, lakes: set[Lake]) -> SparkSession:
-    from pyspark.sql import SparkSession, is_remote
+def _start_session(config: SparkConfig, router: Router, lakes: set[Lake]) -> SparkSession:
+    from pyspark.sql import is_remote
 
     url = os.environ.get("SPARK_REMOTE", "")
-    if url.startswith("sc://") and not config.spark.master:
-        return remote_session(url, config.spark.conf, "SPARK_REMOTE of the environment")
+    if url.startswith("sc://") and not config.master:
+        return remote_session(url, config.conf, "SPARK_REMOTE of the environment")
     if url or "SPARK_CONNECT_MODE_ENABLED" in os.environ:
         setting = "SPARK_REMOTE" if url else "SPARK_CONNECT_MODE_ENABLED"
         raise SessionError(
@@ -102,19 +106,27 @@ def _start_session(config: HybridSparkOfflineStoreConfig, lakes: set[Lake]) -> S
             "named: set offline_store.spark.remote to sc://host:port, or install pyspark in place of pyspark-client "
             "to work in a Spark session of this process."
         )
-    settings = dict(config.spark.conf)
-    for site in config.sites:
+    with _starting:
+        # Another thread may have started one in the meantime.
+        return _active_session(config) or _start_classic(config, router, lakes)
+
+
+def _start_classic(config: SparkConfig, router: Router, lakes: set[Lake]) -> SparkSession:
+    from pyspark.sql import SparkSession
+
+    settings = dict(config.conf)
+    for site in router.sites:
         settings = {**site.session_conf(), **settings}
-    may_read_adls = Lake.ADLS in (lakes | config.router.lakes) or not config.sites
+    may_read_adls = Lake.ADLS in (lakes | router.lakes) or not router.sites
     if may_read_adls:
         settings = with_hadoop_azure(settings)
-    master = config.spark.master or "local[*]"
+    master = config.master or "local[*]"
     if master.startswith("local"):
         # Local workers must be of this environment; a cluster's Python is the cluster's to say.
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     # Spark's own progress bar, where somebody sees it: else its control characters end up in a log.
     settings.setdefault("spark.ui.showConsoleProgress", str(is_watched()).lower())
-    builder = SparkSession.builder.appName(config.spark.app_name).master(master)
+    builder = SparkSession.builder.appName(config.app_name).master(master)
     for key, value in settings.items():
         builder = builder.config(key, value)
     logger.info("Starting a Spark session on %s", master)

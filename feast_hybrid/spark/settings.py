@@ -16,16 +16,16 @@ def same_setting(key: str, wanted: str, found: str | None) -> bool:
     if found is None or found == wanted:
         return found == wanted
     if key == "spark.sql.warehouse.dir":
-        return _same_place(wanted, found)
+        return _same_path(wanted, found)
     if key in _FILE_LISTS:  # the jars of spark.jars.packages are added to spark.jars
-        there = [place.strip() for place in found.split(",")]
-        return all(any(_same_place(place.strip(), other) for other in there) for place in wanted.split(","))
+        files = [path.strip() for path in found.split(",")]
+        return all(any(_same_path(path.strip(), file) for file in files) for path in wanted.split(","))
     # Spark puts its own options before the ones that were given.
     return key in _JAVA_OPTIONS and found.endswith(f" {wanted}")
 
 
-def _same_place(wanted: str, found: str) -> bool:
+def _same_path(wanted: str, found: str) -> bool:
     if _ORIGIN.match(wanted):
-        wanted, found = (re.sub("^file:///", "file:/", place).rstrip("/") for place in (wanted, found))
+        wanted, found = (re.sub("^file:///", "file:/", path).rstrip("/") for path in (wanted, found))
         return wanted == found
     return _ORIGIN.sub("", found).rstrip("/") == os.path.abspath(wanted)  # Spark has put fs.defaultFS before it

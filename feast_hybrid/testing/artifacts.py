@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import MissingDependencyError, TestServerError
-from feast_hybrid.spark.pyspark_install import hadoop_version, pyspark_home
+from feast_hybrid.spark.hadoop_azure import hadoop_version, pyspark_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

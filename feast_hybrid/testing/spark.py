@@ -8,7 +8,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from feast_hybrid.spark.pyspark_install import pyspark_home
+from feast_hybrid.spark.hadoop_azure import pyspark_home
 from feast_hybrid.testing import artifacts
 from feast_hybrid.testing.lake import Server
 from feast_hybrid.testing.services import HOST, Service, free_ports

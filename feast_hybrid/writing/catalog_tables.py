@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from feast_hybrid.errors import ReplacementError, WriteError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary
 from feast_hybrid.spark.catalog import describe
-from feast_hybrid.spark.columns import quoted
+from feast_hybrid.spark.columns import is_case_sensitive, quoted
 from feast_hybrid.spark.formats import TABLE_FORMATS
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def replace_catalog_table(frame: DataFrame, table: str, what: str, cancellation:
 
     spark = frame.sparkSession
     known = _Known.of(spark, table)
-    case_sensitive = spark.conf.get("spark.sql.caseSensitive", "false") == "true"
+    case_sensitive = is_case_sensitive(spark)
 
     def key(name: str) -> str:
         return name if case_sensitive else name.lower()

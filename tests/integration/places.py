@@ -18,7 +18,7 @@ from feast import Entity, FeatureStore, FeatureView, RepoConfig, ValueType
 
 from feast_hybrid import HybridSparkRetrievalJob, HybridSparkSource
 from feast_hybrid.spark.formats import package
-from feast_hybrid.spark.pyspark_install import hadoop_version
+from feast_hybrid.spark.hadoop_azure import hadoop_version
 from feast_hybrid.testing import AdlsLake, HdfsLake, artifacts
 
 if TYPE_CHECKING:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import re
+import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -13,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from feast_hybrid import HybridSparkOfflineStoreConfig, HybridSparkSource
+from feast_hybrid import HybridSparkSource
 from feast_hybrid.errors import SessionError
 from feast_hybrid.spark import connect
+from feast_hybrid.spark.config import SparkConfig
 from feast_hybrid.spark.connect import remote_session
 from feast_hybrid.spark.isolated import child_session
 from feast_hybrid.spark.session import get_session
@@ -108,7 +111,7 @@ def test_a_session_of_spark_remote_in_the_environment_is_replaced_too(
 
     monkeypatch.setattr(ConnectSession, "_default_session", None)  # the run's own, which any thread would find
     monkeypatch.setenv("SPARK_REMOTE", connect_server.uri)
-    config = HybridSparkOfflineStoreConfig()
+    config = SparkConfig()
 
     def ask_three_times(ask: Callable[[Callable[[], Any]], Any]) -> None:
         first = ask(lambda: get_session(config))
@@ -133,13 +136,13 @@ def test_a_caller_s_own_session_that_is_gone_is_not_replaced_behind_its_back(
     def ask() -> None:
         from pyspark.sql.connect.session import SparkSession as ConnectSession
 
-        theirs: Any = ConnectSession.builder.remote(connect_server.uri).create()
-        theirs.client.release_session()
+        session: Any = ConnectSession.builder.remote(connect_server.uri).create()
+        session.client.release_session()
         try:
-            assert not connect.is_expired(theirs)
-            assert not theirs.is_stopped
+            assert not connect.is_expired(session)
+            assert not session.is_stopped
         finally:
-            connect.close_client(theirs)
+            connect.close_client(session)
 
     of_own_thread(ask)
 
@@ -163,7 +166,7 @@ def test_a_child_ends_on_the_server_when_its_frames_are_gone(
 
 
 def test_a_server_that_does_not_answer_is_named_soon_and_without_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(connect.PATIENCE, "max_retries", 2)
+    monkeypatch.setattr(connect, "ANSWER_SECONDS", 1.0)
     began = time.monotonic()
     with pytest.raises(SessionError, match=r"sc://127\.0\.0\.1:9 does not answer as one") as caught:
         of_own_thread(lambda: remote_session("sc://127.0.0.1:9/;x-secret=hidden", {}))
@@ -171,14 +174,56 @@ def test_a_server_that_does_not_answer_is_named_soon_and_without_the_token(monke
     assert "hidden" not in str(caught.value)
 
 
+def test_a_server_that_never_answers_holds_up_nobody_else(
+    connect_server: SparkConnectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect, "ANSWER_SECONDS", 8.0)
+    with socket.socket() as silent, ThreadPoolExecutor(1) as thread:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        waiting = thread.submit(lambda: remote_session(f"sc://127.0.0.1:{silent.getsockname()[1]}", {}))
+        time.sleep(1)  # it has been asked
+        began = time.monotonic()
+        answered = of_own_thread(lambda: remote_session(connect_server.uri, {}))
+        assert answered.range(3).count() == 3
+        assert not waiting.done(), f"the other was waited for: {time.monotonic() - began:.1f} s"
+        with pytest.raises(SessionError, match="does not answer as one: Deadline Exceeded"):
+            waiting.result()
+        connect.close_client(answered)
+
+
+def test_whether_a_session_lives_is_asked_without_its_retry_policies(spark: SparkSession) -> None:
+    client: Any = spark.client
+    seen: list[Any] = []
+    before = client.get_retry_policies()
+    client.set_retry_policies([])  # at the first failure the client would give up
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            seen.append(client.get_retry_policies())
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        for _ in range(20):
+            assert connect.is_alive(spark)
+    finally:
+        done.set()
+        watching.join()
+        client.set_retry_policies(before)
+    assert seen
+    assert not any(seen)
+
+
 def test_a_server_that_the_environment_names_is_looked_for_there_in_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     from pyspark.sql.connect.session import SparkSession as ConnectSession
 
     monkeypatch.setattr(ConnectSession, "_default_session", None)
-    monkeypatch.setitem(connect.PATIENCE, "max_retries", 2)
+    monkeypatch.setattr(connect, "ANSWER_SECONDS", 1.0)
     monkeypatch.setenv("SPARK_REMOTE", "sc://127.0.0.1:9")
     with pytest.raises(SessionError, match=r"^SPARK_REMOTE of the environment: the Spark Connect server at "):
-        of_own_thread(lambda: get_session(HybridSparkOfflineStoreConfig()))
+        of_own_thread(lambda: get_session(SparkConfig()))
 
 
 def test_a_setting_of_the_server_cannot_be_asked_for_here(connect_server: SparkConnectServer) -> None:
@@ -223,26 +268,27 @@ def test_two_servers_serve_two_stores_of_one_process_and_no_key_is_in_their_logs
         "spark.sql.shuffle.partitions": "2",
     }
 
-    def ask(server: SparkConnectServer) -> tuple[str, list[tuple[Any, ...]]]:
+    def retrieve_from(server: SparkConnectServer) -> tuple[Any, list[tuple[Any, ...]]]:
         store = make_store(*views, spark={"remote": server.uri})
         job = retrieve(store, ENTITY_ROWS, ["trips:trips", "mood:mood"])
         frame: Any = job.to_spark_df()
         sql = retrieve(store, "SELECT driver_id, event_timestamp FROM mood_rows", ["mood:mood"])
         assert len(sql.to_df()) == 2
-        return frame.sparkSession.conf.get("spark.app.id"), rows_of(job.to_arrow(), "trips", "mood")
+        return frame.sparkSession, rows_of(job.to_arrow(), "trips", "mood")
 
     with start_connect("process", conf=logged) as other:
-        asked = [of_own_thread(partial(ask, server)) for server in (connect_server, other)]
-        said = other.logs()
-        for key in [key for key in connect._opened if key[0] in (other.uri, connect_server.uri)]:
-            connect.close_client(connect._opened[key])
-    assert [rows for _, rows in asked] == [[(20, "b"), (10, "a")]] * 2
-    assert asked[0][0] != asked[1][0]
+        answers = [of_own_thread(partial(retrieve_from, server)) for server in (connect_server, other)]
+        applications = {session.conf.get("spark.app.id") for session, _ in answers}
+        log = other.logs()
+        for server in (connect_server, other):
+            connect.close_client(of_own_thread(partial(remote_session, server.uri, {})))
+    assert [rows for _, rows in answers] == [[(20, "b"), (10, "a")]] * 2
+    assert len(applications) == 2
     written = "".join(path.read_text(encoding="utf-8") for path in events.rglob("*") if path.is_file())
     assert "fs.azure.account.auth.type" in written, "the log names no option: does this test look at it?"
     secret = os.environ[cloud.site()["credential"]["account_key"]["env"]]
     assert secret not in written
-    assert secret not in said
+    assert secret not in log
 
 
 def test_a_server_without_the_lake_s_driver_is_told_what_to_add(make_store: MakeStore, views: list[Any]) -> None:
@@ -250,6 +296,5 @@ def test_a_server_without_the_lake_s_driver_is_told_what_to_add(make_store: Make
         store = make_store(*views, spark={"remote": bare.uri})
         with pytest.raises(SessionError) as caught:
             of_own_thread(lambda: retrieve(store, ENTITY_ROWS, ["mood:mood"]).to_df())
-        for key in [key for key in connect._opened if key[0] == bare.uri]:
-            connect.close_client(connect._opened[key])
+        connect.close_client(of_own_thread(lambda: remote_session(bare.uri, {})))
     assert re.search(r"start-connect-server\.sh .*--packages org\.apache\.hadoop:hadoop-azure:\d", str(caught.value))

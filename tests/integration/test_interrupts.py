@@ -31,7 +31,7 @@ from tests.integration.jobs import ClassicJobs, ended
 
 given = json.loads(sys.stdin.readline())
 config = HybridSparkOfflineStoreConfig(sites=given["sites"], spark=given["spark"])
-spark = get_session(config)
+spark = get_session(config.spark, config.router)
 if given["server"]:
     from tests.integration.jobs import ConnectJobs
     from feast_hybrid.testing import SparkConnectServer

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
-from feast_hybrid import HybridSparkOfflineStoreConfig, HybridSparkSource, SavedDatasetHybridSparkStorage
+from feast_hybrid import HybridSparkSource, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import RetrievalTimeoutError
 from feast_hybrid.sources.reader import reader_for
 from feast_hybrid.sources.resolve import source_spec
+from feast_hybrid.spark.config import SparkConfig
 from feast_hybrid.spark.isolated import child_session
 from feast_hybrid.spark.jobs import run
 from feast_hybrid.spark.session import get_session
@@ -132,7 +133,7 @@ def test_settings_that_the_active_session_has_in_sparks_spelling_are_not_warned_
     warehouse, jars = spark.conf.get("spark.sql.warehouse.dir"), conf.get("spark.jars")
     assert warehouse is not None
     assert jars is not None
-    asked = {
+    settings = {
         "master": "local[2]",
         "conf": {
             "spark.sql.warehouse.dir": warehouse.removeprefix("file:"),
@@ -140,16 +141,16 @@ def test_settings_that_the_active_session_has_in_sparks_spelling_are_not_warned_
             "spark.sql.shuffle.partitions": 4,
         },
     }
-    assert get_session(HybridSparkOfflineStoreConfig(spark=asked)) is spark
+    assert get_session(SparkConfig.model_validate(settings)) is spark
 
 
 def test_a_setting_that_the_active_session_has_with_another_value_is_warned_of_by_name(spark: SparkSession) -> None:
-    asked = {"conf": {"spark.sql.shuffle.partitions": "5", "spark.executor.memory": "77m"}}
+    settings = {"conf": {"spark.sql.shuffle.partitions": "5", "spark.executor.memory": "77m"}}
     with pytest.warns(UserWarning, match="a Spark session with another value is active") as warned:
-        get_session(HybridSparkOfflineStoreConfig(spark=asked))
-    told = [str(warning.message) for warning in warned]
-    assert [message.split(",")[0] for message in told] == [
+        get_session(SparkConfig.model_validate(settings))
+    messages = [str(warning.message) for warning in warned]
+    assert [message.split(",")[0] for message in messages] == [
         "offline_store.spark sets spark.sql.shuffle.partitions",
         "offline_store.spark sets spark.executor.memory",
     ]
-    assert not any("77m" in message for message in told)
+    assert not any("77m" in message for message in messages)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from feast_hybrid.config import HybridSparkOfflineStoreConfig
 from feast_hybrid.errors import SessionError
+from feast_hybrid.spark.config import SparkConfig
 from feast_hybrid.spark.session import get_session
 
 
@@ -26,9 +26,8 @@ def test_a_process_set_to_connect_without_a_server_is_told_what_to_set(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     (setting,) = environment
-    config = HybridSparkOfflineStoreConfig(spark=spark)
     with pytest.raises(SessionError, match=rf"Spark Connect \({setting};.*offline_store.spark.remote"):
-        get_session(config)
+        get_session(SparkConfig(**spark))
 
 
 def test_with_the_client_for_connect_alone_no_setting_is_blamed_that_is_not_there(
@@ -38,5 +37,5 @@ def test_with_the_client_for_connect_alone_no_setting_is_blamed_that_is_not_ther
     with pytest.raises(
         SessionError, match=r"client of Spark Connect alone.*set offline_store.spark.remote"
     ) as caught:
-        get_session(HybridSparkOfflineStoreConfig())
+        get_session(SparkConfig())
     assert "SPARK_CONNECT_MODE_ENABLED" not in str(caught.value)
