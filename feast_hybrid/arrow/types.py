@@ -1,63 +1,39 @@
-"""From Arrow's types to Spark's names for them."""
+"""Types in Arrow, and the types of Spark that go with them.
+
+Spark's types are taken as objects that say their own name (``typeName()``, ``simpleString()``) and never imported:
+the tasks of the columnar join and an engine without a JVM use this module where there is no PySpark.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from feast_hybrid.errors import SchemaError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from pyspark.sql.types import DataType
 
+#: What carries a Spark type in Arrow, by the name that Spark gives it.
+_ARROW_OF_SPARK: dict[str, pa.DataType] = {
+    "boolean": pa.bool_(),
+    "tinyint": pa.int8(),
+    "smallint": pa.int16(),
+    "int": pa.int32(),
+    "bigint": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "string": pa.string(),
+    "binary": pa.binary(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+    "timestamp_ntz": pa.timestamp("us"),
+}
 
-def spark_type_of_arrow(arrow_type: pa.DataType, *, naive_is_instant: bool = False) -> str:
-    """The name of the type that Spark gives to a Parquet column of this Arrow type.
-
-    Unsigned integers become the next wider signed type, as in Spark's Parquet reader.
-
-    Args:
-        arrow_type: the type in Arrow.
-        naive_is_instant: whether a timestamp without a zone is one all the same, as INT96 is.
-
-    Raises:
-        SchemaError: Spark has no such type.
-    """
-    import pyarrow as pa
-
-    def named(inner: pa.DataType) -> str:
-        return spark_type_of_arrow(inner, naive_is_instant=naive_is_instant)
-
-    if (name := _SIMPLE.get(str(arrow_type))) is not None:
-        return name
-    kinds = pa.types
-    if kinds.is_timestamp(arrow_type):
-        if arrow_type.unit == "ns" and not naive_is_instant:
-            raise SchemaError(
-                "Spark cannot read Parquet's nanosecond timestamps; write microseconds (pyarrow and pandas: "
-                "coerce_timestamps='us')."
-            )
-        return "timestamp" if arrow_type.tz or naive_is_instant else "timestamp_ntz"
-    if kinds.is_decimal(arrow_type) and 0 <= arrow_type.scale <= arrow_type.precision <= 38:
-        return f"decimal({arrow_type.precision},{arrow_type.scale})"
-    if kinds.is_fixed_size_binary(arrow_type):
-        return "binary"
-    if kinds.is_duration(arrow_type):
-        return "bigint"
-    if kinds.is_dictionary(arrow_type):
-        return named(arrow_type.value_type)
-    if kinds.is_map(arrow_type):
-        return f"map<{named(arrow_type.key_type)},{named(arrow_type.item_type)}>"
-    if kinds.is_struct(arrow_type):
-        return f"struct<{','.join(f'{field.name}:{named(field.type)}' for field in arrow_type)}>"
-    if isinstance(arrow_type, pa.BaseExtensionType) and arrow_type.extension_name != "arrow.uuid":
-        return named(arrow_type.storage_type)
-    if "list" in type(arrow_type).__name__.lower():  # of any of Arrow's layouts
-        return f"array<{named(arrow_type.value_type)}>"
-    raise SchemaError(f"Spark has no type for Arrow's {arrow_type}.")
-
-
-#: By Arrow's own names, since older versions of pyarrow lack some of these types.
-_SIMPLE = {
+#: What Spark makes of types in Parquet, by Arrow's own names, since older versions of pyarrow lack some of them.
+_SPARK_OF_ARROW = {
     "null": "int",  # stored as 32-bit integers, of which there are none
     "bool": "boolean",
     "int8": "tinyint",
@@ -79,3 +55,101 @@ _SIMPLE = {
     "date32[day]": "date",
     "date64[ms]": "date",
 }
+
+
+def spark_type_of_arrow(arrow_type: pa.DataType, *, naive_is_instant: bool = False) -> str:
+    """The name of the type that Spark gives to a Parquet column of this Arrow type.
+
+    Unsigned integers become the next wider signed type, as in Spark's Parquet reader.
+
+    Args:
+        arrow_type: the type in Arrow.
+        naive_is_instant: whether a timestamp without a zone is an instant all the same, as INT96 is.
+
+    Raises:
+        SchemaError: Spark has no such type.
+    """
+
+    def named(inner: pa.DataType) -> str:
+        return spark_type_of_arrow(inner, naive_is_instant=naive_is_instant)
+
+    if (name := _SPARK_OF_ARROW.get(str(arrow_type))) is not None:
+        return name
+    if pa.types.is_timestamp(arrow_type):
+        if arrow_type.unit == "ns" and not naive_is_instant:
+            raise SchemaError(
+                "Spark cannot read Parquet's nanosecond timestamps; write microseconds (pyarrow and pandas: "
+                "coerce_timestamps='us')."
+            )
+        return "timestamp" if arrow_type.tz or naive_is_instant else "timestamp_ntz"
+    if pa.types.is_decimal(arrow_type) and 0 <= arrow_type.scale <= arrow_type.precision <= 38:
+        return f"decimal({arrow_type.precision},{arrow_type.scale})"
+    if pa.types.is_fixed_size_binary(arrow_type):
+        return "binary"
+    if pa.types.is_duration(arrow_type):
+        return "bigint"
+    if pa.types.is_dictionary(arrow_type):
+        return named(arrow_type.value_type)
+    if pa.types.is_map(arrow_type):
+        return f"map<{named(arrow_type.key_type)},{named(arrow_type.item_type)}>"
+    if pa.types.is_struct(arrow_type):
+        return f"struct<{','.join(f'{field.name}:{named(field.type)}' for field in arrow_type)}>"
+    if isinstance(arrow_type, pa.BaseExtensionType) and arrow_type.extension_name != "arrow.uuid":
+        return named(arrow_type.storage_type)
+    if is_any_list(arrow_type):
+        return f"array<{named(arrow_type.value_type)}>"
+    raise SchemaError(f"Spark has no type for Arrow's {arrow_type}.")
+
+
+def arrow_type_of_spark(spark_type: DataType) -> pa.DataType | None:
+    """The Arrow type that carries every value of a Spark type unchanged, timestamps in microseconds.
+
+    Args:
+        spark_type: a type object of PySpark.
+
+    Returns:
+        None for a type that has no such type in Arrow: intervals, variants, strings with a collation or a length,
+        structs with two fields of one name.
+    """
+    parts: Any = spark_type  # which parts it has depends on its class, and that is told by its name
+    name = parts.typeName()
+    if name == "decimal":
+        return pa.decimal128(parts.precision, parts.scale)
+    if name == "array":
+        element = arrow_type_of_spark(parts.elementType)
+        return None if element is None else pa.list_(pa.field("element", element, nullable=parts.containsNull))
+    if name == "map":
+        key, value = arrow_type_of_spark(parts.keyType), arrow_type_of_spark(parts.valueType)
+        if key is None or value is None:
+            return None
+        value_field = pa.field("value", value, nullable=parts.valueContainsNull)
+        return pa.map_(pa.field("key", key, nullable=False), value_field)
+    if name == "struct":
+        if not parts.fields or len(set(parts.names)) < len(parts.names):
+            return None
+        fields = [(field, arrow_type_of_spark(field.dataType)) for field in parts.fields]
+        if any(inner is None for _, inner in fields):
+            return None
+        return pa.struct([pa.field(field.name, inner, nullable=field.nullable) for field, inner in fields])
+    # Only the plain type has its plain name: a collation or a length stands behind it.
+    return _ARROW_OF_SPARK.get(parts.simpleString())
+
+
+def is_any_list(data_type: pa.DataType) -> bool:
+    """Whether it is a list in any of Arrow's layouts, of which older versions of pyarrow do not know all."""
+    return "list" in type(data_type).__name__.lower()
+
+
+def replace_leaf_types(data_type: pa.DataType, replace: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+    """The type with each type within its lists, structs and maps replaced, or itself where it is none of these."""
+    if pa.types.is_list(data_type):
+        return pa.list_(_replaced(data_type.value_field, replace))
+    if pa.types.is_struct(data_type):
+        return pa.struct([_replaced(field, replace) for field in data_type])
+    if pa.types.is_map(data_type):
+        return pa.map_(_replaced(data_type.key_field, replace), _replaced(data_type.item_field, replace))
+    return replace(data_type)
+
+
+def _replaced(field: pa.Field, replace: Callable[[pa.DataType], pa.DataType]) -> pa.Field:
+    return field.with_type(replace_leaf_types(field.type, replace))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from feast_hybrid.arrow.utc import floor_to_micros
 from feast_hybrid.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -65,29 +66,6 @@ def require_columns(found: Sequence[str], wanted: Sequence[str], *, what: str) -
     ]
     if faults:
         raise SchemaError(f"{what}: columns {'; '.join(faults)}. There are {', '.join(wanted)}.")
-
-
-def in_microseconds(schema: pa.Schema) -> pa.Schema:
-    """The schema with microseconds for nanoseconds, which Spark cannot read from Parquet."""
-    import pyarrow as pa
-
-    return pa.schema([field.with_type(_micros(field.type)) for field in schema])
-
-
-def _micros(kind: pa.DataType) -> pa.DataType:
-    import pyarrow as pa
-
-    if pa.types.is_timestamp(kind) and kind.unit == "ns":
-        return pa.timestamp("us", tz=kind.tz)
-    if pa.types.is_map(kind):
-        return pa.map_(
-            kind.key_field.with_type(_micros(kind.key_type)), kind.item_field.with_type(_micros(kind.item_type))
-        )
-    if pa.types.is_list(kind):
-        return pa.list_(kind.value_field.with_type(_micros(kind.value_type)))
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_micros(field.type)) for field in kind])
-    return kind
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
@@ -180,11 +158,10 @@ def _rounded(array: pa.Array, kind: pa.DataType, place: str) -> pa.Array:
 def _time(array: pa.Array, kind: pa.DataType, place: str) -> pa.Array:
     """Instants and naive times, which are UTC, in each other's type; nanoseconds floored, also before 1970."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     naive = array.cast(pa.timestamp(array.type.unit))  # the same number, counted in UTC
     if array.type.unit == "ns" and kind.unit != "ns":
-        naive = pc.floor_temporal(naive, unit="microsecond").cast(pa.timestamp("us"))
+        naive = floor_to_micros(naive)
     return _cast(naive, pa.timestamp(kind.unit), place).cast(kind)
 
 

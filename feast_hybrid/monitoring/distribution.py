@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from pyspark.sql.types import (
     StringType,
 )
 
+from feast_hybrid.arrow.utc import from_epoch_micros
 from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.frames import collect
 from feast_hybrid.spark.times import micros, require_time
@@ -34,7 +35,6 @@ logger = logging.getLogger(__name__)
 
 _PERCENTILES = {"p50": 0.50, "p75": 0.75, "p90": 0.90, "p95": 0.95, "p99": 0.99}
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: So many distinct numbers, over all features of a call, are held in memory to find exact percentiles.
 EXACT_VALUES = 1_000_000
@@ -107,7 +107,7 @@ def latest_time(frame: DataFrame, timestamp: str, *, what: str) -> datetime | No
     require_time(data_type, owner=what, role="event time", name=timestamp)
     latest = frame.agg(F.max(micros(F.col(quoted(timestamp)), data_type)).alias("latest"))
     (epoch_micros,) = collect(latest, timeout=None, what=what)["latest"].to_pylist()
-    return None if epoch_micros is None else _EPOCH + timedelta(microseconds=epoch_micros)
+    return None if epoch_micros is None else from_epoch_micros(epoch_micros)
 
 
 def _metric(feature: str, feature_type: str, rows: int, known: int) -> dict[str, Any]:

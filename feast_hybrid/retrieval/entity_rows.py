@@ -5,12 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from numbers import Number
 from typing import TYPE_CHECKING, Any
 
+from feast_hybrid.arrow.utc import floor_to_micros, from_epoch_micros, to_epoch_micros
 from feast_hybrid.errors import EntityFrameError
-from feast_hybrid.sources.time_range import epoch_micros
 from feast_hybrid.spark.frames import frame_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class SparkRows:
             return EntityFacts()
         # The frame is made of histories, over which no pass is worth a plan.
         return EntityFacts(
-            low=epoch_micros(self.known_bounds[0]), high=epoch_micros(self.known_bounds[1]), may_ask=False
+            low=to_epoch_micros(self.known_bounds[0]), high=to_epoch_micros(self.known_bounds[1]), may_ask=False
         )
 
     def bounds(self) -> Bounds | None:
@@ -70,7 +70,7 @@ class SparkRows:
         low, high = self.frame.select(F.min(at), F.max(at)).collect()[0]
         if low is None:
             return None
-        return _instant(low), _instant(high)
+        return from_epoch_micros(low), from_epoch_micros(high)
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class PandasRows:
         from feast_hybrid.asof import EntityFacts
 
         bounds = self.bounds()
-        low, high = (None, None) if bounds is None else map(epoch_micros, bounds)
+        low, high = (None, None) if bounds is None else map(to_epoch_micros, bounds)
         table = pa.table(self._key_arrays(keys) | {self.timestamp: self._time_array()})
         return EntityFacts(rows=len(self.frame), low=low, high=high, table=table, may_ask=False)
 
@@ -257,10 +257,6 @@ def _refuse_numbers(series: pd.Series[Any], name: str) -> None:
         )
 
 
-def _instant(micros: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
-
-
 def _arrow(series: pd.Series[Any], name: str) -> pa.Array:
     import pyarrow as pa
 
@@ -295,18 +291,9 @@ def _spark_array(array: pa.Array) -> pa.Array:
         wider = {8: pa.int16(), 16: pa.int32(), 32: pa.int64(), 64: pa.decimal128(20, 0)}
         return array.cast(wider[kind.bit_width])
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
-        return _floored(array)
+        return floor_to_micros(array)
     if pa.types.is_large_string(kind):
         return array.cast(pa.string())
     if pa.types.is_float16(kind):
         return array.cast(pa.float32())
     return array
-
-
-def _floored(array: pa.Array) -> pa.Array:
-    """Nanoseconds to microseconds, towards the past also before 1970."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    floored = pc.floor_temporal(array.cast(pa.timestamp("ns")), unit="microsecond")
-    return floored.cast(pa.timestamp("us")).cast(pa.timestamp("us", tz=array.type.tz))

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from feast.feature_view import DUMMY_ENTITY_ID
 from feast.utils import _get_requested_feature_views_to_features_dict
 
+from feast_hybrid.arrow.utc import as_utc
 from feast_hybrid.asof import AsOfView
 from feast_hybrid.errors import EntityFrameError, SchemaError
 from feast_hybrid.retrieval.entity_rows import EVENT_TIMESTAMP, Bounds, EntityRows, PandasRows, SparkRows, spark_rows
 from feast_hybrid.sources.data_source import HybridSparkSource
 from feast_hybrid.sources.parquet_scan import scan_of
 from feast_hybrid.sources.resolve import source_spec
-from feast_hybrid.sources.time_range import as_utc, filter_time_range
+from feast_hybrid.sources.time_range import filter_time_range
 from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.sql import single_select
 

@@ -1,4 +1,4 @@
-"""Column types: from Spark's names to Feast's value types.
+"""Column types: from Spark's names to Feast's value types, and from Feast's types to Arrow's.
 
 Sources speak Spark's type names (``bigint``, ``array<double>``), whatever read their schema, so that
 ``feast apply`` infers the same features with and without a JVM.
@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+from feast.type_map import feast_value_type_to_pa
+from feast.types import Bytes, from_feast_to_pyarrow_type
+from feast.value_type import ValueType
+
+from feast_hybrid.errors import SchemaError
+
 if TYPE_CHECKING:
-    from feast.value_type import ValueType
+    from feast.types import FeastType
     from pyspark.sql.types import StructType
 
 
@@ -19,8 +26,6 @@ def value_type_of_spark(spark_type: str) -> ValueType:
     Unlike Feast's own table this knows ``binary``, ``timestamp_ntz`` and decimals. A type that Feast cannot hold
     is ``UNKNOWN``, and a feature of it must be declared by hand.
     """
-    from feast.value_type import ValueType
-
     name = spark_type.strip().lower()
     if name.startswith("array<") and name.endswith(">"):
         inner = name[len("array<") : -1]
@@ -57,3 +62,25 @@ def value_type_of_spark(spark_type: str) -> ValueType:
 def columns_of(schema: StructType) -> list[tuple[str, str]]:
     """Names and Spark type names of a schema's columns."""
     return [(field.name, field.dataType.simpleString()) for field in schema.fields]
+
+
+def arrow_type_of_feast(feast_type: FeastType, what: str) -> pa.DataType:
+    """The Arrow type in which a source keeps a feature; times are instants in microseconds.
+
+    Args:
+        feast_type: of the feature.
+        what: how an error names the feature.
+
+    Raises:
+        SchemaError: Feast does not say what its values are in Arrow.
+    """
+    if feast_type == Bytes:
+        return pa.binary()
+    try:
+        arrow_type = from_feast_to_pyarrow_type(feast_type)
+    except ValueError:
+        try:
+            arrow_type = feast_value_type_to_pa(feast_type.to_value_type())
+        except (ValueError, KeyError):
+            raise SchemaError(f"{what}: Feast has no Arrow type for {feast_type}.") from None
+    return pa.string() if pa.types.is_large_string(arrow_type) else arrow_type

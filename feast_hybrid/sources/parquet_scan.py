@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from feast_hybrid.arrow.utc import from_epoch_micros
 from feast_hybrid.asof import Scan, ScanFile
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.lakes import Lake
@@ -89,7 +90,7 @@ def _in_range(value: Any, low: Any, high: Any) -> bool:
 def _time(micros: int | None) -> datetime | None:
     """None too where a datetime cannot hold it."""
     try:
-        return None if micros is None else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+        return None if micros is None else from_epoch_micros(micros)
     except OverflowError:
         return None
 

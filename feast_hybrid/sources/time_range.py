@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from feast_hybrid.arrow.utc import as_utc, to_epoch_micros
 from feast_hybrid.spark.columns import quoted
 
 if TYPE_CHECKING:
@@ -21,11 +22,6 @@ _ZONES = timedelta(days=1)
 
 #: Formats whose texts sort as their times do: from the year downwards, in fixed widths.
 _SORTABLE = re.compile(r"^%Y(\W?%m(\W?%d(\W?%H(\W?%M(\W?%S)?)?)?)?)?$|^%F$")
-
-
-def as_utc(time: datetime) -> datetime:
-    """The instant in UTC; a naive time is UTC already."""
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def filter_time_range(
@@ -117,7 +113,7 @@ def _bound(column: Column, kind: DataType, bound: datetime, at_least: bool) -> C
     elif isinstance(kind, TimestampNTZType):
         literal = F.lit(bound.replace(tzinfo=None).isoformat(sep=" ")).cast("timestamp_ntz")
     else:
-        literal = F.timestamp_micros(F.lit(epoch_micros(bound)))
+        literal = F.timestamp_micros(F.lit(to_epoch_micros(bound)))
     return column >= literal if at_least else column <= literal
 
 
@@ -134,8 +130,3 @@ def _partition_value(bound: datetime, kind: DataType, source: SourceSpec) -> Any
     if isinstance(kind, IntegralType):
         return int(text) if text.isdigit() else None
     return text if isinstance(kind, StringType) else None
-
-
-def epoch_micros(time: datetime) -> int:
-    """Microseconds since 1970-01-01T00:00Z, without floating point."""
-    return (as_utc(time) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from feast_hybrid.arrow.utc import in_utc
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.jobs import run
 
@@ -33,21 +34,3 @@ def collect(frame: DataFrame, *, timeout: float | None, what: str) -> pa.Table:
     with translate_spark_errors(what, "while it ran"):
         table = run(frame.sparkSession, frame.toArrow, timeout=timeout, what=what)
     return in_utc(table)
-
-
-def in_utc(table: pa.Table) -> pa.Table:
-    """The same instants, labelled UTC instead of the session's time zone."""
-    schema = pa.schema([field.with_type(_utc_type(field.type)) for field in table.schema])
-    return table if schema.equals(table.schema) else table.cast(schema)
-
-
-def _utc_type(data_type: pa.DataType) -> pa.DataType:
-    if pa.types.is_timestamp(data_type) and data_type.tz is not None:
-        return pa.timestamp(data_type.unit, tz="UTC")
-    if pa.types.is_list(data_type):
-        return pa.list_(data_type.value_field.with_type(_utc_type(data_type.value_type)))
-    if pa.types.is_struct(data_type):
-        return pa.struct([field.with_type(_utc_type(field.type)) for field in data_type])
-    if pa.types.is_map(data_type):
-        return pa.map_(_utc_type(data_type.key_type), _utc_type(data_type.item_type))
-    return data_type

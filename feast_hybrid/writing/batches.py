@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.errors import SchemaError, WriteError
+from feast_hybrid.sources.feast_types import arrow_type_of_feast
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.writing.naming import in_spark_task
 from feast_hybrid.writing.parquet_files import append_parquet
@@ -13,7 +14,6 @@ from feast_hybrid.writing.parquet_files import append_parquet
 if TYPE_CHECKING:
     import pyarrow as pa
     from feast.feature_view import FeatureView
-    from feast.types import FeastType
 
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
     from feast_hybrid.sources.spec import SourceSpec
@@ -92,7 +92,7 @@ def source_schema(view: FeatureView, source: SourceSpec) -> pa.Schema:
     columns: dict[str, pa.DataType] = {}
     for field in [*view.entity_columns, *view.features]:
         if field.name != DUMMY_ENTITY_ID:
-            columns[field.name] = arrow_type(field.dtype, f"{view.name}:{field.name}")
+            columns[field.name] = arrow_type_of_feast(field.dtype, f"{view.name}:{field.name}")
     if not view.features:
         raise SchemaError(f"feature view {view.name!r} names no features and its source is empty; give it a schema.")
     for time in (source.timestamp_field, source.created_timestamp_field):
@@ -103,25 +103,3 @@ def source_schema(view: FeatureView, source: SourceSpec) -> pa.Schema:
     named = {source.column_of(name): kind for name, kind in columns.items()}
     named.pop(source.date_partition_column or "", None)
     return pa.schema(list(named.items()))
-
-
-def arrow_type(feast_type: FeastType, what: str) -> pa.DataType:
-    """The Arrow type in which a source keeps a feature; times are instants in microseconds.
-
-    Raises:
-        SchemaError: Feast does not say what its values are in Arrow.
-    """
-    import pyarrow as pa
-    from feast.type_map import feast_value_type_to_pa
-    from feast.types import Bytes, from_feast_to_pyarrow_type
-
-    if feast_type == Bytes:
-        return pa.binary()
-    try:
-        kind = from_feast_to_pyarrow_type(feast_type)
-    except ValueError:
-        try:
-            kind = feast_value_type_to_pa(feast_type.to_value_type())
-        except (ValueError, KeyError):
-            raise SchemaError(f"{what}: Feast has no Arrow type for {feast_type}.") from None
-    return pa.string() if pa.types.is_large_string(kind) else kind

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from feast_hybrid.arrow.utc import in_instants
 from feast_hybrid.arrow.write_conversion import conformed
 from feast_hybrid.errors import WriteError
 from feast_hybrid.sources.resolve import source_spec
@@ -59,17 +60,3 @@ def _rows(data: pa.Table | Path, what: str) -> pa.Table:
         return ds.dataset(data, format="parquet").to_table()
     except (OSError, ValueError) as error:
         raise WriteError(f"{what}: the logs at {data} cannot be read: {error}") from error
-
-
-def in_instants(schema: pa.Schema) -> pa.Schema:
-    """Feast's log columns as lakes keep them: its times, in seconds and naive, as instants in microseconds."""
-    import pyarrow as pa
-
-    instant = pa.timestamp("us", tz="UTC")
-
-    def kind(of: pa.DataType) -> pa.DataType:
-        if pa.types.is_timestamp(of):
-            return instant
-        return pa.list_(kind(of.value_type)) if pa.types.is_list(of) else of
-
-    return pa.schema([field.with_type(kind(field.type)) for field in schema])

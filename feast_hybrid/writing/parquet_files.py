@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.arrow.write_conversion import conformed, in_microseconds, require_columns
+from feast_hybrid.arrow.utc import in_microseconds
+from feast_hybrid.arrow.write_conversion import conformed, require_columns
 from feast_hybrid.errors import HybridError, SchemaError, WriteError
 from feast_hybrid.files.footers import Layout, parquet_layout
 from feast_hybrid.lakes.atomic_write import publish

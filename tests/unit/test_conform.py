@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from feast_hybrid.arrow.write_conversion import conformed, in_microseconds
+from feast_hybrid.arrow.utc import in_microseconds
+from feast_hybrid.arrow.write_conversion import conformed
 from feast_hybrid.errors import SchemaError
 
 INSTANT, NAIVE = pa.timestamp("us", tz="UTC"), pa.timestamp("us")

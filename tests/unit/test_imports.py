@@ -29,7 +29,7 @@ def loaded_by(statement: str) -> set[str]:
         ("import feast_hybrid.testing", set()),
         ("from feast_hybrid.testing import AdlsLake; AdlsLake('process')", set()),
         ("import feast_hybrid.lakes", {"pydantic"}),
-        ("import feast_hybrid.files.footers", set()),
+        ("import feast_hybrid.files.footers", {"pyarrow"}),
     ],
 )
 def test_what_a_new_process_has_loaded(statement: str, loaded: set[str]) -> None:

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql.types import DateType, StringType
 
+from feast_hybrid.arrow.utc import as_utc, to_epoch_micros
 from feast_hybrid.sources.spec import SourceSpec
-from feast_hybrid.sources.time_range import _SORTABLE, _ZONES, _moved, as_utc, epoch_micros, partition_bounds
+from feast_hybrid.sources.time_range import _SORTABLE, _ZONES, _moved, partition_bounds
 
 TOKYO = timezone(timedelta(hours=9))
 
@@ -41,12 +42,12 @@ def test_a_time_is_an_instant_and_a_naive_one_is_utc(time: datetime, instant: da
     ],
 )
 def test_microseconds_since_1970(time: datetime, micros: int) -> None:
-    assert epoch_micros(time) == micros
+    assert to_epoch_micros(time) == micros
 
 
 @given(st.datetimes())
 def test_no_microsecond_is_lost(time: datetime) -> None:
-    assert datetime(1970, 1, 1) + timedelta(microseconds=epoch_micros(time)) == time
+    assert datetime(1970, 1, 1) + timedelta(microseconds=to_epoch_micros(time)) == time
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.arrow.read_conversion import conform
+from feast_hybrid.arrow.types import arrow_type_of_spark
+from feast_hybrid.arrow.utc import epoch_micros_of_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from feast_hybrid.asof.keys import Domain
 
-DAY = 86_400 * 1_000_000
 #: Decimals of no more digits than this fit into 64 bits.
 _SHORT_DECIMAL = 18
 
@@ -44,9 +45,7 @@ class KeyForm:
     @classmethod
     def of(cls, domain: Domain) -> KeyForm | None:
         """None for families that blocks cannot hold: intervals, times of day, void."""
-        from feast_hybrid.arrow.block_types import arrow_type
-
-        kind = arrow_type(domain.type)
+        kind = arrow_type_of_spark(domain.type)
         if kind is None or domain.family not in (*_INTEGERS, *_BYTES, "decimal number"):
             return None
         return cls(domain.family, kind)
@@ -109,20 +108,6 @@ def _fixed_bytes(array: pa.Array) -> pa.Array:
     return raw.cast(pa.binary())
 
 
-def micros(array: pa.Array) -> pa.Array:
-    """Times as microseconds since the epoch, as :func:`feast_hybrid.spark.times.micros` gives them."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if pa.types.is_timestamp(array.type):
-        return array.view(pa.int64())
-    # The days of a date are 32 bits, but their microseconds may not fit into 64.
-    days = array.view(pa.int32()).cast(pa.int64())
-    limit = (2**63 - 1) // DAY
-    fits = pc.and_(pc.less_equal(days, limit), pc.greater_equal(days, -limit))
-    return pc.multiply(pc.if_else(fits, days, None), DAY)
-
-
 def _to_domain(array: pa.Array, form: KeyForm) -> pa.Array:
     """As :meth:`feast_hybrid.asof.keys.Domain.of`: null where the value has no equal in the domain."""
     import numpy as np
@@ -131,7 +116,7 @@ def _to_domain(array: pa.Array, form: KeyForm) -> pa.Array:
 
     kinds = pa.types
     if form.family == "instant":
-        return micros(array)
+        return epoch_micros_of_array(array)
     if form.family == "whole number" and kinds.is_floating(array.type):
         value = array.cast(pa.float64())
         number = value.fill_null(np.nan).to_numpy()

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from feast_hybrid.arrow.block_types import arrow_type, rankable
+from feast_hybrid.arrow.types import arrow_type_of_spark
 from feast_hybrid.asof.columnar.blocks import BUCKET, PART, SCHEMA
 from feast_hybrid.asof.columnar.join import EntityBlocks, JoinBlocks
 from feast_hybrid.asof.columnar.keys import KeyForm
+from feast_hybrid.asof.columnar.ranks import rankable
 from feast_hybrid.asof.columnar.read import ReadBlocks
 from feast_hybrid.asof.columnar.spec import EntitySpec, GroupSpec, Piece, SourceColumn, ViewSpec
 from feast_hybrid.asof.prepare import AT
@@ -52,10 +53,10 @@ def hindrance(history: History) -> str | None:
     if not recipe.keys:
         return "no keys: all of it would be one bucket"
     for _, name, kind, domain in recipe.keys:
-        if KeyForm.of(domain) is None or arrow_type(kind) is None:
+        if KeyForm.of(domain) is None or arrow_type_of_spark(kind) is None:
             return f"key column {name!r} is {kind.simpleString()}, which blocks do not hold"
     for name, kind in (recipe.timestamp, *([recipe.created] if recipe.created else []), *recipe.values):
-        if arrow_type(kind) is None:
+        if arrow_type_of_spark(kind) is None:
             return f"column {name!r} is {kind.simpleString()}, which blocks do not hold"
         if not rankable(kind):
             return f"feature column {name!r} is {kind.simpleString()}: ties in it are ranked by Spark"
@@ -66,7 +67,7 @@ def entity_hindrance(prepared: Prepared, session: SparkSession) -> str | None:
     """Why entity rows cannot travel in blocks, if they cannot."""
     kinds = {field.name: field.dataType for field in prepared.entities.schema.fields}
     for name, column in zip(prepared.names, prepared.columns, strict=True):
-        if arrow_type(kinds[column]) is None:
+        if arrow_type_of_spark(kinds[column]) is None:
             return f"entity column {name!r} is {kinds[column].simpleString()}, which blocks do not hold"
     for name, fine in _READER_SETTINGS.items():
         found = setting(session, name)
@@ -176,7 +177,7 @@ def view_spec(history: History, part: int) -> ViewSpec:
 
 
 def _column(name: str, kind: object) -> SourceColumn:
-    found = arrow_type(kind)  # type: ignore[arg-type]
+    found = arrow_type_of_spark(kind)  # type: ignore[arg-type]
     assert found is not None
     return SourceColumn(name, found)
 
@@ -230,7 +231,7 @@ def join(rows: DataFrame, views: Sequence[ColumnarView], *, parallelism: int | N
     fields = list(rows.schema.fields)
     kinds = []
     for field in fields:
-        kind = arrow_type(field.dataType)
+        kind = arrow_type_of_spark(field.dataType)
         assert kind is not None
         kinds.append(pa.field(field.name, kind))
     entities = EntitySpec(AT, pa.schema(kinds))

@@ -7,12 +7,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from feast_hybrid.arrow.types import arrow_type_of_spark
+
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
+    from pyspark.sql.types import DataType
 
 _LOW_BITS = 0x7FFF_FFFF_FFFF_FFFF
+
+
+def rankable(spark_type: DataType) -> bool:
+    """Whether tied rows can be ranked by this type in Arrow: all but maps, which rank by their JSON text."""
+    parts: Any = spark_type  # which parts it has depends on its class
+    if parts.typeName() == "array":
+        return rankable(parts.elementType)
+    if parts.typeName() == "struct":
+        return all(rankable(field.dataType) for field in parts.fields)
+    return parts.typeName() != "map" and arrow_type_of_spark(spark_type) is not None
 
 
 def rank_codes(array: pa.Array) -> NDArray[np.int64]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.arrow.read_conversion import conform
+from feast_hybrid.arrow.utc import DAY_MICROS, epoch_micros_of_array
 from feast_hybrid.asof.columnar.blocks import in_one, key_filter_slot, split
-from feast_hybrid.asof.columnar.keys import DAY, hashed, micros
+from feast_hybrid.asof.columnar.keys import hashed
 from feast_hybrid.asof.columnar.match import answering
 from feast_hybrid.asof.columnar.spec import KeyFilter, Piece, SourceColumn, ViewSpec
 from feast_hybrid.errors import JoinError, SchemaError, SourceNotFoundError
@@ -262,7 +263,7 @@ class _Columns:
             return None
         low, high = found
         if pa.types.is_date32(kind):
-            return low * DAY, high * DAY
+            return low * DAY_MICROS, high * DAY_MICROS
         if not pa.types.is_timestamp(kind):
             return None
         factor = {"s": 1_000_000, "ms": 1_000, "us": 1}.get(kind.unit)
@@ -297,7 +298,7 @@ class _Columns:
 
         if not self.old_calendar or not (pa.types.is_timestamp(array.type) or pa.types.is_date(array.type)):
             return
-        first = pc.min(micros(array)).as_py()
+        first = pc.min(epoch_micros_of_array(array)).as_py()
         if first is not None and first < _YEAR_1900:
             raise JoinError(
                 f"{self._where(column)} holds times before 1900 in the calendar of an old Spark, which Spark's own "
@@ -336,10 +337,10 @@ class _Rows:
                 keep.append(_equal(keys[-1], key))
             else:
                 keys.append(key)
-        ts = micros(self._get(view.timestamp, batch, rows))
+        ts = epoch_micros_of_array(self._get(view.timestamp, batch, rows))
         times = [ts]
         if view.created is not None:
-            times.append(micros(self._get(view.created, batch, rows)))
+            times.append(epoch_micros_of_array(self._get(view.created, batch, rows)))
         mask = self._mask(keys, times, keep)
         if mask is not None and not mask.any():
             return

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.arrow.block_types import arrow_type
 from feast_hybrid.arrow.read_conversion import conform
+from feast_hybrid.arrow.types import arrow_type_of_spark
+from feast_hybrid.arrow.utc import epoch_micros_of_array
 from feast_hybrid.asof.columnar.blocks import key_filter_slot
 from feast_hybrid.asof.columnar.executor_check import is_remote
-from feast_hybrid.asof.columnar.keys import KeyForm, hashed, micros
+from feast_hybrid.asof.columnar.keys import KeyForm, hashed
 from feast_hybrid.asof.columnar.match import EntityKeys
 from feast_hybrid.asof.columnar.spec import KeyFilter
 
@@ -96,7 +97,7 @@ def known(facts: EntityFacts, prepared: Prepared, groups: Groups) -> Known:
                 found.filters[names] = key_words
             at = _of_table(facts.table, prepared, prepared.at)
             if at is not None:
-                add_pairs(found, names, encoded, micros(at), most)
+                add_pairs(found, names, encoded, epoch_micros_of_array(at), most)
     return found
 
 
@@ -117,7 +118,7 @@ def add_pairs(found: Known, names: tuple[str, ...], keys: Sequence[pa.Array], at
 
 def _of_table(table: pa.Table, prepared: Prepared, place: int) -> pa.Array | None:
     """An entity column of a caller's table, in the type of the frame; None where it is not there."""
-    kind = arrow_type(prepared.entities.schema[prepared.columns[place]].dataType)
+    kind = arrow_type_of_spark(prepared.entities.schema[prepared.columns[place]].dataType)
     name = prepared.names[place]
     return None if kind is None or name not in table.column_names else conform(table.column(name), kind)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
-from feast_hybrid.arrow.block_types import arrow_type
+from feast_hybrid.arrow.types import arrow_type_of_spark
 from feast_hybrid.asof import AsOfView, JoinPlan, JoinRequest, Scan, ScanFile, asof_join, planned_join
 
 
@@ -28,7 +28,9 @@ def scan_of(folder: Path) -> Scan:
 def scanned(view: AsOfView, folder: Path) -> AsOfView:
     """The view with its frame's rows in files of small row groups; as it is where blocks do not hold a type of it."""
     fields = view.frame.schema.fields
-    if any(arrow_type(field.dataType) is None for field in fields) or len({f.name for f in fields}) < len(fields):
+    if any(arrow_type_of_spark(field.dataType) is None for field in fields) or len({f.name for f in fields}) < len(
+        fields
+    ):
         return dataclasses.replace(view, no_scan="its types are not written to Parquet")
     folder.mkdir(parents=True, exist_ok=True)
     table = view.frame.toArrow()
