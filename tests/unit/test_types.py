@@ -56,7 +56,7 @@ PARQUET: list[tuple[pa.DataType, str]] = [
     (pa.duration("us"), "bigint"),
     (pa.dictionary(pa.int8(), pa.int64()), "bigint"),
     (pa.decimal256(20, 2), "decimal(20,2)"),
-    (pa.json_(), "string"),
+    *([(pa.json_(), "string")] if hasattr(pa, "json_") else []),  # since PyArrow 19
     (pa.bool8(), "tinyint"),
 ]
 
