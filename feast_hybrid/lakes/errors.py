@@ -12,6 +12,7 @@ import re
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from feast_hybrid.errors import (
@@ -167,6 +168,37 @@ def raise_from(new: HybridError, error: BaseException) -> NoReturn:
         if new.__context__ is not None and _shows_secret(new.__context__):
             new.__context__ = None
         raise
+
+
+@contextmanager
+def translate_client_errors(
+    error_class: type[HybridError], what: str, failed: str, *, site: Site | None = None
+) -> Iterator[None]:
+    """Turn what a lake's client, or Spark on a lake, raises inside into an error of ours; ours pass as they are.
+
+    Args:
+        error_class: of the error.
+        what: the thing, and what was to be done with it.
+        failed: what is said where the lake itself is not the reason, such as ``failed; nothing was written``.
+        site: says how the lake is signed in to, where it is known.
+
+    Raises:
+        HybridError: of ``error_class``; its cause is a StorageError where the lake is the reason.
+    """
+    try:
+        yield
+    except HybridError:
+        raise
+    except Exception as error:
+        # A JVM's error says by its text only what it was.
+        text = f"{type(error).__name__}: {error}"
+        refused = storage_error(error, what=what, where="the lake", site=site) or storage_error(
+            text, what=what, where="the lake", site=site
+        )
+        if refused is None:
+            raise_from(error_class(f"{what}: {failed}: {redacted_summary(error)}"), error)
+        refused.__cause__ = _without_secrets(error)
+        raise_from(error_class(str(refused)), refused)
 
 
 def _without_secrets(error: BaseException) -> BaseException:

@@ -17,7 +17,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from feast_hybrid.errors import HybridError, RetrievalError, WriteError
 from feast_hybrid.lakes.atomic_write import publish
-from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
+from feast_hybrid.lakes.errors import redacted_summary, translate_client_errors
 from feast_hybrid.lakes.location import Location
 
 logger = logging.getLogger(__name__)
@@ -184,16 +184,9 @@ class KeyedFiles:
         except Exception as error:
             logger.warning("%s: its many files could not be merged: %s", folder, redacted_summary(error))
 
-    @contextmanager
-    def _translate_errors(self, trouble: str, kind: type[HybridError]) -> Iterator[None]:
-        try:
-            yield
-        except HybridError:
-            raise
-        except Exception as error:
-            what = f"monitoring metrics at {self._root.describe()} {trouble}"
-            refused = storage_error(error, what=what, where="the lake", site=self._root.site)
-            raise_from(kind(str(refused or f"{what}: {redacted_summary(error)}")), refused or error)
+    def _translate_errors(self, failed: str, error_class: type[HybridError]) -> AbstractContextManager[None]:
+        what = f"monitoring metrics at {self._root.describe()}"
+        return translate_client_errors(error_class, what, failed, site=self._root.site)
 
 
 def _folder_name(column: str, value: str) -> str:

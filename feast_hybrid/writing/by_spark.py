@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.arrow.write_conversion import conformed, require_columns
-from feast_hybrid.errors import HybridError, SchemaError, SourceError, SourceNotFoundError, WriteError
+from feast_hybrid.errors import SchemaError, SourceError, SourceNotFoundError, WriteError
 from feast_hybrid.files.footers import partition_columns
-from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
+from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.sources.reader import reader_for
 from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.spark.frames import frame_of
@@ -49,17 +49,8 @@ def append_by_spark(
         SchemaError: the rows do not fit what is there.
         WriteError: Spark could not write them; nothing of them is there.
     """
-    try:
+    with translate_client_errors(WriteError, what, "failed; nothing was written"):
         _append(table, source, store, first_schema, what=what)
-    except HybridError:
-        raise
-    except Exception as error:
-        # A JVM's error says by its text only what it was.
-        refused = storage_error(error, what=what, where="the lake") or storage_error(
-            f"{type(error).__name__}: {error}", what=what, where="the lake"
-        )
-        failed = str(refused or f"{what}: failed; nothing was written: {redacted_summary(error)}")
-        raise_from(WriteError(failed), refused or error)
 
 
 def _append(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from feast.errors import SavedDatasetLocationAlreadyExists
 
-from feast_hybrid.errors import HybridError, WriteError
-from feast_hybrid.lakes.errors import raise_from, redacted_summary
+from feast_hybrid.errors import WriteError
+from feast_hybrid.lakes.errors import raise_from, redacted_summary, translate_client_errors
 from feast_hybrid.lakes.replace import aside, put_in_place, recover, remove
 from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.writing.catalog_tables import replace_catalog_table
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from feast_hybrid.lakes import Location, Router
     from feast_hybrid.sources.spec import SourceSpec
     from feast_hybrid.spark.cancellation import Cancellation
+
+#: What says that a commit may have been done: of Iceberg, and of a Connect server that was lost.
+_ANSWER_LOST = ("CommitStateUnknownException", "StatusCode.UNAVAILABLE")
 
 #: For how long tasks of a job that has failed may go on writing.
 STRAGGLER_SECONDS = 2.0
@@ -57,22 +62,11 @@ def save(
         WriteCancelledError: the caller has given up.
     """
     what = f"saving to {target.describe()}"
-    try:
+    with translate_client_errors(WriteError, what, "failed; nothing was changed"):
         if target.location is not None:
             _save_path(frame, target, target.location, what, cancellation, overwrite=overwrite)
         else:
             _save_table(frame, target.table or "", what, cancellation, overwrite=overwrite)
-    except HybridError:
-        raise
-    except Exception as error:
-        raise_from(WriteError(f"{what} failed, {_consequence(error)}: {redacted_summary(str(error))}"), error)
-
-
-def _consequence(error: Exception) -> str:
-    """What a failure has left: a commit whose answer was lost may have been done."""
-    if any(sign in str(error) for sign in ("CommitStateUnknown", "StatusCode.UNAVAILABLE")):
-        return "and whether its rows were committed is not known; read them before you write again"
-    return "nothing was changed"
 
 
 def _save_path(
@@ -90,7 +84,7 @@ def _save_path(
     if exists and not overwrite:
         raise taken
     if target.file_format in TABLE_FORMATS:  # their logs name files by their places: they must not be moved
-        with cancellation.committing(interruptible=True):
+        with _committing_by_spark(cancellation, what):
             try:
                 replace_table(frame, target, location)
             except BaseException:
@@ -106,14 +100,42 @@ def _save_path(
         writer.mode("error").save(str(new))
         with cancellation.committing():
             put_in_place(new, location, overwrite=overwrite)
-    except BaseException as error:
+    except FileExistsError as error:
         remove(new)
-        if isinstance(error, FileExistsError) and not overwrite:
+        if not overwrite:
             raise taken from error
-        time.sleep(STRAGGLER_SECONDS)
-        remove(new)
+        raise
+    except BaseException:
+        _remove_with_stragglers(new)
         raise
     remove(new)
+
+
+def _remove_with_stragglers(folder: Location) -> None:
+    """Remove a folder that a job of Spark's has failed to write, and what its last tasks still write into it."""
+    remove(folder)
+    time.sleep(STRAGGLER_SECONDS)
+    remove(folder)
+
+
+@contextmanager
+def _committing_by_spark(cancellation: Cancellation, what: str) -> Iterator[None]:
+    """Around a job of Spark's that computes and commits in one.
+
+    Raises:
+        WriteError: the answer to its commit was lost.
+    """
+    with cancellation.committing(interruptible=True):
+        try:
+            yield
+        except Exception as error:
+            if any(sign in str(error) for sign in _ANSWER_LOST):
+                unknown = (
+                    f"{what} failed, and whether the rows were committed before is not known: read them before you "
+                    f"write again. {redacted_summary(error)}"
+                )
+                raise_from(WriteError(unknown), error)
+            raise
 
 
 def _save_table(frame: DataFrame, table: str, what: str, cancellation: Cancellation, *, overwrite: bool) -> None:
@@ -124,7 +146,7 @@ def _save_table(frame: DataFrame, table: str, what: str, cancellation: Cancellat
     if exists:
         replace_catalog_table(frame, table, what, cancellation)
         return
-    with cancellation.committing(interruptible=True):
+    with _committing_by_spark(cancellation, what):
         frame.write.mode("error").saveAsTable(table)
 
 
@@ -146,16 +168,13 @@ def export(frame: DataFrame, staging_location: str, router: Router, cancellation
     """
     staging = router.locate(staging_location, what="offline_store.staging_location")
     folder = staging.child(f"export-{uuid.uuid4().hex}")
-    try:
-        frame.write.options(**folder.hadoop_options).mode("error").parquet(str(folder))
-        with cancellation.committing():
-            entries = folder.fs.ls(folder.path, detail=False)
-    except Exception as error:
-        remove(folder)
-        time.sleep(STRAGGLER_SECONDS)
-        remove(folder)
-        if isinstance(error, HybridError):
+    with translate_client_errors(WriteError, f"exporting to {folder}", "failed"):
+        try:
+            frame.write.options(**folder.hadoop_options).mode("error").parquet(str(folder))
+            with cancellation.committing():
+                entries = folder.fs.ls(folder.path, detail=False)
+        except BaseException:
+            _remove_with_stragglers(folder)
             raise
-        raise_from(WriteError(f"exporting to {folder} failed: {redacted_summary(str(error))}"), error)
     names = sorted(str(entry).rstrip("/").rpartition("/")[2] for entry in entries)
     return [str(folder.child(name)) for name in names if name.endswith(".parquet")]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.arrow.utc import in_microseconds
 from feast_hybrid.arrow.write_conversion import conformed, require_columns
-from feast_hybrid.errors import HybridError, SchemaError, WriteError
+from feast_hybrid.errors import SchemaError, WriteError
 from feast_hybrid.files.footers import Layout, parquet_layout
 from feast_hybrid.lakes.atomic_write import publish
-from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
+from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.writing.naming import batch_name
 from feast_hybrid.writing.partitions import dates_of, split, with_dates
 
@@ -49,7 +49,7 @@ def append_parquet(
     if _GLOB & set(location.uri.path):
         raise WriteError(f"{what}: {location} is a pattern; rows are written to one folder.")
     name = batch_name(str(location))
-    try:
+    with translate_client_errors(WriteError, what, "failed; nothing was written", site=location.site):
         layout = _layout(location, what)
         if layout is None:
             schema = first_schema()
@@ -66,12 +66,6 @@ def append_parquet(
             for folder, rows in partitioned.items()
         }
         publish(files, replace=name.replaces)
-    except HybridError:
-        raise
-    except Exception as error:
-        refused = storage_error(error, what=what, where="the lake", site=location.site)
-        failed = str(refused or f"{what}: failed; nothing was written: {redacted_summary(error)}")
-        raise_from(WriteError(failed), refused or error)
 
 
 def _layout(location: Location, what: str) -> Layout | None:

@@ -15,6 +15,7 @@ from azure.core import exceptions as azure
 from feast_hybrid.errors import (
     AccessDeniedError,
     AuthenticationError,
+    SchemaError,
     SourceNotFoundError,
     StorageError,
     StorageTimeoutError,
@@ -28,6 +29,7 @@ from feast_hybrid.lakes.errors import (
     raise_from,
     redacted_summary,
     storage_error,
+    translate_client_errors,
 )
 
 
@@ -273,6 +275,33 @@ class TestSecrets:
         for text in texts(caught.value):
             assert CANARY not in text
         assert "Failed to upload" in "".join(traceback.format_exception(caught.value)), "the rest can be read"
+
+
+@pytest.mark.parametrize("error", SHOWS_SECRET, ids=lambda error: type(error).__name__)
+def test_what_a_client_raises_is_translated_without_its_secret(error: Exception) -> None:
+    failing = behind(error, RuntimeError("Failed to upload"), as_cause=True)
+    with (
+        pytest.raises(WriteError, match="^writing rows: ") as caught,
+        translate_client_errors(WriteError, "writing rows", "failed; nothing was written"),
+    ):
+        raise failing
+    for text in texts(caught.value):
+        assert CANARY not in text
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "Failed to upload" in shown, "the rest can be read"
+
+
+def test_a_translated_error_has_the_lakes_reason_as_its_cause_and_ours_pass() -> None:
+    with (
+        pytest.raises(WriteError, match="the lake denies access") as caught,
+        translate_client_errors(WriteError, "writing rows", "failed"),
+    ):
+        raise PermissionError("no")
+    assert isinstance(caught.value.__cause__, AccessDeniedError)
+    ours = SchemaError("columns missing x")
+    with pytest.raises(SchemaError) as raised, translate_client_errors(WriteError, "writing rows", "failed"):
+        raise ours
+    assert raised.value is ours
 
 
 def test_an_error_that_shows_no_secret_stays_the_cause() -> None:
