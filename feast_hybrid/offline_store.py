@@ -1,30 +1,19 @@
-"""Feast's verbs, each a few steps of what the other modules do."""
+"""Feast's verbs, each a few steps of what the other modules do.
+
+Each verb imports what it needs when it is called: ``feast apply`` and an executor that writes start no Spark.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
-from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalMetadata
-from feast.on_demand_feature_view import OnDemandFeatureView
+from feast.infra.offline_stores.offline_store import OfflineStore
 
-from feast_hybrid.asof import JoinPlan, JoinRequest, planned_join
-from feast_hybrid.asof.latest import latest_rows
 from feast_hybrid.config import HybridSparkOfflineStoreConfig
-from feast_hybrid.errors import ConfigError, SchemaError, SourceNotFoundError
-from feast_hybrid.monitoring import metrics_store
-from feast_hybrid.retrieval.entity_rows import PandasRows, require_keys
-from feast_hybrid.retrieval.job import FrameRows, HybridSparkRetrievalJob, JoinedPandasRows, Rows, SourceRows
-from feast_hybrid.retrieval.online_encoding import with_online_values
-from feast_hybrid.retrieval.request import RequestedView, entity_rows, requested_views
-from feast_hybrid.sources.reader import Reader, is_missing, reader_beside, reader_for
-from feast_hybrid.sources.resolve import source_spec
-from feast_hybrid.sources.time_range import filter_time_range
-from feast_hybrid.spark.columns import is_case_sensitive, quoted, refuse_clashes
-from feast_hybrid.spark.kind import parallelism
+from feast_hybrid.errors import ConfigError, SourceNotFoundError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +24,8 @@ if TYPE_CHECKING:
     from feast.infra.registry.base_registry import BaseRegistry
     from feast.repo_config import RepoConfig
     from pyspark.sql import DataFrame
+
+    from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
 
 
 class HybridSparkOfflineStore(OfflineStore):
@@ -77,63 +68,38 @@ class HybridSparkOfflineStore(OfflineStore):
             SourceError, SourceNotFoundError, RoutingError: a source cannot be read.
             SchemaError, JoinError: columns or types do not go together.
         """
+        from functools import partial
+
+        from feast.on_demand_feature_view import OnDemandFeatureView
+
+        from feast_hybrid.retrieval.entity_df import entity_rows_of, open_reader
+        from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
+        from feast_hybrid.retrieval.request import plan_join, requested_views, retrieval_metadata
+
+        # Resolve: which rows the views' sources mean, and in which session they are read.
         store = _store_config(config)
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
         views = requested_views(feature_views, feature_refs, on_demand, full_feature_names, store.router)
-        reader, entity_df = _reader(store, views, entity_df)
+        reader, entity_df = open_reader(store, views, entity_df)
+        # Collect: the entity rows, and what is known of them without running a job.
         dates = (kwargs.get("start_date"), kwargs.get("end_date"))
-        rows = entity_rows(entity_df, views, reader, registry, project, dates)
-        keys = list(dict.fromkeys(key for view in views for key, _ in view.keys))
-        require_keys(keys, rows.columns)
-
-        bounds = rows.bounds() if isinstance(rows, PandasRows) else rows.known_bounds
-        scan = store.join.strategy in ("auto", "columnar")
-        as_of_views = [view.as_of_view(reader, bounds, scan=scan) for view in views]
-        facts = rows.facts(keys) if isinstance(rows, PandasRows) else rows.facts()
-        width = parallelism(reader.spark)
-
-        def join(entities: DataFrame) -> tuple[DataFrame, JoinPlan]:
-            return planned_join(
-                JoinRequest(
-                    entities=entities,
-                    views=as_of_views,
-                    timestamp=rows.timestamp,
-                    filter_by_created_timestamp=bool(kwargs.get("filter_by_created_timestamp")),
-                    strategy=store.join.strategy,
-                    facts=facts,
-                    parallelism=width,
-                )
-            )
-
-        def metadata() -> RetrievalMetadata:
-            low, high = rows.bounds() or (None, None)
-            return RetrievalMetadata(
-                features=list(feature_refs),
-                keys=[name for name in rows.columns if name != rows.timestamp],
-                min_event_timestamp=low,
-                max_event_timestamp=high,
-            )
-
-        what = f"historical features of {', '.join(view.name for view in views)}"
-        joined: Rows
-        if isinstance(rows, PandasRows):
-            # Spark sees the keys and the time alone: the join cannot tell that another column has a feature's name.
-            outputs = [(view.name, out) for view in views for _, out in view.features]
-            case_sensitive = is_case_sensitive(reader.spark)
-            refuse_clashes(rows.columns, outputs, case_sensitive=case_sensitive)
-            joined = JoinedPandasRows(rows, join, reader.spark, keys, what)
-            plan = joined.plan
-        else:
-            frame, plan = join(rows.frame)
-            joined = FrameRows(frame, what)
+        rows = entity_rows_of(entity_df, views, reader, registry, project, dates)
+        # Plan: each history cut to what the rows can see, and a way to join it.
+        join = plan_join(
+            rows,
+            views,
+            reader,
+            strategy=store.join.strategy,
+            filter_by_created_timestamp=bool(kwargs.get("filter_by_created_timestamp")),
+        )
+        # Job: nothing more runs before the caller asks for rows.
         return HybridSparkRetrievalJob(
-            joined,
+            rows.join(join),
             router=store.router,
             full_feature_names=full_feature_names,
             on_demand_feature_views=on_demand,
             feature_refs=feature_refs,
-            metadata=metadata,
-            plan=plan,
+            metadata=partial(retrieval_metadata, rows, feature_refs),
             staging_location=store.staging_location,
         )
 
@@ -157,7 +123,13 @@ class HybridSparkOfflineStore(OfflineStore):
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
         """
-        frame, store = _pulled(config, data_source, timestamp_field, start_date, end_date)
+        from feast_hybrid.asof.latest import latest_rows
+        from feast_hybrid.retrieval.pull import pull_job, rows_between
+        from feast_hybrid.sources.resolve import source_spec
+
+        store = _store_config(config)
+        source = source_spec(data_source, store.router)
+        frame = rows_between(store, source, timestamp_field, start_date, end_date)
         latest = latest_rows(
             frame,
             keys=join_key_columns,
@@ -165,7 +137,7 @@ class HybridSparkOfflineStore(OfflineStore):
             created=created_timestamp_column or None,
             values=feature_name_columns or frame.columns,
         )
-        return _job(latest, data_source, join_key_columns, feature_name_columns, store)
+        return pull_job(store, source, latest, join_key_columns, feature_name_columns)
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -189,18 +161,19 @@ class HybridSparkOfflineStore(OfflineStore):
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
         """
-        frame, store = _pulled(config, data_source, timestamp_field, start_date, end_date)
-        wanted = [*join_key_columns, *feature_name_columns, timestamp_field]
+        from feast_hybrid.retrieval.pull import pull_job, rows_between, select_columns
+        from feast_hybrid.sources.resolve import source_spec
+
+        store = _store_config(config)
+        source = source_spec(data_source, store.router)
+        frame = rows_between(store, source, timestamp_field, start_date, end_date)
+        columns = [*join_key_columns, *feature_name_columns, timestamp_field]
         if created_timestamp_column:
-            wanted.append(created_timestamp_column)
-        wanted = list(dict.fromkeys(wanted))
-        missing = [name for name in wanted if name not in frame.columns]
-        if missing:
-            raise SchemaError(
-                f"source {data_source.name!r} lacks {', '.join(missing)}; it has {', '.join(frame.columns)}."
-            )
-        selected = frame.select(*map(quoted, wanted)) if feature_name_columns else frame
-        return _job(selected, data_source, join_key_columns, feature_name_columns, store)
+            columns.append(created_timestamp_column)
+        selected = select_columns(frame, source, columns)
+        return pull_job(
+            store, source, selected if feature_name_columns else frame, join_key_columns, feature_name_columns
+        )
 
     @staticmethod
     def offline_write_batch(
@@ -282,11 +255,13 @@ class HybridSparkOfflineStore(OfflineStore):
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or has no event time.
         """
         from feast_hybrid.monitoring.distribution import distributions
+        from feast_hybrid.retrieval.pull import rows_between
+        from feast_hybrid.sources.resolve import source_spec
 
-        in_source = {mapped: column for column, mapped in data_source.field_mapping.items()}
-        timestamp = in_source.get(timestamp_field, timestamp_field)
-        frame, _ = _pulled(config, data_source, timestamp, start_date, end_date)
-        features = [(name, kind, in_source.get(name, name)) for name, kind in feature_columns]
+        store = _store_config(config)
+        source = source_spec(data_source, store.router)
+        frame = rows_between(store, source, source.column_of(timestamp_field), start_date, end_date)
+        features = [(name, feature_type, source.column_of(name)) for name, feature_type in feature_columns]
         what = f"source {data_source.name!r}"
         return distributions(frame, features, bins=histogram_bins, top=top_n, what=what)
 
@@ -300,13 +275,17 @@ class HybridSparkOfflineStore(OfflineStore):
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or has no event time.
         """
         from feast_hybrid.monitoring.distribution import latest_time
+        from feast_hybrid.retrieval.pull import rows_between
+        from feast_hybrid.sources.reader import is_missing
+        from feast_hybrid.sources.resolve import source_spec
 
-        in_source = {mapped: column for column, mapped in data_source.field_mapping.items()}
-        timestamp = in_source.get(timestamp_field, timestamp_field)
+        store = _store_config(config)
+        source = source_spec(data_source, store.router)
+        timestamp = source.column_of(timestamp_field)
         try:
-            frame, _ = _pulled(config, data_source, timestamp, None, None)
+            frame = rows_between(store, source, timestamp, None, None)
         except SourceNotFoundError:
-            if is_missing(source_spec(data_source, _store_config(config).router)):
+            if is_missing(source):
                 return None
             raise
         return latest_time(frame, timestamp, what=f"source {data_source.name!r}")
@@ -318,12 +297,19 @@ class HybridSparkOfflineStore(OfflineStore):
         Raises:
             ConfigError: it is not.
         """
-        metrics_store.check_location(_store_config(config))
+        from feast_hybrid.monitoring.metrics_store import check_location
+
+        check_location(_store_config(config))
 
     @staticmethod
     def save_monitoring_metrics(config: RepoConfig, metric_type: str, metrics: list[dict[str, Any]]) -> None:
-        """Keep metrics on the lake; those of the same key are replaced. See :func:`.kept.save_metrics`."""
-        metrics_store.save_metrics(_store_config(config), metric_type, metrics)
+        """Keep metrics on the lake; those of the same key are replaced.
+
+        See :func:`feast_hybrid.monitoring.metrics_store.save_metrics`.
+        """
+        from feast_hybrid.monitoring.metrics_store import save_metrics
+
+        save_metrics(_store_config(config), metric_type, metrics)
 
     @staticmethod
     def query_monitoring_metrics(
@@ -334,8 +320,10 @@ class HybridSparkOfflineStore(OfflineStore):
         start_date: date | None = None,
         end_date: date | None = None,
     ) -> list[dict[str, Any]]:
-        """The metrics that are kept, by date. See :func:`.kept.query_metrics`."""
-        return metrics_store.query_metrics(_store_config(config), project, metric_type, filters, start_date, end_date)
+        """The metrics that are kept, by date. See :func:`feast_hybrid.monitoring.metrics_store.query_metrics`."""
+        from feast_hybrid.monitoring.metrics_store import query_metrics
+
+        return query_metrics(_store_config(config), project, metric_type, filters, start_date, end_date)
 
     @staticmethod
     def clear_monitoring_baseline(
@@ -345,10 +333,10 @@ class HybridSparkOfflineStore(OfflineStore):
         feature_name: str | None = None,
         data_source_type: str | None = None,
     ) -> None:
-        """Take back the baselines that are kept. See :func:`.kept.clear_baseline`."""
-        metrics_store.clear_baseline(
-            _store_config(config), project, feature_view_name, feature_name, data_source_type
-        )
+        """Take back the baselines that are kept. See :func:`feast_hybrid.monitoring.metrics_store.clear_baseline`."""
+        from feast_hybrid.monitoring.metrics_store import clear_baseline
+
+        clear_baseline(_store_config(config), project, feature_view_name, feature_name, data_source_type)
 
 
 def _store_config(config: RepoConfig) -> HybridSparkOfflineStoreConfig:
@@ -356,66 +344,3 @@ def _store_config(config: RepoConfig) -> HybridSparkOfflineStoreConfig:
     if not isinstance(store, HybridSparkOfflineStoreConfig):
         raise ConfigError(f"offline_store.type is {store.type!r}, not feast_hybrid.HybridSparkOfflineStore.")
     return store
-
-
-def _reader(
-    store: HybridSparkOfflineStoreConfig, views: Sequence[RequestedView], entity_df: Any
-) -> tuple[Reader, Any]:
-    """A reader in the session of the call, the Spark frame's own, a child for SQL text, else the one to work in;
-    and the entity rows as they can be used there.
-    """
-    sources = [view.source for view in views]
-    if hasattr(entity_df, "sparkSession"):
-        return reader_beside(entity_df, store, sources)
-    reader = reader_for(store, sources)
-    return (reader.in_child() if isinstance(entity_df, str) else reader), entity_df
-
-
-def _job(
-    frame: DataFrame,
-    source: DataSource,
-    join_keys: list[str],
-    features: list[str],
-    store: HybridSparkOfflineStoreConfig,
-) -> HybridSparkRetrievalJob:
-    """The job of a source's rows, in the forms of Feast's engines where a feature view can have the source.
-
-    The source of a saved dataset or of logs has no event time of its own: no engine reads it.
-    """
-    from pyspark.sql import functions as F
-
-    what = f"source {source.name!r}"
-    if not source.timestamp_field:
-        rows: Rows = FrameRows(frame, what)
-        return HybridSparkRetrievalJob(rows, router=store.router, staging_location=store.staging_location)
-    # A column that Feast cannot see would share its name with the one that is given it.
-    shown = _visible(source.field_mapping or {}, frame.columns)
-    online = with_online_values(frame.select(*map(quoted, shown)), features)
-    if not join_keys:
-        online = online.withColumn(DUMMY_ENTITY_ID, F.lit(DUMMY_ENTITY_VAL))
-    rows = SourceRows(online, what, source.field_mapping or {}, join_keys, kept=frame)
-    return HybridSparkRetrievalJob(rows, router=store.router, staging_location=store.staging_location)
-
-
-def _visible(mapping: Mapping[str, str], columns: Sequence[str]) -> list[str]:
-    """The columns but those whose names are given to others, and which are given none instead."""
-    given = {mapped for column, mapped in mapping.items() if column in columns and column != mapped}
-    return [name for name in columns if name not in given or name in mapping]
-
-
-def _pulled(
-    config: RepoConfig,
-    data_source: DataSource,
-    timestamp_field: str,
-    start: datetime | None,
-    end: datetime | None,
-) -> tuple[DataFrame, HybridSparkOfflineStoreConfig]:
-    store = _store_config(config)
-    source = source_spec(data_source, store.router)
-    frame = reader_for(store, [source]).read(source)
-    if timestamp_field not in frame.columns:
-        raise SchemaError(
-            f"source {data_source.name!r} lacks the event time {timestamp_field!r}; "
-            f"it has {', '.join(frame.columns)}."
-        )
-    return filter_time_range(frame, source, timestamp_field, start, end), store

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 
 from feast_hybrid.errors import NotSupportedError, WriteError
+from feast_hybrid.retrieval.job_rows import JobRows, SourceRows
 from feast_hybrid.spark.cancellation import Cancellation
-from feast_hybrid.spark.columns import quoted
-from feast_hybrid.spark.frames import collect
 from feast_hybrid.spark.jobs import run
 
 if TYPE_CHECKING:
@@ -21,118 +20,7 @@ if TYPE_CHECKING:
     from feast.saved_dataset import SavedDatasetStorage, ValidationReference
     from pyspark.sql import DataFrame
 
-    from feast_hybrid.asof import JoinPlan
     from feast_hybrid.lakes import Router
-    from feast_hybrid.retrieval.entity_rows import PandasRows
-
-
-class Rows(Protocol):
-    """The rows of a job before on-demand transformations, lazily.
-
-    Attributes:
-        what: how errors and Spark's UI call them.
-    """
-
-    what: str
-
-    def to_spark(self) -> DataFrame:
-        """All columns, in Spark."""
-
-    def to_arrow(self, timeout: float | None) -> pa.Table:
-        """All columns, collected."""
-
-
-class FrameRows:
-    """Rows that are a Spark frame."""
-
-    def __init__(self, frame: DataFrame, what: str) -> None:
-        self._frame = frame
-        self.what = what
-
-    def to_spark(self) -> DataFrame:
-        """The frame itself."""
-        return self._frame
-
-    def to_arrow(self, timeout: float | None) -> pa.Table:
-        """The frame, collected; planned anew, since Spark keeps the failure of a stage that was cancelled.
-
-        Its rows are in one piece: of several, Feast's default engine writes the first to the online store.
-        """
-        return collect(self._frame.select("*"), timeout=timeout, what=self.what).combine_chunks()
-
-
-class SourceRows(FrameRows):
-    """Rows of a source, for Feast's engines: the local one takes Arrow and renames its columns itself, the Spark
-    one takes a frame whose columns have Feast's names already.
-
-    Attributes:
-        kept: the rows with the source's own columns, names and types, as they are saved.
-    """
-
-    def __init__(
-        self, frame: DataFrame, what: str, mapping: Mapping[str, str], keys: Sequence[str], *, kept: DataFrame
-    ) -> None:
-        super().__init__(frame, what)
-        self.kept = kept
-        self._mapping = mapping
-        self._keys = keys
-
-    def to_spark(self) -> DataFrame:
-        """The frame with the names of the field mapping; a renamed join key under both of its names.
-
-        Feast's Spark engine looks for a join key under the source's name while it picks rows, and under Feast's
-        name when it writes them.
-
-        Raises:
-            NotSupportedError: another column has been given the name that a join key has in the source.
-        """
-        if not self._mapping:
-            return self._frame
-        columns = self._frame.columns
-        names = [self._mapping.get(name, name) for name in columns]
-        for key in self._keys:
-            if key in columns and key in names and self._mapping.get(key, key) != key:
-                raise NotSupportedError(
-                    f"{self.what}: field_mapping gives another column the name {key!r}, which a join key has in the "
-                    "source. Feast's Spark engine would take one for the other: rename a column, or use its default "
-                    "engine."
-                )
-        twice = [name for name in self._keys if name in columns and name not in names]
-        taken = [quoted(name) for name in (*columns, *twice)]
-        return self._frame.select(*taken).toDF(*names, *twice)
-
-
-class JoinedPandasRows:
-    """Entity rows of a pandas frame joined with features: the features go through Spark, the rows stay here."""
-
-    def __init__(
-        self,
-        rows: PandasRows,
-        join: Callable[[DataFrame], tuple[DataFrame, JoinPlan]],
-        spark: Any,
-        keys: Sequence[str],
-        what: str,
-    ) -> None:
-        self._rows = rows
-        self._join = join
-        self._spark = spark
-        self._keys = tuple(keys)
-        self.what = what
-        # Plan now, so that what is wrong with keys or columns is said by the call that caused it.
-        self._numbered, self.plan = self._join(rows.numbered(spark, self._keys))
-
-    def to_spark(self) -> DataFrame:
-        """All columns of the pandas frame, and the features, in Spark."""
-        return self._join(self._rows.full(self._spark))[0]
-
-    def to_arrow(self, timeout: float | None) -> pa.Table:
-        """The features collected and put beside the pandas frame's rows, in their order."""
-        carried = {*self._keys, self._rows.timestamp}
-        answers = self._numbered.toDF(*(f"c{i}" for i in range(len(self._numbered.columns))))
-        names = self._numbered.columns
-        kept = [i for i, name in enumerate(names) if i >= 1 + len(carried) or i == 0]
-        table = collect(answers.select(*(f"c{i}" for i in kept)), timeout=timeout, what=self.what)
-        return self._rows.attach(table.rename_columns([names[i] for i in kept]))
 
 
 class HybridSparkRetrievalJob(RetrievalJob):
@@ -143,7 +31,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
 
     def __init__(
         self,
-        rows: Rows,
+        rows: JobRows,
         *,
         router: Router,
         full_feature_names: bool = False,
@@ -151,9 +39,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
         feature_refs: Sequence[str] = (),
         metadata: Callable[[], RetrievalMetadata] | None = None,
         staging_location: str | None = None,
-        plan: JoinPlan | None = None,
     ) -> None:
-        self._plan = plan
         self._rows = rows
         self._router = router
         self._full_feature_names = full_feature_names
@@ -189,7 +75,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
 
         Rows that are read as they are, of ``pull_latest`` and ``pull_all``, have no join to explain.
         """
-        return "no join: the rows of one source" if self._plan is None else self._plan.describe()
+        return "no join: the rows of one source" if self._rows.plan is None else self._rows.plan.describe()
 
     def to_spark_df(self) -> DataFrame:
         """The result as a lazy Spark frame, on-demand feature views included.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import DataType
 
 
-def with_online_values(frame: DataFrame, features: Sequence[str]) -> DataFrame:
+def encode_for_online(frame: DataFrame, features: Sequence[str]) -> DataFrame:
     """The frame with those features as JSON text or times that Feast could not take as they are.
 
     Maps and structs with values that JSON has no type for stay as they are: Feast refuses them, where text would be

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sqlglot.expressions import Query
+    from sqlglot.expressions import Expr, Query, Table
 
     from feast_hybrid.errors import HybridError
 
@@ -49,3 +49,31 @@ def single_select(text: str, *, what: str, error: type[HybridError]) -> Query:
     if isinstance(statements[0], exp.Select) and not statements[0].expressions:
         raise error(f"{what} selects no columns.")
     return statements[0]
+
+
+def tables_read(query: Query) -> set[str]:
+    """The names without a catalog or schema that a query reads, in lower case; none of its own CTEs.
+
+    A common table expression is seen in what follows it, and in its own text only where it is recursive: in
+    ``WITH t AS (SELECT * FROM t) SELECT * FROM t`` the first ``t`` is read.
+    """
+    from sqlglot.expressions import Table
+
+    return {table.name.lower() for table in query.find_all(Table) if not table.db and not _is_cte(table)}
+
+
+def _is_cte(table: Table) -> bool:
+    from sqlglot.expressions import With
+
+    child: Expr = table
+    while (parent := child.parent) is not None:
+        if isinstance(parent, With):
+            before = next(n for n, cte in enumerate(parent.expressions) if cte is child)
+            visible = parent.expressions[: before + bool(parent.recursive)]
+        else:
+            clauses = [clause for clause in parent.args.values() if isinstance(clause, With) and clause is not child]
+            visible = [cte for clause in clauses for cte in clause.expressions]
+        if any(cte.alias.lower() == table.name.lower() for cte in visible):
+            return True
+        child = parent
+    return False

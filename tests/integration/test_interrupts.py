@@ -25,7 +25,8 @@ import json, signal, sys, threading, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background may have it ignored
 from pyspark.sql import SparkSession
 from feast_hybrid import HybridSparkOfflineStoreConfig, SavedDatasetHybridSparkStorage
-from feast_hybrid.retrieval.job import FrameRows, HybridSparkRetrievalJob
+from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
+from feast_hybrid.retrieval.job_rows import FrameRows
 from feast_hybrid.spark.session import get_session
 from tests.integration.jobs import ClassicJobs, ended
 

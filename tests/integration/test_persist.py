@@ -25,7 +25,8 @@ from feast_hybrid.errors import (
     WriteError,
 )
 from feast_hybrid.lakes import replace, replace_adls
-from feast_hybrid.retrieval.job import FrameRows, HybridSparkRetrievalJob
+from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
+from feast_hybrid.retrieval.job_rows import FrameRows
 from feast_hybrid.sources.reader import Reader
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.testing import Lakes

@@ -14,7 +14,8 @@ import pytest
 
 from feast_hybrid import HybridSparkOfflineStoreConfig, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import WriteError
-from feast_hybrid.retrieval.job import FrameRows, HybridSparkRetrievalJob
+from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
+from feast_hybrid.retrieval.job_rows import FrameRows
 from tests.integration.places import classic_only, outside_of_spark
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from feast_hybrid.errors import EntityFrameError
-from feast_hybrid.retrieval.entity_rows import PandasRows, pick_timestamp
+from feast_hybrid.retrieval.entity_rows import pick_timestamp
+from feast_hybrid.retrieval.pandas_rows import PandasRows
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 

@@ -34,6 +34,7 @@ class Collected:
     """Rows that Spark has given already."""
 
     what = "rows"
+    plan = None
 
     def to_spark(self) -> DataFrame:
         raise NotImplementedError

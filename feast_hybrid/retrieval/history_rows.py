@@ -1,0 +1,117 @@
+"""Entity rows where a caller gives none: the distinct (join keys, event time) of the requested views' own rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from feast.utils import compute_non_entity_date_range
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from feast_hybrid.errors import EntityFrameError, SchemaError
+from feast_hybrid.retrieval.entity_rows import EVENT_TIMESTAMP, Bounds, SparkRows
+from feast_hybrid.sources.time_range import filter_time_range
+from feast_hybrid.spark.columns import quoted
+from feast_hybrid.spark.times import micros, require_time
+
+if TYPE_CHECKING:
+    from pyspark.sql.types import DataType
+
+    from feast_hybrid.retrieval.request import RequestedView
+    from feast_hybrid.sources.reader import Reader
+
+
+@dataclass(frozen=True)
+class _History:
+    """A view's own rows within the dates."""
+
+    view: RequestedView
+    frame: DataFrame
+    types: Mapping[str, DataType]
+
+
+def rows_of_histories(
+    views: Sequence[RequestedView], reader: Reader, dates: tuple[datetime | None, datetime | None]
+) -> SparkRows:
+    """The distinct (join keys, event time) of each view's rows within the dates; views of the same keys united.
+
+    Args:
+        views: what is asked for.
+        reader: reads their sources.
+        dates: start and end; Feast's defaults stand for None, naive times are UTC.
+
+    Raises:
+        EntityFrameError: the dates are in the wrong order.
+        SchemaError: a source lacks a column, or a join key has types that cannot be united.
+    """
+    bounds = _date_range(views, dates)
+    histories = [_read(view, reader, bounds) for view in views]
+    for history in histories:
+        _require_columns(history)
+    _require_one_type_for_each_key(histories)
+    united = reduce(_unite, map(_keys_and_time, histories))
+    keys = [column for column in united.columns if column != EVENT_TIMESTAMP]
+    ordered = united.select(*map(quoted, [*keys, EVENT_TIMESTAMP]))
+    return SparkRows(ordered.distinct(), EVENT_TIMESTAMP, bounds)
+
+
+def _date_range(views: Sequence[RequestedView], dates: tuple[datetime | None, datetime | None]) -> Bounds:
+    start, end = compute_non_entity_date_range([view.view for view in views], *dates)
+    if start > end:
+        raise EntityFrameError(
+            f"start_date {start.isoformat()} is after end_date {end.isoformat()}; give the earlier first."
+        )
+    return start, end
+
+
+def _read(view: RequestedView, reader: Reader, bounds: Bounds) -> _History:
+    frame = filter_time_range(reader.read(view.source), view.source, view.source.timestamp, *bounds)
+    return _History(view, frame, {field.name: field.dataType for field in frame.schema.fields})
+
+
+def _require_columns(history: _History) -> None:
+    view, timestamp = history.view, history.view.source.timestamp
+    missing = [name for name in (timestamp, *(column for _, column in view.keys)) if name not in history.types]
+    if missing:
+        raise SchemaError(
+            f"view {view.name!r}: source {view.source.name!r} lacks {', '.join(missing)}; "
+            f"it has {', '.join(history.types)}."
+        )
+    require_time(history.types[timestamp], owner=f"view {view.name!r}", role="timestamp column", name=timestamp)
+
+
+def _require_one_type_for_each_key(histories: Sequence[_History]) -> None:
+    first: dict[str, tuple[str, str]] = {}
+    for history in histories:
+        for key, column in history.view.keys:
+            type_name = history.types[column].simpleString()
+            first_view, first_type = first.setdefault(key, (history.view.name, type_name))
+            if _type_family(first_type) != _type_family(type_name):
+                raise SchemaError(
+                    f"join key {key!r} is {first_type} in view {first_view!r} and {type_name} in view "
+                    f"{history.view.name!r}: their rows cannot be united."
+                )
+
+
+def _type_family(type_name: str) -> str:
+    """Types whose values can stand in one key column."""
+    return "a whole number" if type_name in ("tinyint", "smallint", "int", "bigint") else type_name
+
+
+def _keys_and_time(history: _History) -> DataFrame:
+    """The join keys in their own types, and the event time as an instant; rows without a time left out."""
+    # By position: the source's columns may have any names.
+    numbered = history.frame.toDF(*(f"c{position}" for position in range(len(history.types))))
+    column_of = {name: F.col(f"c{position}") for position, name in enumerate(history.types)}
+    timestamp = history.view.source.timestamp
+    time = F.timestamp_micros(micros(column_of[timestamp], history.types[timestamp]))
+    keys = [column_of[column].alias(key) for key, column in history.view.keys]
+    return numbered.select(*keys, time.alias(EVENT_TIMESTAMP)).dropna(subset=[quoted(EVENT_TIMESTAMP)])
+
+
+def _unite(rows: DataFrame, more: DataFrame) -> DataFrame:
+    return rows.unionByName(more, allowMissingColumns=True)

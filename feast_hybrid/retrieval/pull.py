@@ -1,0 +1,94 @@
+"""The rows of one source within a time range, as Feast's engines, saved datasets, logs and monitoring take them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
+from pyspark.sql import functions as F
+
+from feast_hybrid.errors import SchemaError
+from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
+from feast_hybrid.retrieval.job_rows import FrameRows, SourceRows
+from feast_hybrid.retrieval.online_encoding import encode_for_online
+from feast_hybrid.sources.reader import reader_for
+from feast_hybrid.sources.time_range import filter_time_range
+from feast_hybrid.spark.columns import quoted
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pyspark.sql import DataFrame
+
+    from feast_hybrid.config import HybridSparkOfflineStoreConfig
+    from feast_hybrid.sources.spec import SourceSpec
+
+
+def rows_between(
+    store: HybridSparkOfflineStoreConfig,
+    source: SourceSpec,
+    timestamp: str,
+    start: datetime | None,
+    end: datetime | None,
+) -> DataFrame:
+    """A source's rows with start ≤ ``timestamp`` ≤ end, lazily.
+
+    Args:
+        store: says in which session to read.
+        source: where the rows are.
+        timestamp: the source's column of the event time.
+        start: None for no bound; naive times are UTC.
+        end: None for no bound; naive times are UTC.
+
+    Raises:
+        SourceError, SourceNotFoundError, StorageError: the source cannot be read.
+        SchemaError: it has no such column, or one that does not say when.
+    """
+    frame = reader_for(store, [source]).read(source)
+    if timestamp not in frame.columns:
+        raise SchemaError(
+            f"source {source.name!r} lacks the event time {timestamp!r}; it has {', '.join(frame.columns)}."
+        )
+    return filter_time_range(frame, source, timestamp, start, end)
+
+
+def select_columns(frame: DataFrame, source: SourceSpec, columns: Sequence[str]) -> DataFrame:
+    """The frame with those columns, each once.
+
+    Raises:
+        SchemaError: it lacks some of them.
+    """
+    columns = list(dict.fromkeys(columns))
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise SchemaError(f"source {source.name!r} lacks {', '.join(missing)}; it has {', '.join(frame.columns)}.")
+    return frame.select(*map(quoted, columns))
+
+
+def pull_job(
+    store: HybridSparkOfflineStoreConfig,
+    source: SourceSpec,
+    frame: DataFrame,
+    join_keys: Sequence[str],
+    features: Sequence[str],
+) -> HybridSparkRetrievalJob:
+    """The job of a source's rows, in the forms of Feast's engines where a feature view can have the source.
+
+    The source of a saved dataset or of logs has no event time of its own: no engine reads it.
+    """
+    what = f"source {source.name!r}"
+    rows = FrameRows(frame, what)
+    if source.timestamp_field:
+        encoded = encode_for_online(_visible_in_feast(frame, source.field_mapping), features)
+        if not join_keys:
+            encoded = encoded.withColumn(DUMMY_ENTITY_ID, F.lit(DUMMY_ENTITY_VAL))
+        rows = SourceRows(encoded, what, source.field_mapping, join_keys, kept=frame)
+    return HybridSparkRetrievalJob(rows, router=store.router, staging_location=store.staging_location)
+
+
+def _visible_in_feast(frame: DataFrame, field_mapping: Mapping[str, str]) -> DataFrame:
+    """The frame without columns whose names are given to others, and which are given none instead."""
+    given = {name for column, name in field_mapping.items() if column in frame.columns and column != name}
+    visible = [name for name in frame.columns if name not in given or name in field_mapping]
+    return frame.select(*map(quoted, visible))
