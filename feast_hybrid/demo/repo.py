@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from feast_hybrid.demo.console import DemoError
 
 _TEMPLATE = Path(__file__).with_name("template")
@@ -62,8 +64,6 @@ def write(repo: Path, sites: Sequence[Mapping[str, Any]], session: Mapping[str, 
         session: what a Spark session needs to reach them.
         progress: whether Spark shows a progress bar for what takes long.
     """
-    import yaml
-
     store = {
         "project": "flight_delays",
         "provider": "local",

@@ -57,7 +57,7 @@ def _go_on(folder: Path, flight: dict[str, Any], *, keep: bool) -> None:
     place = shlex.quote(str(folder))
     feast, python, ours = (_program(name) for name in ("feast", "python", "feast-hybrid"))
     keys = " ".join(shlex.quote(str(flight[key])) for key in ("carrier", "tailnum", "origin", "dest"))
-    online, past = (shlex.quote(os.path.join(folder, name)) for name in ("online.py", "past.py"))
+    online, past = (shlex.quote(str(folder / name)) for name in ("online.py", "past.py"))
     bearing = f"--bearing {flight['bearing']:g}"
     commands = [
         (f"{feast} -c {place} feature-views list", "what is registered"),

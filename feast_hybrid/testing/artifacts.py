@@ -115,7 +115,7 @@ def java() -> str:
         MissingDependencyError: There is none, or it is too old.
     """
     home = os.environ.get("JAVA_HOME")
-    found = os.path.join(home, "bin", "java") if home else shutil.which("java")
+    found = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     if not found or not os.access(found, os.X_OK):
         where = f"JAVA_HOME={home} has no bin/java" if home else "no java on PATH and JAVA_HOME is not set"
         raise MissingDependencyError(f"Java {JAVA_MINIMUM} or newer is needed: {where}.")

@@ -103,7 +103,7 @@ ADLS = Image(
     lambda: f"{artifacts.azurite().path.name} {artifacts.node_version()} {AZURITE_SCRIPT.read_text()}",
     _stage_adls,
 )
-SPARK = Image("spark", JAVA, lambda: artifacts.pyspark_version(), _stage_spark)
+SPARK = Image("spark", JAVA, artifacts.pyspark_version, _stage_spark)
 REDIS = Image("redis", JAVA, lambda: "", lambda _: None)
 IMAGES = {image.name: image for image in (HDFS, ADLS, SPARK, REDIS)}
 

@@ -113,7 +113,7 @@ def free_ports(count: int) -> list[int]:
     """
     ports: list[int] = []
     while len(ports) < count:
-        port = random.randrange(15_000, 32_000)
+        port = random.randrange(15_000, 32_000)  # noqa: S311
         with socket.socket() as probe, suppress(OSError):
             probe.bind((HOST, port))
             if port not in ports:

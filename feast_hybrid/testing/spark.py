@@ -121,7 +121,7 @@ def spark_service(
     if mode == "process":
         home = pyspark_home()
         command = (str(home / "bin" / "spark-class"), *arguments)
-        java_home = os.path.dirname(os.path.dirname(os.path.realpath(artifacts.java())))
+        java_home = str(Path(artifacts.java()).resolve().parents[1])
         environment |= {"SPARK_HOME": str(home), "JAVA_HOME": java_home, "PYSPARK_PYTHON": sys.executable}
     return Service(name, command, image="spark", arguments=arguments, environment=environment, mounts=mounts)
 

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import pyarrow as pa
 import pytest
 
 from feast_hybrid.spark.formats import SETTINGS
@@ -24,6 +23,7 @@ from tests.integration.jobs import ClassicJobs, ConnectJobs, Jobs
 from tests.integration.places import Place, Places, abfs_speaks_to_azurite, feature_store, format_jars, on_connect
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from feast import FeatureStore
     from pyspark.sql import SparkSession
 

@@ -9,6 +9,7 @@ import re
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
@@ -182,7 +183,7 @@ class Place:
     def put(self, uri: str, content: bytes) -> str:
         filesystem = self.lake.filesystem()
         path = self.inside(uri)
-        filesystem.makedirs(os.path.dirname(path), exist_ok=True)
+        filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
         with filesystem.open(path, "wb") as file:
             file.write(content)
         return uri

@@ -13,7 +13,6 @@ import pytest
 from feast import ValueType
 
 from feast_hybrid import HybridSparkSource
-from feast_hybrid.asof import Scan
 from feast_hybrid.retrieval.request import RequestedView
 from tests.integration.places import answers, at, entity, feature_store, retrieve, source, view
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from feast import FeatureStore
     from pyspark.sql import SparkSession
 
+    from feast_hybrid.asof import Scan
     from tests.integration.conftest import MakeStore, Write
     from tests.integration.places import Place, Places
 
@@ -51,11 +51,12 @@ def key_in_a_file(sites: list[dict[str, Any]], lake_key: str | None, folder: Pat
     """The sites, with the account's key in a file: workers have the environment that Spark was started in."""
     changed = []
     for site in sites:
-        if "account_key" in site["credential"]:
+        credential = site["credential"]
+        if "account_key" in credential:
             assert lake_key is not None
             (folder / "key").write_text(lake_key)
-            site = {**site, "credential": {**site["credential"], "account_key": {"file": str(folder / "key")}}}
-        changed.append(site)
+            credential = {**credential, "account_key": {"file": str(folder / "key")}}
+        changed.append({**site, "credential": credential})
     return changed
 
 

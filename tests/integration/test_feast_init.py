@@ -16,7 +16,6 @@ from click.testing import CliRunner
 from feast import FeatureStore
 from feast.data_source import PushMode
 
-from tests.integration.places import Place, Places
 from tests.integration.test_cli_round import Repo
 
 if TYPE_CHECKING:
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pyspark.sql import SparkSession
+
+    from tests.integration.places import Place, Places
 
 pytestmark = pytest.mark.filterwarnings("ignore:Entity value_type will be mandatory")
 

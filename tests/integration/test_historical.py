@@ -18,7 +18,6 @@ from feast.types import Float64, Int64, String, UnixTimestamp
 
 from feast_hybrid import HybridSparkSource
 from feast_hybrid.errors import EntityFrameError, HybridError, JoinError, SchemaError, SourceNotFoundError
-from tests.integration.jobs import Jobs
 from tests.integration.places import answers, at, entity, feature_store, retrieve, rows_of, source, view
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from tests.integration.conftest import MakeStore, Write, Zone
+    from tests.integration.jobs import Jobs
     from tests.integration.places import Place, Places
 
 pytestmark = [pytest.mark.connect, pytest.mark.matrix]

@@ -29,13 +29,13 @@ from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
 from feast_hybrid.retrieval.job_rows import FrameRows
 from feast_hybrid.sources.reader import Reader
 from feast_hybrid.sources.resolve import source_spec
-from feast_hybrid.testing import Lakes
 from tests.integration.places import Place, Places, at, entity, retrieve, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureStore
     from pyspark.sql import SparkSession
 
+    from feast_hybrid.testing import Lakes
     from tests.integration.conftest import MakeStore, Write
 from tests.integration.datasets import ROWS, saved, trips_store
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from feast_hybrid.lakes import Location, Router, Site, replace
 from feast_hybrid.lakes.atomic_write import _Blobs, _Renames, publish
 from feast_hybrid.lakes.replace_adls import BlobReplacement
-from tests.integration.places import Place, Places
+
+if TYPE_CHECKING:
+    from tests.integration.places import Place, Places
 
 
 @pytest.fixture(params=["onprem", "cloud"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -137,7 +138,7 @@ def plain(value: Any) -> Any:
         value = None if pd.isna(value) else pd.Timestamp(value).to_pydatetime()
     if isinstance(value, (np.generic, bytearray)):
         value = value.item() if isinstance(value, np.generic) else bytes(value)
-    if value is pd.NaT or (isinstance(value, float) and value != value):
+    if value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, datetime):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

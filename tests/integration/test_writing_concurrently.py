@@ -14,12 +14,12 @@ import pytest
 
 from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.errors import WriteError
-from tests.integration.places import Place
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from tests.integration.conftest import MakeStore
+    from tests.integration.places import Place
 from tests.integration.batches import ROLES, add, by_pyarrow, by_spark, rows, stats
 
 
@@ -94,7 +94,7 @@ class TestSparkTasks:
 
         def write_twice(batches: Any) -> Any:
             import dill
-            import pyarrow
+            import pyarrow as pa
             from pyspark import TaskContext
 
             from feast_hybrid.writing import naming
@@ -105,11 +105,11 @@ class TestSparkTasks:
                     batches = list(batches)
                 naming._current = None  # as in the new worker of another attempt
                 for batch in batches:
-                    table = pyarrow.Table.from_batches([batch])
+                    table = pa.Table.from_batches([batch])
                     HybridSparkOfflineStore.offline_write_batch(config, of, table, None)
             task = TaskContext.get()
             assert task is not None
-            yield pyarrow.RecordBatch.from_pydict({"n": [len(batches)]})
+            yield pa.RecordBatch.from_pydict({"n": [len(batches)]})
 
         before = spark.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch")
         spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "1000")
@@ -130,14 +130,14 @@ class TestSparkTasks:
 
         def write(batches: Any) -> Any:
             import dill
-            import pyarrow
+            import pyarrow as pa
 
             config, of = dill.loads(packed)
             for batch in batches:
                 try:
-                    HybridSparkOfflineStore.offline_write_batch(config, of, pyarrow.Table.from_batches([batch]), None)
+                    HybridSparkOfflineStore.offline_write_batch(config, of, pa.Table.from_batches([batch]), None)
                 except WriteError as error:
-                    yield pyarrow.RecordBatch.from_pydict({"said": [str(error)]})
+                    yield pa.RecordBatch.from_pydict({"said": [str(error)]})
 
         frame = spark.range(1).selectExpr("id as driver_id", "id as trips", "current_timestamp() as event_timestamp")
         (said,) = [row.said for row in frame.mapInArrow(write, "said string").collect()]

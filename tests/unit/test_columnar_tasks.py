@@ -74,7 +74,7 @@ class Reads:
 
         class Counting:
             def __init__(self) -> None:
-                self._file = open(path, "rb")  # noqa: SIM115
+                self._file = Path(path).open("rb")  # noqa: SIM115
 
             def read(self, size: int = -1) -> bytes:
                 content = self._file.read(size)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import decimal
 from datetime import UTC, date, datetime, timedelta, timezone
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from pyspark.sql import SparkSession
 
 from feast_hybrid.errors import EntityFrameError
 from feast_hybrid.retrieval.entity_rows import pick_timestamp
 from feast_hybrid.retrieval.pandas_rows import PandasRows
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 
@@ -26,7 +28,7 @@ class Session:
         return table
 
 
-SPARK = cast(SparkSession, Session())
+SPARK = cast("SparkSession", Session())
 
 
 def frame(times: Any = (NOON, NOON), **columns: Any) -> pd.DataFrame:
@@ -34,7 +36,7 @@ def frame(times: Any = (NOON, NOON), **columns: Any) -> pd.DataFrame:
 
 
 def numbered(rows: pd.DataFrame, *keys: str) -> pa.Table:
-    return cast(pa.Table, PandasRows.of(rows).numbered(SPARK, keys))
+    return cast("pa.Table", PandasRows.of(rows).numbered(SPARK, keys))
 
 
 def key(values: Any) -> pa.Array:
@@ -46,7 +48,7 @@ def times(values: Any) -> list[int]:
     """The times that would travel, in microseconds."""
     column = numbered(frame(values))["event_timestamp"]
     assert column.type == pa.timestamp("us", tz="UTC")
-    return cast(list[int], column.cast(pa.int64()).to_pylist())
+    return cast("list[int]", column.cast(pa.int64()).to_pylist())
 
 
 def refusal(rows: pd.DataFrame, *keys: str) -> str:
@@ -97,7 +99,7 @@ class TestTimeColumn:
             pd.DataFrame({"k": [1], "seen_at": pd.Series([naive], dtype=f"timestamp[{kind}][pyarrow]")})
         )
         assert (rows.timestamp, rows.bounds()) == ("seen_at", (NOON, NOON))
-        assert cast(pa.Table, rows.numbered(SPARK, ["k"]))["seen_at"].to_pylist() == [NOON]
+        assert cast("pa.Table", rows.numbered(SPARK, ["k"]))["seen_at"].to_pylist() == [NOON]
 
     def test_names_must_differ(self) -> None:
         twice = pd.DataFrame([[NOON, 1, 2]], columns=["event_timestamp", "k", "k"])
@@ -284,7 +286,7 @@ class TestKeys:
 
 class TestFull:
     def full(self, rows: pd.DataFrame) -> pa.Table:
-        return cast(pa.Table, PandasRows.of(rows).full(SPARK))
+        return cast("pa.Table", PandasRows.of(rows).full(SPARK))
 
     def test_all_columns_travel_in_their_order(self) -> None:
         rows = pd.DataFrame({"b": [1], "event_timestamp": [NOON], "a": ["x"]})

@@ -6,10 +6,12 @@ import io
 import sys
 import threading
 from dataclasses import dataclass
-
-import pytest
+from typing import TYPE_CHECKING
 
 from feast_hybrid.spark.progress import is_watched, show_progress
+
+if TYPE_CHECKING:
+    import pytest
 
 
 @dataclass

@@ -50,7 +50,7 @@ def doubled() -> OnDemandFeatureView:
     def double(inputs: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame({"twice": inputs["n"] * 2})
 
-    return cast(OnDemandFeatureView, double)
+    return cast("OnDemandFeatureView", double)
 
 
 def job(*on_demand: OnDemandFeatureView) -> HybridSparkRetrievalJob:

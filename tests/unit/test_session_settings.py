@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +20,7 @@ DRIVER_OPTIONS = "spark.driver.extraJavaOptions"
         (WAREHOUSE, "/a/b", "file:/a/b"),
         (WAREHOUSE, "file:///a/b", "file:/a/b"),
         (WAREHOUSE, "file:/a/b/", "file:/a/b"),
-        (WAREHOUSE, "a", f"file:{os.getcwd()}/a"),
+        (WAREHOUSE, "a", f"file:{Path.cwd()}/a"),
         (WAREHOUSE, "/a", "hdfs://lake/a"),
         (WAREHOUSE, "hdfs://lake/a", "hdfs://lake/a/"),
         (JARS, "/a.jar", "file:///a.jar"),

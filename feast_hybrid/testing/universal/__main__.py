@@ -109,11 +109,12 @@ def main(
     """
     suite, package = suite_version(feast_repo), version("feast")
     began = time.monotonic()
-    outcomes = []
     with tempfile.TemporaryDirectory(prefix="feast-universal-") as folder:
         copy_suite(feast_repo, Path(folder))
-        for configuration in configurations(sparks, lakes, peer=peer):
-            outcomes.append(run_suite(Path(folder), configuration, tests, arguments))
+        outcomes = [
+            run_suite(Path(folder), configuration, tests, arguments)
+            for configuration in configurations(sparks, lakes, peer=peer)
+        ]
     seconds = time.monotonic() - began
     click.echo("")
     for outcome in outcomes:

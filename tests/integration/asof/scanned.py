@@ -6,13 +6,15 @@ import dataclasses
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame
 
 from feast_hybrid.arrow.types import arrow_type_of_spark
 from feast_hybrid.asof import AsOfView, JoinPlan, JoinRequest, Scan, ScanFile, asof_join, planned_join
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 
 def open_local(path: str) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
-from pyspark.sql import DataFrame, SparkSession
 
 from feast_hybrid.asof import AsOfView, asof_join
 from feast_hybrid.errors import SchemaError
-from tests.integration.asof.conftest import Settings
 from tests.integration.asof.scanned import join
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from tests.integration.asof.conftest import Settings
 
 pytestmark = pytest.mark.matrix
 

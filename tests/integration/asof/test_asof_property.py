@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from pyspark.sql import SparkSession
 
-from tests.integration.asof.conftest import Settings
 from tests.integration.asof.oracle import Entity, Setting, Shape, Source, World, check
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from tests.integration.asof.conftest import Settings
 
 pytestmark = pytest.mark.matrix
 

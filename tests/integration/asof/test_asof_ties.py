@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
-from pyspark.sql import SparkSession
 
 from feast_hybrid.asof import AsOfView
-from tests.integration.asof.conftest import Settings
 from tests.integration.asof.scanned import join
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from tests.integration.asof.conftest import Settings
 
 pytestmark = pytest.mark.matrix
 

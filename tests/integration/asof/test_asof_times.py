@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
@@ -12,8 +13,10 @@ from pyspark.sql import types as T
 from feast_hybrid.asof import AsOfView, asof_join
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.spark.times import micros
-from tests.integration.asof.conftest import Settings
 from tests.integration.asof.scanned import join
+
+if TYPE_CHECKING:
+    from tests.integration.asof.conftest import Settings
 
 pytestmark = pytest.mark.matrix
 
