@@ -7,6 +7,7 @@ the fsspec file system, for what needs no Spark. Hadoop's names are those of the
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -19,6 +20,10 @@ from feast_hybrid.lakes.secrets import Secret
 from feast_hybrid.lakes.uri import Lake, LakeUri
 
 _LOGIN = "https://login.microsoftonline.com"
+#: azure-identity's and its environments'.
+_AZURE_VARIABLES = ("AZURE_", "IDENTITY_", "IMDS_", "MSI_")
+#: hdfs-native's user, configuration and tickets.
+_HDFS_VARIABLES = ("HADOOP_", "KRB5")
 _OAUTH = "org.apache.hadoop.fs.azurebfs.oauth2"
 
 
@@ -53,6 +58,8 @@ class _Credential(BaseModel):
 
     #: The lakes that this way of signing in is for.
     lakes: ClassVar[frozenset[Lake]] = frozenset({Lake.ADLS})
+    #: What the names of the environment variables begin with that the client reads by itself.
+    variables: ClassVar[tuple[str, ...]] = ()
     type: str
 
     def check(self, site: str) -> None:
@@ -71,6 +78,24 @@ class _Credential(BaseModel):
         """Whether this may be sent to executors: it refers to its secrets, and holds none."""
         return not any(isinstance(value, Secret) and value.is_literal for _, value in self)
 
+    def sign_in_state(self, uri: LakeUri, site: str) -> dict[str, Any]:
+        """All that decides who signs in at this moment, secrets resolved: to be digested, and kept nowhere.
+
+        Raises:
+            CredentialError: a secret is not there.
+        """
+        fields = {
+            name: value.resolve(f"{name} of site {site!r}") if isinstance(value, Secret) else value
+            for name, value in self
+        }
+        environment = {name: value for name, value in os.environ.items() if name.startswith(self.variables)}
+        files = {str(file): _file_state(file) for file in self._files()} if uri.lake is Lake.HDFS else {}
+        return {"fields": fields, "environment": environment, "files": files}
+
+    def _files(self) -> list[Path]:
+        """Files with tickets and keys, which HDFS's client reads once."""
+        return []
+
     def to_hadoop_options(self, uri: LakeUri, site: str) -> dict[str, str]:
         """The Hadoop settings that sign in, secrets resolved."""
         raise NotImplementedError
@@ -84,7 +109,11 @@ class Platform(_Credential):
     """The cluster, or the machine's own Azure identity, supplies the sign-in: nothing is added."""
 
     lakes = frozenset({Lake.ADLS, Lake.HDFS, Lake.LOCAL})
+    variables = (*_AZURE_VARIABLES, *_HDFS_VARIABLES)
     type: Literal["platform"] = "platform"
+
+    def _files(self) -> list[Path]:
+        return [_ticket_cache()]
 
     def to_hadoop_options(self, uri: LakeUri, site: str) -> dict[str, str]:  # noqa: ARG002
         """Nothing: what the session has is used."""
@@ -180,6 +209,7 @@ class ServicePrincipal(_Credential):
 class ManagedIdentity(_Credential):
     """The identity that Azure gives to the machine; ``client_id`` where it has several."""
 
+    variables = _AZURE_VARIABLES
     type: Literal["managed_identity"]
     client_id: Identifier | None = None
     tenant_id: Identifier | None = None
@@ -207,6 +237,7 @@ class ManagedIdentity(_Credential):
 class WorkloadIdentity(_Credential):
     """A Kubernetes service account federated with Entra; the defaults are the ones that AKS injects."""
 
+    variables = _AZURE_VARIABLES
     type: Literal["workload_identity"]
     tenant_id: Identifier
     client_id: Identifier
@@ -281,6 +312,7 @@ class Simple(_Credential):
     """HDFS without Kerberos: the user is the one that runs the process, or ``HADOOP_USER_NAME``."""
 
     lakes = frozenset({Lake.HDFS})
+    variables = _HDFS_VARIABLES
     type: Literal["simple"] = "simple"
 
     def to_hadoop_options(self, uri: LakeUri, site: str) -> dict[str, str]:  # noqa: ARG002
@@ -300,9 +332,13 @@ class Kerberos(_Credential):
     """
 
     lakes = frozenset({Lake.HDFS})
+    variables = _HDFS_VARIABLES
     type: Literal["kerberos"]
     principal: str | None = None
     keytab: Path | None = None
+
+    def _files(self) -> list[Path]:
+        return [self.keytab] if self.keytab else [_ticket_cache()]
 
     def check(self, site: str) -> None:
         """Raise CredentialError if the keytab has no principal or is not there."""
@@ -331,6 +367,20 @@ class Kerberos(_Credential):
         if self.principal and self.keytab:
             return {"spark.kerberos.principal": self.principal, "spark.kerberos.keytab": str(self.keytab)}
         return {}
+
+
+def _ticket_cache() -> Path:
+    """The file with Kerberos' tickets, where they are in a file."""
+    return Path(os.environ.get("KRB5CCNAME", f"/tmp/krb5cc_{os.getuid()}").removeprefix("FILE:"))
+
+
+def _file_state(file: Path) -> tuple[int, int] | None:
+    """What changes when a file is written; None where it is not there."""
+    try:
+        state = file.stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size
 
 
 def _account(uri: LakeUri) -> dict[str, Any]:

@@ -62,6 +62,8 @@ _RUST_IO: dict[str, type[StorageError]] = {
     "deadline has elapsed": StorageTimeoutError,
 }
 
+#: What Azure's status line of a 403 begins with, when it is the sign-in that failed.
+_AUTHENTICATION_REASON = "Server failed to authenticate the request"
 _NOT_AUTHENTICATED = "|".join(code for code, meaning in _AZURE_CODES.items() if meaning is AuthenticationError)
 
 #: Condition in a text from another process → meaning; the first that is met decides. Each condition is the name of an
@@ -72,7 +74,7 @@ _REMOTE_CONDITIONS: tuple[tuple[re.Pattern[str], type[StorageError]], ...] = tup
     for condition, meaning in (
         (rf"(?:ErrorCode:|rId: [^\s,]*, )(?:{_NOT_AUTHENTICATED})\b", AuthenticationError),
         # An answer to HEAD has no body, so the code is not there: the reason is the one of the status line.
-        (r'Operation failed: "Server failed to authenticate the request\.', AuthenticationError),
+        (rf'Operation failed: "{_AUTHENTICATION_REASON}\b', AuthenticationError),
         (r'Operation failed: "[^\n]*", 401, [A-Z]+, ', AuthenticationError),
         (r"\bAzureADAuthenticator\$(?:HttpException|UnexpectedResponseException)\b", AuthenticationError),
         (r"\bazure\.core\.exceptions\.ClientAuthenticationError\b", AuthenticationError),
@@ -122,6 +124,8 @@ _PHRASES: dict[type[StorageError], str] = {
 _IN_PYTHON = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)+(\S.*)$", re.MULTILINE)
 #: Lines before the one that says what is wrong: py4j's, and an exception's name alone.
 _SAYS_NOTHING = re.compile(r"An error occurred|[\w.$]+: *$")
+#: hdfs-native has a remote error's stack in one line.
+_ESCAPED_STACK = r"\n\tat "
 _SUMMARY_CHARACTERS = 600
 
 #: What stands before a secret in a URL, a connection string, a header or a form; ``%3D`` is ``=`` in a URL in a URL.
@@ -146,6 +150,7 @@ def redacted_summary(error: BaseException | str) -> str:
         error: an exception, whose class is named before its text; or a text, taken as it is.
     """
     text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    text = text.partition(_ESCAPED_STACK)[0]
     if raised := _IN_PYTHON.findall(text):
         text = raised[-1]
     lines = [line.strip() for line in text.splitlines() if line.strip() and not _SAYS_NOTHING.match(line)]
@@ -279,6 +284,9 @@ def _of_azure(error: BaseException) -> type[StorageError] | None:
     if isinstance(error, azure.ClientAuthenticationError):
         return AuthenticationError
     if isinstance(error, azure.HttpResponseError):
+        # Azurite has the code of a refused action for a wrong key, but this reason in its status line.
+        if str(error.reason or "").startswith(_AUTHENTICATION_REASON):
+            return AuthenticationError
         status = error.status_code if isinstance(error.status_code, int) else 0
         return _AZURE_CODES.get(_azure_code(error)) or _HTTP_STATUSES.get(status)
     return None

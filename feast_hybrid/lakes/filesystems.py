@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
+import concurrent.futures
 import itertools
+import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from adlfs import AzureBlobFileSystem
+from azure.storage.blob.aio import BlobServiceClient
 from fsspec import AbstractFileSystem
 from hdfs_native import Client
 from hdfs_native.fsspec import HdfsFileSystem, ViewfsFileSystem
 
 from feast_hybrid.lakes import timeouts
+from feast_hybrid.lakes.bounded_calls import BoundedCalls
 
 #: How many entries a NameNode lists in one answer.
-_LISTED = 1000
+_ENTRIES_PER_ANSWER = 1000
+#: A client none of whose calls has been answered for so long is replaced: its connection may be dead.
+_SECONDS_UNTIL_NEW_CLIENT = 60.0
+#: Clients of one file system that are kept waiting; with so many, only an answer or a new process helps.
+_MAX_HUNG_CLIENTS = 4
+#: For how long the end of a process waits for its sockets to be closed.
+_SECONDS_TO_CLOSE = 2.0
+
+
+#: fsspec would pickle the arguments, secrets included.
+_NOT_PICKLED = "a site's file system holds its sign-in and is not pickled; pickle a Location"
 
 
 class SiteBlobFileSystem(AzureBlobFileSystem):
@@ -29,12 +46,35 @@ class SiteBlobFileSystem(AzureBlobFileSystem):
     def __init__(self, *, account_name: str, limits: Mapping[str, str] | None = None, **arguments: Any) -> None:
         self._given = arguments
         self._limits = limits or {}
-        super().__init__(account_name=account_name, anon=True, **arguments)
+        # Others write too: a listing is not kept. It would be for as long as the file system, which is long.
+        super().__init__(account_name=account_name, anon=True, use_listings_cache=False, **arguments)
+        self._close_with_last_user()
+
+    def _close_with_last_user(self) -> None:
+        """Have the client closed when nobody holds this any more.
+
+        adlfs too closes it in a finalizer, but hands that the file system itself, which so lives until the process
+        ends, and its sockets with it.
+        """
+        for finalizer in list(getattr(weakref.finalize, "_registry", ())):
+            if (found := finalizer.peek()) is not None and found[0] is self:
+                finalizer.detach()
+        closing = weakref.finalize(self, _close, os.getpid(), self.loop, self.service_client, self.credential)
+        closing.atexit = False  # see _close_all
+        _closings.difference_update([each for each in _closings if not each.alive])
+        _closings.add(closing)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(_NOT_PICKLED)
+
+    async def _ls_containers(self, return_glob: bool = False) -> list[dict[str, Any]]:  # noqa: ARG002
+        """All containers; adlfs reads them back from its cache of listings."""
+        found = self.service_client.list_containers(include_metadata=True)
+        details: list[dict[str, Any]] = await self._details([container async for container in found])
+        return details
 
     def do_connect(self) -> None:
         """Make the client, of what was given; it connects when it is asked something."""
-        from azure.storage.blob.aio import BlobServiceClient
-
         for argument in ("connection_string", "account_key", "sas_token", "credential"):
             setattr(self, argument, self._given.get(argument))
         more = timeouts.blob_client_options(self._limits)
@@ -48,58 +88,96 @@ class SiteBlobFileSystem(AzureBlobFileSystem):
         )
 
 
-class _Bounded:
+async def _closed(client: BlobServiceClient, credential: Any) -> None:
+    await client.close()
+    if close := getattr(credential, "close", None):
+        await close()
+
+
+def _close(process: int, loop: asyncio.AbstractEventLoop, client: BlobServiceClient, credential: Any) -> None:
+    """Close a client's sockets, which its file system has left behind.
+
+    It does not wait: a garbage collection may call it in any thread, that of the loop included.
+    """
+    if os.getpid() == process and loop.is_running():
+        closing = asyncio.run_coroutine_threadsafe(_closed(client, credential), loop)
+        _being_closed.add(closing)
+        closing.add_done_callback(_being_closed.discard)
+
+
+#: What is closed when nobody uses it; and what is being closed.
+_closings: set[weakref.finalize[Any, Any]] = set()
+_being_closed: set[concurrent.futures.Future[None]] = set()
+
+
+@atexit.register
+def _close_all() -> None:
+    """At the end of the process close what is open, and wait a moment for it."""
+    for closing in list(_closings):
+        # A finalizer does nothing any more when it is called, once weakref's own hook has run.
+        if (found := closing.detach()) is not None:
+            _, close, arguments, _ = found
+            close(*arguments)
+    concurrent.futures.wait(list(_being_closed), timeout=_SECONDS_TO_CLOSE)
+
+
+class _BoundedClient:
     """hdfs-native's client, with an end to the waiting for answers.
 
     Only questions are given up. What changes something is not: the NameNode may be doing it.
+
+    Args:
+        connect: makes a client.
+        seconds: for how long an answer is waited for.
     """
 
-    def __init__(self, client: Any, seconds: float) -> None:
-        self._client = client
+    def __init__(self, connect: Callable[[], Any], seconds: float) -> None:
+        self._connect = connect
         self._seconds = seconds
+        self._lock = threading.Lock()
+        self._hung: list[BoundedCalls] = []
+        self._client, self._calls = self._connected()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
     def get_file_info(self, path: str) -> Any:
-        return self._ask(lambda: self._client.get_file_info(path))
+        return self._ask(lambda client: client.get_file_info(path))
 
     def get_content_summary(self, path: str) -> Any:
-        return self._ask(lambda: self._client.get_content_summary(path))
+        return self._ask(lambda client: client.get_content_summary(path))
 
     def read(self, path: str) -> Any:
-        return self._ask(lambda: self._client.read(path))
+        return self._ask(lambda client: client.read(path))
 
     def list_status(self, path: str, recursive: bool) -> Iterator[Any]:
-        entries = iter(self._ask(lambda: self._client.list_status(path, recursive)))
-        while some := self._ask(lambda: list(itertools.islice(entries, _LISTED))):
+        entries = iter(self._ask(lambda client: client.list_status(path, recursive)))
+        while some := self._ask(lambda _: list(itertools.islice(entries, _ENTRIES_PER_ANSWER))):
             yield from some
 
-    def _ask(self, question: Callable[[], Any]) -> Any:
-        answer: list[Any] = []
-        error: list[BaseException] = []
+    def _ask(self, question: Callable[[Any], Any]) -> Any:
+        with self._lock:
+            if self._calls.seconds_hung > _SECONDS_UNTIL_NEW_CLIENT:
+                self._hung = [calls for calls in self._hung if calls.hung]
+                if len(self._hung) < _MAX_HUNG_CLIENTS:
+                    self._hung.append(self._calls)
+                    self._client, self._calls = self._connected()
+            client, calls = self._client, self._calls
+        return calls.run(lambda: question(client))
 
-        def wait() -> None:
-            try:
-                answer.append(question())
-            except BaseException as raised:
-                error.append(raised)
-
-        # A daemon: one that waits for ever must not keep the process.
-        thread = threading.Thread(target=wait, name="feast-hybrid-hdfs", daemon=True)
-        thread.start()
-        thread.join(self._seconds)
-        if error:
-            raise error[0]
-        if not answer:
-            raise TimeoutError(
-                f"timed out: no answer within {self._seconds:g} s ({timeouts.RPC_TIMEOUT} in the site's options)"
-            )
-        return answer[0]
+    def _connected(self) -> tuple[Any, BoundedCalls]:
+        calls = BoundedCalls(
+            self._seconds, setting=f"{timeouts.RPC_TIMEOUT} in the site's options", name="feast-hybrid-hdfs"
+        )
+        weakref.finalize(self, calls.close).atexit = False
+        return self._connect(), calls
 
 
-class _PathsAsData(AbstractFileSystem):
-    """hdfs-native takes paths for URLs and cuts them at ``?`` and ``#``, which HDFS allows in names."""
+class _SiteFileSystem(AbstractFileSystem):
+    """hdfs-native with bounded waiting, and with paths taken as data.
+
+    It takes paths for URLs and cuts them at ``?`` and ``#``, which HDFS allows in names.
+    """
 
     protocol = "hdfs"
 
@@ -107,10 +185,12 @@ class _PathsAsData(AbstractFileSystem):
         kerberos = {key: options.pop(key) for key in list(options) if key.startswith("kerberos_")}
         options = timeouts.hdfs_options(options)
         super().__init__(host, port, **options)
-        if kerberos:
-            self.client = Client(f"{self.protocol}://{host}{f':{port}' if port else ''}", options, **kerberos)
+        url = f"{self.protocol}://{host}{f':{port}' if port else ''}"
         seconds = int(options[timeouts.RPC_TIMEOUT]) / 1000
-        self.client.inner = _Bounded(self.client.inner, seconds)  # type: ignore[assignment]  # it has all of it
+        self.client.inner = _BoundedClient(lambda: Client(url, options, **kerberos).inner, seconds)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(_NOT_PICKLED)
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
@@ -120,13 +200,13 @@ class _PathsAsData(AbstractFileSystem):
         return path.rstrip("/") or "/"
 
 
-class SiteHdfsFileSystem(_PathsAsData, HdfsFileSystem):
+class SiteHdfsFileSystem(_SiteFileSystem, HdfsFileSystem):
     """hdfs-native on ``hdfs://``."""
 
     protocol = "hdfs"
 
 
-class SiteViewfsFileSystem(_PathsAsData, ViewfsFileSystem):
+class SiteViewfsFileSystem(_SiteFileSystem, ViewfsFileSystem):
     """hdfs-native on ``viewfs://``."""
 
     protocol = "viewfs"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,9 +42,9 @@ class Location:
         """The path as :attr:`fs` takes it: ADLS counts the container as a folder."""
         return self.site.fsspec_path(self.uri)
 
-    @cached_property
+    @property
     def fs(self) -> Any:
-        """An fsspec file system, signed in as the site says; needs no JVM.
+        """An fsspec file system, signed in as the site says; needs no JVM. See :meth:`Site.filesystem`.
 
         Raises:
             CredentialError: a secret is not there.

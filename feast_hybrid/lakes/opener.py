@@ -26,19 +26,8 @@ class SiteOpener:
         """The file, for reading. On a machine's own disk its path, which Arrow opens faster itself."""
         if self.location.lake is Lake.LOCAL:
             return path
-        filesystem = self.__dict__.get("filesystem")
-        if filesystem is None:
-            # One for each task, so that a secret that has changed is read anew by the next.
-            filesystem = self.location.fs
-            self.__dict__["filesystem"] = filesystem
         # Arrow asks for the ranges that it needs, and for no more.
-        return filesystem.open(path, "rb", cache_type="none")
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"location": Location(self.location.site, self.location.uri)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        return self.location.fs.open(path, "rb", cache_type="none")
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,19 +32,19 @@ class Router:
             if site.name in by_name:
                 raise ConfigError(f"sites: the name {site.name!r} stands twice; names must differ.")
             by_name[site.name] = site
-            twin = by_place.setdefault(site.at.place, site)
-            if twin is not site:
-                raise ConfigError(f"sites {twin.name!r} and {site.name!r} claim the same prefix {site.at}.")
-            other = by_authority.setdefault((site.lake, site.at.authority.lower()), site)
+            first = by_place.setdefault(site.root.place, site)
+            if first is not site:
+                raise ConfigError(f"sites {first.name!r} and {site.name!r} claim the same prefix {site.root}.")
+            other = by_authority.setdefault((site.lake, site.root.authority.lower()), site)
             if other.credential != site.credential:
                 raise CredentialError(
-                    f"sites {other.name!r} and {site.name!r} share {site.at.authority} but sign in differently. "
+                    f"sites {other.name!r} and {site.name!r} share {site.root.authority} but sign in differently. "
                     "Hadoop keeps one connection for each authority, so one of them would read with the other's "
                     "rights: give both the same credential."
                 )
             if other.namenodes != site.namenodes:
                 raise ConfigError(
-                    f"sites {other.name!r} and {site.name!r} share {site.at.authority} but list other namenodes; "
+                    f"sites {other.name!r} and {site.name!r} share {site.root.authority} but list other namenodes; "
                     "give both the same list."
                 )
         _one_keytab(self.sites)
@@ -56,18 +56,22 @@ class Router:
         Raises:
             RoutingError: sites are configured and none of them holds the URI, or the URI is malformed.
         """
-        at = parse_uri(uri, what=what) if isinstance(uri, str) else uri
-        holders = [site for site in self.sites if at.is_under(site.at)]
+        wanted = parse_uri(uri, what=what) if isinstance(uri, str) else uri
+        holders = [site for site in self.sites if wanted.is_under(site.root)]
         if holders:
-            return max(holders, key=lambda site: len(site.at.path.rstrip("/")))
-        if at.lake is Lake.LOCAL or not self.sites:
-            root = LakeUri(at.lake, at.scheme, at.authority, "/")
-            return Site(name=re.sub("[@:]", ".", at.authority).lstrip("$") or "local", uri=str(root))
-        known = "; ".join(f"{site.name}: {site.at}" for site in self.sites)
-        mine, *theirs = (f"{place.scheme}://{place.authority}" for place in (at, *(site.at for site in self.sites)))
-        near = difflib.get_close_matches(mine, theirs, n=1, cutoff=0.7)
-        hint = f" Did you mean {near[0]}{at.path}?" if near and near[0].lower() != mine.lower() else ""
-        raise RoutingError(f"{what}: {at} is under none of the configured sites ({known}).{hint}")
+            return max(holders, key=lambda site: len(site.root.path.rstrip("/")))
+        if wanted.lake is Lake.LOCAL or not self.sites:
+            root = LakeUri(wanted.lake, wanted.scheme, wanted.authority, "/")
+            return Site(name=re.sub("[@:]", ".", wanted.authority).lstrip("$") or "local", uri=str(root))
+        raise RoutingError(self._no_site(wanted, what))
+
+    def _no_site(self, wanted: LakeUri, what: str) -> str:
+        configured = "; ".join(f"{site.name}: {site.root}" for site in self.sites)
+        host = f"{wanted.scheme}://{wanted.authority}"
+        hosts = [f"{site.root.scheme}://{site.root.authority}" for site in self.sites]
+        near = difflib.get_close_matches(host, hosts, n=1, cutoff=0.7)
+        hint = f" Did you mean {near[0]}{wanted.path}?" if near and near[0].lower() != host.lower() else ""
+        return f"{what}: {wanted} is under none of the configured sites ({configured}).{hint}"
 
     def locate(self, uri: str | LakeUri, *, what: str = "the path") -> Location:
         """The place that a URI names, on the site that it belongs to.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
+from fsspec.implementations.local import LocalFileSystem
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator
 from pydantic_core import PydanticCustomError
 
 from feast_hybrid.errors import ConfigError, CredentialError
 from feast_hybrid.lakes.credentials import CREDENTIALS, Credential, Kerberos, Platform
 from feast_hybrid.lakes.secrets import holds_secret
+from feast_hybrid.lakes.shared_filesystems import SHARED, KeptFileSystem
 from feast_hybrid.lakes.timeouts import NUMBERS
 from feast_hybrid.lakes.uri import Lake, LakeUri, parse_uri
 
@@ -48,7 +50,8 @@ class Site(BaseModel):
     credential: Credential = Field(default_factory=Platform)
     options: dict[str, SettingText] = Field(default_factory=dict, repr=False)
 
-    _at: LakeUri = PrivateAttr()
+    _root: LakeUri = PrivateAttr()
+    _kept: KeptFileSystem = PrivateAttr(default_factory=KeptFileSystem)
 
     @field_validator("name")
     @classmethod
@@ -61,11 +64,11 @@ class Site(BaseModel):
 
     def model_post_init(self, _context: Any, /) -> None:
         """Check what depends on several fields."""
-        self._at = parse_uri(self.uri, what=f"uri of site {self.name!r}")
-        if self._at.lake not in self.credential.lakes:
-            ways = sorted(name for name, way in CREDENTIALS.items() if self._at.lake in way.lakes)
+        self._root = parse_uri(self.uri, what=f"uri of site {self.name!r}")
+        if self._root.lake not in self.credential.lakes:
+            ways = sorted(name for name, way in CREDENTIALS.items() if self._root.lake in way.lakes)
             raise CredentialError(
-                f"site {self.name!r}: credential type {self.credential.type!r} is not for {self._at.scheme}://; "
+                f"site {self.name!r}: credential type {self.credential.type!r} is not for {self._root.scheme}://; "
                 f"use one of {', '.join(ways)}."
             )
         self._check_namenodes()
@@ -75,12 +78,12 @@ class Site(BaseModel):
                 raise ConfigError(f"site {self.name!r}: option {key!r} must be a whole number.")
 
     def _check_namenodes(self) -> None:
-        if self.namenodes and self._at.scheme != "hdfs":
-            raise ConfigError(f"site {self.name!r}: namenodes belong to hdfs://, not to {self._at.scheme}://.")
+        if self.namenodes and self._root.scheme != "hdfs":
+            raise ConfigError(f"site {self.name!r}: namenodes belong to hdfs://, not to {self._root.scheme}://.")
         for node in self.namenodes:
             if not re.fullmatch(r"[A-Za-z0-9.-]+:[0-9]{1,5}", node):
                 raise ConfigError(f"site {self.name!r}: namenode {node!r} must be host:port, such as nn1.corp:8020.")
-        if self.namenodes and ":" in self._at.authority:
+        if self.namenodes and ":" in self._root.authority:
             raise ConfigError(
                 f"site {self.name!r}: namenodes name the servers of a nameservice, but uri {self.uri!r} has a port; "
                 "write hdfs://<nameservice>."
@@ -98,18 +101,22 @@ class Site(BaseModel):
             )
 
     @property
-    def at(self) -> LakeUri:
+    def root(self) -> LakeUri:
         """The site's URI, taken apart."""
-        return self._at
+        return self._root
 
     @property
     def lake(self) -> Lake:
         """The kind of storage."""
-        return self._at.lake
+        return self._root.lake
 
     def hadoop_options(self) -> dict[str, str]:
         """The Hadoop settings that reach this site, secrets resolved: for readers and writers only."""
-        return {**self._high_availability(), **self.credential.to_hadoop_options(self._at, self.name), **self.options}
+        return {
+            **self._high_availability(),
+            **self.credential.to_hadoop_options(self._root, self.name),
+            **self.options,
+        }
 
     def session_conf(self) -> dict[str, str]:
         """What a Spark session must be started with for this site, if it is ours to start."""
@@ -118,7 +125,7 @@ class Site(BaseModel):
     def _high_availability(self) -> dict[str, str]:
         if not self.namenodes:
             return {}
-        service = self._at.authority
+        service = self._root.authority
         names = [f"nn{number}" for number in range(1, len(self.namenodes) + 1)]
         options = {
             "dfs.nameservices": service,
@@ -134,23 +141,36 @@ class Site(BaseModel):
     def filesystem(self, uri: LakeUri | None = None) -> Any:
         """An fsspec file system for a URI of this site; needs no JVM.
 
+        It is shared in the process by all whose sign-in is the same at this moment, and closed when it is used no
+        more. Ask for it anew for each piece of work: when a secret has changed, this gives another one, and in a
+        forked process too.
+
         Raises:
             CredentialError: a secret is not there.
         """
-        at = uri or self._at
+        place = uri or self._root
         if self.lake is Lake.LOCAL:
-            from fsspec.implementations.local import LocalFileSystem
-
             return LocalFileSystem()
+        key = SHARED.key(
+            place=f"{place.scheme}://{place.authority}",
+            settings={
+                "credential": self.credential.sign_in_state(place, self.name),
+                "namenodes": self.namenodes,
+                "options": self.options,
+            },
+        )
+        return self._kept.get(key, lambda: self._connect(place))
+
+    def _connect(self, place: LakeUri) -> Any:
         from feast_hybrid.lakes.filesystems import SiteBlobFileSystem, SiteHdfsFileSystem, SiteViewfsFileSystem
 
-        signed_in = self.credential.to_fsspec_kwargs(at, self.name)
+        signed_in = self.credential.to_fsspec_kwargs(place, self.name)
         if self.lake is Lake.ADLS:
             return SiteBlobFileSystem(**signed_in, limits=self.options, skip_instance_cache=True)
-        host, _, port = at.authority.partition(":")
-        kind = SiteViewfsFileSystem if at.scheme == "viewfs" else SiteHdfsFileSystem
+        host, _, port = place.authority.partition(":")
+        driver = SiteViewfsFileSystem if place.scheme == "viewfs" else SiteHdfsFileSystem
         config = {**self._high_availability(), **signed_in, **self.options}
-        return kind(host, int(port) if port else None, skip_instance_cache=True, **config)
+        return driver(host, int(port) if port else None, skip_instance_cache=True, **config)
 
     def fsspec_path(self, uri: LakeUri) -> str:
         """A URI as this site's fsspec file system wants it: ADLS counts the container as a folder."""

@@ -169,7 +169,7 @@ def test_the_question_mark_before_a_copied_token_is_taken_off(monkeypatch: pytes
 
 def arguments(credential: dict[str, Any] | None, uri: str = CLOUD) -> dict[str, Any]:
     chosen = site(credential, uri)
-    return chosen.credential.to_fsspec_kwargs(chosen.at, chosen.name)
+    return chosen.credential.to_fsspec_kwargs(chosen.root, chosen.name)
 
 
 ACCOUNT = {"account_name": "acct", "account_host": "acct.blob.core.windows.net"}
@@ -264,11 +264,6 @@ class TestFileSystems:
     def test_the_emulator_is_read_at_its_endpoint(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("THE_SECRET", "czNjcmV0")
         assert site(EMULATOR).filesystem().service_client.url == "http://127.0.0.1:10000/acct/"
-
-    def test_each_site_has_a_file_system_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("THE_SECRET", "czNjcmV0")
-        chosen = site(ACCOUNT_KEY)
-        assert chosen.filesystem() is not chosen.filesystem()
 
     @pytest.mark.parametrize(
         ("uri", "path"),

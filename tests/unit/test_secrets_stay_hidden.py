@@ -91,7 +91,7 @@ class TestObjects:
 
     def test_no_text_of_an_object_shows_it(self, config: HybridSparkOfflineStoreConfig) -> None:
         site = config.sites[0]
-        for thing in (config, site, site.credential, site.at, config.router, vars(config.router)):
+        for thing in (config, site, site.credential, site.root, config.router, vars(config.router)):
             assert_hidden(str(thing))
             assert_hidden(repr(thing))
 

@@ -33,9 +33,9 @@ from feast_hybrid.lakes.errors import (
 )
 
 
-def answered(status: int, code: str | None = None) -> azure.HttpResponseError:
+def answered(status: int, code: str | None = None, reason: str = "A reason") -> azure.HttpResponseError:
     """An error with an answer of Azure's, as azure-storage-blob makes it."""
-    response: Any = SimpleNamespace(status_code=status, reason="A reason", headers={}, text=lambda: "")
+    response: Any = SimpleNamespace(status_code=status, reason=reason, headers={}, text=lambda: "")
     error = azure.HttpResponseError("Not done.", response=response)
     error.error_code = code  # type: ignore[attr-defined]  # azure-storage-blob sets it
     return error
@@ -58,6 +58,10 @@ def behind(error: BaseException, wrapper: BaseException, *, as_cause: bool) -> B
         (answered(403, "AuthenticationFailed"), AuthenticationError),
         (answered(403, "AuthorizationPermissionMismatch"), AccessDeniedError),
         (answered(403), AccessDeniedError),
+        (
+            answered(403, "AuthorizationFailure", "Server failed to authenticate the request. Make sure"),
+            AuthenticationError,
+        ),
         (answered(429), UnavailableError),
         (answered(500, "OperationTimedOut"), StorageTimeoutError),
         (answered(503, "ServerBusy"), UnavailableError),
@@ -217,6 +221,13 @@ class TestMessages:
             "s: there denies access: PermissionError: no. It was signed in to by credential type 'simple'. Check the "
             "owner and the permissions of the path and of the folders above it."
         )
+
+    def test_a_stack_of_java_is_left_out(self) -> None:
+        said = (
+            'RPCError("org.apache.hadoop.security.AccessControlException", "Permission denied: user=a, access=WRITE'
+        )
+        error = storage_error(RuntimeError(said + r'\n\tat org.x.Y(Y.java:1)\n")'), what="s", where="there")
+        assert str(error).startswith(f"s: there denies access: RuntimeError: {said}. Check")
 
     def test_a_nameservice_that_is_not_known_wants_namenodes(self) -> None:
         error = storage_error(RuntimeError('InvalidArgument("No NameNode hosts found")'), what="s", where="there")
