@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+from feast.feature_view import DUMMY_ENTITY_ID
+
+from feast_hybrid.arrow.utc import INSTANT
 from feast_hybrid.errors import SchemaError, WriteError
 from feast_hybrid.sources.feast_types import arrow_type_of_feast
 from feast_hybrid.sources.resolve import source_spec
@@ -12,7 +16,6 @@ from feast_hybrid.writing.naming import in_spark_task
 from feast_hybrid.writing.parquet_files import append_parquet
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from feast.feature_view import FeatureView
 
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
@@ -50,8 +53,8 @@ def append(
         append_parquet(table, source, lambda: source_schema(view, source), what=what)
         return
     if in_spark_task():
-        kind = source.file_format or "a table"
-        raise WriteError(f"{what}: inside a Spark task only Parquet files can be written, found {kind}.")
+        found = source.file_format or "a table"
+        raise WriteError(f"{what}: inside a Spark task only Parquet files can be written, found {found}.")
     from feast_hybrid.writing.by_spark import append_by_spark
 
     append_by_spark(table, source, store, lambda: source_schema(view, source), what=what)
@@ -67,15 +70,15 @@ def in_source_names(table: pa.Table, source: SourceSpec, what: str) -> pa.Table:
             that is mapped to it: nothing tells which is which.
     """
     mapping, names = source.field_mapping, table.column_names
-    feasts = set(mapping.values())
-    for name in feasts:
+    feast_names = set(mapping.values())
+    for name in feast_names:
         if names.count(name) > 1:
             raise SchemaError(
                 f"{what}: two columns are called {name}: field_mapping gives that name to {source.column_of(name)}, "
                 f"and the source has a column {name} as well. Give that one another name in field_mapping, or write "
                 "by offline_write_batch with the source's own names."
             )
-    reverse = {mapped: column for column, mapped in mapping.items() if column not in names or column in feasts}
+    reverse = {mapped: column for column, mapped in mapping.items() if column not in names or column in feast_names}
     return table.rename_columns([reverse.get(name, name) for name in names])
 
 
@@ -85,21 +88,17 @@ def source_schema(view: FeatureView, source: SourceSpec) -> pa.Schema:
     Raises:
         SchemaError: the view does not say what its columns are.
     """
-    import pyarrow as pa
-    from feast.feature_view import DUMMY_ENTITY_ID
-
-    instant = pa.timestamp("us", tz="UTC")
     columns: dict[str, pa.DataType] = {}
     for field in [*view.entity_columns, *view.features]:
         if field.name != DUMMY_ENTITY_ID:
             columns[field.name] = arrow_type_of_feast(field.dtype, f"{view.name}:{field.name}")
     if not view.features:
         raise SchemaError(f"feature view {view.name!r} names no features and its source is empty; give it a schema.")
-    for time in (source.timestamp_field, source.created_timestamp_field):
-        if time:
+    for timestamp in (source.timestamp_field, source.created_timestamp_field):
+        if timestamp:
             # Named as in Feast or as in the source; a name that is both is Feast's, as when it is read.
-            feasts = time in source.field_mapping.values()
-            columns[time if feasts else source.field_mapping.get(time, time)] = instant
-    named = {source.column_of(name): kind for name, kind in columns.items()}
-    named.pop(source.date_partition_column or "", None)
-    return pa.schema(list(named.items()))
+            is_feasts = timestamp in source.field_mapping.values()
+            columns[timestamp if is_feasts else source.field_mapping.get(timestamp, timestamp)] = INSTANT
+    in_source = {source.column_of(name): data_type for name, data_type in columns.items()}
+    in_source.pop(source.date_partition_column or "", None)
+    return pa.schema(list(in_source.items()))

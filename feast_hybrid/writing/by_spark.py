@@ -6,21 +6,25 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+from pyspark.sql.pandas.types import to_arrow_schema
+
 from feast_hybrid.arrow.write_conversion import conformed, require_columns
-from feast_hybrid.errors import SchemaError, SourceError, SourceNotFoundError, WriteError
+from feast_hybrid.errors import SourceError, SourceNotFoundError, WriteError
 from feast_hybrid.files.footers import partition_columns
 from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.sources.reader import reader_for
 from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.spark.frames import frame_of
-from feast_hybrid.writing.partitions import dates_of, with_dates
+from feast_hybrid.writing.partitions import with_date_partition
 from feast_hybrid.writing.table_formats import add_to_iceberg, has_log
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
 
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
+    from feast_hybrid.lakes import Location
     from feast_hybrid.sources.reader import Reader
     from feast_hybrid.sources.spec import SourceSpec
 
@@ -62,48 +66,50 @@ def _append(
     what: str,
 ) -> None:
     reader = reader_for(store, [source])
-    there = _schema_there(source, reader)
-    schema = _arrow_schema(there, table, source) if there is not None else first_schema()
-    day = source.date_partition_column or None
-    if day:
-        time = source.timestamp
-        if time not in table.column_names:
-            raise SchemaError(f"{what}: columns missing {time}, the event time.")
-        dates = dates_of(table.column(time), source.date_partition_format)
-        table = with_dates(table, day, dates, what=what)
-        if day in schema.names:
-            kind = schema.field(day).type
-            table = table.set_column(table.column_names.index(day), day, dates.cast(kind))
-        else:
-            schema = schema.append(_text(day))
+    existing = _existing_schema(source, reader)
+    schema = first_schema() if existing is None else _arrow_schema(existing, table, source)
+    date_column = source.date_partition_column or None
+    if date_column:
+        in_schema = date_column in schema.names
+        data_type = schema.field(date_column).type if in_schema else None
+        table = with_date_partition(table, source, data_type, what=what)
+        schema = schema if in_schema else schema.append(pa.field(date_column, pa.string()))
     require_columns(table.column_names, schema.names, what=what)
     rows = conformed(table, schema, what=what)
     session = reader.child() if source.table is not None else reader.spark
     frame = frame_of(session, rows).coalesce(1)
     if source.table is not None:
-        if there is not None:
-            frame.write.insertInto(source.table)
-        else:
-            writer = frame.write.mode("error")
-            (writer.partitionBy(day) if day else writer).saveAsTable(source.table)
+        _append_to_table(frame, source.table, date_column, is_new=existing is None)
         return
     location = source.location
     assert location is not None
     if source.file_format == "iceberg":
-        add_to_iceberg(frame, source, location, partition=day, new=there is None)
-        return
+        add_to_iceberg(frame, source, location, partition=date_column, new=existing is None)
+    else:
+        _append_to_path(frame, source, location, is_new=existing is None)
+
+
+def _append_to_table(frame: DataFrame, table: str, partition: str | None, *, is_new: bool) -> None:
+    if is_new:
+        writer = frame.write.mode("error")
+        (writer.partitionBy(partition) if partition else writer).saveAsTable(table)
+    else:
+        frame.write.insertInto(table)
+
+
+def _append_to_path(frame: DataFrame, source: SourceSpec, location: Location, *, is_new: bool) -> None:
+    partitions: list[str] = []
+    if is_new:
+        partitions = [source.date_partition_column] if source.date_partition_column else []
+    elif source.file_format not in TABLE_FORMATS:  # a format with a log knows itself how it is partitioned
+        partitions = list(partition_columns(location.fs, location.path))
     writer = frame.write.format(source.file_format or "parquet").mode("append")
     writer = writer.options(**source.options).options(**location.hadoop_options)
-    partitions = [day] if day else []
-    if there is not None:
-        # A format with a log knows itself how it is partitioned.
-        logged = source.file_format in TABLE_FORMATS
-        partitions = [] if logged else list(partition_columns(location.fs, location.path))
     (writer.partitionBy(*partitions) if partitions else writer).save(str(location))
 
 
-def _schema_there(source: SourceSpec, reader: Reader) -> StructType | None:
-    """What Spark reads there; None where there is nothing yet."""
+def _existing_schema(source: SourceSpec, reader: Reader) -> StructType | None:
+    """The columns of the rows that are there already, as Spark reads them; None where there is nothing yet."""
     if source.table is not None and not reader.child().catalog.tableExists(source.table):
         return None
     if source.location is not None:
@@ -119,22 +125,14 @@ def _schema_there(source: SourceSpec, reader: Reader) -> StructType | None:
         return None
 
 
-def _arrow_schema(there: StructType, table: pa.Table, source: SourceSpec) -> pa.Schema:
-    import pyarrow as pa
-    from pyspark.sql.pandas.types import to_arrow_schema
-
+def _arrow_schema(existing: StructType, table: pa.Table, source: SourceSpec) -> pa.Schema:
+    """The columns in Arrow; those of a format without types have the types that the rows have."""
     # Up to PySpark 4.1 instants are UTC in Arrow as it is; since 4.2 their zone is the caller's to say.
-    named = "timezone" in inspect.signature(to_arrow_schema).parameters
-    zone: dict[str, Any] = {"timezone": "UTC"} if named else {}
-    schema = to_arrow_schema(there, **zone)
+    takes_zone = "timezone" in inspect.signature(to_arrow_schema).parameters
+    zone: dict[str, Any] = {"timezone": "UTC"} if takes_zone else {}
+    schema = to_arrow_schema(existing, **zone)
     if source.file_format not in _TYPELESS:
         return schema
     return pa.schema(
         [table.schema.field(field.name) if field.name in table.column_names else field for field in schema]
     )
-
-
-def _text(name: str) -> pa.Field:
-    import pyarrow as pa
-
-    return pa.field(name, pa.string())

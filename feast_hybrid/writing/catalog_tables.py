@@ -8,6 +8,9 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pyspark.errors import PySparkException
+from pyspark.sql import functions as F
+
 from feast_hybrid.errors import ReplacementError, WriteError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary
 from feast_hybrid.spark.catalog import describe
@@ -26,13 +29,13 @@ if TYPE_CHECKING:
 _REDACTED = "*********(redacted)"
 
 #: Formats whose tables have files of their own; of others, such as jdbc, a new table may be the old one.
-_OF_FILES = ("parquet", "orc", "csv", "json", "avro", "text")
+_FILE_FORMATS = ("parquet", "orc", "csv", "json", "avro", "text")
 
 #: Properties that say what a catalog knows otherwise, or has counted itself.
-_NOT_THE_MAKERS = re.compile(r"(provider|location|owner|comment|external|is_managed_location)$|option\.|transient_")
+_OWN_PROPERTIES = re.compile(r"(provider|location|owner|comment|external|is_managed_location)$|option\.|transient_")
 
 #: Storage options that Hive or Spark adds itself.
-_NOT_AN_OPTION = frozenset({"path", "serialization.format"})
+_OWN_OPTIONS = frozenset({"path", "serialization.format"})
 
 
 def replace_catalog_table(frame: DataFrame, table: str, what: str, cancellation: Cancellation) -> None:
@@ -52,18 +55,16 @@ def replace_catalog_table(frame: DataFrame, table: str, what: str, cancellation:
         WriteError: it is no managed table (its files are where somebody else has put them, and may read them), it is
             in another catalog than the current one, or it is kept in a way that Spark cannot make again.
     """
-    from pyspark.sql import functions as F
-
     spark = frame.sparkSession
-    known = _Known.of(spark, table)
+    entry = CatalogEntry.of(spark, table)
     case_sensitive = is_case_sensitive(spark)
 
     def key(name: str) -> str:
         return name if case_sensitive else name.lower()
 
-    mine = {key(name): name for name in frame.columns}
-    comments = {key(name): comment for name, comment in known.comments.items()}
-    partitions = [mine[key(name)] for name in known.partitions if key(name) in mine]
+    columns = {key(name): name for name in frame.columns}
+    comments = {key(name): comment for name, comment in entry.comments.items()}
+    partitions = [columns[key(name)] for name in entry.partitions if key(name) in columns]
     described = frame.select(
         *(
             F.col(quoted(name)).alias(name, metadata={"comment": comments[key(name)]})
@@ -72,40 +73,40 @@ def replace_catalog_table(frame: DataFrame, table: str, what: str, cancellation:
             for name in frame.columns
         )
     )
-    if known.provider in TABLE_FORMATS:
-        writer = described.write.format(known.provider).mode("overwrite").option("overwriteSchema", "true")
+    if entry.provider in TABLE_FORMATS:
+        writer = described.write.format(entry.provider).mode("overwrite").option("overwriteSchema", "true")
         with cancellation.committing(interruptible=True):
             (writer.partitionBy(*partitions) if partitions else writer).saveAsTable(table)
         return
-    _refuse_what_cannot_be_made_again(spark, known, what)
-    _swap(described, known, partitions, what, cancellation)
+    _refuse_what_cannot_be_made_again(spark, entry, what)
+    _swap(described, entry, partitions, what, cancellation)
 
 
-def _refuse_what_cannot_be_made_again(spark: SparkSession, known: _Known, what: str) -> None:
-    if known.kind != "MANAGED":
+def _refuse_what_cannot_be_made_again(spark: SparkSession, entry: CatalogEntry, what: str) -> None:
+    if entry.table_type != "MANAGED":
         raise WriteError(
-            f"{what}: it is {known.kind.lower()}, and only a managed table can be replaced. Save to its location by "
-            "path=, or drop it first."
+            f"{what}: it is {entry.table_type.lower()}, and only a managed table can be replaced. Save to its "
+            "location by path=, or drop it first."
         )
     current = spark.catalog.currentCatalog()
-    if known.catalog != current:
+    if entry.catalog != current:
         # ALTER TABLE … RENAME TO takes a name without its catalog.
         raise WriteError(
-            f"{what}: it is in the catalog {known.catalog}, and only a table of the current catalog, {current}, can "
-            f"be replaced. Make {known.catalog} the current one (spark.catalog.setCurrentCatalog, or "
+            f"{what}: it is in the catalog {entry.catalog}, and only a table of the current catalog, {current}, can "
+            f"be replaced. Make {entry.catalog} the current one (spark.catalog.setCurrentCatalog, or "
             "spark.sql.defaultCatalog in offline_store.spark.conf), save by path=, or drop the table first."
         )
-    if known.provider == "hive":
+    if entry.provider == "hive":
         raise WriteError(
-            f"{what}: it is a table of Hive's with files of {known.files or 'an unknown kind'}, and only one of "
+            f"{what}: it is a table of Hive's with files of {entry.files or 'an unknown kind'}, and only one of "
             "Parquet or ORC can be made again by Spark. Save to another table or by path=, or drop it first."
         )
-    if known.provider and known.provider not in _OF_FILES:
+    if entry.provider and entry.provider not in _FILE_FORMATS:
         raise WriteError(
-            f"{what}: it is a table of {known.provider}, which may have no files of its own, and only one of "
-            f"{', '.join(_OF_FILES)}, delta or iceberg can be replaced. Save to another table or by path=."
+            f"{what}: it is a table of {entry.provider}, which may have no files of its own, and only one of "
+            f"{', '.join(_FILE_FORMATS)}, delta or iceberg can be replaced. Save to another table or by path=."
         )
-    shown = {**known.properties, **known.options}
+    shown = {**entry.properties, **entry.options}
     hidden = sorted(name for name, value in shown.items() if value == _REDACTED)
     if hidden:
         raise WriteError(
@@ -114,25 +115,27 @@ def _refuse_what_cannot_be_made_again(spark: SparkSession, known: _Known, what: 
         )
 
 
-def _swap(frame: DataFrame, known: _Known, partitions: list[str], what: str, cancellation: Cancellation) -> None:
-    from pyspark.sql import functions as F
-
+def _swap(
+    frame: DataFrame, entry: CatalogEntry, partitions: list[str], what: str, cancellation: Cancellation
+) -> None:
     token = uuid.uuid4().hex[:12]
-    new = known.called(f"_{token}_new")
-    exchange = _Exchange(frame.sparkSession, known.called(""), new, known.called(f"_{token}_old"), what)
+    new = entry.name_with_suffix(f"_{token}_new")
+    exchange = _Exchange(
+        frame.sparkSession, entry.name_with_suffix(""), new, entry.name_with_suffix(f"_{token}_old"), what
+    )
     writer = frame.writeTo(new)
-    if known.provider:
-        writer = writer.using(known.provider)
-    for name, value in known.options.items():
+    if entry.provider:
+        writer = writer.using(entry.provider)
+    for name, value in entry.options.items():
         writer = writer.option(name, value)
-    for name, value in known.properties.items():
+    for name, value in entry.properties.items():
         writer = writer.tableProperty(name, value)
     if partitions:
         writer = writer.partitionedBy(*(F.col(quoted(name)) for name in partitions))
     try:
         writer.create()
-        if known.comment:
-            frame.sparkSession.sql(f"COMMENT ON TABLE {new} IS {_literal(known.comment)}")
+        if entry.comment:
+            frame.sparkSession.sql(f"COMMENT ON TABLE {new} IS {_literal(entry.comment)}")
         with cancellation.committing():
             exchange.make()
     except BaseException as error:
@@ -146,22 +149,22 @@ class _Exchange:
     """Two tables of which the new one takes the old one's name.
 
     Attributes:
-        there: the name, in SQL text.
+        name: the name, in SQL text.
         new: what the new one is called before, in SQL text.
         old: what the old one is called afterwards, until it is dropped, in SQL text.
         what: how an error names the rows and the place.
     """
 
     spark: SparkSession
-    there: str
+    name: str
     new: str
     old: str
     what: str
 
     def make(self) -> None:
         """Give the new table the name."""
-        self._rename(self.there, self.old)
-        self._rename(self.new, self.there)
+        self._rename(self.name, self.old)
+        self._rename(self.new, self.name)
 
     def undo(self, error: BaseException) -> None:
         """Leave the old table under its name and no new one, whichever statement failed and whatever it had done.
@@ -175,20 +178,20 @@ class _Exchange:
         exists = self.spark.catalog.tableExists
         try:
             if exists(self.old):
-                if exists(self.there) and not exists(self.new):
-                    self._rename(self.there, self.new)
-                self._rename(self.old, self.there)
+                if exists(self.name) and not exists(self.new):
+                    self._rename(self.name, self.new)
+                self._rename(self.old, self.name)
             self.spark.sql(f"DROP TABLE IF EXISTS {self.new}")
         except Exception as second:
-            lost = ReplacementError(
+            not_restored = ReplacementError(
                 f"{self.what} failed ({redacted_summary(str(error))}), and what was there could not be put back "
                 f"({redacted_summary(str(second))}). If there is a table {self.old}, it has the old rows: rename "
-                f"{self.there} if there is one, and run ALTER TABLE {self.old} RENAME TO {self.there}. A table "
+                f"{self.name} if there is one, and run ALTER TABLE {self.old} RENAME TO {self.name}. A table "
                 f"{self.new} has new rows. Where the table is partitioned run MSCK REPAIR TABLE … SYNC PARTITIONS on "
                 "each of them that is there, before you drop one.",
                 old_rows=self.old,
             )
-            raise_from(lost, error)
+            raise_from(not_restored, error)
 
     def finish(self) -> None:
         """Drop the old table.
@@ -199,15 +202,15 @@ class _Exchange:
         try:
             self.spark.sql(f"DROP TABLE IF EXISTS {self.old}")
         except Exception as error:
-            kept = WriteError(
+            not_dropped = WriteError(
                 f"{self.what}: the new rows are there, but the table of the old ones could not be dropped and may be "
                 f"there still: DROP TABLE {self.old}. {redacted_summary(str(error))}"
             )
-            raise_from(kept, error)
+            raise_from(not_dropped, error)
 
-    def _rename(self, table: str, name: str) -> None:
-        self.spark.sql(f"ALTER TABLE {table} RENAME TO {name}")
-        self._find_partitions(name)
+    def _rename(self, table: str, new_name: str) -> None:
+        self.spark.sql(f"ALTER TABLE {table} RENAME TO {new_name}")
+        self._find_partitions(new_name)
 
     def _find_partitions(self, table: str) -> None:
         """Have the catalog look for a table's partitions in its own folder.
@@ -223,14 +226,14 @@ class _Exchange:
 
 
 @dataclass(frozen=True)
-class _Known:
+class CatalogEntry:
     """What a catalog knows of a table besides its rows.
 
     Attributes:
         name: without its namespace.
         namespace: the names above it, the outermost first.
         catalog: the one it is in; a temporary view is in none.
-        kind: ``MANAGED``, ``EXTERNAL`` or ``VIEW``.
+        table_type: ``MANAGED``, ``EXTERNAL`` or ``VIEW``.
         provider: its format, in small letters; ``hive`` for one of Hive's that Spark has not; none where the catalog
             has one only.
         files: the class with which Hive reads them.
@@ -244,7 +247,7 @@ class _Known:
     name: str
     namespace: tuple[str, ...]
     catalog: str | None
-    kind: str
+    table_type: str
     provider: str
     files: str
     options: Mapping[str, str]
@@ -254,33 +257,32 @@ class _Known:
     properties: Mapping[str, str]
 
     @staticmethod
-    def of(spark: SparkSession, table: str) -> _Known:
+    def of(spark: SparkSession, table: str) -> CatalogEntry:
+        """What the session's catalogs know of a table, by its full name."""
         found = spark.catalog.getTable(table)
         columns = _columns(spark, table)
         described = describe(spark, table)
         shown = spark.sql(f"SHOW TBLPROPERTIES {table}").collect() if found.tableType == "MANAGED" else []
-        return _Known(
+        return CatalogEntry(
             name=found.name,
             namespace=tuple(found.namespace or ()),
             catalog=found.catalog,
-            kind=found.tableType,
+            table_type=found.tableType,
             provider=_provider(described),
             files=described.get("InputFormat", ""),
             options=_options(spark, table, described),
             partitions=tuple(column.name for column in columns if column.isPartition),
             comments={column.name: column.description for column in columns if column.description},
             comment=found.description,
-            properties={row["key"]: row["value"] for row in shown if not _NOT_THE_MAKERS.match(row["key"])},
+            properties={row["key"]: row["value"] for row in shown if not _OWN_PROPERTIES.match(row["key"])},
         )
 
-    def called(self, suffix: str) -> str:
+    def name_with_suffix(self, suffix: str) -> str:
         """The name in SQL text, without its catalog, with something added to the last part."""
         return ".".join(quoted(part) for part in (*self.namespace, self.name + suffix))
 
 
 def _columns(spark: SparkSession, table: str) -> list[Column]:
-    from pyspark.errors import PySparkException
-
     try:
         return spark.catalog.listColumns(table)
     except PySparkException as error:
@@ -304,7 +306,7 @@ def _options(spark: SparkSession, table: str, described: Mapping[str, str]) -> d
         return {}
     (row,) = spark.sql(f"DESCRIBE TABLE EXTENDED {table} AS JSON").collect()  # the words do not quote the values
     options: dict[str, str] = json.loads(row[0]).get("storage_properties", {})
-    return {name: value for name, value in options.items() if name not in _NOT_AN_OPTION}
+    return {name: value for name, value in options.items() if name not in _OWN_OPTIONS}
 
 
 def _literal(text: str) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.dataset as ds
+
 from feast_hybrid.arrow.utc import in_instants
 from feast_hybrid.arrow.write_conversion import conformed
 from feast_hybrid.errors import WriteError
@@ -14,7 +17,6 @@ from feast_hybrid.writing.naming import in_spark_task
 from feast_hybrid.writing.parquet_files import append_parquet
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from feast.feature_logging import LoggingConfig, LoggingSource
     from feast.infra.registry.base_registry import BaseRegistry
 
@@ -42,7 +44,7 @@ def write_logs(
     if not table.num_rows:
         return
     if target.file_format == "parquet":
-        append_parquet(table, target, lambda: schema, what=what, evolves=True)
+        append_parquet(table, target, lambda: schema, what=what, columns_may_differ=True)
         return
     if in_spark_task():
         raise WriteError(f"{what}: inside a Spark task only Parquet files can be written.")
@@ -54,8 +56,6 @@ def write_logs(
 def _rows(data: pa.Table | Path, what: str) -> pa.Table:
     if not isinstance(data, Path):
         return data
-    import pyarrow.dataset as ds
-
     try:
         return ds.dataset(data, format="parquet").to_table()
     except (OSError, ValueError) as error:

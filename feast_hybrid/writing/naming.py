@@ -69,7 +69,7 @@ def _task_context() -> TaskContext | None:
 
 
 def _next_number(attempt: int, place: str) -> int:
-    """Counts from nought in each attempt; a worker runs one after another."""
+    """Counts from zero in each attempt; a worker runs one after another."""
     global _current
     with _lock:
         if _current is None or _current.attempt != attempt:

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from feast_hybrid.arrow.utc import in_microseconds
 from feast_hybrid.arrow.write_conversion import conformed, require_columns
-from feast_hybrid.errors import SchemaError, WriteError
+from feast_hybrid.errors import WriteError
 from feast_hybrid.files.footers import Layout, parquet_layout
 from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.writing.naming import batch_name
-from feast_hybrid.writing.partitions import dates_of, split, with_dates
+from feast_hybrid.writing.partitions import split, with_date_partition
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from feast_hybrid.lakes import Location
     from feast_hybrid.sources.spec import SourceSpec
 
+#: What makes a path a pattern.
 _GLOB = frozenset("*?[{")
 
 
@@ -29,7 +31,7 @@ def append_parquet(
     first_schema: Callable[[], pa.Schema],
     *,
     what: str,
-    evolves: bool = False,
+    columns_may_differ: bool = False,
 ) -> None:
     """Add rows to the folder of a source, seen whole or not at all.
 
@@ -38,7 +40,7 @@ def append_parquet(
         source: a path of Parquet files, or where there will be some.
         first_schema: the columns where there is no file yet, in the source's names.
         what: how an error names the rows and the place.
-        evolves: whether the rows may have other columns than the first file.
+        columns_may_differ: whether the rows may have other columns than the first file.
 
     Raises:
         SchemaError: the rows do not fit what is there.
@@ -55,7 +57,7 @@ def append_parquet(
             schema = first_schema()
             partitions = tuple(filter(None, [source.date_partition_column]))
         else:
-            schema = _merged(layout.schema, first_schema()) if evolves else layout.schema
+            schema = _merged(layout.schema, first_schema()) if columns_may_differ else layout.schema
             partitions = layout.partitions
         schema = in_microseconds(schema)
         partitioned = _partitioned(table, source, schema, partitions, what=what)
@@ -79,41 +81,30 @@ def _layout(location: Location, what: str) -> Layout | None:
     return layout
 
 
-def _merged(there: pa.Schema, wanted: pa.Schema) -> pa.Schema:
-    """The wanted columns, in the types that they have there already."""
-    import pyarrow as pa
-
-    return pa.schema([there.field(field.name) if field.name in there.names else field for field in wanted])
+def _merged(existing: pa.Schema, wanted: pa.Schema) -> pa.Schema:
+    """The wanted columns, in the types that they have in the files already."""
+    return pa.schema([existing.field(field.name) if field.name in existing.names else field for field in wanted])
 
 
 def _partitioned(
     table: pa.Table, source: SourceSpec, schema: pa.Schema, partitions: tuple[str, ...], *, what: str
 ) -> dict[str, pa.Table]:
     """The rows of each folder, in the columns of the files there."""
-    import pyarrow as pa
-
-    told = [name for name in partitions if name not in schema.names]
-    day = source.date_partition_column
-    if day and (day in partitions or day in schema.names):
-        time = source.timestamp
-        if time not in table.column_names:
-            raise SchemaError(f"{what}: columns missing {time}, the event time that {day} is derived from.")
-        dates = dates_of(table.column(time), source.date_partition_format)
-        table = with_dates(table, day, dates, what=what)
-        if day in schema.names and day not in partitions:  # a column of the files, by which nothing is divided
-            table = table.set_column(table.column_names.index(day), day, dates.cast(schema.field(day).type))
-    require_columns(table.column_names, [*schema.names, *told], what=what)
+    only_in_folders = [name for name in partitions if name not in schema.names]
+    date_column = source.date_partition_column
+    if date_column and (date_column in partitions or date_column in schema.names):
+        # A column of the files, by which nothing is divided, has a type of its own.
+        in_files = date_column in schema.names and date_column not in partitions
+        table = with_date_partition(table, source, schema.field(date_column).type if in_files else None, what=what)
+    require_columns(table.column_names, [*schema.names, *only_in_folders], what=what)
     rows = conformed(table.select(schema.names), schema, what=what)
-    for name in told:
+    for name in only_in_folders:
         rows = rows.append_column(name, table.column(name))
     assert isinstance(rows, pa.Table)
     return split(rows, partitions, schema.names)
 
 
 def _encoded(table: pa.Table, options: Mapping[str, str], *, int96: bool) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     sink = pa.BufferOutputStream()
     compression = options.get("compression", "snappy").lower()
     pq.write_table(

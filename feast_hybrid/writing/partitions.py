@@ -6,11 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from feast_hybrid.errors import SchemaError, WriteError
 from feast_hybrid.files.footers import NULL_PARTITION
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from feast_hybrid.sources.spec import SourceSpec
 
 #: What Spark writes as ``%XX`` in the name of a folder.
 _ESCAPED = re.compile(r"[\x00-\x1f\x7f\"#%'*/:=?\\{\[\]^]")
@@ -32,9 +35,6 @@ def split(table: pa.Table, columns: Sequence[str], kept: Sequence[str]) -> dict[
     Raises:
         SchemaError: a partition column is of a type whose values have no one text.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if not columns:
         return {"": table.select(kept)}
     folders = [
@@ -57,8 +57,6 @@ def texts_of(column: pa.ChunkedArray, name: str) -> list[str | None]:
     Raises:
         SchemaError: its type has no one text for a value, as floating point has not.
     """
-    import pyarrow as pa
-
     kind, is_ = column.type, pa.types
     if is_.is_dictionary(kind):
         return texts_of(column.cast(kind.value_type), name)
@@ -78,9 +76,6 @@ def dates_of(times: pa.ChunkedArray, text_format: str) -> pa.Array:
         times: instants, naive times in UTC, or dates.
         text_format: of a partition column.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     seconds = pc.floor_temporal(times.cast(pa.timestamp("us"), safe=False), unit="second").combine_chunks()
     if isinstance(seconds, pa.ChunkedArray):
         seconds = pa.concat_arrays(seconds.chunks)
@@ -98,10 +93,36 @@ def with_dates(table: pa.Table, column: str, dates: pa.Array, *, what: str) -> p
     if column not in table.column_names:
         return table.append_column(column, dates)
     for row, (given, date) in enumerate(zip(texts_of(table.column(column), column), dates.to_pylist(), strict=True)):
-        # An integer is written without the noughts that a format may ask for.
+        # An integer is written without the zeros that a format may ask for.
         if given is not None and given != date and given != (date or "").lstrip("0"):
             raise WriteError(
                 f"{what}: row {row} has {given!r} in the partition column {column!r}, but its time belongs to "
                 f"{date!r}. Leave that to feast-hybrid: null will do."
             )
     return table.set_column(table.column_names.index(column), column, dates)
+
+
+def with_date_partition(table: pa.Table, source: SourceSpec, data_type: pa.DataType | None, *, what: str) -> pa.Table:
+    """The rows with the source's ``date_partition_column``, derived from their event times in UTC.
+
+    Args:
+        table: the rows, in the source's names.
+        source: says the column, its format, and the event time.
+        data_type: of the column where files or a table hold it; None for text, as folders have it.
+        what: how an error names the rows and the place.
+
+    Raises:
+        SchemaError: the rows have no event time.
+        WriteError: they have that column with another value.
+    """
+    column = source.date_partition_column
+    assert column is not None
+    if source.timestamp not in table.column_names:
+        raise SchemaError(
+            f"{what}: columns missing {source.timestamp}, the event time that {column} is derived from."
+        )
+    dates = dates_of(table.column(source.timestamp), source.date_partition_format)
+    table = with_dates(table, column, dates, what=what)
+    if data_type is None:
+        return table
+    return table.set_column(table.column_names.index(column), column, dates.cast(data_type))

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F
+
 from feast_hybrid.spark.columns import quoted
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from feast_hybrid.sources.spec import SourceSpec
 
 #: Held while a session has a site's settings: another thread's would take them for its own when it puts them back.
-_making_a_catalog = threading.Lock()
+_catalog_creation = threading.Lock()
 
 
 def replace_table(frame: DataFrame, target: SourceSpec, location: Location) -> None:
@@ -55,8 +57,6 @@ def add_to_iceberg(
     frame: DataFrame, source: SourceSpec, location: Location, *, partition: str | None, new: bool
 ) -> None:
     """Add rows to an Iceberg path in one commit; a ``new`` one becomes a table, partitioned by a column or not."""
-    from pyspark.sql import functions as F
-
     with iceberg_table(frame.sparkSession, location) as name:
         writer = frame.writeTo(name).options(**source.options)
         if not new:
@@ -82,17 +82,17 @@ def iceberg_table(spark: SparkSession, location: Location) -> Iterator[str]:
         ".cache-enabled": "false",
     }
     name = f"{catalog}.{quoted(location.name)}"
-    with _set(spark, {f"spark.sql.catalog.{catalog}{key}": value for key, value in settings.items()}):
+    with _session_settings(spark, {f"spark.sql.catalog.{catalog}{key}": value for key, value in settings.items()}):
         # A catalog takes the session's settings when it is made, which is when it is first asked for something, and
         # keeps them. Its own ones must hold no secret: Spark writes all that begins with "spark" into the properties
         # of each job, and so into its event log.
-        with _making_a_catalog, _set(spark, location.hadoop_options):
+        with _catalog_creation, _session_settings(spark, location.hadoop_options):
             spark.catalog.tableExists(name)
         yield name
 
 
 @contextmanager
-def _set(spark: SparkSession, settings: dict[str, str]) -> Iterator[None]:
+def _session_settings(spark: SparkSession, settings: dict[str, str]) -> Iterator[None]:
     """Settings of a session while this context lasts; what was set before comes back."""
     before = {key: spark.conf.get(key, None) for key in settings}
     try:
