@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
 from feast_hybrid.errors import SourceError
 from feast_hybrid.lakes import parse_uri
 from feast_hybrid.sources.feast_types import value_type_of_spark
+from feast_hybrid.sources.registry_entry import parse_entry, write_entry
 from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.sql import single_select
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 #: The registry's entry of a source has tags with this beginning, which say where its rows are.
 _PLACE_TAG = "feast_hybrid."
+
+#: What Feast's own fields of a source have no place for; in the registry it is an entry of ours.
+_OWN_FIELDS = ("path", "file_format", "options", "table", "query", "site", "date_partition_column_format")
 
 #: Options with these beginnings set up a file system or a session, which is a site's business.
 _RESERVED_OPTIONS = ("fs.", "dfs.", "spark.", "hadoop.")
@@ -153,18 +156,9 @@ class HybridSparkSource(DataSource):
         """Feast's word for a source that it does not ship."""
         return DataSourceProto.CUSTOM_SOURCE
 
-    def _spec(self) -> dict[str, Any]:
-        """What the base class does not keep: the JSON in the registry."""
-        spec = {
-            "path": self.path,
-            "file_format": self.file_format,
-            "options": self.options,
-            "table": self.table,
-            "query": self.query,
-            "site": self.site,
-            "date_partition_column_format": self.date_partition_column_format,
-        }
-        return {key: value for key, value in spec.items() if value}
+    def own_fields(self) -> dict[str, Any]:
+        """What the base class does not keep, by the names of the constructor; what is empty is left out."""
+        return {name: value for name in _OWN_FIELDS if (value := getattr(self, name))}
 
     @staticmethod
     def from_proto(data_source: DataSourceProto) -> HybridSparkSource:
@@ -173,18 +167,12 @@ class HybridSparkSource(DataSource):
         Raises:
             SourceError: the entry was not written by this class.
         """
-        what = f"source {data_source.name!r}"
-        try:
-            spec = json.loads(data_source.custom_options.configuration)
-        except ValueError:
-            raise SourceError(f"{what}: its entry in the registry is not a HybridSparkSource's JSON.") from None
-        if not isinstance(spec, dict):
-            raise SourceError(f"{what}: its entry in the registry is not a HybridSparkSource's JSON.")
-        known = {"path", "file_format", "options", "table", "query", "site", "date_partition_column_format"}
-        if not set(spec) <= known:
-            raise SourceError(
-                f"{what}: its entry in the registry was written by a newer feast-hybrid; upgrade this one."
-            )
+        own_fields = parse_entry(
+            data_source.custom_options.configuration,
+            keys=_OWN_FIELDS,
+            what=f"source {data_source.name!r}",
+            class_name="HybridSparkSource",
+        )
         return HybridSparkSource(
             name=data_source.name,
             timestamp_field=data_source.timestamp_field,
@@ -194,7 +182,7 @@ class HybridSparkSource(DataSource):
             description=data_source.description,
             tags={tag: value for tag, value in data_source.tags.items() if not tag.startswith(_PLACE_TAG)},
             owner=data_source.owner,
-            **spec,
+            **own_fields,
         )
 
     def _to_proto_impl(self) -> DataSourceProto:
@@ -202,9 +190,7 @@ class HybridSparkSource(DataSource):
             name=self.name,
             type=DataSourceProto.CUSTOM_SOURCE,
             data_source_class_type="feast_hybrid.HybridSparkSource",
-            custom_options=DataSourceProto.CustomSourceOptions(
-                configuration=json.dumps(self._spec(), sort_keys=True, ensure_ascii=False).encode()
-            ),
+            custom_options=DataSourceProto.CustomSourceOptions(configuration=write_entry(self.own_fields()).encode()),
             timestamp_field=self.timestamp_field,
             created_timestamp_column=self.created_timestamp_column,
             date_partition_column=self.date_partition_column,
@@ -217,7 +203,7 @@ class HybridSparkSource(DataSource):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, HybridSparkSource):
             return NotImplemented
-        return bool(super().__eq__(other)) and self._spec() == other._spec()
+        return bool(super().__eq__(other)) and self.own_fields() == other.own_fields()
 
     def __hash__(self) -> int:
         return int(super().__hash__())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,10 +11,11 @@ from feast.feature_logging import LoggingDestination
 from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
 from feast.protos.feast.core.FeatureService_pb2 import LoggingConfig as LoggingConfigProto
 from feast.protos.feast.core.SavedDataset_pb2 import SavedDatasetStorage as SavedDatasetStorageProto
-from feast.saved_dataset import SavedDatasetStorage
+from feast.saved_dataset import CUSTOM_STORAGE_CLASS_KEY, SavedDatasetStorage
 
 from feast_hybrid.errors import SourceError
 from feast_hybrid.sources.data_source import HybridSparkSource
+from feast_hybrid.sources.registry_entry import parse_entry, write_entry
 
 
 class _Stored:
@@ -30,7 +30,7 @@ class _Stored:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return _storage_spec(self._source) == _storage_spec(other._source)
+        return _storage_fields(self._source) == _storage_fields(other._source)
 
     def __hash__(self) -> int:
         return hash(self._source.location)
@@ -64,13 +64,24 @@ class SavedDatasetHybridSparkStorage(_Stored, SavedDatasetStorage):
 
     @staticmethod
     def from_proto(storage_proto: SavedDatasetStorageProto) -> SavedDatasetHybridSparkStorage:
-        """Read the storage from the registry."""
-        spec = json.loads(storage_proto.custom_storage.configuration)
-        return SavedDatasetHybridSparkStorage(**{key: spec[key] for key in _STORAGE_KEYS if key in spec})
+        """Read the storage from the registry.
+
+        Raises:
+            SourceError: the entry was not written by this class, or by a newer version of it.
+            RoutingError: its path names no lake that is known.
+        """
+        fields = parse_entry(
+            storage_proto.custom_storage.configuration,
+            keys=(*_STORAGE_FIELDS, CUSTOM_STORAGE_CLASS_KEY),
+            what="a saved dataset",
+            class_name="SavedDatasetHybridSparkStorage",
+        )
+        fields.pop(CUSTOM_STORAGE_CLASS_KEY, None)  # Feast's own: it says which class to call
+        return SavedDatasetHybridSparkStorage(**fields)
 
     def to_proto(self) -> SavedDatasetStorageProto:
         """The registry's entry, with the class's name, so that any process can read it."""
-        configuration = json.dumps(_storage_spec(self._source), sort_keys=True).encode()
+        configuration = write_entry(_storage_fields(self._source)).encode()
         return self._custom_storage_proto(DataSourceProto.CustomSourceOptions(configuration=configuration))
 
     @staticmethod
@@ -84,9 +95,9 @@ class SavedDatasetHybridSparkStorage(_Stored, SavedDatasetStorage):
             raise SourceError(
                 f"a saved dataset needs the path or table of a HybridSparkSource, found {data_source!r}."
             )
-        storage = SavedDatasetHybridSparkStorage(**_storage_spec(data_source))
+        storage = SavedDatasetHybridSparkStorage(**_storage_fields(data_source))
         # Feast's offline server is told the place of a saved dataset by the name of a source.
-        storage._source = HybridSparkSource(name=data_source.name, **_storage_spec(data_source))
+        storage._source = HybridSparkSource(name=data_source.name, **_storage_fields(data_source))
         return storage
 
 
@@ -118,20 +129,31 @@ class HybridSparkLoggingDestination(_Stored, LoggingDestination):
         """The source that reads the logs; where a feature was added to the service, older logs hold none of it."""
         if self._source.file_format != "parquet":
             return self._source
-        spec = _storage_spec(self._source)
-        spec["options"] = {"mergeSchema": "true", **self._source.options}
-        return HybridSparkSource(name=self._source.name, **spec)
+        fields = _storage_fields(self._source)
+        fields["options"] = {"mergeSchema": "true", **self._source.options}
+        return HybridSparkSource(name=self._source.name, **fields)
 
     @classmethod
     def from_proto(cls, config_proto: LoggingConfigProto) -> HybridSparkLoggingDestination:
-        """Read the destination from the registry."""
-        return cls(**json.loads(config_proto.custom_destination.config["spec"]))
+        """Read the destination from the registry.
+
+        Raises:
+            SourceError: the entry was not written by this class, or by a newer version of it.
+            RoutingError: its path names no lake that is known.
+        """
+        fields = parse_entry(
+            config_proto.custom_destination.config.get("spec", ""),
+            keys=_STORAGE_FIELDS,
+            what="a logging destination",
+            class_name="HybridSparkLoggingDestination",
+        )
+        return cls(**fields)
 
     def to_proto(self) -> LoggingConfigProto:
         """The registry's entry."""
-        spec = json.dumps(_storage_spec(self._source), sort_keys=True)
+        entry = write_entry(_storage_fields(self._source))
         return LoggingConfigProto(
-            custom_destination=LoggingConfigProto.CustomDestination(kind=self._proto_kind, config={"spec": spec})
+            custom_destination=LoggingConfigProto.CustomDestination(kind=self._proto_kind, config={"spec": entry})
         )
 
 
@@ -144,7 +166,8 @@ feast.saved_dataset._DATA_SOURCE_TO_SAVED_DATASET_STORAGE.setdefault(
     "HybridSparkSource", "feast_hybrid.SavedDatasetHybridSparkStorage"
 )
 
-_STORAGE_KEYS = ("path", "file_format", "options", "table", "site")
+#: What says where something is kept, by the names of the constructors.
+_STORAGE_FIELDS = ("path", "file_format", "options", "table", "site")
 
 
 def _storage_source(
@@ -163,5 +186,5 @@ def _storage_source(
     )
 
 
-def _storage_spec(source: HybridSparkSource) -> dict[str, Any]:
-    return {key: value for key, value in source._spec().items() if key in _STORAGE_KEYS}
+def _storage_fields(source: HybridSparkSource) -> dict[str, Any]:
+    return {name: value for name, value in source.own_fields().items() if name in _STORAGE_FIELDS}

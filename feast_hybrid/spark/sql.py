@@ -41,6 +41,8 @@ def single_select(text: str, *, what: str, error: type[HybridError]) -> Query:
         reason = f"{first_fault.get('description') or 'unknown reason'}{where}"
     except SqlglotError as fault:
         reason = str(fault)
+    except RecursionError:
+        reason = "it is nested too deeply"
     if reason is not None:
         raise error(f"{what} does not parse as Spark SQL: {reason.rstrip('.')}.")
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
