@@ -7,6 +7,9 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Test modules run in so many processes, each with its own lakes and Spark: about 3 GB of memory for each.
+WORKERS ?= 2
+IN_WORKERS := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # An interpreter of 3.11 or newer that can make virtual environments.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -22,15 +25,15 @@ demo: $(VENV)/.demo ## one training set out of two lakes, on real servers: the m
 test: lint test-unit test-integration ## lint, types, unit tests, and integration tests on containers
 
 test-unit: $(VENV)/.dev ## unit tests: seconds, no servers
-	$(BIN)/python -m pytest tests/unit -q
+	$(BIN)/python -m pytest tests/unit -q $(IN_WORKERS)
 
 test-integration: $(VENV)/.dev ## integration tests on real servers: containers, or LAKES=process
 	# The lakes' own tests start Spark sessions, so they need a process without one.
 	PYTHON=$(BIN)/python scripts/with-engine $(BIN)/python -m pytest tests/integration/test_lakes.py -q
 	PYTHON=$(BIN)/python scripts/with-engine \
-		$(BIN)/python -m pytest tests/integration --ignore tests/integration/test_lakes.py -q $(PYTEST_ARGS)
+		$(BIN)/python -m pytest tests/integration --ignore tests/integration/test_lakes.py -q $(IN_WORKERS) $(PYTEST_ARGS)
 	SPARK=connect PYTHON=$(BIN)/python scripts/with-engine \
-		$(BIN)/python -m pytest tests/integration -q -m connect $(PYTEST_ARGS)
+		$(BIN)/python -m pytest tests/integration -q -m connect $(IN_WORKERS) $(PYTEST_ARGS)
 
 test-universal: $(VENV)-universal/.installed ## Feast's universal suite; FEAST_REPO=<checkout of feast-dev/feast>
 	@test -n "$(FEAST_REPO)" || { echo "Say where Feast's repository is: make test-universal FEAST_REPO=<checkout>"; exit 2; }
