@@ -15,7 +15,7 @@ class Agreement:
     """The outcome of a comparison, value by value.
 
     Attributes:
-        entities: how many rows were asked for.
+        entities: how many rows were requested.
         values: how many values were compared.
         nulls: how many of them are null on both sides.
         mismatches: ``feature of row: historical value, online value``, one for each that differs.

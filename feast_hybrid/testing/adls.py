@@ -30,7 +30,7 @@ class AdlsLake(Lake):
         container: The name of the container (filesystem) to create.
     """
 
-    kind = image = "adls"
+    server_type = image = "adls"
 
     def __init__(self, mode: str | None = None, *, container: str = "lake") -> None:
         super().__init__(mode)
@@ -94,7 +94,7 @@ class AdlsLake(Lake):
             return int(answer.read())
 
     def _credential(self) -> Emulator:
-        """The sign-in of a site, with the key itself: Azurite is asked for before its variable is set."""
+        """The sign-in of a site, with the key itself: Azurite is started before its variable is set."""
         from feast_hybrid.lakes.credentials import Emulator
         from feast_hybrid.lakes.secrets import Secret
 

@@ -119,11 +119,11 @@ def java() -> str:
     if not found or not os.access(found, os.X_OK):
         where = f"JAVA_HOME={home} has no bin/java" if home else "no java on PATH and JAVA_HOME is not set"
         raise MissingDependencyError(f"Java {JAVA_MINIMUM} or newer is needed: {where}.")
-    said = subprocess.run([found, "-version"], capture_output=True, text=True, check=False).stderr
-    version = re.search(r'version "(\d+)', said)
+    output = subprocess.run([found, "-version"], capture_output=True, text=True, check=False).stderr
+    version = re.search(r'version "(\d+)', output)
     if version is None or int(version[1]) < JAVA_MINIMUM:
         raise MissingDependencyError(
-            f"Java {JAVA_MINIMUM} or newer is needed; {found} says: {said.strip() or 'nothing'}. "
+            f"Java {JAVA_MINIMUM} or newer is needed; {found} says: {output.strip() or 'nothing'}. "
             "Set JAVA_HOME to a newer one."
         )
     return found

@@ -36,7 +36,7 @@ class SparkConnectServer(Server):
         conf: further settings of Spark, or others than the ones here.
     """
 
-    kind = "spark-connect"
+    server_type = "spark-connect"
     image = "spark"
 
     def __init__(

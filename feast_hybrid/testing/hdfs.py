@@ -26,7 +26,7 @@ class HdfsLake(Lake):
     That user is HDFS's superuser; permissions are checked as usual for everybody else.
     """
 
-    kind = image = "hdfs"
+    server_type = image = "hdfs"
 
     def __init__(self, mode: str | None = None) -> None:
         super().__init__(mode)

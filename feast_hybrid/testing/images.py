@@ -165,7 +165,7 @@ def _build(image: Image, tag: str, base: str, client: Any) -> None:
         context = Path(folder)
         shutil.copytree(_folder(image.name), context, dirs_exist_ok=True)
         image.stage(context)
-        said: list[str] = []
+        output: list[str] = []
         for step in client.api.build(
             path=str(context),
             tag=tag,
@@ -175,9 +175,9 @@ def _build(image: Image, tag: str, base: str, client: Any) -> None:
             forcerm=True,
             decode=True,
         ):
-            said.extend(str(step.get("stream", "")).splitlines())
+            output.extend(str(step.get("stream", "")).splitlines())
             if "error" in step:
-                last = "\n".join(said[-20:])
+                last = "\n".join(output[-20:])
                 raise TestServerError(f"The image {tag} could not be built: {step['error']}. Last lines:\n{last}")
 
 

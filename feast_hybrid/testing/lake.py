@@ -60,7 +60,7 @@ class Server(ABC):
         mode: ``container`` or ``process``; by default what ``LAKES`` says, or else containers.
     """
 
-    kind: str
+    server_type: str
     image: str
 
     def __init__(self, mode: str | None = None) -> None:
@@ -101,13 +101,13 @@ class Server(ABC):
             MissingDependencyError: Java, Node.js or a container engine is missing.
         """
         if self._running:
-            raise TestServerError(f"This {self.kind} runs already, at {self.uri}.")
+            raise TestServerError(f"This {self.server_type} runs already, at {self.uri}.")
         runner = _runner(self.mode)
         runner.prepare(self.image)
         self._fetch()
         for attempt in range(1, PORT_TRIES + 1):
             began = time.monotonic()
-            self.folder = Path(tempfile.mkdtemp(prefix=f"feast-hybrid-{self.kind}-"))
+            self.folder = Path(tempfile.mkdtemp(prefix=f"feast-hybrid-{self.server_type}-"))
             try:
                 for service in self._plan(self.folder):
                     self._running.append(runner.start(service, self.folder))
@@ -118,12 +118,12 @@ class Server(ABC):
                 self._end(keep_logs=True)
                 taken = isinstance(error, TestServerError) and _port_taken(logs)
                 if taken and attempt < PORT_TRIES:
-                    log.warning("another program took a port of the %s first: trying other ports", self.kind)
+                    log.warning("another program took a port of the %s first: trying other ports", self.server_type)
                     continue
                 raise
             self.start_seconds = time.monotonic() - began
             atexit.register(self.stop)
-            log.info("%s at %s, ready in %.1f s", self.kind, self.uri, self.start_seconds)
+            log.info("%s at %s, ready in %.1f s", self.server_type, self.uri, self.start_seconds)
             break
         return self
 
@@ -151,7 +151,7 @@ class Server(ABC):
                 reason = f"its {ended[0]} ended" if ended else f"still waiting for {waiting_for}"
                 last = "\n".join(line for running in self._running for line in running.log().splitlines()[-15:])
                 raise TestServerError(
-                    f"The {self.kind} did not start: {reason}. Logs are in {self.folder}. Last lines:\n{last}"
+                    f"The {self.server_type} did not start: {reason}. Logs are in {self.folder}. Last lines:\n{last}"
                 )
             time.sleep(0.1)
 

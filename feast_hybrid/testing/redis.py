@@ -20,7 +20,7 @@ class RedisServer(Server):
         mode: ``container`` or ``process``.
     """
 
-    kind = image = "redis"
+    server_type = image = "redis"
 
     def __init__(self, mode: str | None = None) -> None:
         super().__init__(mode)

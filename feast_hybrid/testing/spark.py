@@ -42,7 +42,7 @@ class SparkCluster(Server):
         memory: What the worker may give to executors.
     """
 
-    kind = image = "spark"
+    server_type = image = "spark"
 
     def __init__(self, mode: str | None = None, *, cores: int = 2, memory: str = "2g") -> None:
         super().__init__(mode)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Echo(Server):
     """Runs a shell script; ready when its log says so."""
 
-    kind = image = "echo"
+    server_type = image = "echo"
 
     def __init__(self, *scripts: str) -> None:
         super().__init__("process")

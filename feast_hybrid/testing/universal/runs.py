@@ -13,7 +13,7 @@ from pathlib import Path
 CREATOR_VARIABLE = "FEAST_HYBRID_CREATOR"
 SPARK_VARIABLE = "FEAST_HYBRID_SPARK"
 REPORT_VARIABLE = "FEAST_HYBRID_REPORT"
-"""How a run of pytest is told which configuration it is, and where to report."""
+"""How a run of pytest knows which configuration it is, and where to report."""
 
 CREATOR_IDS = {"hdfs": "Hdfs", "adls": "Adls", "hybrid": "Hybrid", "feast": "FeastSpark"}
 """What a test's id carries when it runs on our creator of that name."""
@@ -94,8 +94,8 @@ def run_suite(folder: Path, configuration: Configuration, tests: str, arguments:
     seconds = time.monotonic() - began
     if not report.is_file():
         return Outcome(configuration, 0, 1, 0, 0, 0, ("failed: pytest wrote no report",), seconds)
-    said = json.loads(report.read_text(encoding="utf-8"))
-    return outcome_of(configuration, said["tests"], said["left_out"], seconds, ended=ended)
+    found = json.loads(report.read_text(encoding="utf-8"))
+    return outcome_of(configuration, found["tests"], found["left_out"], seconds, ended=ended)
 
 
 def outcome_of(
@@ -125,6 +125,6 @@ def outcome_of(
         skipped=len(skipped),
         left_out=len(left_out),
         foreign=len(foreign),
-        failures=tuple(f"{kind}: {name}" for kind, names in named for name in names),
+        failures=tuple(f"{outcome}: {name}" for outcome, names in named for name in names),
         seconds=seconds,
     )
