@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+#: Java programs of tests are short: what the second compiler makes is hardly ever run. Half of the processor time.
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault("SPARK_SUBMIT_OPTS", SHORT_LIVED)  # of each session that is started here or by a test
     if artifacts.pyspark_version().startswith(("4.0.", "4.1.")):
         # Their toArrow() and toPandas() leave their socket to the garbage collector.
         config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
