@@ -12,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feast_hybrid.arrow.utc import floor_to_micros, to_epoch_micros
+from feast_hybrid.arrow.convert import combined, spark_compatible
+from feast_hybrid.arrow.utc import to_epoch_micros
 from feast_hybrid.asof import EntityFacts
 from feast_hybrid.errors import EntityFrameError
 from feast_hybrid.retrieval.entity_rows import Bounds, EntityRows, pick_timestamp, require_keys
@@ -117,7 +118,7 @@ class PandasRows(EntityRows):
         columns: dict[str, Any] = {}
         for name in self.columns:
             columns[name] = (
-                self._time_array() if name == self.timestamp else _spark_array(_arrow(self.frame[name], name))
+                self._time_array() if name == self.timestamp else spark_compatible(_arrow(self.frame[name], name))
             )
         return frame_of(spark, pa.table(columns))
 
@@ -201,31 +202,14 @@ def _arrow(series: pd.Series[Any], name: str) -> pa.Array:
         array = pa.Array.from_pandas(series)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise EntityFrameError(f"entity_df column {name!r} holds values of no one type: {error}") from error
-    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+    return combined(array)
 
 
 def _key_array(series: pd.Series[Any], name: str) -> pa.Array:
     """A key as Spark can compare it. pandas turns integers with gaps into floats: turn them back."""
-    array = _spark_array(_arrow(series, name))
+    array = spark_compatible(_arrow(series, name))
     if pa.types.is_floating(array.type):
         whole = pc.all(pc.and_(pc.equal(pc.floor(array), array), pc.less(pc.abs(array), _EXACT_FLOAT_LIMIT)))
         if whole.as_py() in (True, None):
             return array.cast(pa.int64())
-    return array
-
-
-def _spark_array(array: pa.Array) -> pa.Array:
-    """An array of a type that Spark has."""
-    data_type = array.type
-    if pa.types.is_dictionary(data_type):
-        return _spark_array(array.dictionary_decode())
-    if pa.types.is_unsigned_integer(data_type):
-        wider = {8: pa.int16(), 16: pa.int32(), 32: pa.int64(), 64: pa.decimal128(20, 0)}
-        return array.cast(wider[data_type.bit_width])
-    if pa.types.is_timestamp(data_type) and data_type.unit == "ns":
-        return floor_to_micros(array)
-    if pa.types.is_large_string(data_type):
-        return array.cast(pa.string())
-    if pa.types.is_float16(data_type):
-        return array.cast(pa.float32())
     return array

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from feast_hybrid.arrow.write_conversion import conformed, require_columns
+from feast_hybrid.arrow.convert import convert_for_writing, require_columns
 from feast_hybrid.errors import SourceError, SourceNotFoundError, WriteError
 from feast_hybrid.files.footers import partition_columns
 from feast_hybrid.lakes.errors import translate_client_errors
@@ -75,7 +75,7 @@ def _append(
         table = with_date_partition(table, source, data_type, what=what)
         schema = schema if in_schema else schema.append(pa.field(date_column, pa.string()))
     require_columns(table.column_names, schema.names, what=what)
-    rows = conformed(table, schema, what=what)
+    rows = convert_for_writing(table, schema, what=what)
     session = reader.child() if source.table is not None else reader.spark
     frame = frame_of(session, rows).coalesce(1)
     if source.table is not None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from feast_hybrid.arrow.convert import convert_for_writing
 from feast_hybrid.arrow.utc import in_instants
-from feast_hybrid.arrow.write_conversion import conformed
 from feast_hybrid.errors import WriteError
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.sources.saved_datasets import HybridSparkLoggingDestination
@@ -40,7 +40,7 @@ def write_logs(
     target = source_spec(destination.to_data_source(), store.router)
     what = f"logging features to {target.describe()}"
     schema = in_instants(source.get_schema(registry))
-    table = conformed(_rows(data, what), schema, what=what)
+    table = convert_for_writing(_rows(data, what), schema, what=what)
     if not table.num_rows:
         return
     if target.file_format == "parquet":

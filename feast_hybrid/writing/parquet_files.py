@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from feast_hybrid.arrow.convert import convert_for_writing, require_columns
 from feast_hybrid.arrow.utc import in_microseconds
-from feast_hybrid.arrow.write_conversion import conformed, require_columns
 from feast_hybrid.errors import WriteError
 from feast_hybrid.files.footers import Layout, parquet_layout
 from feast_hybrid.lakes.atomic_write import publish
@@ -97,7 +97,7 @@ def _partitioned(
         in_files = date_column in schema.names and date_column not in partitions
         table = with_date_partition(table, source, schema.field(date_column).type if in_files else None, what=what)
     require_columns(table.column_names, [*schema.names, *only_in_folders], what=what)
-    rows = conformed(table.select(schema.names), schema, what=what)
+    rows = convert_for_writing(table.select(schema.names), schema, what=what)
     for name in only_in_folders:
         rows = rows.append_column(name, table.column(name))
     assert isinstance(rows, pa.Table)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feast_hybrid.arrow.convert import combined
 from feast_hybrid.errors import SchemaError, WriteError
 from feast_hybrid.files.footers import NULL_PARTITION
 
@@ -76,9 +77,7 @@ def dates_of(times: pa.ChunkedArray, text_format: str) -> pa.Array:
         times: instants, naive times in UTC, or dates.
         text_format: of a partition column.
     """
-    seconds = pc.floor_temporal(times.cast(pa.timestamp("us"), safe=False), unit="second").combine_chunks()
-    if isinstance(seconds, pa.ChunkedArray):
-        seconds = pa.concat_arrays(seconds.chunks)
+    seconds = combined(pc.floor_temporal(times.cast(pa.timestamp("us"), safe=False), unit="second"))
     encoded = seconds.dictionary_encode()
     texts = pa.array([time.strftime(text_format) for time in encoded.dictionary.to_pylist()], pa.string())
     return texts.take(encoded.indices)

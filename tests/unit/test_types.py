@@ -8,7 +8,7 @@ from feast.value_type import ValueType
 from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_type
 
-from feast_hybrid.arrow.types import spark_type_of_arrow
+from feast_hybrid.arrow.types import arrow_type_of_spark, spark_type_of_arrow
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.sources.feast_types import columns_of, value_type_of_spark
 
@@ -109,6 +109,55 @@ def test_nanoseconds_are_refused_saying_what_to_write(arrow: pa.DataType) -> Non
 )
 def test_int96_has_no_zone_in_arrow_but_is_an_instant_to_spark(arrow: pa.DataType, spark: str) -> None:
     assert spark_type_of_arrow(arrow, naive_is_instant=True) == spark
+
+
+HELD: list[tuple[T.DataType, pa.DataType]] = [
+    (T.BooleanType(), pa.bool_()),
+    (T.ByteType(), pa.int8()),
+    (T.ShortType(), pa.int16()),
+    (T.IntegerType(), pa.int32()),
+    (T.LongType(), pa.int64()),
+    (T.FloatType(), pa.float32()),
+    (T.DoubleType(), pa.float64()),
+    (T.StringType(), pa.string()),
+    (T.BinaryType(), pa.binary()),
+    (T.DateType(), pa.date32()),
+    (T.TimestampType(), pa.timestamp("us", tz="UTC")),
+    (T.TimestampNTZType(), pa.timestamp("us")),
+    (T.DecimalType(38, 10), pa.decimal128(38, 10)),
+    (T.ArrayType(T.LongType(), containsNull=False), pa.list_(pa.field("element", pa.int64(), nullable=False))),
+    (T.MapType(T.StringType(), T.LongType()), pa.map_(pa.string(), pa.int64())),
+    (
+        T.StructType().add("a b", T.LongType(), nullable=False).add("c", T.ArrayType(T.StringType())),
+        pa.struct([pa.field("a b", pa.int64(), nullable=False), ("c", pa.list_(pa.string()))]),
+    ),
+]
+
+
+@pytest.mark.parametrize(("spark", "arrow"), HELD, ids=str)
+def test_the_arrow_type_that_carries_a_spark_type(spark: T.DataType, arrow: pa.DataType) -> None:
+    assert arrow_type_of_spark(spark) == arrow
+
+
+@pytest.mark.parametrize(
+    "spark",
+    [
+        T.NullType(),
+        T.CharType(3),
+        T.VarcharType(3),
+        T.StringType("UTF8_LCASE"),
+        T.DayTimeIntervalType(),
+        T.VariantType(),
+        T.StructType(),
+        T.StructType().add("a", T.LongType()).add("a", T.LongType()),
+        T.ArrayType(T.CharType(3)),
+        T.MapType(T.StringType(), T.NullType()),
+        T.StructType().add("a", T.DayTimeIntervalType()),
+    ],
+    ids=str,
+)
+def test_what_arrow_does_not_carry_unchanged_has_no_type(spark: T.DataType) -> None:
+    assert arrow_type_of_spark(spark) is None
 
 
 @pytest.mark.parametrize(

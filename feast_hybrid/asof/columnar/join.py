@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.arrow.read_conversion import conform
+from feast_hybrid.arrow.convert import convert_for_reading
 from feast_hybrid.asof.columnar.blocks import BLOCK, BUCKET, ENTITIES, PART, in_one, read_block, split
 from feast_hybrid.asof.columnar.keys import hashed
 from feast_hybrid.asof.columnar.match import Answers, EntityKeys
@@ -37,7 +37,7 @@ class EntityBlocks:
         pending: list[pa.RecordBatch] = []
         size = 0
         for batch in batches:
-            arrays = [conform(batch.column(n), field.type) for n, field in enumerate(schema)]
+            arrays = [convert_for_reading(batch.column(n), field.type) for n, field in enumerate(schema)]
             pending.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
             size += batch.nbytes
             if size >= _ENTITIES:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.arrow.read_conversion import conform
+from feast_hybrid.arrow.convert import convert_for_reading
 from feast_hybrid.arrow.types import arrow_type_of_spark
 from feast_hybrid.arrow.utc import epoch_micros_of_array
 
@@ -73,7 +73,7 @@ class KeyForm:
         import numpy as np
         import pyarrow as pa
 
-        array = conform(array, self.kind)
+        array = convert_for_reading(array, self.kind)
         if self.family == "floating-point number":
             value = array.fill_null(0.0).to_numpy() if array.null_count else array.to_numpy()
             value = np.where(value == 0, 0.0, np.where(np.isnan(value), np.nan, value))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.arrow.read_conversion import conform
+from feast_hybrid.arrow.convert import convert_for_reading
 from feast_hybrid.arrow.utc import DAY_MICROS, epoch_micros_of_array
 from feast_hybrid.asof.columnar.blocks import in_one, key_filter_slot, split
 from feast_hybrid.asof.columnar.keys import hashed
@@ -214,7 +214,7 @@ class _Columns:
         if name is None or batch is None:
             return pa.nulls(rows, column.kind)
         try:
-            return conform(batch.column(batch.schema.get_field_index(name)), column.kind)
+            return convert_for_reading(batch.column(batch.schema.get_field_index(name)), column.kind)
         except (SchemaError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise SchemaError(f"{self._where(column)}: {error}") from None
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.arrow.read_conversion import conform
+from feast_hybrid.arrow.convert import convert_for_reading
 from feast_hybrid.arrow.types import arrow_type_of_spark
 from feast_hybrid.arrow.utc import epoch_micros_of_array
 from feast_hybrid.asof.columnar.blocks import key_filter_slot
@@ -120,7 +120,7 @@ def _of_table(table: pa.Table, prepared: Prepared, place: int) -> pa.Array | Non
     """An entity column of a caller's table, in the type of the frame; None where it is not there."""
     kind = arrow_type_of_spark(prepared.entities.schema[prepared.columns[place]].dataType)
     name = prepared.names[place]
-    return None if kind is None or name not in table.column_names else conform(table.column(name), kind)
+    return None if kind is None or name not in table.column_names else convert_for_reading(table.column(name), kind)
 
 
 def distinct(keys: Sequence[pa.Array]) -> NDArray[np.uint64]:

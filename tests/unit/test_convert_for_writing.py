@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from feast_hybrid.arrow.convert import convert_for_writing
 from feast_hybrid.arrow.utc import in_microseconds
-from feast_hybrid.arrow.write_conversion import conformed
 from feast_hybrid.errors import SchemaError
 
 INSTANT, NAIVE = pa.timestamp("us", tz="UTC"), pa.timestamp("us")
@@ -20,7 +20,7 @@ NOON = datetime(2026, 1, 10, 12)
 def put(values: Any, kind: pa.DataType) -> list[Any]:
     """What becomes of a column of these values where the type is kept."""
     array = values if isinstance(values, pa.Array) else pa.array(values)
-    put_there = conformed(pa.table({"c": array}), pa.schema([("c", kind)]), what="rows")
+    put_there = convert_for_writing(pa.table({"c": array}), pa.schema([("c", kind)]), what="rows")
     assert put_there.schema == pa.schema([("c", kind)])
     found: list[Any] = put_there["c"].to_pylist()
     return found
@@ -29,14 +29,14 @@ def put(values: Any, kind: pa.DataType) -> list[Any]:
 def test_columns_are_put_in_the_order_that_is_there() -> None:
     rows = pa.table({"b": [1, 2], "a": ["x", "y"]})
     there = pa.schema([("a", pa.string()), ("b", pa.int64())])
-    assert conformed(rows, there, what="rows").to_pydict() == {"a": ["x", "y"], "b": [1, 2]}
+    assert convert_for_writing(rows, there, what="rows").to_pydict() == {"a": ["x", "y"], "b": [1, 2]}
 
 
 def test_all_that_is_missing_unknown_or_given_twice_is_named_at_once() -> None:
     rows = pa.Table.from_arrays([pa.array([1])] * 4, names=["a", "z", "y", "a"])
     there = pa.schema([(name, pa.int64()) for name in ("a", "b", "c")])
     with pytest.raises(SchemaError) as refused:
-        conformed(rows, there, what="rows of 'v'")
+        convert_for_writing(rows, there, what="rows of 'v'")
     assert str(refused.value) == (
         "rows of 'v': columns missing b, c; unknown z, y; given twice a. There are a, b, c."
     )
@@ -98,7 +98,7 @@ def test_every_column_that_does_not_fit_is_named() -> None:
     rows = pa.table({"a": ["x"], "b": [1.5], "c": [1]})
     there = pa.schema([("a", pa.int64()), ("b", pa.int64()), ("c", pa.int64())])
     with pytest.raises(SchemaError, match=r"column 'a' is string .*; column 'b' is double") as refused:
-        conformed(rows, there, what="rows")
+        convert_for_writing(rows, there, what="rows")
     assert "'c'" not in str(refused.value)
 
 
@@ -149,5 +149,11 @@ def test_pythons_dictionaries_are_maps_where_maps_are_kept() -> None:
 def test_a_table_of_several_chunks_or_none_is_one_table() -> None:
     there = pa.schema([("c", pa.int64())])
     rows = pa.chunked_array([pa.array([1], pa.int32()), pa.array([2, 3], pa.int32())])
-    assert conformed(pa.table({"c": rows}), there, what="rows").to_pydict() == {"c": [1, 2, 3]}
-    assert conformed(pa.table({"c": pa.chunked_array([], pa.int32())}), there, what="rows").num_rows == 0
+    assert convert_for_writing(pa.table({"c": rows}), there, what="rows").to_pydict() == {"c": [1, 2, 3]}
+    assert convert_for_writing(pa.table({"c": pa.chunked_array([], pa.int32())}), there, what="rows").num_rows == 0
+
+
+def test_a_null_for_a_field_that_takes_none_is_refused() -> None:
+    there = pa.struct([pa.field("a", pa.int64(), nullable=False)])
+    with pytest.raises(SchemaError, match="a value would change: field 'a' of type int64 has nulls"):
+        put(pa.array([{"a": 1}, {"a": None}]), there)
