@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from feast_hybrid.arrow.types import spark_type_of_arrow
-from feast_hybrid.errors import SchemaError
+import pyarrow.orc
+
+from feast_hybrid.files.footers import Columns, spark_columns
 
 
-def orc_columns_of_file(filesystem: Any, path: str) -> list[tuple[str, str]]:
+def orc_columns_of_file(filesystem: Any, path: str) -> Columns:
     """Names and Spark type names of an ORC file's columns.
 
     A timestamp counts as an instant, with or without a zone, as Spark reads it; that Spark has written a
@@ -17,14 +18,6 @@ def orc_columns_of_file(filesystem: Any, path: str) -> list[tuple[str, str]]:
     Raises:
         SchemaError: Spark has no type for a column.
     """
-    import pyarrow.orc
-
     with filesystem.open(path, "rb") as file:
         schema = pyarrow.orc.ORCFile(file).schema
-    columns = []
-    for field in schema:
-        try:
-            columns.append((field.name, spark_type_of_arrow(field.type, naive_is_instant=True)))
-        except SchemaError as error:
-            raise SchemaError(f"column {field.name!r}: {error}") from None
-    return columns
+    return spark_columns(schema, is_instant=lambda _: True)

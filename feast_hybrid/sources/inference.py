@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import SchemaError, SourceError, SourceNotFoundError
-from feast_hybrid.files.footers import parquet_columns
+from feast_hybrid.files.footers import columns_of_files
 from feast_hybrid.files.orc import orc_columns_of_file
 from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
 from feast_hybrid.sources.feast_types import columns_of
@@ -64,7 +64,7 @@ def _footer_columns(source: SourceSpec, location: Location) -> list[tuple[str, s
     where = location.describe()
     try:
         columns_of_file = orc_columns_of_file if source.file_format == "orc" else None
-        columns = parquet_columns(location.fs, location.path, columns_of_file)
+        columns = columns_of_files(location, columns_of_file)
     except FileNotFoundError:
         raise SourceNotFoundError(f"{what}: nothing is at {where}.") from None
     except SchemaError as error:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.arrow.utc import from_epoch_micros
 from feast_hybrid.asof import Scan, ScanFile
 from feast_hybrid.errors import SchemaError
+from feast_hybrid.files.listing import data_files
+from feast_hybrid.files.partitions import typed_value
 from feast_hybrid.lakes import Lake
 from feast_hybrid.sources.time_range import partition_bounds
 from feast_hybrid.spark.kind import tasks_run_here
@@ -96,9 +97,7 @@ def _time(micros: int | None) -> datetime | None:
 
 
 def _files(location: Location, wanted: Any, kinds: Mapping[str, DataType]) -> tuple[ScanFile, ...]:
-    from feast_hybrid.files.listing import parquet_files
-
-    found = parquet_files(location.fs, location.path, wanted=wanted)
+    found = data_files(location, wanted=wanted)
     return tuple(
         ScanFile(
             file.path,
@@ -120,27 +119,5 @@ def _own(name: str, kinds: Mapping[str, DataType]) -> str:
 
 
 def _typed(name: str, text: str | None, kinds: Mapping[str, DataType]) -> Any:
-    """A partition's value as Spark types it.
-
-    Raises:
-        SchemaError: its type depends on the session, or the text is none of the type.
-    """
-    from pyspark.sql import types as T
-
-    kind = kinds[_own(name, kinds)]
-    if text is None:
-        return None
-    try:
-        if isinstance(kind, T.StringType):
-            return text
-        if isinstance(kind, T.IntegralType):
-            return int(text)
-        if isinstance(kind, T.DateType):
-            return date.fromisoformat(text)
-        if isinstance(kind, T.DecimalType):
-            return Decimal(text)
-        if isinstance(kind, T.DoubleType):
-            return float(text)
-    except (ValueError, ArithmeticError):
-        pass
-    raise SchemaError(f"partition column {name!r} is {kind.simpleString()}: its values are Spark's to read")
+    """A partition's value in the type that the frame's column has."""
+    return typed_value(name, text, kinds[_own(name, kinds)].simpleString())

@@ -11,7 +11,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from feast_hybrid.arrow.convert import convert_for_writing, require_columns
 from feast_hybrid.errors import SourceError, SourceNotFoundError, WriteError
-from feast_hybrid.files.footers import partition_columns
+from feast_hybrid.files.listing import partition_columns
 from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.sources.reader import reader_for
 from feast_hybrid.spark.formats import TABLE_FORMATS
@@ -102,7 +102,7 @@ def _append_to_path(frame: DataFrame, source: SourceSpec, location: Location, *,
     if is_new:
         partitions = [source.date_partition_column] if source.date_partition_column else []
     elif source.file_format not in TABLE_FORMATS:  # a format with a log knows itself how it is partitioned
-        partitions = list(partition_columns(location.fs, location.path))
+        partitions = list(partition_columns(location))
     writer = frame.write.format(source.file_format or "parquet").mode("append")
     writer = writer.options(**source.options).options(**location.hadoop_options)
     (writer.partitionBy(*partitions) if partitions else writer).save(str(location))

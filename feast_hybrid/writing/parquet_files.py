@@ -73,7 +73,7 @@ def append_parquet(
 def _layout(location: Location, what: str) -> Layout | None:
     path = location.path
     try:
-        layout = parquet_layout(location.fs, path)
+        layout = parquet_layout(location)
     except FileNotFoundError:
         return None
     if layout is not None and layout.file.rstrip("/").lstrip("/") == path.lstrip("/"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,18 +10,10 @@ import pyarrow.compute as pc
 
 from feast_hybrid.arrow.convert import combined
 from feast_hybrid.errors import SchemaError, WriteError
-from feast_hybrid.files.footers import NULL_PARTITION
+from feast_hybrid.files.partitions import folder_name
 
 if TYPE_CHECKING:
     from feast_hybrid.sources.spec import SourceSpec
-
-#: What Spark writes as ``%XX`` in the name of a folder.
-_ESCAPED = re.compile(r"[\x00-\x1f\x7f\"#%'*/:=?\\{\[\]^]")
-
-
-def escaped(text: str) -> str:
-    """A value as the name of a folder holds it."""
-    return _ESCAPED.sub(lambda match: f"%{ord(match[0]):02X}", text)
 
 
 def split(table: pa.Table, columns: Sequence[str], kept: Sequence[str]) -> dict[str, pa.Table]:
@@ -38,13 +29,7 @@ def split(table: pa.Table, columns: Sequence[str], kept: Sequence[str]) -> dict[
     """
     if not columns:
         return {"": table.select(kept)}
-    folders = [
-        [
-            f"{escaped(column)}={escaped(text) if text else NULL_PARTITION}"
-            for text in texts_of(table.column(column), column)
-        ]
-        for column in columns
-    ]
+    folders = [[folder_name(column, text) for text in texts_of(table.column(column), column)] for column in columns]
     rows = table.select(kept)
     encoded = pa.array(["/".join(levels) for levels in zip(*folders, strict=True)]).dictionary_encode()
     return {

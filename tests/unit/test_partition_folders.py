@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from feast_hybrid.errors import SchemaError, WriteError
-from feast_hybrid.writing.partitions import dates_of, escaped, split, with_dates
+from feast_hybrid.files.partitions import folder_name, parse_folder
+from feast_hybrid.writing.partitions import dates_of, split, with_dates
 
 LATE = datetime(2026, 1, 10, 23, 30, tzinfo=UTC)
 
@@ -44,7 +45,7 @@ def test_values_are_written_as_spark_writes_them() -> None:
         "p=__HIVE_DEFAULT_PARTITION__": {"n": [1, 2]},
         "p=ü x": {"n": [3]},
     }
-    assert escaped("{[^]}\t") == "%7B%5B%5E%5D}%09"
+    assert folder_name("p", "{[^]}\t") == "p=%7B%5B%5E%5D}%09"
     assert list(folders({"p": [date(2026, 1, 2)], "q": [True], "n": [1]}, "p", "q")) == ["p=2026-01-02/q=true"]
 
 
@@ -79,3 +80,13 @@ def test_a_partition_column_that_disagrees_with_the_time_is_refused() -> None:
     table = pa.table({"n": [1, 2], "day": ["2026-01-10", "2026-01-11"]})
     with pytest.raises(WriteError, match=r"rows: row 1 has '2026-01-11' in the partition column 'day'"):
         with_dates(table, "day", pa.array(["2026-01-10", "2026-01-12"]), what="rows")
+
+
+@pytest.mark.parametrize("text", [None, "x", "2026-01-10 10:00:00", "a/b=c:d%", "{[^]}\t", "100%25", "ü"])
+def test_a_folder_that_is_written_is_read_as_the_same_value(text: str | None) -> None:
+    assert parse_folder(folder_name("a=b c", text)) == ("a=b c", text)
+
+
+@pytest.mark.parametrize("name", ["x", "=1", "part-0.parquet", "a/b=1"])
+def test_another_folder_is_no_partition(name: str) -> None:
+    assert parse_folder(name) is None

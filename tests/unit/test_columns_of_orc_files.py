@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.orc
-from fsspec.implementations.local import LocalFileSystem
 
-from feast_hybrid.files.footers import parquet_columns
+from feast_hybrid.files.footers import columns_of_files
 from feast_hybrid.files.orc import orc_columns_of_file
+from feast_hybrid.lakes import Router
 
 KINDS: list[tuple[str, pa.DataType, str]] = [
     ("flag", pa.bool_(), "boolean"),
@@ -33,5 +33,5 @@ def test_the_columns_of_a_file_and_of_its_partition(tmp_path: Path) -> None:
     folder.mkdir()
     empty = pa.table({name: pa.array([None], kind) for name, kind, _ in KINDS})
     pyarrow.orc.write_table(empty, folder / "part-0.orc")
-    found = parquet_columns(LocalFileSystem(), str(tmp_path), orc_columns_of_file)
+    found = columns_of_files(Router(()).locate(f"file://{tmp_path}"), orc_columns_of_file)
     assert found == [*((name, spark) for name, _, spark in KINDS), ("dt", "date")]

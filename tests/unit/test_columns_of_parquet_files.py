@@ -10,10 +10,10 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fsspec.implementations.local import LocalFileSystem
 
 from feast_hybrid.errors import SchemaError
-from feast_hybrid.files.footers import parquet_columns
+from feast_hybrid.files.footers import columns_of_files
+from feast_hybrid.lakes import Router
 
 A = pa.table({"a": pa.array([1], pa.int64())})
 B = pa.table({"b": pa.array([1], pa.int64())})
@@ -32,7 +32,7 @@ def lay(folder: Path, files: Mapping[str, pa.Table | bytes]) -> Path:
 
 
 def columns(path: Path | str) -> list[tuple[str, str]] | None:
-    return parquet_columns(LocalFileSystem(), str(path))
+    return columns_of_files(Router(()).locate(f"file://{path}"))
 
 
 class TestFiles:
