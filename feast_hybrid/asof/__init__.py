@@ -10,16 +10,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from feast_hybrid.asof.entity_stats.model import EntityFacts
+    from feast_hybrid.asof.entity_stats.model import EntityStats
     from feast_hybrid.asof.join import asof_join, planned_join
     from feast_hybrid.asof.planner import JoinPlan, Step
     from feast_hybrid.asof.request import JoinRequest, Strategy
-    from feast_hybrid.asof.scan import Scan, ScanFile
+    from feast_hybrid.asof.scan import Ineligible, Scan, ScanFile
     from feast_hybrid.asof.view import AsOfView
 
 __all__ = [
     "AsOfView",
-    "EntityFacts",
+    "EntityStats",
+    "Ineligible",
     "JoinPlan",
     "JoinRequest",
     "Scan",
@@ -32,7 +33,8 @@ __all__ = [
 
 _MODULES = {
     "AsOfView": "view",
-    "EntityFacts": "entity_stats.model",
+    "EntityStats": "entity_stats.model",
+    "Ineligible": "scan",
     "JoinPlan": "planner",
     "JoinRequest": "request",
     "Scan": "scan",

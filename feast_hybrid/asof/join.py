@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from feast_hybrid.asof.columnar.plan import answer_column
-from feast_hybrid.asof.columnar.plan import join as join_by_columns
-from feast_hybrid.asof.entity_stats.model import EntityFacts
+from pyspark.sql import functions as F
+
+from feast_hybrid.asof.columnar.eligibility import match_column
+from feast_hybrid.asof.columnar.plan import join_columnar
+from feast_hybrid.asof.entity_stats.model import EntityStats
 from feast_hybrid.asof.planner import JoinPlan, choose
 from feast_hybrid.asof.prepare import AT, TS, prepare
 from feast_hybrid.asof.request import JoinRequest
@@ -30,7 +32,7 @@ def asof_join(
     timestamp: str,
     filter_by_created_timestamp: bool = False,
     strategy: str = "auto",
-    facts: EntityFacts | None = None,
+    stats: EntityStats | None = None,
     parallelism: int | None = None,
 ) -> DataFrame:
     """Give each entity row the features that were true at its time.
@@ -43,7 +45,7 @@ def asof_join(
 
     Times are instants, to the microsecond; the session's time zone has no influence. Nothing runs before the
     result is asked for rows but the planner's statistics: a footer of each scan; once for each session and place
-    whether executors can open files there; and one pass over the entity rows' keys and times where ``facts`` does not
+    whether executors can open files there; and one pass over the entity rows' keys and times where ``stats`` does not
     say enough and there is much to read.
 
     Args:
@@ -55,7 +57,7 @@ def asof_join(
             a created column. A null ``created`` never is.
         strategy: ``auto``, ``columnar`` or ``window``: the answer is the same. ``columnar`` is for views
             that have a scan; others are joined as with ``auto``.
-        facts: What is known of the entity rows.
+        stats: What is known of the entity rows.
         parallelism: How many tasks run at once, where it is known.
 
     Returns:
@@ -71,7 +73,7 @@ def asof_join(
         timestamp=timestamp,
         filter_by_created_timestamp=filter_by_created_timestamp,
         strategy=strategy,
-        facts=facts,
+        stats=stats,
         parallelism=parallelism,
     )
     return planned_join(request)[0]
@@ -87,53 +89,52 @@ def planned_join(request: JoinRequest) -> tuple[DataFrame, JoinPlan]:
         SchemaError: As :func:`asof_join`.
         JoinError: As :func:`asof_join`.
     """
-    from pyspark.sql import functions as F
-
     prepared = prepare(
         request.entities,
         request.views,
         timestamp=request.timestamp,
         filter_by_created_timestamp=request.filter_by_created_timestamp,
     )
-    parallelism = request.parallelism
-    chosen = choose(prepared, request.strategy, request.facts or EntityFacts(), parallelism)
+    plan = choose(prepared, request)
     rows = prepared.entities
-    if chosen.columnar:
-        rows = join_by_columns(
+    if plan.columnar:
+        views = list(plan.columnar.values())
+        rows = join_columnar(
             rows,
-            list(chosen.columnar.values()),
-            parallelism=parallelism,
+            plan.entity_schema,
+            views,
+            parallelism=request.parallelism,
             # Where it is not known, entity rows are made of the histories.
-            entity_rows=sum(view.measure.rows for view in chosen.columnar.values())
-            if chosen.entity_rows is None
-            else chosen.entity_rows,
+            entity_rows=sum(view.estimate.rows for view in views) if plan.entity_rows is None else plan.entity_rows,
         )
-    keys = prepared.entities
     features = []
-    names = list(prepared.names)
     for n, history in enumerate(prepared.histories):
-        names += [out for _, out in history.outputs]
-        if n in chosen.columnar:
-            at = {value: answer_column(n, i) for i, value in enumerate(history.values)}
-            features += [F.col(at[value]) for value, _ in history.outputs]
-            continue
-        answer = f"__fh_a{n}"
-        if chosen.cut and history.keys:
-            history = _cut(history, keys)
-        rows = window(rows, history, answer)
-        if history.ttl is not None:
-            fresh = within_ttl(F.col(f"{answer}.{TS}"), F.col(AT), history.ttl)
-            rows = rows.withColumn(answer, F.when(fresh, F.col(answer)))
-        features += [F.col(f"{answer}.{value}") for value, _ in history.outputs]
+        if n in plan.columnar:
+            columns = {value: match_column(n, i) for i, value in enumerate(history.values)}
+        else:
+            match = f"__fh_a{n}"
+            rows = _join_by_window(rows, _cut(history, prepared.entities) if plan.cut else history, match)
+            columns = {value: f"{match}.{value}" for value in history.values}
+        features += [F.col(columns[value]) for value, _ in history.outputs]
+    names = [*prepared.names, *(out for history in prepared.histories for _, out in history.outputs)]
     # Named by position, since the caller's names may be anything.
     numbered = [feature.alias(f"__fh_o{i}") for i, feature in enumerate(features)]
-    return rows.select(*prepared.columns, *numbered).toDF(*names), chosen
+    return rows.select(*prepared.columns, *numbered).toDF(*names), plan
+
+
+def _join_by_window(rows: DataFrame, history: History, match: str) -> DataFrame:
+    """The rows with the struct ``match`` of a history's time and values, null where there is none within the ttl."""
+    rows = window(rows, history, match)
+    if history.ttl is None:
+        return rows
+    fresh = within_ttl(F.col(f"{match}.{TS}"), F.col(AT), history.ttl)
+    return rows.withColumn(match, F.when(fresh, F.col(match)))
 
 
 def _cut(history: History, entities: DataFrame) -> History:
-    """The history's rows whose keys are those of an entity row, before they are shuffled."""
-    from pyspark.sql import functions as F
-
+    """The history's rows whose keys are those of an entity row, before they are shuffled; all of it without keys."""
+    if not history.keys:
+        return history
     wanted = entities.select(*history.keys).distinct()
     cut = history.frame.join(F.broadcast(wanted), list(history.keys), "left_semi")
     return replace(history, make_frame=lambda: cut)

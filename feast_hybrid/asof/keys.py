@@ -9,6 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+from pyspark.sql.types import DecimalType, DoubleType, FloatType, NullType
+
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.spark.times import micros
 
@@ -25,8 +29,6 @@ _LONG_DIGITS = 19
 
 def _family(kind: DataType) -> str | None:
     """The family within which types compare by value; None for what can be no key."""
-    from pyspark.sql import types as T
-
     table: tuple[tuple[type[DataType] | tuple[type[DataType], ...], str], ...] = (
         (T.IntegralType, _WHOLE),
         ((T.FloatType, T.DoubleType), _FLOAT),
@@ -64,9 +66,6 @@ class Domain:
             column: The key as it stands in its frame.
             kind: Its type there.
         """
-        from pyspark.sql import functions as F
-        from pyspark.sql.types import DecimalType, DoubleType, FloatType, NullType
-
         if isinstance(kind, NullType):
             return F.lit(None).cast(self.type)
         if self.family == _INSTANT:
@@ -99,8 +98,6 @@ def domain(entity: DataType, source: DataType, *, view: str, entity_column: str,
     Raises:
         SchemaError: The types cannot be compared by value, such as a string and a number.
     """
-    from pyspark.sql import types as T
-
     left, right = _family(entity), _family(source)
     where = (
         f"view {view!r}: key column {source_column!r} is {source.simpleString()} "
@@ -128,8 +125,6 @@ def domain(entity: DataType, source: DataType, *, view: str, entity_column: str,
 
 def _as_decimal(kind: DataType) -> tuple[int, int]:
     """Digits before and after the decimal point."""
-    from pyspark.sql.types import DecimalType
-
     if isinstance(kind, DecimalType):
         return kind.precision - kind.scale, kind.scale
     return _LONG_DIGITS, 0
@@ -137,7 +132,5 @@ def _as_decimal(kind: DataType) -> tuple[int, int]:
 
 def _narrower(left: tuple[int, int], right: tuple[int, int]) -> DataType:
     """The decimal type of the values that both types can hold, and so of all values that can be equal."""
-    from pyspark.sql.types import DecimalType
-
     whole, fraction = min(left[0], right[0]), min(left[1], right[1])
     return DecimalType(max(whole + fraction, 1), fraction)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F
+
 from feast_hybrid.asof import ties
 from feast_hybrid.spark.columns import is_case_sensitive, position
 from feast_hybrid.spark.times import micros, require_time
@@ -40,8 +42,6 @@ def latest_rows(
     Raises:
         SchemaError: a column is missing, or its type is unfit.
     """
-    from pyspark.sql import functions as F
-
     case_sensitive = is_case_sensitive(frame.sparkSession)
     names = list(dict.fromkeys([*keys, *values, timestamp, *([created] if created else [])]))
     schema = frame.schema.fields

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from feast_hybrid.asof.columnar.executor_check import executors_fail
-from feast_hybrid.asof.columnar.plan import (
-    ColumnarView,
-    bounded,
-    entity_hindrance,
-    hindrance,
-    key_names,
-    measure,
-    setting,
-    view_spec,
-)
-from feast_hybrid.asof.entity_stats.model import EntityFacts, Known, known
+import pyarrow as pa
+
+from feast_hybrid.asof.columnar.eligibility import Eligible, check_view, entity_schema
+from feast_hybrid.asof.columnar.estimate import ColumnarView, ScanEstimate, estimate_view, with_pushdown
+from feast_hybrid.asof.columnar.executor_check import check_executors
+from feast_hybrid.asof.entity_stats.collect import collect_stats, stated_stats
+from feast_hybrid.asof.entity_stats.model import EntityStats, KeyGroup, PlannerStats
+from feast_hybrid.asof.scan import Ineligible
+from feast_hybrid.asof.settings import get_setting
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from feast_hybrid.asof.prepare import Prepared
+    from feast_hybrid.asof.request import JoinRequest
 
+#: By their places the views that can be joined by columns, and why the others cannot be.
+Outcomes = Mapping[int, ColumnarView | Ineligible]
 
 #: Below this, a pass over entity rows of unknown number may take longer than what it spares; and without it, nobody
 #: knows how many buckets they need.
@@ -60,6 +61,7 @@ class JoinPlan:
         entities: What is known of the entity rows, in words.
         entity_rows: How many there are, where it is known.
         columnar: By their places the views that are joined by columns.
+        entity_schema: How the entity rows travel with these.
         cut: Whether Spark's strategies cut histories to the entity rows' keys first.
     """
 
@@ -67,6 +69,7 @@ class JoinPlan:
     entities: str = ""
     entity_rows: int | None = None
     columnar: dict[int, ColumnarView] = field(default_factory=dict, repr=False, compare=False)
+    entity_schema: pa.Schema = field(default_factory=lambda: pa.schema([]), repr=False, compare=False)
     cut: bool = False
 
     def describe(self) -> str:
@@ -80,89 +83,118 @@ class JoinPlan:
         return "\n".join([*lines, *([f"entity rows: {self.entities}"] if self.entities else [])])
 
 
-def choose(prepared: Prepared, strategy: str, facts: EntityFacts, parallelism: int | None = None) -> JoinPlan:
-    """Choose a strategy for each view."""
-    session = prepared.entities.sparkSession
-    reasons: dict[int, str] = {}
-    views: dict[int, ColumnarView] = {}
-    if strategy in ("auto", "columnar"):
-        least = SMALL if strategy == "auto" and facts.rows is None else 0
-        views = _by_columns(prepared, session, reasons, least, parallelism)
-    about = Known(facts.rows, facts.low, facts.high)
+def choose(prepared: Prepared, request: JoinRequest) -> JoinPlan:
+    """Choose a strategy for each view. Runs nothing but statistics.
+
+    Args:
+        prepared: What is joined.
+        request: What it was made from.
+    """
+    stats = request.stats or EntityStats()
+    schema, outcomes = _columnar_views(prepared) if request.strategy != "window" else (pa.schema([]), {})
+    if any(isinstance(found, ColumnarView) for found in outcomes.values()):
+        session = prepared.entities.sparkSession
+        outcomes = _unless_unbounded(session, outcomes)
+        if request.strategy == "auto" and stats.rows is None:
+            outcomes = _unless_small(outcomes)
+        outcomes = {n: _if_executors_can(session, found, request.parallelism) for n, found in outcomes.items()}
+    views = {n: found for n, found in outcomes.items() if isinstance(found, ColumnarView)}
+    known = PlannerStats(stats.rows, stats.low, stats.high)
     if views:
-        groups = {key_names(view.history): view.spec.forms for view in views.values()}
-        about = known(facts, prepared, list(groups.items()))
-        views = {n: bounded(view, about) for n, view in views.items()}
-    # Only where they are at hand: a caller's frame may be dear to evaluate once more.
-    cut = strategy == "auto" and facts.rows is not None and facts.rows <= FEW_ROWS
+        forms = {view.key_names: view.spec.forms for view in views.values()}
+        groups = [KeyGroup(names, of_names) for names, of_names in forms.items()]
+        needs_pass = stats.rows is None and stats.may_collect
+        known = collect_stats(prepared, groups) if needs_pass else stated_stats(stats, prepared, groups)
+        views = {n: with_pushdown(view, known) for n, view in views.items()}
     steps = []
     for n, history in enumerate(prepared.histories):
+        found = outcomes.get(n)
         if n in views:
-            asked = "asked for" if strategy == "columnar" else "blocks of columns are the cheapest"
-            step = Step(view=history.name, strategy="columnar", reason=asked, reads=_reads(views[n]))
+            reason = "asked for" if request.strategy == "columnar" else "blocks of columns are the cheapest"
+            steps.append(Step(view=history.name, strategy="columnar", reason=reason, reads=_reads(views[n])))
         else:
-            reason = "asked for" if strategy == "window" else f"not columnar: {reasons.get(n)}"
-            step = Step(view=history.name, strategy="window", reason=reason)
-        steps.append(step)
-    return JoinPlan(steps=tuple(steps), entities=_entities(about), entity_rows=about.rows, columnar=views, cut=cut)
+            reason = f"not columnar: {found.reason}" if isinstance(found, Ineligible) else "asked for"
+            steps.append(Step(view=history.name, strategy="window", reason=reason))
+    return JoinPlan(
+        steps=tuple(steps),
+        entities=_describe(known),
+        entity_rows=known.rows,
+        columnar=views,
+        entity_schema=schema,
+        # Only where they are at hand: a caller's frame may be dear to evaluate once more.
+        cut=request.strategy == "auto" and stats.rows is not None and stats.rows <= FEW_ROWS,
+    )
 
 
-def _by_columns(
-    prepared: Prepared, session: SparkSession, reasons: dict[int, str], least: int, parallelism: int | None
-) -> dict[int, ColumnarView]:
-    """The views to be joined by columns, if ``least`` bytes are read; for the others ``reasons`` is given why not."""
-    views: dict[int, ColumnarView] = {}
-    common: str | None = None
-    for n, history in enumerate(prepared.histories):
-        why = hindrance(history)
-        scan = history.view.scan
-        if why is None:
-            common = common or entity_hindrance(prepared, session)
-            why = common
-        if why is None and scan is not None:
-            spec = view_spec(history, n)
-            try:
-                views[n] = ColumnarView(history, spec, measure(scan, spec), scan.files)
-            except Exception as error:
-                # Whatever it is, Spark's reader may know better. Its text may hold what the file system was given.
-                why = f"a footer cannot be read from {scan.where}: {type(error).__name__}"
-        if why is not None:
-            reasons[n] = why
-    total = sum(view.measure.memory for view in views.values())
-    if (setting(session, _BATCH_BYTES) or "-").startswith("-") and total > _UNBOUNDED_BATCHES:
-        why = f"this Spark has no {_BATCH_BYTES}, and there is too much for batches without it"
-        reasons.update(dict.fromkeys(views, why))
-        return {}
-    if sum(view.measure.read for view in views.values()) < least:
-        reasons.update(dict.fromkeys(views, "little to read for entity rows that may be many"))
-        return {}
-    for n, view in list(views.items()):
-        check = executors_fail(session, view.scan, parallelism)
-        if check is not None:
-            reasons[n] = check
-            del views[n]
-    return views
+def _columnar_views(prepared: Prepared) -> tuple[pa.Schema, Outcomes]:
+    """How entity rows would travel, and the views as they would be joined by columns, or why they cannot be."""
+    views = {n: check_view(history, n) for n, history in enumerate(prepared.histories)}
+    eligible = any(isinstance(view, Eligible) for view in views.values())
+    schema = entity_schema(prepared) if eligible else pa.schema([])
+    if isinstance(schema, Ineligible):
+        return pa.schema([]), {n: schema if isinstance(view, Eligible) else view for n, view in views.items()}
+    return schema, {n: _estimate(view) if isinstance(view, Eligible) else view for n, view in views.items()}
+
+
+def _estimate(view: Eligible) -> ColumnarView | Ineligible:
+    try:
+        return estimate_view(view)
+    except Exception as error:
+        # Whatever it is, Spark's reader may know better. Its text may hold what the file system was given.
+        return Ineligible(f"a footer cannot be read from {view.scan.where}: {type(error).__name__}")
+
+
+def _unless_unbounded(session: SparkSession, outcomes: Outcomes) -> Outcomes:
+    """No view by columns where a bucket's blocks would not fit into a batch of this Spark's."""
+    limit = get_setting(session, _BATCH_BYTES) or "-"
+    total = sum(estimate.memory_bytes for estimate in _estimates(outcomes))
+    if not limit.startswith("-") or total <= _UNBOUNDED_BATCHES:
+        return outcomes
+    return _without(outcomes, f"this Spark has no {_BATCH_BYTES}, and there is too much for batches without it")
+
+
+def _unless_small(outcomes: Outcomes) -> Outcomes:
+    """No view by columns where too little is read to count the entity rows for it."""
+    if sum(estimate.read_bytes for estimate in _estimates(outcomes)) >= SMALL:
+        return outcomes
+    return _without(outcomes, "little to read for entity rows that may be many")
+
+
+def _estimates(outcomes: Outcomes) -> list[ScanEstimate]:
+    return [found.estimate for found in outcomes.values() if isinstance(found, ColumnarView)]
+
+
+def _without(outcomes: Outcomes, reason: str) -> Outcomes:
+    return {n: found if isinstance(found, Ineligible) else Ineligible(reason) for n, found in outcomes.items()}
+
+
+def _if_executors_can(
+    session: SparkSession, found: ColumnarView | Ineligible, parallelism: int | None
+) -> ColumnarView | Ineligible:
+    if isinstance(found, Ineligible):
+        return found
+    return check_executors(session, found.scan, parallelism) or found
 
 
 def _reads(view: ColumnarView) -> str:
     spec = view.spec
     parts = [
         f"{len(spec.columns)} columns of {len(view.files)} files on {view.scan.where}",
-        f"about {_size(view.measure.read)} of {_size(view.scan.size)}",
+        f"about {_size(view.estimate.read_bytes)} of {_size(view.scan.size)}",
     ]
     if spec.high is not None:
         parts.append("row groups within the entity rows' times")
-    if spec.filter is not None:
+    if spec.key_filter is not None:
         parts.append("rows of their keys")
-    if spec.asked is not None:
+    if spec.entity_keys is not None:
         parts.append("passes on what answers one of them")
     return ", ".join(parts)
 
 
-def _entities(about: Known) -> str:
-    if about.rows is None:
+def _describe(stats: PlannerStats) -> str:
+    if stats.rows is None:
         return ""
-    return f"{about.rows:,}" + (", counted by a pass over them" if about.asked else "")
+    return f"{stats.rows:,}" + (", counted by a pass over them" if stats.were_collected else "")
 
 
 def _size(size: int) -> str:

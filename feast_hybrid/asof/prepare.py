@@ -7,9 +7,12 @@ features.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F
 
 from feast_hybrid.asof import ties
 from feast_hybrid.asof.keys import Domain, domain
@@ -17,8 +20,6 @@ from feast_hybrid.spark.columns import is_case_sensitive, position, refuse_clash
 from feast_hybrid.spark.times import micros, require_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import DataType
 
@@ -27,28 +28,58 @@ if TYPE_CHECKING:
 AT, TS, CREATED = "__fh_t", "__fh_ts", "__fh_cr"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Recipe:
-    """How a history comes from the view's frame, for those who read the frame's files themselves.
-
-    Source columns go with the types that the frame has for them.
+@dataclass(frozen=True)
+class BoundColumn:
+    """A column of a caller's frame, found by the name that was asked for.
 
     Args:
-        keys: For each key of the view its name in the entity frame, the source column and its type, and the domain;
-            a name that repeats has to agree with itself.
-        timestamp: The source column.
-        created: The source column, if there is one.
-        values: The source columns, in the order of :attr:`History.values`.
-        ranked: Which of the values rank ties, in order.
+        name: Its name in the frame.
+        alias: Its name once the frame's columns are renamed by position, since the caller's may be anything.
+        data_type: Its type.
+    """
+
+    name: str
+    alias: str
+    data_type: DataType
+
+
+@dataclass(frozen=True)
+class BoundKey:
+    """A key of a view.
+
+    Args:
+        name: The key column of the entity frame; keys of one name have to agree with each other.
+        source: The source's column.
+        domain: The form in which the two are compared.
+    """
+
+    name: str
+    source: BoundColumn
+    domain: Domain
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ColumnBinding:
+    """Which columns of a view's frame its history is made of.
+
+    Args:
+        keys: One for each key of the view.
+        timestamp: When a row became true.
+        created: When it was written, if there is such a column.
+        values: The features, each once, in the order of :attr:`History.values`.
         case_sensitive: Whether the session tells ``a`` from ``A``.
     """
 
-    keys: tuple[tuple[str, str, DataType, Domain], ...]
-    timestamp: tuple[str, DataType]
-    created: tuple[str, DataType] | None
-    values: tuple[tuple[str, DataType], ...]
-    ranked: tuple[int, ...]
+    keys: tuple[BoundKey, ...]
+    timestamp: BoundColumn
+    created: BoundColumn | None
+    values: tuple[BoundColumn, ...]
     case_sensitive: bool
+
+    @property
+    def ranked(self) -> tuple[int, ...]:
+        """Which of the values rank ties, in order: by their names in the source."""
+        return tuple(sorted(range(len(self.values)), key=lambda n: self.values[n].name))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,42 +87,57 @@ class History:
     """One view's rows, ready to be joined.
 
     Args:
-        name: The view's name.
-        make_frame: Gives :attr:`frame`.
-        keys: The key columns, of the same names here and in the entity frame.
-        values: The feature columns.
-        created: Whether there is a created column.
-        by_created: Whether a row only counts for entity rows at or after its created time.
-        ttl: Microseconds, or None.
-        outputs: For each output column, which of ``values`` it is and its name.
         view: What it was made from.
-        recipe: And how.
+        binding: Which columns of the view's frame it holds.
+        by_created: Whether a row only counts for entity rows at or after its created time.
+        outputs: For each output column, which of :attr:`values` it is and its name.
+        make_frame: Gives :attr:`frame`.
     """
 
-    name: str
-    make_frame: Callable[[], DataFrame]
-    keys: tuple[str, ...]
-    values: tuple[str, ...]
-    created: bool
-    by_created: bool
-    ttl: int | None
-    outputs: tuple[tuple[str, str], ...]
     view: AsOfView
-    recipe: Recipe
+    binding: ColumnBinding
+    by_created: bool
+    outputs: tuple[tuple[str, str], ...]
+    make_frame: Callable[[], DataFrame]
+
+    @property
+    def name(self) -> str:
+        """The view's name."""
+        return self.view.name
+
+    @property
+    def ttl(self) -> int | None:
+        """Microseconds, or None."""
+        return self.view.ttl_micros
+
+    @property
+    def created(self) -> bool:
+        """Whether there is a created column."""
+        return self.binding.created is not None
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The key columns, of the same names here and in the entity frame."""
+        return tuple(dict.fromkeys(key.name for key in self.binding.keys))
+
+    @cached_property
+    def values(self) -> tuple[str, ...]:
+        """The feature columns."""
+        return tuple(_value_name(n) for n in range(len(self.binding.values)))
 
     @cached_property
     def frame(self) -> DataFrame:
         """Rows that can be a candidate for some entity row; none has a null key or a null time.
 
-        Made when it is first asked for: its some fifty calls of the JVM are in vain where files are read without it.
+        Made when it is first used: its some fifty calls of the JVM are in vain where files are read without it.
         """
         return self.make_frame()
 
     @cached_property
     def ranks(self) -> tuple[Column, ...]:
         """What ranks rows of equal (time, created): the greatest wins."""
-        named = zip(self.values, self.recipe.values, strict=True)
-        return tuple(ties.ranks([(source, value, kind) for value, (source, kind) in named]))
+        named = zip(self.values, self.binding.values, strict=True)
+        return tuple(ties.ranks([(source.name, value, source.data_type) for value, source in named]))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,7 +150,7 @@ class Prepared:
         names: Their own names.
         histories: One for each view.
         keys: For each key column of ``entities`` which entity column it is, by position, and its domain.
-        at: Which entity column the time is.
+        timestamp: Which entity column the time is, by position.
     """
 
     entities: DataFrame
@@ -112,155 +158,137 @@ class Prepared:
     names: tuple[str, ...]
     histories: tuple[History, ...]
     keys: dict[str, tuple[int, Domain]]
-    at: int
+    timestamp: int
 
 
 def prepare(
     entities: DataFrame, views: Sequence[AsOfView], *, timestamp: str, filter_by_created_timestamp: bool
 ) -> Prepared:
-    """Check what was asked for, and bring the entity frame to our own columns; a history's when it is asked for. Runs
-    nothing.
+    """Check a request, and bring the entity frame to our own columns; a history's when it is used. Runs nothing.
 
     Raises:
         SchemaError: A column is missing, or its type does not do.
         JoinError: Two output columns would have one name.
     """
-    from pyspark.sql import functions as F
-
     case_sensitive = is_case_sensitive(entities.sparkSession)
-    names = tuple(entities.columns)
-    refuse_clashes(names, [(v.name, out) for v in views for _, out in v.features], case_sensitive=case_sensitive)
-    kinds = [field.dataType for field in entities.schema.fields]
-    columns = tuple(f"__fh_e{i}" for i in range(len(names)))
-
-    def entity(name: str, role: str) -> int:
-        return position(name, names, case_sensitive=case_sensitive, owner="the entity frame", role=role)
-
-    at = entity(timestamp, "timestamp column")
-    require_time(kinds[at], owner="the entity frame", role="timestamp column", name=timestamp)
-    known: dict[tuple[int, Domain], str] = {}
+    refuse_clashes(
+        entities.columns, [(v.name, out) for v in views for _, out in v.features], case_sensitive=case_sensitive
+    )
+    frame = _Frame(entities, "the entity frame", "__fh_e", case_sensitive)
+    time = frame.bind_time(timestamp, "timestamp column")
+    #: The key columns by entity column and domain: views that compare alike share one.
+    keys: dict[tuple[BoundColumn, Domain], str] = {}
     histories = []
     for view in views:
-        source = _Source(view, case_sensitive)
-        keys: list[tuple[str, str, DataType, Domain]] = []
-        for entity_column, source_column in view.keys:
-            i = entity(entity_column, f"join key of view {view.name!r}")
-            _, kind = source.find(source_column, "key column")
-            common = domain(kinds[i], kind, view=view.name, entity_column=entity_column, source_column=source_column)
-            key = known.setdefault((i, common), f"__fh_k{len(known)}")
-            keys.append((key, source_column, kind, common))
-        histories.append(source.history(keys, filter_by_created_timestamp))
-    own = [micros(F.col(columns[at]), kinds[at]).alias(AT)]
-    own += [common.of(F.col(columns[i]), kinds[i]).alias(key) for (i, common), key in known.items()]
-    frame = entities.toDF(*columns).select(*columns, *own)
+        source = _Frame(view.frame, f"view {view.name!r}", "__fh_s", case_sensitive)
+        bound = []
+        for entity_name, source_name in view.keys:
+            entity_column = frame.bind(entity_name, f"join key of view {view.name!r}")
+            source_column = source.bind(source_name, "key column")
+            common = domain(
+                entity_column.data_type,
+                source_column.data_type,
+                view=view.name,
+                entity_column=entity_name,
+                source_column=source_name,
+            )
+            key = keys.setdefault((entity_column, common), f"__fh_k{len(keys)}")
+            bound.append(BoundKey(key, source_column, common))
+        histories.append(_history(view, source, tuple(bound), filter_by_created_timestamp))
+    added = [micros(F.col(time.alias), time.data_type).alias(AT)]
+    added += [common.of(F.col(c.alias), c.data_type).alias(key) for (c, common), key in keys.items()]
+    columns = frame.aliases
     return Prepared(
-        entities=frame,
+        entities=entities.toDF(*columns).select(*columns, *added),
         columns=columns,
-        names=names,
+        names=tuple(entities.columns),
         histories=tuple(histories),
-        keys={key: place for place, key in known.items()},
-        at=at,
+        keys={key: (columns.index(column.alias), common) for (column, common), key in keys.items()},
+        timestamp=columns.index(time.alias),
     )
 
 
-class _Source:
-    """A view's frame, renamed by position."""
+class _Frame:
+    """Finds columns of a caller's frame."""
 
-    def __init__(self, view: AsOfView, case_sensitive: bool) -> None:
-        self._view = view
-        self._case_sensitive = case_sensitive
-        self._names = view.frame.columns
-        self._columns = [f"__fh_s{i}" for i in range(len(self._names))]
-        #: Where the columns stand that were found.
-        self._found: dict[str, int] = {}
-        self._kinds: list[DataType] = [field.dataType for field in view.frame.schema.fields]
+    def __init__(self, frame: DataFrame, owner: str, prefix: str, case_sensitive: bool) -> None:
+        self._owner = owner
+        self._fields = frame.schema.fields
+        self._names = [field.name for field in self._fields]
+        self.case_sensitive = case_sensitive
+        self.aliases = tuple(f"{prefix}{i}" for i in range(len(self._fields)))
 
-    def find(self, name: str, role: str) -> tuple[str, DataType]:
-        owner = f"view {self._view.name!r}"
-        i = position(name, self._names, case_sensitive=self._case_sensitive, owner=owner, role=role)
-        self._found[name] = i
-        return self._columns[i], self._kinds[i]
+    def bind(self, name: str, role: str) -> BoundColumn:
+        """Find a column.
 
-    def _named(self, name: str) -> tuple[str, DataType]:
-        i = self._found[name]
-        return self._names[i], self._kinds[i]
+        Args:
+            name: As it is asked for.
+            role: What it is asked for, for errors.
 
-    def time(self, name: str, role: str) -> tuple[str, DataType]:
-        column, kind = self.find(name, role)
-        require_time(kind, owner=f"view {self._view.name!r}", role=role, name=name)
-        return column, kind
+        Raises:
+            SchemaError: There is none, or there are several.
+        """
+        i = position(name, self._names, case_sensitive=self.case_sensitive, owner=self._owner, role=role)
+        return BoundColumn(self._names[i], self.aliases[i], self._fields[i].dataType)
 
-    def history(
-        self, keys: Sequence[tuple[str, str, DataType, Domain]], filter_by_created_timestamp: bool
-    ) -> History:
-        view = self._view
-        times = {TS: self.time(view.timestamp, "timestamp column")}
-        if view.created is not None:
-            times[CREATED] = self.time(view.created, "created timestamp column")
-        values: dict[str, tuple[str, DataType]] = {}
-        outputs = []
-        for name, out in view.features:
-            column, kind = self.find(name, "feature column")
-            value, _ = values.setdefault(column, (f"__fh_v{len(values)}", kind))
-            outputs.append((value, out))
-        source_names = dict(zip(self._columns, self._names, strict=True))
-        in_order = [(source_names[column], kind) for column, (_, kind) in values.items()]
-        own_name = {name: self._names[i] for name, i in self._found.items()}
-        recipe = Recipe(
-            keys=tuple((key, own_name[name], kind, common) for key, name, kind, common in keys),
-            timestamp=self._named(view.timestamp),
-            created=None if view.created is None else self._named(view.created),
-            values=tuple(in_order),
-            ranked=tuple(sorted(range(len(in_order)), key=lambda i: in_order[i][0])),
-            case_sensitive=self._case_sensitive,
-        )
-        by_created = filter_by_created_timestamp and view.created is not None
-        named = {column: value for column, (value, _) in values.items()}
-        return History(
-            name=view.name,
-            make_frame=partial(self._frame, keys, times, named, by_created),
-            keys=tuple(dict.fromkeys(key for key, *_ in keys)),
-            values=tuple(named.values()),
-            created=view.created is not None,
-            by_created=by_created,
-            ttl=view.ttl_micros,
-            outputs=tuple(outputs),
-            view=view,
-            recipe=recipe,
-        )
-
-    def _frame(
-        self,
-        keys: Sequence[tuple[str, str, DataType, Domain]],
-        times: Mapping[str, tuple[str, DataType]],
-        values: Mapping[str, str],
-        by_created: bool,
-    ) -> DataFrame:
-        from pyspark.sql import functions as F
-
-        wanted = []
-        for n, (_, name, kind, common) in enumerate(keys):
-            column = self._columns[self._found[name]]
-            wanted.append(common.of(F.col(column), kind).alias(f"__fh_j{n}"))
-        wanted += [micros(F.col(column), kind).alias(own) for own, (column, kind) in times.items()]
-        wanted += [F.col(column).alias(value) for column, value in values.items()]
-        frame = self._view.frame.toDF(*self._columns).select(*wanted)
-        # Not dropna(), which would drop a key of NaN too.
-        for name in (*(f"__fh_j{n}" for n in range(len(keys))), TS, *([CREATED] if by_created else [])):
-            frame = frame.where(F.col(name).isNotNull())
-        # One entity key may be asked of two source columns: the names repeat, and both have to match.
-        return _distinct_keys(frame, [key for key, *_ in keys])
+    def bind_time(self, name: str, role: str) -> BoundColumn:
+        """Find a column that holds times."""
+        column = self.bind(name, role)
+        require_time(column.data_type, owner=self._owner, role=role, name=name)
+        return column
 
 
-def _distinct_keys(frame: DataFrame, keys: Sequence[str]) -> DataFrame:
-    """Name the keys as the entity frame does; a key that is there twice has to agree with itself."""
-    from pyspark.sql import functions as F
+def _history(
+    view: AsOfView, source: _Frame, keys: tuple[BoundKey, ...], filter_by_created_timestamp: bool
+) -> History:
+    timestamp = source.bind_time(view.timestamp, "timestamp column")
+    created = None if view.created is None else source.bind_time(view.created, "created timestamp column")
+    values: dict[str, BoundColumn] = {}
+    outputs = []
+    for name, out in view.features:
+        column = source.bind(name, "feature column")
+        values.setdefault(column.alias, column)
+        outputs.append((_value_name(list(values).index(column.alias)), out))
+    binding = ColumnBinding(
+        keys=keys,
+        timestamp=timestamp,
+        created=created,
+        values=tuple(values.values()),
+        case_sensitive=source.case_sensitive,
+    )
+    by_created = filter_by_created_timestamp and created is not None
+    return History(
+        view=view,
+        binding=binding,
+        by_created=by_created,
+        outputs=tuple(outputs),
+        make_frame=partial(_history_frame, view.frame, source.aliases, binding, by_created),
+    )
 
+
+def _value_name(n: int) -> str:
+    return f"__fh_v{n}"
+
+
+def _history_frame(frame: DataFrame, aliases: Sequence[str], binding: ColumnBinding, by_created: bool) -> DataFrame:
+    """The history's rows, see :attr:`History.frame`."""
+    # One entity key may be compared with two source columns: the names repeat, and both have to match.
+    own_keys = [f"__fh_j{n}" for n in range(len(binding.keys))]
+    times = {TS: binding.timestamp} | ({CREATED: binding.created} if binding.created is not None else {})
+    wanted = [
+        key.domain.of(F.col(key.source.alias), key.source.data_type).alias(own)
+        for own, key in zip(own_keys, binding.keys, strict=True)
+    ]
+    wanted += [micros(F.col(time.alias), time.data_type).alias(own) for own, time in times.items()]
+    wanted += [F.col(value.alias).alias(_value_name(n)) for n, value in enumerate(binding.values)]
+    rows = frame.toDF(*aliases).select(*wanted)
+    # Not dropna(), which would drop a key of NaN too.
+    for name in (*own_keys, TS, *([CREATED] if by_created else [])):
+        rows = rows.where(F.col(name).isNotNull())
     first: dict[str, str] = {}
-    for n, key in enumerate(keys):
-        own = f"__fh_j{n}"
-        if key in first:
-            frame = frame.where(F.col(own) == F.col(first[key])).drop(own)
+    for own, key in zip(own_keys, binding.keys, strict=True):
+        if key.name in first:
+            rows = rows.where(F.col(own) == F.col(first[key.name])).drop(own)
         else:
-            first[key] = own
-    return frame.withColumnsRenamed({own: key for key, own in first.items()})
+            first[key.name] = own
+    return rows.withColumnsRenamed({own: name for name, own in first.items()})

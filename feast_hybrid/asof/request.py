@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame
 
-    from feast_hybrid.asof.entity_stats.model import EntityFacts
+    from feast_hybrid.asof.entity_stats.model import EntityStats
     from feast_hybrid.asof.view import AsOfView
 
 #: How a view can be joined. ``auto`` takes what is estimated to be the fastest.
@@ -37,7 +37,7 @@ class JoinRequest:
         timestamp: The entity column that says when.
         filter_by_created_timestamp: Whether a row only counts from its created time on.
         strategy: See :data:`Strategy`.
-        facts: What is known of the entity rows; None for nothing.
+        stats: What is known of the entity rows; None for nothing.
         parallelism: How many tasks run at once, where it is known.
 
     Raises:
@@ -49,7 +49,7 @@ class JoinRequest:
     timestamp: str
     filter_by_created_timestamp: bool = False
     strategy: str = "auto"
-    facts: EntityFacts | None = None
+    stats: EntityStats | None = None
     parallelism: int | None = None
 
     def __post_init__(self) -> None:

@@ -23,6 +23,13 @@ class ScanFile:
     partitions: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Ineligible:
+    """Why something cannot be joined by columns, in words for plans."""
+
+    reason: str
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scan:
     """The Parquet files that a view's frame reads, for tasks that read them without Spark's reader.

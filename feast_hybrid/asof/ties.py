@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -33,9 +36,6 @@ def ranks(features: Sequence[tuple[str, str, DataType]]) -> list[Column]:
 
 
 def _rank(name: str, kind: DataType) -> list[Column]:
-    from pyspark.sql import functions as F
-    from pyspark.sql import types as T
-
     column = F.col(name)
     if isinstance(kind, T.FloatType | T.DoubleType):
         # Spark holds -0.0 equal to 0.0; in text they differ.
@@ -53,14 +53,10 @@ def _rank(name: str, kind: DataType) -> list[Column]:
 
 
 def _json(column: Column) -> Column:
-    from pyspark.sql import functions as F
-
     return F.to_json(F.struct(column.alias("v")), {"timeZone": "UTC", "ignoreNullFields": "false"})
 
 
 def _children(kind: DataType) -> list[DataType]:
-    from pyspark.sql import types as T
-
     if isinstance(kind, T.ArrayType):
         return [kind.elementType]
     if isinstance(kind, T.MapType):
@@ -76,8 +72,6 @@ def _holds(kind: DataType, types: tuple[type[DataType], ...]) -> bool:
 
 def _orderable(kind: DataType) -> bool:
     """Whether Spark can sort by this type, to the last bit: text within collations is left to JSON."""
-    from pyspark.sql import types as T
-
     if isinstance(kind, T.ArrayType | T.StructType):
         return all(_orderable(child) for child in _children(kind))
     if isinstance(kind, T.StringType):

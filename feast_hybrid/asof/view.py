@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from feast_hybrid.asof.scan import Ineligible, Scan
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyspark.sql import DataFrame
 
-    from feast_hybrid.asof.scan import Scan
 
 #: Micros in Spark are 64 bit: a ttl beyond this can exclude nothing.
 _LONGEST = 2**63 - 1
+_NOT_KNOWN = Ineligible("its files are not known")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,8 +34,7 @@ class AsOfView:
             equal ``timestamp``.
         ttl: How old a row may be to still count, inclusive. ``None``, zero and less mean: any age.
         features: Pairs of (source column, output column).
-        scan: The files that ``frame`` reads, where they are known: they can then be read without it.
-        no_scan: Why there is no scan, for plans.
+        scan: The files that ``frame`` reads, which can then be read without it; or why they are not known.
     """
 
     name: str
@@ -43,8 +44,7 @@ class AsOfView:
     created: str | None = None
     ttl: timedelta | None = None
     features: Sequence[tuple[str, str]]
-    scan: Scan | None = None
-    no_scan: str = "its files are not known"
+    scan: Scan | Ineligible = _NOT_KNOWN
 
     @property
     def ttl_micros(self) -> int | None:

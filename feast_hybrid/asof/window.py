@@ -1,8 +1,12 @@
-"""Entity rows and history in one frame, sorted by key and time: a row's answer is the last history above."""
+"""Entity rows and history in one frame, sorted by key and time: a row's match is the last history above."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from pyspark.sql import Window
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from feast_hybrid.asof.prepare import AT, CREATED, TS
 
@@ -14,15 +18,11 @@ if TYPE_CHECKING:
 _ROW, _ORDER, _IS_ENTITY = "__fh_row", "__fh_order", "__fh_is_entity"
 
 
-def window(rows: DataFrame, history: History, answer: str) -> DataFrame:
+def window(rows: DataFrame, history: History, match: str) -> DataFrame:
     """Join by a running window over the union of entity rows and history.
 
     One shuffle and one sort, whatever the number of rows per key. Works on every Spark since 4.0.
     """
-    from pyspark.sql import Window
-    from pyspark.sql import functions as F
-    from pyspark.sql.types import StructType
-
     seen_at = F.greatest(TS, CREATED) if history.by_created else F.col(TS)
     ranked = [TS, *([CREATED] if history.created else []), *history.values]
     carried = StructType([field for field in rows.schema.fields if field.name not in history.keys])
@@ -54,8 +54,8 @@ def window(rows: DataFrame, history: History, answer: str) -> DataFrame:
     # Without keys, all rows are of one partition: said in words, or Spark Connect's client warns of it.
     running = Window.partitionBy(*(history.keys or [F.lit(0)])).orderBy(*in_order)
     running = running.rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    joined = below.union(above).select(*history.keys, _IS_ENTITY, _ROW, take.over(running).alias(answer))
+    joined = below.union(above).select(*history.keys, _IS_ENTITY, _ROW, take.over(running).alias(match))
     # Keys as columns of the union: Spark then knows how the rows are partitioned, and needs no further shuffle for
     # the next view of the same keys.
     columns = [F.col(name if name in history.keys else f"{_ROW}.{name}") for name in rows.columns]
-    return joined.where(F.col(_IS_ENTITY)).select(*columns, answer)
+    return joined.where(F.col(_IS_ENTITY)).select(*columns, match)

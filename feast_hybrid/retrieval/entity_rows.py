@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F
 
 from feast_hybrid.arrow.utc import from_epoch_micros, to_epoch_micros
-from feast_hybrid.asof import EntityFacts
+from feast_hybrid.asof import EntityStats
 from feast_hybrid.errors import EntityFrameError
 from feast_hybrid.retrieval.job_rows import FrameRows, JobRows
 from feast_hybrid.spark.columns import quoted
@@ -54,7 +54,7 @@ class EntityRows(ABC):
         """The first and last time; runs a job where they are not known. None without rows."""
 
     @abstractmethod
-    def stats(self, keys: Sequence[str]) -> EntityFacts:
+    def stats(self, keys: Sequence[str]) -> EntityStats:
         """What the planner of the join may go by, of which ``keys`` are the join keys. Runs nothing."""
 
     @abstractmethod
@@ -109,12 +109,12 @@ class SparkRows(EntityRows):
         low, high = self.frame.select(F.min(time), F.max(time)).collect()[0]
         return None if low is None else (from_epoch_micros(low), from_epoch_micros(high))
 
-    def stats(self, keys: Sequence[str]) -> EntityFacts:  # noqa: ARG002
+    def stats(self, keys: Sequence[str]) -> EntityStats:  # noqa: ARG002
         """See :meth:`EntityRows.stats`; over rows of histories, which take long to read, the planner runs no pass."""
         if self.of_histories is None:
-            return EntityFacts()
+            return EntityStats()
         low, high = map(to_epoch_micros, self.of_histories)
-        return EntityFacts(low=low, high=high, may_ask=False)
+        return EntityStats(low=low, high=high, may_collect=False)
 
     def join(self, join: RetrievalJoin) -> JobRows:
         """See :meth:`EntityRows.join`."""

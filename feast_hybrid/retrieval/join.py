@@ -11,7 +11,7 @@ from feast_hybrid.asof import JoinRequest, planned_join
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from feast_hybrid.asof import AsOfView, EntityFacts, JoinPlan
+    from feast_hybrid.asof import AsOfView, EntityStats, JoinPlan
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,7 +34,7 @@ class RetrievalJoin:
     views: Sequence[AsOfView]
     keys: Sequence[str]
     timestamp: str
-    stats: EntityFacts
+    stats: EntityStats
     filter_by_created_timestamp: bool
     strategy: str
     parallelism: int | None
@@ -58,7 +58,7 @@ class RetrievalJoin:
             timestamp=self.timestamp,
             filter_by_created_timestamp=self.filter_by_created_timestamp,
             strategy=self.strategy,
-            facts=self.stats,
+            stats=self.stats,
             parallelism=self.parallelism,
         )
         return planned_join(request)

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from feast_hybrid.arrow.convert import combined, spark_compatible
 from feast_hybrid.arrow.utc import to_epoch_micros
-from feast_hybrid.asof import EntityFacts
+from feast_hybrid.asof import EntityStats
 from feast_hybrid.errors import EntityFrameError
 from feast_hybrid.retrieval.entity_rows import Bounds, EntityRows, pick_timestamp, require_keys
 from feast_hybrid.retrieval.job_rows import JobRows
@@ -92,12 +92,12 @@ class PandasRows(EntityRows):
         columns[self.timestamp] = self._time_array()
         return frame_of(spark, pa.table(columns))
 
-    def stats(self, keys: Sequence[str]) -> EntityFacts:
+    def stats(self, keys: Sequence[str]) -> EntityStats:
         """See :meth:`EntityRows.stats`; all of it is known."""
         bounds = self.bounds()
         low, high = (None, None) if bounds is None else map(to_epoch_micros, bounds)
         table = pa.table(self._key_arrays(keys) | {self.timestamp: self._time_array()})
-        return EntityFacts(rows=len(self.frame), low=low, high=high, table=table, may_ask=False)
+        return EntityStats(rows=len(self.frame), low=low, high=high, table=table, may_collect=False)
 
     def join(self, join: RetrievalJoin) -> JobRows:
         """See :meth:`EntityRows.join`."""

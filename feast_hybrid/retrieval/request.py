@@ -12,7 +12,7 @@ from feast.infra.offline_stores.offline_store import RetrievalMetadata
 from feast.utils import _get_requested_feature_views_to_features_dict
 
 from feast_hybrid.arrow.utc import as_utc
-from feast_hybrid.asof import AsOfView
+from feast_hybrid.asof import AsOfView, Ineligible
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.retrieval.entity_rows import Bounds, EntityRows, require_keys
 from feast_hybrid.retrieval.join import RetrievalJoin
@@ -61,7 +61,7 @@ class RequestedView:
         ttl = self.view.ttl
         start = _earlier(bounds[0], ttl) if ttl and bounds is not None else None
         end = None if bounds is None else bounds[1]
-        files = scan_of(self.source, frame, start, end) if scan else "it was not asked for"
+        files = scan_of(self.source, frame, start, end) if scan else Ineligible("the strategy is 'window'")
         if bounds is not None:
             frame = filter_time_range(frame, self.source, self.source.timestamp, start, end)
         return AsOfView(
@@ -72,8 +72,7 @@ class RequestedView:
             created=self.source.created_timestamp,
             ttl=ttl,
             features=self.features,
-            scan=None if isinstance(files, str) else files,
-            no_scan=files if isinstance(files, str) else "",
+            scan=files,
         )
 
     def _refuse_aggregations(self, columns: Sequence[str]) -> None:

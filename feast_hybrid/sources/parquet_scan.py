@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.arrow.utc import from_epoch_micros
-from feast_hybrid.asof import Scan, ScanFile
+from feast_hybrid.asof import Ineligible, Scan, ScanFile
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.files.listing import data_files
 from feast_hybrid.files.partitions import typed_value
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from feast_hybrid.sources.spec import SourceSpec
 
 
-def scan_of(source: SourceSpec, frame: DataFrame, start: datetime | None, end: datetime | None) -> Scan | str:
+def scan_of(source: SourceSpec, frame: DataFrame, start: datetime | None, end: datetime | None) -> Scan | Ineligible:
     """The files that a source's frame reads, or why they are not known.
 
     Lists folders, through fsspec; of partitions by date only those that can hold rows within the times.
@@ -37,14 +37,14 @@ def scan_of(source: SourceSpec, frame: DataFrame, start: datetime | None, end: d
     """
     location = source.location
     if location is None:
-        return "a table or query: its files are Spark's to know"
+        return Ineligible("a table or query: its files are Spark's to know")
     if source.file_format != "parquet":
-        return f"its files are {source.file_format}"
+        return Ineligible(f"its files are {source.file_format}")
     if source.options:
-        return "reader options, which are Spark's to follow"
+        return Ineligible("reader options, which are Spark's to follow")
     site = location.site
     if not site.credential.safe_to_pickle:
-        return f"site {site.name!r} has its secret as text, which is not sent to executors"
+        return Ineligible(f"site {site.name!r} has its secret as text, which is not sent to executors")
     kinds = {field.name: field.dataType for field in frame.schema.fields}
     low, high = partition_bounds(source, kinds, start, end)
     part = source.date_partition_column or ""
@@ -57,10 +57,10 @@ def scan_of(source: SourceSpec, frame: DataFrame, start: datetime | None, end: d
     try:
         files = _files(location, wanted, kinds)
     except SchemaError as error:
-        return str(error)
+        return Ineligible(str(error))
     except Exception as error:
         # Spark's reader will say what is wrong, in its own time; this text may hold what the file system was given.
-        return f"site {site.name!r} cannot be listed: {type(error).__name__}"
+        return Ineligible(f"site {site.name!r} cannot be listed: {type(error).__name__}")
     from feast_hybrid.lakes.opener import CanOpen, SiteOpener
 
     # Tasks that run here need no site for what is on this disk. For all else they are asked: a secret may be

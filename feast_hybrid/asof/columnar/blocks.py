@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from feast_hybrid.errors import JoinError
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-    from numpy.typing import NDArray
-
-#: The rows that Spark shuffles. Of a bucket's blocks those of entity rows come first: their ``part`` is below zero.
-BUCKET, PART, BLOCK = "bucket", "part", "block"
-SCHEMA = f"{BUCKET} int, {PART} int, {BLOCK} binary"
+#: The rows that Spark shuffles. Of a bucket's blocks those of entity rows come first: their view_id is below zero.
+BUCKET, VIEW_ID, BLOCK = "bucket", "view_id", "block"
+SCHEMA = f"{BUCKET} int, {VIEW_ID} int, {BLOCK} binary"
 ENTITIES = -1
 
 #: Each block begins at a multiple of this in memory, so that its columns are aligned where they are read.
@@ -26,27 +25,16 @@ _BATCH = 32 << 20
 
 def bucket_of(words: NDArray[np.uint64], buckets: int) -> NDArray[np.uint16]:
     """The number of a hash's bucket."""
-    import numpy as np
-
     return (((words >> np.uint64(32)) * np.uint64(buckets)) >> np.uint64(32)).astype(np.uint16)
 
 
-def key_filter_slot(words: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
-    """The place of a hash in a filter of ``2 ** bits`` places."""
-    import numpy as np
-
-    return (words >> np.uint64(64 - bits)).astype(np.int64)
-
-
 @lru_cache(maxsize=8)
-def labels(buckets: int) -> Sequence[int]:
+def bucket_ids(buckets: int) -> Sequence[int]:
     """Numbers for the buckets that Spark's hash partitioning spreads evenly, one to each of as many partitions.
 
     With consecutive numbers some partitions would get several buckets and others none. Where Spark hashed otherwise,
     it would be so again, and the answers the same.
     """
-    import numpy as np
-
     found = np.full(buckets, -1, np.int64)
     start, step = 0, 8 * buckets + 64
     while (found < 0).any():
@@ -61,8 +49,6 @@ def labels(buckets: int) -> Sequence[int]:
 
 def _spark_hash(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     """Spark's ``hash`` of an ``int``: Murmur3 with seed 42."""
-    import numpy as np
-
     mask = np.uint64(0xFFFFFFFF)
 
     def rotated(word: NDArray[np.uint64], by: int) -> NDArray[np.uint64]:
@@ -78,11 +64,10 @@ def _spark_hash(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     return mixed.astype(np.uint32).view(np.int32).astype(np.int64)
 
 
-def split(batch: pa.RecordBatch, words: NDArray[np.uint64], buckets: int, part: int) -> Iterator[pa.RecordBatch]:
+def split_into_blocks(
+    batch: pa.RecordBatch, words: NDArray[np.uint64], buckets: int, view_id: int
+) -> Iterator[pa.RecordBatch]:
     """The rows as blocks, one for each bucket that has rows, in batches for Spark."""
-    import numpy as np
-    import pyarrow as pa
-
     if batch.num_rows == 0:
         return
     if buckets > 1:
@@ -94,10 +79,10 @@ def split(batch: pa.RecordBatch, words: NDArray[np.uint64], buckets: int, part: 
     else:
         counts = np.array([batch.num_rows])
     ends = np.cumsum(counts)
-    writer = _Writer(part)
+    writer = _Writer(view_id)
     for bucket in np.flatnonzero(counts).tolist():
         rows = batch.slice(int(ends[bucket] - counts[bucket]), int(counts[bucket]))
-        full = writer.add(labels(buckets)[bucket], rows)
+        full = writer.add(bucket_ids(buckets)[bucket], rows)
         if full is not None:
             yield full
     rest = writer.flush()
@@ -108,8 +93,8 @@ def split(batch: pa.RecordBatch, words: NDArray[np.uint64], buckets: int, part: 
 class _Writer:
     """Serialises blocks into the rows that Spark shuffles."""
 
-    def __init__(self, part: int) -> None:
-        self._part = part
+    def __init__(self, view_id: int) -> None:
+        self._view_id = view_id
         self._buckets: list[int] = []
         self._blocks: list[Any] = []
         self._size = 0
@@ -122,9 +107,6 @@ class _Writer:
         return self.flush() if self._size >= _BATCH else None
 
     def flush(self) -> pa.RecordBatch | None:
-        import numpy as np
-        import pyarrow as pa
-
         if not self._blocks:
             return None
         sizes = np.array([-(-block.size // _ALIGNMENT) * _ALIGNMENT for block in self._blocks])
@@ -135,19 +117,17 @@ class _Writer:
             data[start : start + block.size] = np.frombuffer(block, np.uint8)
         packed = pa.Array.from_buffers(pa.binary(), len(sizes), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
         buckets = pa.array(self._buckets, pa.int32())
-        parts = pa.array(np.full(len(sizes), self._part, np.int32))
+        parts = pa.array(np.full(len(sizes), self._view_id, np.int32))
         self._buckets, self._blocks, self._size = [], [], 0
-        return pa.RecordBatch.from_arrays([buckets, parts, packed], names=[BUCKET, PART, BLOCK])
+        return pa.RecordBatch.from_arrays([buckets, parts, packed], names=[BUCKET, VIEW_ID, BLOCK])
 
 
-def in_one(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch | None:
+def concat_batches(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch | None:
     """Batches of one schema as one; None where they hold no rows.
 
     Raises:
         JoinError: A column of text, bytes or lists would hold more than Arrow's 2 GiB.
     """
-    import pyarrow as pa
-
     batches = [batch for batch in batches if batch.num_rows]
     if len(batches) < 2:
         return batches[0] if batches else None
@@ -163,8 +143,6 @@ def in_one(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch | None:
     return whole[0]
 
 
-def read_block(value: Any, schema: pa.Schema) -> pa.RecordBatch:
-    """A block's rows; its columns are views of the value's memory."""
-    import pyarrow as pa
-
-    return pa.ipc.read_record_batch(value.as_buffer(), schema)
+def read_block(block: Any, schema: pa.Schema) -> pa.RecordBatch:
+    """A block's rows; its columns are views of the block's memory."""
+    return pa.ipc.read_record_batch(block.as_buffer(), schema)

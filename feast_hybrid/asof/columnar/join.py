@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from feast_hybrid.arrow.convert import convert_for_reading
-from feast_hybrid.asof.columnar.blocks import BLOCK, BUCKET, ENTITIES, PART, in_one, read_block, split
+import numpy as np
+import pyarrow as pa
+
+from feast_hybrid.arrow.read_conversion import conform
+from feast_hybrid.asof.columnar.blocks import (
+    BLOCK,
+    BUCKET,
+    ENTITIES,
+    VIEW_ID,
+    concat_batches,
+    read_block,
+    split_into_blocks,
+)
+from feast_hybrid.asof.columnar.entity_keys import EntityKeys
 from feast_hybrid.asof.columnar.keys import hashed
-from feast_hybrid.asof.columnar.match import Answers, EntityKeys
+from feast_hybrid.asof.columnar.match import BestMatches
 from feast_hybrid.asof.columnar.spec import EntitySpec, GroupSpec, ViewSpec
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 #: Bytes of entity rows that are split at once, and of a history that is joined at once.
 _ENTITIES, _CHUNK = 32 << 20, 128 << 20
@@ -31,13 +40,11 @@ class EntityBlocks:
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Split."""
-        import pyarrow as pa
-
         schema = self.entities.schema
         pending: list[pa.RecordBatch] = []
         size = 0
         for batch in batches:
-            arrays = [convert_for_reading(batch.column(n), field.type) for n, field in enumerate(schema)]
+            arrays = [conform(batch.column(n), field.type) for n, field in enumerate(schema)]
             pending.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
             size += batch.nbytes
             if size >= _ENTITIES:
@@ -48,9 +55,7 @@ class EntityBlocks:
 
 def entity_blocks(rows: list[pa.RecordBatch], entities: EntitySpec, group: GroupSpec) -> Iterator[pa.RecordBatch]:
     """Entity rows as blocks of a group's buckets."""
-    import numpy as np
-
-    batch = in_one(rows)
+    batch = concat_batches(rows)
     if batch is None:
         return
     keys = [form.encode(batch.column(batch.schema.get_field_index(name))) for name, form in group.keys]
@@ -59,14 +64,14 @@ def entity_blocks(rows: list[pa.RecordBatch], entities: EntitySpec, group: Group
     if nulls:
         # They match nothing, so any bucket will do: by their time, for they may be many. By values alone, so that a
         # task that is tried again does the same.
-        spread = hashed([batch.column(entities.at).fill_null(0)])
+        spread = hashed([batch.column(entities.timestamp).fill_null(0)])
         words = np.where(np.logical_or.reduce(nulls), spread, words)
-    yield from split(batch, words, group.buckets, ENTITIES)
+    yield from split_into_blocks(batch, words, group.buckets, ENTITIES)
 
 
 @dataclass(frozen=True, eq=False)
 class JoinBlocks:
-    """For ``mapInArrow`` over blocks sorted by bucket and part: entity rows with the group's features.
+    """For ``mapInArrow`` over blocks sorted by bucket and view: entity rows with the group's features.
 
     Args:
         entities: The entity rows' columns, with the features of earlier groups.
@@ -86,14 +91,14 @@ class JoinBlocks:
         bucket: _Bucket | None = None
         for batch in batches:
             numbers = batch.column(batch.schema.get_field_index(BUCKET)).to_pylist()
-            parts = batch.column(batch.schema.get_field_index(PART)).to_pylist()
+            view_ids = batch.column(batch.schema.get_field_index(VIEW_ID)).to_pylist()
             blocks = batch.column(batch.schema.get_field_index(BLOCK))
-            for n, (number, part) in enumerate(zip(numbers, parts, strict=True)):
+            for n, (number, view_id) in enumerate(zip(numbers, view_ids, strict=True)):
                 if bucket is None or bucket.number != number:
                     if bucket is not None:
                         yield from self._joined(bucket)
                     bucket = _Bucket(number, self.entities, self.group)
-                bucket.add(part, blocks[n])
+                bucket.add(view_id, blocks[n])
         if bucket is not None:
             yield from self._joined(bucket)
 
@@ -117,46 +122,44 @@ class _Bucket:
         self.number = number
         self._entities = entities
         self._group = group
-        self._views = {view.part: view for view in group.views}
-        self._schemas = {view.part: view.block_schema() for view in group.views}
+        self._views = {view.view_id: view for view in group.views}
+        self._schemas = {view.view_id: view.block_schema() for view in group.views}
         self._pending: list[pa.RecordBatch] = []
         self._size = 0
         self._rows: pa.RecordBatch | None = None
         self._keys: EntityKeys | None = None
-        self._answers: dict[int, Answers] = {}
-        self._part = ENTITIES
+        self._matches: dict[int, BestMatches] = {}
+        self._view_id = ENTITIES
 
-    def add(self, part: int, block: Any) -> None:
+    def add(self, view_id: int, block: Any) -> None:
         """Take a block; entity rows come before all history."""
-        if part != self._part:
+        if view_id != self._view_id:
             self._take_up()
-            self._part = part
-        if part != ENTITIES and self._keys is None:
+            self._view_id = view_id
+        if view_id != ENTITIES and self._keys is None:
             return  # no entity row has this bucket's keys
-        schema = self._entities.schema if part == ENTITIES else self._schemas[part]
+        schema = self._entities.schema if view_id == ENTITIES else self._schemas[view_id]
         rows = read_block(block, schema)
         self._pending.append(rows)
         self._size += rows.nbytes
-        if part != ENTITIES and self._size >= _CHUNK:
+        if view_id != ENTITIES and self._size >= _CHUNK:
             self._take_up()
 
     def _take_up(self) -> None:
-        """Use the blocks that have come of one part."""
-        rows = in_one(self._pending)
+        """Use the blocks that have come of one view."""
+        rows = concat_batches(self._pending)
         self._pending, self._size = [], 0
         if rows is None:
             return
-        if self._part == ENTITIES:
+        if self._view_id == ENTITIES:
             self._rows, self._keys = _sorted(rows, self._entities, self._group)
             return
         assert self._keys is not None
-        view = self._views[self._part]
-        self._answers.setdefault(self._part, Answers(view, self._keys)).add(rows)
+        view = self._views[self._view_id]
+        self._matches.setdefault(self._view_id, BestMatches(view, self._keys)).add(rows)
 
     def joined(self) -> pa.RecordBatch | None:
         """The entity rows with the features of all views; None without entity rows."""
-        import pyarrow as pa
-
         self._take_up()
         if self._rows is None or self._keys is None:
             return None
@@ -168,13 +171,13 @@ class _Bucket:
 
     def _columns(self, view: ViewSpec) -> list[pa.Array]:
         assert self._keys is not None
-        return self._answers.get(view.part, Answers(view, self._keys)).columns()
+        return self._matches.get(view.view_id, BestMatches(view, self._keys)).columns()
 
 
 def _sorted(rows: pa.RecordBatch, entities: EntitySpec, group: GroupSpec) -> tuple[pa.RecordBatch, EntityKeys]:
     """The entity rows by key and time, and their keys."""
-    import pyarrow as pa
-
-    at = rows.column(rows.schema.get_field_index(entities.at))
-    keys = EntityKeys([form.encode(rows.column(rows.schema.get_field_index(name))) for name, form in group.keys], at)
-    return rows.take(pa.array(keys.in_order())), keys
+    timestamps = rows.column(rows.schema.get_field_index(entities.timestamp))
+    keys = EntityKeys(
+        [form.encode(rows.column(rows.schema.get_field_index(name))) for name, form in group.keys], timestamps
+    )
+    return rows.take(pa.array(keys.sort())), keys

@@ -9,25 +9,26 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.arrow.convert import convert_for_reading
-from feast_hybrid.arrow.types import arrow_type_of_spark
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from feast_hybrid.arrow.read_conversion import conform
 from feast_hybrid.arrow.utc import epoch_micros_of_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    import pyarrow as pa
-    from numpy.typing import NDArray
-
-    from feast_hybrid.asof.keys import Domain
 
 #: Decimals of no more digits than this fit into 64 bits.
 _SHORT_DECIMAL = 18
 
-#: Families of :mod:`feast_hybrid.asof.keys` that blocks can hold.
+#: Families of :mod:`feast_hybrid.asof.keys` that blocks can hold: as integers, and as bytes.
 _INTEGERS = ("whole number", "floating-point number", "instant", "boolean", "date")
 _BYTES = ("string", "binary")
+_DECIMAL = "decimal number"
+FAMILIES = frozenset((*_INTEGERS, *_BYTES, _DECIMAL))
 
 
 @dataclass(frozen=True)
@@ -36,30 +37,20 @@ class KeyForm:
 
     Args:
         family: As in :class:`~feast_hybrid.asof.keys.Domain`.
-        kind: The domain's type in Arrow.
+        data_type: The domain's type in Arrow.
     """
 
     family: str
-    kind: pa.DataType
-
-    @classmethod
-    def of(cls, domain: Domain) -> KeyForm | None:
-        """None for families that blocks cannot hold: intervals, times of day, void."""
-        kind = arrow_type_of_spark(domain.type)
-        if kind is None or domain.family not in (*_INTEGERS, *_BYTES, "decimal number"):
-            return None
-        return cls(domain.family, kind)
+    data_type: pa.DataType
 
     @property
     def is_integer(self) -> bool:
         """Whether it is held as 64-bit integers."""
-        return self.family in _INTEGERS or (self.family == "decimal number" and self.kind.precision <= _SHORT_DECIMAL)
+        return self.family in _INTEGERS or (self.family == _DECIMAL and self.data_type.precision <= _SHORT_DECIMAL)
 
     @property
     def stored(self) -> pa.DataType:
         """The type of a block's column."""
-        import pyarrow as pa
-
         if self.is_integer:
             return pa.int64()
         return pa.string() if self.family == "string" else pa.binary()
@@ -70,10 +61,7 @@ class KeyForm:
 
     def encode(self, array: Any) -> pa.Array:
         """A key in the domain's type as it stands in a block; null where it is null."""
-        import numpy as np
-        import pyarrow as pa
-
-        array = convert_for_reading(array, self.kind)
+        array = conform(array, self.data_type)
         if self.family == "floating-point number":
             value = array.fill_null(0.0).to_numpy() if array.null_count else array.to_numpy()
             value = np.where(value == 0, 0.0, np.where(np.isnan(value), np.nan, value))
@@ -82,7 +70,7 @@ class KeyForm:
             return array.cast(pa.int64())
         if self.family == "date":
             return array.view(pa.int32()).cast(pa.int64())
-        if self.family == "decimal number":
+        if self.family == _DECIMAL:
             if not self.is_integer:
                 return _fixed_bytes(array)
             words = np.frombuffer(array.buffers()[1], np.int64)[
@@ -92,28 +80,24 @@ class KeyForm:
         return array
 
 
-def _masked(values: NDArray[np.int64], like: pa.Array) -> pa.Array:
-    import numpy as np
-    import pyarrow as pa
+def key_filter_slot(words: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
+    """The place of a hash in a filter of ``2 ** bits`` places."""
+    return (words >> np.uint64(64 - bits)).astype(np.int64)
 
+
+def _masked(values: NDArray[np.int64], like: pa.Array) -> pa.Array:
     mask = np.asarray(like.is_null()) if like.null_count else None
     return pa.array(np.ascontiguousarray(values), pa.int64(), mask=mask)
 
 
 def _fixed_bytes(array: pa.Array) -> pa.Array:
     """The 16 bytes of each decimal."""
-    import pyarrow as pa
-
     raw = pa.Array.from_buffers(pa.binary(16), len(array), array.buffers(), offset=array.offset)
     return raw.cast(pa.binary())
 
 
 def _to_domain(array: pa.Array, form: KeyForm) -> pa.Array:
     """As :meth:`feast_hybrid.asof.keys.Domain.of`: null where the value has no equal in the domain."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     kinds = pa.types
     if form.family == "instant":
         return epoch_micros_of_array(array)
@@ -127,37 +111,32 @@ def _to_domain(array: pa.Array, form: KeyForm) -> pa.Array:
         return array.cast(pa.int64())
     if form.family == "floating-point number":
         return array.cast(pa.float64())
-    if form.family == "decimal number" and array.type != form.kind:
+    if form.family == _DECIMAL and array.type != form.data_type:
         if kinds.is_integer(array.type):
             array = array.cast(pa.int64()).cast(pa.decimal128(19, 0))
-        scale = form.kind.scale
+        scale = form.data_type.scale
         # Wide enough for both, so that cutting digits cannot fail; what changed by it has no equal.
         wide = array.cast(pa.decimal256(76, max(array.type.scale, scale)))
         cut = pc.round(wide, ndigits=scale, round_mode="towards_zero")
-        most = Decimal((0, (9,) * form.kind.precision, -scale))
+        most = Decimal((0, (9,) * form.data_type.precision, -scale))
         same = pc.and_(pc.equal(cut, wide), pc.less_equal(pc.abs(wide), pa.scalar(most, wide.type)))
-        return pc.if_else(same, cut, pa.scalar(None, cut.type)).cast(form.kind)
+        return pc.if_else(same, cut, pa.scalar(None, cut.type)).cast(form.data_type)
     return array
 
 
 def hashed(columns: Sequence[pa.Array]) -> NDArray[np.uint64]:
     """A hash of each row's keys, its upper bits well mixed; what a null gives is unspecified."""
-    import numpy as np
-    import pyarrow as pa
-
-    found: NDArray[np.uint64] | None = None
+    hashes: NDArray[np.uint64] | None = None
     for column in columns:
         words = (
             column.fill_null(0).to_numpy().view(np.uint64) if pa.types.is_int64(column.type) else _hash_bytes(column)
         )
-        found = _mix(words) if found is None else _mix(found + words)
-    assert found is not None
-    return found
+        hashes = _mix(words) if hashes is None else _mix(hashes + words)
+    assert hashes is not None
+    return hashes
 
 
 def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    import numpy as np
-
     mixed = words ^ (words >> np.uint64(32))
     mixed *= np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(29)
@@ -167,9 +146,6 @@ def _mix(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def _hash_bytes(column: pa.Array) -> NDArray[np.uint64]:
     """A polynomial over each value's bytes, reckoned once for each distinct value."""
-    import numpy as np
-    import pyarrow as pa
-
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     values = column.dictionary.cast(pa.binary())

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
 from feast_hybrid.arrow.types import arrow_type_of_spark
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-    from numpy.typing import NDArray
     from pyspark.sql.types import DataType
 
 _LOW_BITS = 0x7FFF_FFFF_FFFF_FFFF
@@ -30,9 +32,6 @@ def rankable(spark_type: DataType) -> bool:
 
 def rank_codes(array: pa.Array) -> NDArray[np.int64]:
     """Integers that order the values as tied rows are ranked: null is the least, equal values have equal codes."""
-    import numpy as np
-    import pyarrow as pa
-
     kinds = pa.types
     if kinds.is_list(array.type) or kinds.is_struct(array.type):
         values, zeros = _nested(array)
@@ -44,10 +43,6 @@ def rank_codes(array: pa.Array) -> NDArray[np.int64]:
 
 
 def _scalar_codes(array: pa.Array) -> NDArray[np.int64]:
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     kinds = pa.types
     if kinds.is_boolean(array.type) or kinds.is_integer(array.type):
         return _dense(array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False), array)
@@ -67,8 +62,6 @@ def _scalar_codes(array: pa.Array) -> NDArray[np.int64]:
 
 
 def _dense(values: NDArray[np.int64], array: pa.Array) -> NDArray[np.int64]:
-    import numpy as np
-
     _, codes = np.unique(values, return_inverse=True)
     codes = codes.astype(np.int64) + 1
     if array.null_count:
@@ -78,9 +71,6 @@ def _dense(values: NDArray[np.int64], array: pa.Array) -> NDArray[np.int64]:
 
 def _float_order(array: pa.Array, *, one_zero: bool = False) -> NDArray[np.int64]:
     """Integers in the order of the numbers: -0.0 below 0.0, and NaN above all."""
-    import numpy as np
-    import pyarrow as pa
-
     value = array.cast(pa.float64()).fill_null(0.0).to_numpy()
     value = np.where(np.isnan(value), np.nan, value)
     if one_zero:
@@ -91,10 +81,6 @@ def _float_order(array: pa.Array, *, one_zero: bool = False) -> NDArray[np.int64
 
 def _nested(array: pa.Array) -> tuple[list[Any], list[Any]]:
     """For each value a key in Spark's order, which holds -0.0 equal to 0.0, and one that tells the zeros apart."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     kinds = pa.types
     null = (0,)
     if kinds.is_struct(array.type):

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from feast_hybrid.arrow.convert import convert_for_reading
-from feast_hybrid.arrow.utc import DAY_MICROS, epoch_micros_of_array
-from feast_hybrid.asof.columnar.blocks import in_one, key_filter_slot, split
-from feast_hybrid.asof.columnar.keys import hashed
-from feast_hybrid.asof.columnar.match import answering
-from feast_hybrid.asof.columnar.spec import KeyFilter, Piece, SourceColumn, ViewSpec
-from feast_hybrid.errors import JoinError, SchemaError, SourceNotFoundError
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-    from numpy.typing import NDArray
+from feast_hybrid.arrow.utc import epoch_micros_of_array
+from feast_hybrid.asof.columnar.blocks import concat_batches, split_into_blocks
+from feast_hybrid.asof.columnar.file_columns import FileColumns
+from feast_hybrid.asof.columnar.keys import hashed, key_filter_slot
+from feast_hybrid.asof.columnar.match import keep_best_matches
+from feast_hybrid.asof.columnar.spec import FileSplit, KeyFilter, ViewSpec
+from feast_hybrid.errors import SourceNotFoundError
 
-_ROWS = 1 << 18
-#: A batch of rows is no larger than this while it is decoded.
-_DECODED = 64 << 20
-#: After as many rows, a key filter that keeps most of them is no longer asked.
-_TRIAL, _USELESS = 100_000, 0.8
-#: To look for the answers among some rows is not worth it where the entity rows are more than so many times as many.
-_ASKED_PER_ROW = 4
+#: Rows of a batch, and the bytes that it has at most while it is decoded.
+_BATCH_ROWS, _BATCH_BYTES = 1 << 18, 64 << 20
+#: After as many rows, a key filter that keeps more than this share of them is no longer used.
+_TRIAL_ROWS, _USELESS_SHARE = 100_000, 0.8
+#: It takes longer to look for matches among some rows than to pass them on where the entity rows are more than so
+#: many times as many.
+_MAX_ENTITY_ROWS_PER_ROW = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +35,13 @@ class ReadBlocks:
     """For ``mapInArrow`` over the numbers of tasks: each task's rows as blocks.
 
     Args:
-        tasks: The pieces of files that each task reads.
-        views: By their parts.
+        tasks: What each task reads.
+        views: By their numbers.
         buckets: How many.
         flush: Bytes of rows that are reduced and split at once.
     """
 
-    tasks: tuple[tuple[Piece, ...], ...]
+    tasks: tuple[tuple[FileSplit, ...], ...]
     views: dict[int, ViewSpec]
     buckets: int
     flush: int
@@ -53,115 +53,119 @@ class ReadBlocks:
             for number in batch.column(0).to_pylist():
                 yield from self._task(self.tasks[number])
 
-    def _task(self, pieces: tuple[Piece, ...]) -> Iterator[pa.RecordBatch]:
-        pending: _Pending | None = None
-        for piece in pieces:
-            if pending is None or pending.view.part != piece.part:
+    def _task(self, splits: tuple[FileSplit, ...]) -> Iterator[pa.RecordBatch]:
+        pending: _PendingRows | None = None
+        for split in splits:
+            if pending is None or pending.view.view_id != split.view_id:
                 if pending is not None:
-                    yield from self._split(pending)
-                pending = _Pending(self.views[piece.part])
-            for rows in read_piece(piece, pending.view):
+                    yield from self._blocks(pending)
+                pending = _PendingRows(self.views[split.view_id])
+            for rows in read_split(split, pending.view):
                 pending.add(rows)
                 if pending.size >= self.flush:
                     pending.reduce()
-                    # What is left of some parts may be reduced again together with the next ones.
+                    # What is left of some rows may be reduced again together with the next ones.
                     if pending.size >= self.flush / 2:
-                        yield from self._split(pending)
+                        yield from self._blocks(pending)
         if pending is not None:
-            yield from self._split(pending)
+            yield from self._blocks(pending)
 
-    def _split(self, pending: _Pending) -> Iterator[pa.RecordBatch]:
+    def _blocks(self, pending: _PendingRows) -> Iterator[pa.RecordBatch]:
         pending.reduce()
-        rows = pending.taken()
+        rows = pending.take()
         if rows is not None:
             keys = [rows.column(n) for n in range(len(pending.view.forms))]
-            yield from split(rows, hashed(keys), self.buckets, pending.view.part)
+            yield from split_into_blocks(rows, hashed(keys), self.buckets, pending.view.view_id)
 
 
-class _Pending:
+class _PendingRows:
     """Rows of a view that are read and not yet split."""
 
     def __init__(self, view: ViewSpec) -> None:
         self.view = view
         self.size = 0
         self._batches: list[pa.RecordBatch] = []
-        self._reduced = True
-        self._asked = view.asked
+        self._is_reduced = True
+        self._entity_keys = view.entity_keys
 
     def add(self, rows: pa.RecordBatch) -> None:
         self._batches.append(rows)
         self.size += rows.nbytes
-        self._reduced = False
+        self._is_reduced = False
 
     def reduce(self) -> None:
-        """Keep only the rows that answer an entity row, where these are known and it is worth it."""
-        if self._reduced or self._asked is None:
+        """Keep only the rows that match an entity row, where these are known and it does not take too long."""
+        if self._is_reduced or self._entity_keys is None:
             return
-        rows = self.taken()
+        rows = self.take()
         if rows is None:
             return
-        if rows.num_rows * _ASKED_PER_ROW >= len(self._asked.codes):
-            kept = answering(rows, self.view, self._asked)
-            if kept.num_rows > _USELESS * rows.num_rows:
-                self._asked = None
+        if rows.num_rows * _MAX_ENTITY_ROWS_PER_ROW >= len(self._entity_keys.codes):
+            kept = keep_best_matches(rows, self.view, self._entity_keys)
+            if kept.num_rows > _USELESS_SHARE * rows.num_rows:
+                self._entity_keys = None
             rows = kept
         if rows.num_rows:
             self.add(rows)
-        self._reduced = True
+        self._is_reduced = True
 
-    def taken(self) -> pa.RecordBatch | None:
+    def take(self) -> pa.RecordBatch | None:
         """All rows, which are no longer pending then; None where there are none."""
         batches, self._batches, self.size = self._batches, [], 0
-        return in_one(batches)
+        return concat_batches(batches)
 
 
-def read_piece(piece: Piece, view: ViewSpec) -> Iterator[pa.RecordBatch]:
-    """The rows of a piece that can be an answer, as the view's blocks have them.
+def read_split(split: FileSplit, view: ViewSpec) -> Iterator[pa.RecordBatch]:
+    """The rows of a part of a file that can be a match, as the view's blocks have them.
 
     Raises:
         SchemaError: A column of the file does not go with the view's frame.
         JoinError: The file's old times are in a calendar that only Spark's reader converts.
         SourceNotFoundError: The file is gone.
     """
-    import pyarrow.parquet as pq
-
     with (
-        _opened(piece, view) as source,
+        _opened(split, view) as source,
         pq.ParquetFile(source, pre_buffer=True, coerce_int96_timestamp_unit="us") as file,
     ):
-        columns = _Columns(piece, view, file)
+        columns = FileColumns(split, view, file)
         groups = [
             n
             for n in range(file.metadata.num_row_groups)
-            if piece.start <= _offset(file.metadata.row_group(n)) < piece.end and columns.may_matter(n)
+            if split.start <= _offset(file.metadata.row_group(n)) < split.end and columns.may_match(n)
         ]
         if not groups:
             return
-        chosen = _Rows(view, columns)
-        if not columns.in_file:
-            for n in groups:
-                yield from chosen.of(None, file.metadata.row_group(n).num_rows)
-            return
-        width = sum(file.metadata.row_group(n).total_byte_size for n in groups) / max(
-            1, sum(file.metadata.row_group(n).num_rows for n in groups)
-        )
-        width *= len(columns.in_file) / max(1, file.metadata.num_columns)
-        rows = int(min(_ROWS, max(1024, _DECODED / max(width, 1))))
-        for batch in file.iter_batches(
-            batch_size=rows, row_groups=groups, columns=list(columns.in_file.values()), use_threads=False
-        ):
-            yield from chosen.of(batch, batch.num_rows)
+        row_filter = _RowFilter(view, columns)
+        for batch, rows in _batches(file, groups, list(columns.in_file.values())):
+            chosen = row_filter.choose(batch, rows)
+            if chosen is not None:
+                yield chosen
+
+
+def _batches(
+    file: pq.ParquetFile, groups: list[int], columns: list[str]
+) -> Iterator[tuple[pa.RecordBatch | None, int]]:
+    """The columns of some row groups in batches, and how many rows each has; no batches where no column is wanted."""
+    found = [file.metadata.row_group(n) for n in groups]
+    if not columns:
+        yield from ((None, group.num_rows) for group in found)
+        return
+    width = sum(group.total_byte_size for group in found) / max(1, sum(group.num_rows for group in found))
+    width *= len(columns) / max(1, file.metadata.num_columns)
+    size = int(min(_BATCH_ROWS, max(1024, _BATCH_BYTES / max(width, 1))))
+    for batch in file.iter_batches(batch_size=size, row_groups=groups, columns=columns, use_threads=False):
+        yield batch, batch.num_rows
 
 
 @contextmanager
-def _opened(piece: Piece, view: ViewSpec) -> Iterator[Any]:
+def _opened(split: FileSplit, view: ViewSpec) -> Iterator[Any]:
     source: Any = None
     try:
-        source = piece.open(piece.path)
+        source = split.open(split.path)
         yield source
     except FileNotFoundError:
         raise SourceNotFoundError(
-            f"view {view.name!r}: {piece.path} was there when the plan was made, and is gone; ask for the features "
+            f"view {view.name!r}: {split.path} was there when the plan was made, and is gone; ask for the features "
             "again"
         ) from None
     finally:
@@ -179,197 +183,53 @@ def _offset(group: Any) -> int:
     return int(start)
 
 
-class _Columns:
-    """A file's columns by the names that the view's frame has for them."""
+class _RowFilter:
+    """Chooses the rows of batches that can be a match."""
 
-    def __init__(self, piece: Piece, view: ViewSpec, file: Any) -> None:
-        self._piece = piece
-        self._view = view
-        self._file = file
-        #: Names in the frame and in the file.
-        self.in_file: dict[str, str] = {}
-        names = file.schema_arrow.names
-        for column in view.columns:
-            if column.name not in piece.partitions:
-                found = [name for name in names if name == column.name]
-                if not found and not view.case_sensitive:
-                    found = [name for name in names if name.lower() == column.name.lower()]
-                if len(found) > 1:
-                    raise SchemaError(f"{self._where(column)}: the file has {', '.join(map(repr, found))}")
-                if found:
-                    self.in_file[column.name] = found[0]
-        self._refuse_old_calendars()
-
-    def _where(self, column: SourceColumn) -> str:
-        return f"view {self._view.name!r}: column {column.name!r} of {self._piece.path}"
-
-    def get(self, column: SourceColumn, batch: pa.RecordBatch | None, rows: int) -> pa.Array:
-        """A column in the frame's type."""
-        import pyarrow as pa
-
-        if column.name in self._piece.partitions:
-            value = self._piece.partitions[column.name]
-            return pa.repeat(pa.scalar(value, column.kind), rows)
-        name = self.in_file.get(column.name)
-        if name is None or batch is None:
-            return pa.nulls(rows, column.kind)
-        try:
-            return convert_for_reading(batch.column(batch.schema.get_field_index(name)), column.kind)
-        except (SchemaError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise SchemaError(f"{self._where(column)}: {error}") from None
-
-    def may_matter(self, group: int) -> bool:
-        """Whether a row group's statistics leave room for a row that can be an answer."""
-        view = self._view
-        ts = self._range(view.timestamp, group)
-        if ts is not None and (
-            (view.high is not None and ts[0] > view.high) or (view.low is not None and ts[1] < view.low)
-        ):
-            return False
-        if view.by_created and view.created is not None and view.high is not None:
-            created = self._range(view.created, group)
-            if created is not None and created[0] > view.high:
-                return False
-        exact = view.filter.exact if view.filter is not None else None
-        if exact is None:
-            return True
-        form, column, _ = view.keys[0]
-        if form.family not in ("whole number", "string") or not self._plain(column, form.family):
-            return True
-        keys = self._statistics(column, group)
-        if keys is None:
-            return True
-        at = bisect.bisect_left(exact, keys[0])
-        return bool(at < len(exact) and exact[at] <= keys[1])
-
-    def _plain(self, column: SourceColumn, family: str) -> bool:
-        """Whether the statistics of a key column are ranges of what is compared."""
-        import pyarrow as pa
-
-        if column.name not in self.in_file:
-            return False
-        found = self._file.schema_arrow.field(self.in_file[column.name]).type
-        return bool(pa.types.is_signed_integer(found) if family == "whole number" else pa.types.is_string(found))
-
-    def _range(self, column: SourceColumn, group: int) -> tuple[int, int] | None:
-        """The first and last time of a row group, in microseconds."""
-        import pyarrow as pa
-
-        if column.name not in self.in_file:
-            return None
-        kind = self._file.schema_arrow.field(self.in_file[column.name]).type
-        found = self._statistics(column, group)
-        if found is None:
-            return None
-        low, high = found
-        if pa.types.is_date32(kind):
-            return low * DAY_MICROS, high * DAY_MICROS
-        if not pa.types.is_timestamp(kind):
-            return None
-        factor = {"s": 1_000_000, "ms": 1_000, "us": 1}.get(kind.unit)
-        return (low // 1000, high // 1000) if factor is None else (low * factor, high * factor)
-
-    def _statistics(self, column: SourceColumn, group: int) -> tuple[Any, Any] | None:
-        """The least and the greatest value as Parquet holds them."""
-        name = self.in_file[column.name]
-        leaves = [n for n in range(len(self._file.schema)) if self._file.schema.column(n).path == name]
-        if len(leaves) != 1:
-            return None
-        statistics = self._file.metadata.row_group(group).column(leaves[0]).statistics
-        if statistics is None or not statistics.has_min_max or statistics.physical_type == "INT96":
-            return None
-        return statistics.min_raw, statistics.max_raw
-
-    def _refuse_old_calendars(self) -> None:
-        """Spark's reader converts times before 1900 in files of Spark 2 and of its legacy mode; pyarrow does not."""
-        about = self._file.metadata.metadata or {}
-        version = about.get(b"org.apache.spark.version", b"3").split(b".")[0]
-        legacy = b"org.apache.spark.legacyDateTime" in about or b"org.apache.spark.legacyINT96" in about
-        self.old_calendar = legacy or (version.isdigit() and int(version) < 3)
-
-    def check_calendar(self, column: SourceColumn, array: pa.Array) -> None:
-        """Refuse the times of such a file that another calendar would have moved.
-
-        Raises:
-            JoinError: There is one.
-        """
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        if not self.old_calendar or not (pa.types.is_timestamp(array.type) or pa.types.is_date(array.type)):
-            return
-        first = pc.min(epoch_micros_of_array(array)).as_py()
-        if first is not None and first < _YEAR_1900:
-            raise JoinError(
-                f"{self._where(column)} holds times before 1900 in the calendar of an old Spark, which Spark's own "
-                "reader converts: use another strategy than 'columnar' for it (offline_store.join.strategy)"
-            )
-
-
-_YEAR_1900 = -2_208_988_800 * 1_000_000
-
-
-class _Rows:
-    """Chooses the rows of batches that can be an answer."""
-
-    def __init__(self, view: ViewSpec, columns: _Columns) -> None:
-        import numpy as np
-
+    def __init__(self, view: ViewSpec, columns: FileColumns) -> None:
         self._view = view
         self._columns = columns
-        self._filter: KeyFilter | None = view.filter
-        self._places: NDArray[np.uint8] | None = None
-        if view.filter is not None:
-            self._places = np.unpackbits(view.filter.places)
+        self._filter: KeyFilter | None = view.key_filter
+        self._slots: NDArray[np.uint8] | None = None
+        if view.key_filter is not None:
+            self._slots = np.unpackbits(view.key_filter.slots)
         self._seen = self._kept = 0
 
-    def of(self, batch: pa.RecordBatch | None, rows: int) -> Iterator[pa.RecordBatch]:
-        """The chosen rows of a batch, in blocks' columns; nothing where there are none."""
-        import numpy as np
-        import pyarrow as pa
-
+    def choose(self, batch: pa.RecordBatch | None, rows: int) -> pa.RecordBatch | None:
+        """The chosen rows of a batch, in blocks' columns; None where there are none."""
         view = self._view
         keys: list[pa.Array] = []
-        keep: list[Any] = []
-        for form, column, repeats in view.keys:
-            key = form.source(self._get(column, batch, rows))
-            if repeats:
-                keep.append(_equal(keys[-1], key))
+        masks: list[NDArray[np.bool_]] = []
+        for key in view.keys:
+            array = key.form.source(self._columns.get(key.source, batch, rows))
+            if key.repeats:
+                masks.append(_equal(keys[-1], array))
             else:
-                keys.append(key)
-        ts = epoch_micros_of_array(self._get(view.timestamp, batch, rows))
-        times = [ts]
+                keys.append(array)
+        times = [epoch_micros_of_array(self._columns.get(view.timestamp, batch, rows))]
         if view.created is not None:
-            times.append(epoch_micros_of_array(self._get(view.created, batch, rows)))
-        mask = self._mask(keys, times, keep)
+            times.append(epoch_micros_of_array(self._columns.get(view.created, batch, rows)))
+        mask = self._mask(keys, times, masks)
         if mask is not None and not mask.any():
-            return
+            return None
         arrays = [*keys, *times]
         # Places: Arrow's filter takes up to four times as long, where about half of the rows are chosen.
         chosen = None if mask is None or mask.all() else pa.array(np.flatnonzero(mask))
         if chosen is not None:
             arrays = [array.take(chosen) for array in arrays]
         for value in view.values:
-            array = self._get(value, batch, rows)
+            array = self._columns.get(value, batch, rows)
             arrays.append(array if chosen is None else array.take(chosen))
-        yield pa.RecordBatch.from_arrays(arrays, schema=view.block_schema())
+        return pa.RecordBatch.from_arrays(arrays, schema=view.block_schema())
 
-    def _get(self, column: SourceColumn, batch: pa.RecordBatch | None, rows: int) -> pa.Array:
-        array = self._columns.get(column, batch, rows)
-        self._columns.check_calendar(column, array)
-        return array
-
-    def _mask(self, keys: list[pa.Array], times: list[pa.Array], keep: list[Any]) -> NDArray[np.bool_] | None:
-        """Which rows can be an answer; None for all."""
-        import numpy as np
-        import pyarrow.compute as pc
-
+    def _mask(
+        self, keys: list[pa.Array], times: list[pa.Array], masks: list[NDArray[np.bool_]]
+    ) -> NDArray[np.bool_] | None:
+        """Which rows can be a match, of those that ``masks`` leave; None for all."""
         view = self._view
-        masks = list(keep)
         needed = [*keys, times[0], *(times[1:] if view.by_created else [])]
-        masks += [np.asarray(array.is_valid()) for array in needed if array.null_count]
-        for array, bounded_below in ((times[0], True), *(((times[1], False),) if view.by_created else ())):
-            low = view.low if bounded_below else None
+        masks = [*masks, *(np.asarray(array.is_valid()) for array in needed if array.null_count)]
+        for array, low in ((times[0], view.low), *(((times[1], None),) if view.by_created else ())):
             if low is None and view.high is None:
                 continue
             span = pc.min_max(array).as_py()
@@ -380,12 +240,12 @@ class _Rows:
                 masks.append(values >= low)
             if view.high is not None and span["max"] > view.high:
                 masks.append(values <= view.high)
-        if self._filter is not None and self._places is not None:
-            found = self._places[key_filter_slot(hashed(keys), self._filter.bits)].view(np.bool_)
+        if self._filter is not None and self._slots is not None:
+            found = self._slots[key_filter_slot(hashed(keys), self._filter.bits)].view(np.bool_)
             self._seen += len(found)
             self._kept += int(np.count_nonzero(found))
             masks.append(found)
-            if self._seen > _TRIAL and self._kept > _USELESS * self._seen:
+            if self._seen > _TRIAL_ROWS and self._kept > _USELESS_SHARE * self._seen:
                 self._filter = None
         if not masks:
             return None
@@ -395,8 +255,5 @@ class _Rows:
         return np.asarray(mask)
 
 
-def _equal(left: pa.Array, right: pa.Array) -> Any:
-    import numpy as np
-    import pyarrow.compute as pc
-
+def _equal(left: pa.Array, right: pa.Array) -> NDArray[np.bool_]:
     return np.asarray(pc.equal(left, right).fill_null(False))

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Any
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
-    import numpy as np
-    import pyarrow as pa
-    from numpy.typing import NDArray
-
-    from feast_hybrid.asof.columnar.keys import KeyForm
-    from feast_hybrid.asof.columnar.match import EntityKeys
+from feast_hybrid.asof.columnar.entity_keys import EntityKeys
+from feast_hybrid.asof.columnar.keys import KeyForm
 
 TS, CREATED = "ts", "created"
 
@@ -24,7 +21,22 @@ class SourceColumn:
     """A column of a view's frame: its name there, and its type in Arrow."""
 
     name: str
-    kind: pa.DataType
+    data_type: pa.DataType
+
+
+@dataclass(frozen=True)
+class KeyColumn:
+    """A key of a view.
+
+    Args:
+        form: How it stands in blocks.
+        source: The source's column.
+        repeats: Whether it is a further source column for the key before it, which both have to equal.
+    """
+
+    form: KeyForm
+    source: SourceColumn
+    repeats: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,14 +44,14 @@ class KeyFilter:
     """Which keys the entity rows have.
 
     Args:
-        bits: The filter has ``2 ** bits`` places.
-        places: Which of them are taken, packed to bits.
+        bits: The filter has ``2 ** bits`` slots.
+        slots: Which of them are taken, packed to bits.
         exact: All keys, sorted, where there is one key column, held as integers or text, and they are few; for row
             groups, whose statistics are ranges of keys.
     """
 
     bits: int
-    places: NDArray[np.uint8]
+    slots: NDArray[np.uint8]
     exact: NDArray[np.int64] | tuple[bytes, ...] | None = None
 
 
@@ -48,10 +60,9 @@ class ViewSpec:
     """One view's part in a columnar join.
 
     Args:
-        part: The view's number, which marks its blocks.
+        view_id: The view's number, which marks its blocks.
         name: For errors.
-        keys: How each key stands in blocks, and the source's column; ``None`` marks a further source column that has
-            to be equal to the key before it.
+        keys: In the order of the entity rows' key columns; those that repeat follow the one that they repeat.
         timestamp: The source's column.
         created: The source's column, if it has one.
         by_created: Whether a row only counts from its created time on.
@@ -62,13 +73,13 @@ class ViewSpec:
         case_sensitive: Whether a file's columns are told apart by case.
         low: No row before this microsecond can be an answer.
         high: Nor after this one.
-        filter: The keys of the entity rows, where they are known.
-        asked: Their keys and times, each pair once and in order, where they are known and few.
+        key_filter: The keys of the entity rows, where they are known.
+        entity_keys: Their keys and times, each pair once and in order, where they are known and few.
     """
 
-    part: int
+    view_id: int
     name: str
-    keys: tuple[tuple[KeyForm, SourceColumn, bool], ...]
+    keys: tuple[KeyColumn, ...]
     timestamp: SourceColumn
     created: SourceColumn | None
     by_created: bool
@@ -79,38 +90,36 @@ class ViewSpec:
     case_sensitive: bool
     low: int | None = None
     high: int | None = None
-    filter: KeyFilter | None = None
-    asked: EntityKeys | None = None
+    key_filter: KeyFilter | None = None
+    entity_keys: EntityKeys | None = None
 
     @property
     def forms(self) -> tuple[KeyForm, ...]:
         """How each of the view's keys stands in blocks."""
-        return tuple(form for form, _, repeats in self.keys if not repeats)
+        return tuple(key.form for key in self.keys if not key.repeats)
 
     @property
     def columns(self) -> tuple[SourceColumn, ...]:
         """The columns that are read, each once."""
-        wanted = [column for _, column, _ in self.keys] + [self.timestamp]
+        wanted = [key.source for key in self.keys] + [self.timestamp]
         wanted += [self.created] if self.created is not None else []
         return tuple({column.name: column for column in (*wanted, *self.values)}.values())
 
     def block_schema(self) -> pa.Schema:
         """The columns of the view's blocks: keys, times in microseconds, values."""
-        import pyarrow as pa
-
         fields = [pa.field(f"k{n}", form.stored) for n, form in enumerate(self.forms)]
         fields.append(pa.field(TS, pa.int64()))
         if self.created is not None:
             fields.append(pa.field(CREATED, pa.int64()))
-        fields += [pa.field(f"v{n}", value.kind) for n, value in enumerate(self.values)]
+        fields += [pa.field(f"v{n}", value.data_type) for n, value in enumerate(self.values)]
         return pa.schema(fields)
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
-    """The row groups of a file that begin within a range of its bytes."""
+class FileSplit:
+    """A part of a file: the row groups that begin within a range of its bytes."""
 
-    part: int
+    view_id: int
     path: str
     start: int
     end: int
@@ -123,7 +132,7 @@ class GroupSpec:
     """The views that share join keys, joined by one shuffle.
 
     Args:
-        views: In the order of their parts.
+        views: In the order of their numbers.
         keys: The entity rows' key columns, and how they stand in blocks.
         buckets: How many.
     """
@@ -138,9 +147,9 @@ class EntitySpec:
     """The entity rows' columns.
 
     Args:
-        at: The column of their time, in microseconds.
+        timestamp: The column of their time, in microseconds.
         schema: All columns that travel, as Arrow carries them.
     """
 
-    at: str
+    timestamp: str
     schema: pa.Schema

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from feast_hybrid.arrow.types import arrow_type_of_spark
-from feast_hybrid.asof import AsOfView, JoinPlan, JoinRequest, Scan, ScanFile, asof_join, planned_join
+from feast_hybrid.asof import AsOfView, Ineligible, JoinPlan, JoinRequest, Scan, ScanFile, asof_join, planned_join
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -30,10 +30,9 @@ def scan_of(folder: Path) -> Scan:
 def scanned(view: AsOfView, folder: Path) -> AsOfView:
     """The view with its frame's rows in files of small row groups; as it is where blocks do not hold a type of it."""
     fields = view.frame.schema.fields
-    if any(arrow_type_of_spark(field.dataType) is None for field in fields) or len({f.name for f in fields}) < len(
-        fields
-    ):
-        return dataclasses.replace(view, no_scan="its types are not written to Parquet")
+    repeats = len({field.name for field in fields}) < len(fields)
+    if repeats or any(arrow_type_of_spark(field.dataType) is None for field in fields):
+        return dataclasses.replace(view, scan=Ineligible("its types are not written to Parquet"))
     folder.mkdir(parents=True, exist_ok=True)
     table = view.frame.toArrow()
     half = table.num_rows // 2

@@ -14,7 +14,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from feast_hybrid.asof import AsOfView, EntityFacts, asof_join, planner, prepare
+from feast_hybrid.asof import AsOfView, EntityStats, asof_join, planner, prepare
 from tests.integration.asof.scanned import plan, scan_of, scanned
 
 pytestmark = pytest.mark.matrix
@@ -88,7 +88,9 @@ def test_the_plan_says_that_it_is_used_what_is_read_and_what_was_asked(spark: Sp
     assert told[0].startswith("view 'by k': columnar (asked for); reads 8 columns of 2 files on local files, about ")
     assert told[0].endswith(", rows of their keys, passes on what answers one of them")
     assert told[-1] == "entity rows: 100, counted by a pass over them"
-    silent = plan(entities, views, timestamp="t", strategy="columnar", facts=EntityFacts(may_ask=False)).describe()
+    silent = plan(
+        entities, views, timestamp="t", strategy="columnar", stats=EntityStats(may_collect=False)
+    ).describe()
     assert "their keys" not in silent
     assert "entity rows" not in silent
 
@@ -97,7 +99,7 @@ def test_it_is_taken_but_for_a_little_history_and_entity_rows_of_unknown_number(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entities, views = entities_of(spark, 100), views_of(history_of(spark, 100), tmp_path)
-    known = plan(entities, views, timestamp="t", facts=EntityFacts(rows=100, may_ask=False))
+    known = plan(entities, views, timestamp="t", stats=EntityStats(rows=100, may_collect=False))
     assert [step.strategy for step in known.steps] == ["columnar"] * 3
     told = plan(entities, views, timestamp="t").describe()
     assert "window (not columnar: little to read for entity rows that may be many)" in told
@@ -111,27 +113,27 @@ def test_views_of_the_same_keys_share_one_shuffle(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     entities, views = entities_of(spark, 100), views_of(history_of(spark, 100), tmp_path)
-    facts = EntityFacts(may_ask=False)
+    stats = EntityStats(may_collect=False)
     for some, shuffles in ((views[:1], 1), (views[1:], 1), (views, 2)):
-        asof_join(entities, some, timestamp="t", strategy="columnar", facts=facts).explain()
+        asof_join(entities, some, timestamp="t", strategy="columnar", stats=stats).explain()
         assert capsys.readouterr().out.count("Exchange ") == shuffles
 
 
 def test_no_frame_is_made_of_a_history_that_is_read_without_it(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[str] = []
+    made: list[DataFrame] = []
 
-    def frame(source: Any, *args: Any) -> DataFrame:
-        made.append(source._view.name)
-        return make(source, *args)
+    def frame(of_view: DataFrame, *more: Any) -> DataFrame:
+        made.append(of_view)
+        return make(of_view, *more)
 
-    make = prepare._Source._frame
-    monkeypatch.setattr(prepare._Source, "_frame", frame)
+    make = prepare._history_frame
+    monkeypatch.setattr(prepare, "_history_frame", frame)
     entities, views = entities_of(spark, 10), views_of(history_of(spark, 10), tmp_path)
-    for strategy, names in (("columnar", []), ("window", [view.name for view in views])):
+    for strategy, frames in (("columnar", 0), ("window", len(views))):
         asof_join(entities, views, timestamp="t", strategy=strategy)
-        assert made == names
+        assert len(made) == frames
 
 
 @pytest.mark.parametrize(
@@ -198,8 +200,8 @@ def test_keys_at_hand_cut_the_history_that_spark_joins(
 ) -> None:
     entities, frame = entities_of(spark, 100), history_of(spark, 1000)
     view = AsOfView(name="v", frame=frame, keys=[("k", "id")], timestamp="ts", features=[("f", "f")])
-    facts = EntityFacts(rows=100, may_ask=False)
-    cut = asof_join(entities, [view], timestamp="t", facts=facts)
+    stats = EntityStats(rows=100, may_collect=False)
+    cut = asof_join(entities, [view], timestamp="t", stats=stats)
     cut.explain()
     assert "LeftSemi" in capsys.readouterr().out
     whole = asof_join(entities, [view], timestamp="t", strategy="window")
@@ -207,8 +209,8 @@ def test_keys_at_hand_cut_the_history_that_spark_joins(
 
 
 def test_sparks_hash_is_what_bucket_numbers_are_chosen_for(spark: SparkSession) -> None:
-    from feast_hybrid.asof.columnar.blocks import labels
+    from feast_hybrid.asof.columnar.blocks import bucket_ids
 
-    numbers = spark.createDataFrame([(number,) for number in labels(17)], "bucket int")
+    numbers = spark.createDataFrame([(number,) for number in bucket_ids(17)], "bucket int")
     spread = numbers.repartition(17, "bucket").select(F.spark_partition_id()).distinct().count()
-    assert spread == len(np.unique(labels(17))) == 17
+    assert spread == len(np.unique(bucket_ids(17))) == 17

@@ -1,0 +1,132 @@
+"""Whether views and entity rows can be joined by columns, and what tasks are then told of them. Runs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from feast_hybrid.arrow.types import arrow_type_of_spark
+from feast_hybrid.asof.columnar.keys import FAMILIES, KeyForm
+from feast_hybrid.asof.columnar.ranks import rankable
+from feast_hybrid.asof.columnar.spec import KeyColumn, SourceColumn, ViewSpec
+from feast_hybrid.asof.scan import Ineligible, Scan
+from feast_hybrid.asof.settings import get_setting
+
+if TYPE_CHECKING:
+    from feast_hybrid.asof.keys import Domain
+    from feast_hybrid.asof.prepare import BoundColumn, History, Prepared
+
+#: Settings with which Spark's reader does what pyarrow does not, and the value at which it does not.
+_READER_SETTINGS = {
+    "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
+    "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
+    "spark.sql.files.ignoreCorruptFiles": "false",
+    "spark.sql.files.ignoreMissingFiles": "false",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Eligible:
+    """A view that can be joined by columns.
+
+    Args:
+        history: The view's, in our own columns.
+        scan: Its files.
+        spec: What tasks are told of it.
+    """
+
+    history: History
+    scan: Scan
+    spec: ViewSpec
+
+
+def check_view(history: History, view_id: int) -> Eligible | Ineligible:
+    """Whether a view can be joined by columns.
+
+    Args:
+        history: The view's.
+        view_id: Its number in the join, which marks its blocks.
+    """
+    scan, binding = history.view.scan, history.binding
+    if isinstance(scan, Ineligible):
+        return scan
+    if not binding.keys:
+        return Ineligible("no keys: all of it would be one bucket")
+    keys: dict[str, list[KeyColumn]] = {}
+    for key in binding.keys:
+        form, column = key_form(key.domain), _source_column(key.source)
+        if form is None or column is None:
+            return _cannot_hold(f"key column {key.source.name!r}", key.source)
+        same = keys.setdefault(key.name, [])
+        same.append(KeyColumn(form, column, repeats=bool(same)))
+    columns: list[SourceColumn] = []
+    optional = [binding.created] if binding.created is not None else []
+    for source in (binding.timestamp, *optional, *binding.values):
+        column = _source_column(source)
+        if column is None:
+            return _cannot_hold(f"column {source.name!r}", source)
+        if not rankable(source.data_type):
+            found = source.data_type.simpleString()
+            return Ineligible(f"feature column {source.name!r} is {found}: ties in it are ranked by Spark")
+        columns.append(column)
+    timestamp, *rest = columns
+    spec = ViewSpec(
+        view_id=view_id,
+        name=history.name,
+        keys=tuple(column for name in key_names(history) for column in keys[name]),
+        timestamp=timestamp,
+        created=rest[0] if optional else None,
+        by_created=history.by_created,
+        ttl=history.ttl,
+        values=tuple(rest[len(optional) :]),
+        ranked=binding.ranked,
+        outputs=tuple(match_column(view_id, n) for n in range(len(binding.values))),
+        case_sensitive=binding.case_sensitive,
+    )
+    return Eligible(history, scan, spec)
+
+
+def entity_schema(prepared: Prepared) -> pa.Schema | Ineligible:
+    """How entity rows travel in blocks, if they can, and if nothing in their session wants Spark's reader."""
+    names = dict(zip(prepared.columns, prepared.names, strict=True))
+    fields = []
+    for field in prepared.entities.schema.fields:
+        data_type = arrow_type_of_spark(field.dataType)
+        if data_type is None:
+            found = field.dataType.simpleString()
+            return Ineligible(
+                f"entity column {names.get(field.name, field.name)!r} is {found}, which blocks do not hold"
+            )
+        fields.append(pa.field(field.name, data_type))
+    for name, without_effect in _READER_SETTINGS.items():
+        value = get_setting(prepared.entities.sparkSession, name)
+        if value is not None and value.upper() != without_effect.upper():
+            return Ineligible(f"{name} is {value}, which only Spark's reader knows")
+    return pa.schema(fields)
+
+
+def key_form(domain: Domain) -> KeyForm | None:
+    """How a key stands in blocks; None for families that they cannot hold: intervals, times of day, void."""
+    data_type = arrow_type_of_spark(domain.type)
+    return None if data_type is None or domain.family not in FAMILIES else KeyForm(domain.family, data_type)
+
+
+def key_names(history: History) -> tuple[str, ...]:
+    """The entity rows' key columns of a view, in an order of our own: views of the same keys share a shuffle."""
+    return tuple(sorted(history.keys))
+
+
+def match_column(view_id: int, value: int) -> str:
+    """Our name for a feature in the result."""
+    return f"__fh_a{view_id}_{value}"
+
+
+def _source_column(column: BoundColumn) -> SourceColumn | None:
+    data_type = arrow_type_of_spark(column.data_type)
+    return None if data_type is None else SourceColumn(column.name, data_type)
+
+
+def _cannot_hold(what: str, column: BoundColumn) -> Ineligible:
+    return Ineligible(f"{what} is {column.data_type.simpleString()}, which blocks do not hold")

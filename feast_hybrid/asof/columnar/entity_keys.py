@@ -1,0 +1,172 @@
+"""The keys and times of entity rows as numbers, and a history's keys as the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+Longs = NDArray[np.int64]
+
+#: A table of codes by key is made where it has no more places than this, or than this many for each key.
+_TABLE, _TABLE_PER_KEY = 1 << 20, 16
+
+
+class EntityKeys:
+    """The keys of some entity rows, each combination of them a number, its *code*.
+
+    Args:
+        keys: The key columns.
+        timestamps: Times in microseconds.
+
+    Attributes:
+        codes: The code of each row's keys; -1 where a key or the time is null: nothing matches.
+        timestamps: The time of each row, zero where it is null.
+        count: How many codes there are.
+    """
+
+    codes: Longs
+    timestamps: Longs
+    count: int
+
+    def __init__(self, keys: Sequence[pa.Array], timestamps: pa.Array) -> None:
+        self._encoders: list[KeyEncoder] = []
+        #: For each key but the first the pairs (code so far, code of this key) that there are, in order.
+        self._combinations: list[Longs] = []
+        codes: Longs | None = None
+        for key in keys:
+            encoder, of_key = KeyEncoder.of_rows(key)
+            self._encoders.append(encoder)
+            if codes is None:
+                codes = of_key
+                continue
+            pairs, inverse = np.unique(_paired(codes, of_key, encoder.count), return_inverse=True)
+            # -1 sorts first where there is one.
+            first = 1 if len(pairs) and pairs[0] < 0 else 0
+            self._combinations.append(pairs[first:])
+            codes = inverse.astype(np.int64) - first
+        assert codes is not None
+        self.count = self._encoders[0].count if not self._combinations else len(self._combinations[-1])
+        self.timestamps = timestamps.fill_null(0).to_numpy()
+        if timestamps.null_count:
+            codes = np.where(np.asarray(timestamps.is_null()), -1, codes)
+        self.codes = codes
+
+    def sort(self) -> Longs:
+        """Sort the rows by key and time, so that their searches go forward through a history.
+
+        Returns:
+            For each place the row that is there now.
+        """
+        low, high = (int(self.timestamps.min()), int(self.timestamps.max())) if len(self.timestamps) else (0, 0)
+        span = high - low + 1
+        if span * (self.count + 1) < 2**62:
+            # One sort of integers is faster than two.
+            order: Longs = np.argsort(self.codes * span + (self.timestamps - low))
+        else:
+            order = np.lexsort([self.timestamps, self.codes])
+        self.timestamps, self.codes = self.timestamps[order], self.codes[order]
+        return order
+
+    def distinct(self) -> EntityKeys:
+        """The same keys and times, each pair once and in order, without those that match nothing."""
+        found = copy(self)
+        found.sort()
+        is_new = found.codes >= 0
+        is_new[1:] &= (found.codes[1:] != found.codes[:-1]) | (found.timestamps[1:] != found.timestamps[:-1])
+        found.timestamps = np.ascontiguousarray(found.timestamps[is_new])
+        found.codes = np.ascontiguousarray(found.codes[is_new])
+        return found
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes they take."""
+        encoders = sum(encoder.nbytes for encoder in self._encoders)
+        return int(self.codes.nbytes + self.timestamps.nbytes + encoders + sum(c.nbytes for c in self._combinations))
+
+    def encode(self, keys: Sequence[pa.Array]) -> Longs:
+        """The codes of a history's keys, which are not null; -1 for keys that no entity row has."""
+        codes = self._encoders[0].encode(keys[0])
+        for encoder, pairs, key in zip(self._encoders[1:], self._combinations, keys[1:], strict=True):
+            codes = positions_in(pairs, _paired(codes, encoder.encode(key), encoder.count))
+        return codes
+
+
+class KeyEncoder:
+    """The distinct values of one key column, numbered from 0.
+
+    Args:
+        values: In the order of their codes; integers are sorted.
+        integers: Whether they are a NumPy array of integers, or else an Arrow array.
+    """
+
+    def __init__(self, values: Any, *, integers: bool) -> None:
+        self._values = values
+        self._integers = integers
+        self._table: Longs | None = None
+        self.count = len(values)
+
+    @classmethod
+    def of_rows(cls, keys: pa.Array) -> tuple[KeyEncoder, Longs]:
+        """Of a column's values; and the code of each row, -1 for null."""
+        if pa.types.is_int64(keys.type):
+            values, codes = np.unique(keys.fill_null(0).to_numpy(), return_inverse=True)
+            encoder = cls(values, integers=True)
+        else:
+            dictionary = keys.dictionary_encode()
+            encoder = cls(dictionary.dictionary, integers=False)
+            codes = dictionary.indices.fill_null(0).to_numpy()
+        codes = codes.astype(np.int64)
+        return encoder, np.where(np.asarray(keys.is_null()), -1, codes) if keys.null_count else codes
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values."""
+        return int(self._values.nbytes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A table is made again faster than it travels."""
+        return {**self.__dict__, "_table": None}
+
+    def encode(self, keys: pa.Array) -> Longs:
+        """The codes of other rows, which are not null; -1 for values that are not among these."""
+        if not self._integers:
+            found = pc.index_in(keys, value_set=self._values)
+            return np.asarray(found.fill_null(-1).to_numpy().astype(np.int64))
+        values = keys.to_numpy()
+        table = self._code_table()
+        if table is None:
+            return positions_in(self._values, values)
+        first, last = self._values[0], self._values[-1]
+        inside = (values >= first) & (values <= last)
+        if inside.all():
+            return np.asarray(table[values - first])
+        return np.where(inside, table[np.where(inside, values - first, 0)], -1)
+
+    def _code_table(self) -> Longs | None:
+        """The codes in the places of the values, where these lie near each other."""
+        if self._table is None and self.count:
+            first, last = int(self._values[0]), int(self._values[-1])
+            if last - first < max(_TABLE, _TABLE_PER_KEY * self.count):
+                self._table = np.full(last - first + 1, -1, np.int64)
+                self._table[self._values - first] = np.arange(self.count)
+        return self._table
+
+
+def _paired(codes: Longs, of_key: Longs, count: int) -> Longs:
+    """One number for two codes, the second of which is below ``count``; -1 where one is -1."""
+    return np.where((codes < 0) | (of_key < 0), -1, codes * max(count, 1) + of_key)
+
+
+def positions_in(known: Longs, values: Longs) -> Longs:
+    """Where each value stands in a sorted array; -1 where it does not."""
+    if len(known) == 0:
+        return np.full(len(values), -1, np.int64)
+    positions = np.searchsorted(known, values)
+    positions[positions == len(known)] = 0
+    return np.where(known[positions] == values, positions, -1)

@@ -1,0 +1,53 @@
+"""Which parts of which files each reading task takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from feast_hybrid.asof.columnar.estimate import ColumnarView
+from feast_hybrid.asof.columnar.spec import FileSplit
+
+#: What each reading task takes.
+Tasks = tuple[tuple[FileSplit, ...], ...]
+
+#: Bytes of files that a reading task takes. Between two tasks a Python worker does nothing for some 100 ms.
+_MIN_TASK_BYTES, _MAX_TASK_BYTES = 8 << 20, 512 << 20
+#: And of one file at a time: Arrow reads them ahead.
+_MAX_SPLIT_BYTES = 64 << 20
+
+
+def plan_splits(views: Sequence[ColumnarView], parallelism: int) -> Tasks:
+    """What each reading task takes: some small files, or a range of a large one.
+
+    Args:
+        views: What is read, in the order of their numbers.
+        parallelism: How many tasks run at once.
+    """
+    needed = sum(file.size * view.estimate.column_share for view in views for file in view.files)
+    task_bytes = min(max(needed / (2 * parallelism), _MIN_TASK_BYTES), _MAX_TASK_BYTES)
+    tasks: list[tuple[FileSplit, ...]] = []
+    pending: list[FileSplit] = []
+    size = 0.0
+    for split, needed_bytes in _splits(views, min(task_bytes, _MAX_SPLIT_BYTES)):
+        pending.append(split)
+        size += needed_bytes
+        if size >= task_bytes:
+            tasks.append(tuple(pending))
+            pending, size = [], 0.0
+    if pending:
+        tasks.append(tuple(pending))
+    return tuple(tasks)
+
+
+def _splits(views: Sequence[ColumnarView], max_bytes: float) -> Iterator[tuple[FileSplit, float]]:
+    """Each file in ranges of equal length, and of how many bytes of needed columns each is."""
+    for view in views:
+        share = max(view.estimate.column_share, 1e-6)
+        for file in view.files:
+            count = max(1, math.ceil(file.size * share / max_bytes))
+            length = math.ceil(file.size / count)
+            for start in (n * length for n in range(count)):
+                end = start + length
+                split = FileSplit(view.spec.view_id, file.path, start, end, file.partitions, view.scan.open)
+                yield split, length * share
