@@ -10,7 +10,7 @@ from feast.repo_config import FeastConfigBaseModel
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 import feast_hybrid.sources.saved_datasets  # noqa: F401  # Feast knows a logging destination's kind once its class is loaded.
-from feast_hybrid.asof.request import REMOVED_STRATEGIES
+from feast_hybrid.asof.request import REMOVED_STRATEGIES, Strategy
 from feast_hybrid.errors import ConfigError, CredentialError
 from feast_hybrid.lakes import Router, Site
 from feast_hybrid.lakes.credentials import CREDENTIALS
@@ -29,7 +29,7 @@ class JoinConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    strategy: Literal["auto", "columnar", "window"] = "auto"
+    strategy: Strategy = "auto"
 
     @field_validator("strategy", mode="before")
     @classmethod

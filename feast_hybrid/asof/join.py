@@ -11,7 +11,7 @@ from feast_hybrid.asof.columnar.eligibility import match_column
 from feast_hybrid.asof.columnar.plan import join_columnar
 from feast_hybrid.asof.entity_stats.model import EntityStats
 from feast_hybrid.asof.planner import JoinPlan, choose
-from feast_hybrid.asof.prepare import AT, TS, prepare
+from feast_hybrid.asof.prepare import ENTITY_TS, TS, prepare
 from feast_hybrid.asof.request import JoinRequest
 from feast_hybrid.asof.window import window
 from feast_hybrid.spark.times import within_ttl
@@ -127,7 +127,7 @@ def _join_by_window(rows: DataFrame, history: History, match: str) -> DataFrame:
     rows = window(rows, history, match)
     if history.ttl is None:
         return rows
-    fresh = within_ttl(F.col(f"{match}.{TS}"), F.col(AT), history.ttl)
+    fresh = within_ttl(F.col(f"{match}.{TS}"), F.col(ENTITY_TS), history.ttl)
     return rows.withColumn(match, F.when(fresh, F.col(match)))
 
 

@@ -27,7 +27,7 @@ _INSTANT = "instant"
 _LONG_DIGITS = 19
 
 
-def _family(kind: DataType) -> str | None:
+def _family(data_type: DataType) -> str | None:
     """The family within which types compare by value; None for what can be no key."""
     table: tuple[tuple[type[DataType] | tuple[type[DataType], ...], str], ...] = (
         (T.IntegralType, _WHOLE),
@@ -38,13 +38,13 @@ def _family(kind: DataType) -> str | None:
         (T.BooleanType, "boolean"),
         (T.BinaryType, "binary"),
         (T.DateType, "date"),
-        ((T.DayTimeIntervalType, T.YearMonthIntervalType), kind.simpleString()),
+        ((T.DayTimeIntervalType, T.YearMonthIntervalType), data_type.simpleString()),
         (T.NullType, "void"),
     )
     for types, family in table:
-        if isinstance(kind, types):
+        if isinstance(data_type, types):
             return family
-    return kind.simpleString() if kind.typeName() == "time" else None
+    return data_type.simpleString() if data_type.typeName() == "time" else None
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,18 @@ class Domain:
     family: str
     type: DataType
 
-    def of(self, column: Column, kind: DataType) -> Column:
+    def of(self, column: Column, data_type: DataType) -> Column:
         """A key in this form; null where it is null, or equals no value of the other side's type.
 
         Args:
             column: The key as it stands in its frame.
-            kind: Its type there.
+            data_type: Its type there.
         """
-        if isinstance(kind, NullType):
+        if isinstance(data_type, NullType):
             return F.lit(None).cast(self.type)
         if self.family == _INSTANT:
-            return micros(column, kind)
-        if self.family == _WHOLE and isinstance(kind, FloatType | DoubleType):
+            return micros(column, data_type)
+        if self.family == _WHOLE and isinstance(data_type, FloatType | DoubleType):
             value = column.cast("double")
             whole = value.try_cast("long")
             return F.when((whole.cast("double") == value) & (value < F.lit(2.0**63)), whole)
@@ -78,9 +78,9 @@ class Domain:
             # As Spark's own joins: every NaN equals every NaN, and -0.0 equals 0.0.
             value = column.cast("double")
             return F.when(F.isnan(value), F.lit(float("nan"))).when(value == 0, F.lit(0.0)).otherwise(value)
-        if self.family == _DECIMAL and kind != self.type:
+        if self.family == _DECIMAL and data_type != self.type:
             cut = column.try_cast(self.type)
-            back = kind if isinstance(kind, DecimalType) else DecimalType(_LONG_DIGITS, 0)
+            back = data_type if isinstance(data_type, DecimalType) else DecimalType(_LONG_DIGITS, 0)
             return F.when(cut.try_cast(back) == column.cast(back), cut)
         return column.cast(self.type)
 
@@ -123,10 +123,10 @@ def domain(entity: DataType, source: DataType, *, view: str, entity_column: str,
     return Domain(left, entity)
 
 
-def _as_decimal(kind: DataType) -> tuple[int, int]:
+def _as_decimal(data_type: DataType) -> tuple[int, int]:
     """Digits before and after the decimal point."""
-    if isinstance(kind, DecimalType):
-        return kind.precision - kind.scale, kind.scale
+    if isinstance(data_type, DecimalType):
+        return data_type.precision - data_type.scale, data_type.scale
     return _LONG_DIGITS, 0
 
 

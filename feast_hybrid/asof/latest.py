@@ -44,15 +44,15 @@ def latest_rows(
     """
     case_sensitive = is_case_sensitive(frame.sparkSession)
     names = list(dict.fromkeys([*keys, *values, timestamp, *([created] if created else [])]))
-    schema = frame.schema.fields
-    at = {
+    fields = frame.schema.fields
+    positions = {
         name: position(name, frame.columns, case_sensitive=case_sensitive, owner="the source", role="column")
         for name in names
     }
     own = {name: f"__fh_l{i}" for i, name in enumerate(names)}
-    kinds = {name: schema[at[name]].dataType for name in names}
-    numbered = frame.toDF(*(f"__fh_s{i}" for i in range(len(schema))))
-    rows = numbered.select(*(F.col(f"__fh_s{at[name]}").alias(own[name]) for name in names))
+    data_types = {name: fields[place].dataType for name, place in positions.items()}
+    numbered = frame.toDF(*(f"__fh_s{i}" for i in range(len(fields))))
+    rows = numbered.select(*(F.col(f"__fh_s{place}").alias(own[name]) for name, place in positions.items()))
     # Not dropna(), which would drop a key of NaN too.
     for name in (*keys, timestamp):
         rows = rows.where(F.col(own[name]).isNotNull())
@@ -61,9 +61,9 @@ def latest_rows(
         (timestamp, "timestamp column"),
         *([(created, "created timestamp column")] if created else []),
     ):
-        require_time(kinds[name], owner="the source", role=role, name=name)
-        order.append(micros(F.col(own[name]), kinds[name]))
-    order += ties.ranks([(name, own[name], kinds[name]) for name in values if name not in keys])
+        require_time(data_types[name], owner="the source", role=role, name=name)
+        order.append(micros(F.col(own[name]), data_types[name]))
+    order += ties.ranks([(name, own[name], data_types[name]) for name in values if name not in keys])
     rank = F.struct(*(column.alias(f"r{i}") for i, column in enumerate(order)))
     best = F.max_by(F.struct(*(F.col(own[name]) for name in names)), rank).alias("__fh_best")
     grouped = rows.groupBy(*(own[name] for name in keys)).agg(best).where(F.col("__fh_best").isNotNull())

@@ -105,7 +105,16 @@ def choose(prepared: Prepared, request: JoinRequest) -> JoinPlan:
         groups = [KeyGroup(names, of_names) for names, of_names in forms.items()]
         needs_pass = stats.rows is None and stats.may_collect
         known = collect_stats(prepared, groups) if needs_pass else stated_stats(stats, prepared, groups)
-        views = {n: with_pushdown(view, known) for n, view in views.items()}
+        views = {
+            n: with_pushdown(
+                view,
+                low=known.low,
+                high=known.high,
+                key_filter=known.key_filters.get(view.key_names),
+                entity_keys=known.entity_keys.get(view.key_names),
+            )
+            for n, view in views.items()
+        }
     steps = []
     for n, history in enumerate(prepared.histories):
         found = outcomes.get(n)

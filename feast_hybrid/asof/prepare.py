@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from feast_hybrid.asof.view import AsOfView
 
-AT, TS, CREATED = "__fh_t", "__fh_ts", "__fh_cr"
+ENTITY_TS, TS, CREATED = "__fh_t", "__fh_ts", "__fh_cr"
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Prepared:
     """Entity rows and histories in our own columns.
 
     Args:
-        entities: ``columns``, then :data:`AT` and the key columns of all histories.
+        entities: ``columns``, then :data:`ENTITY_TS` and the key columns of all histories.
         columns: Our names of the entity columns.
         names: Their own names.
         histories: One for each view.
@@ -195,7 +195,7 @@ def prepare(
             key = keys.setdefault((entity_column, common), f"__fh_k{len(keys)}")
             bound.append(BoundKey(key, source_column, common))
         histories.append(_history(view, source, tuple(bound), filter_by_created_timestamp))
-    added = [micros(F.col(time.alias), time.data_type).alias(AT)]
+    added = [micros(F.col(time.alias), time.data_type).alias(ENTITY_TS)]
     added += [common.of(F.col(c.alias), c.data_type).alias(key) for (c, common), key in keys.items()]
     columns = frame.aliases
     return Prepared(

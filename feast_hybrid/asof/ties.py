@@ -28,26 +28,26 @@ def ranks(features: Sequence[tuple[str, str, DataType]]) -> list[Column]:
     """
     found: list[Column] = []
     seen = set()
-    for source, column, kind in sorted(features, key=lambda feature: feature[0]):
+    for source, column, data_type in sorted(features, key=lambda feature: feature[0]):
         if source not in seen:
             seen.add(source)
-            found.extend(_rank(column, kind))
+            found.extend(_rank(column, data_type))
     return found
 
 
-def _rank(name: str, kind: DataType) -> list[Column]:
+def _rank(name: str, data_type: DataType) -> list[Column]:
     column = F.col(name)
-    if isinstance(kind, T.FloatType | T.DoubleType):
+    if isinstance(data_type, T.FloatType | T.DoubleType):
         # Spark holds -0.0 equal to 0.0; in text they differ.
         return [column, F.when(column == 0, column.cast("string") == F.lit("0.0"))]
-    if isinstance(kind, T.StringType | T.CharType | T.VarcharType):
+    if isinstance(data_type, T.StringType | T.CharType | T.VarcharType):
         return [column.cast("string")]
-    if isinstance(kind, T.ArrayType) and isinstance(kind.elementType, T.FloatType | T.DoubleType):
+    if isinstance(data_type, T.ArrayType) and isinstance(data_type.elementType, T.FloatType | T.DoubleType):
         # Embeddings: text only where a zero makes it necessary.
         return [column, F.when(F.exists(column, lambda x: x == 0), _json(column))]
-    if not _orderable(kind):
+    if not _orderable(data_type):
         return [_json(column)]
-    if _holds(kind, (T.FloatType, T.DoubleType)):
+    if _holds(data_type, (T.FloatType, T.DoubleType)):
         return [column, _json(column)]
     return [column]
 
@@ -56,29 +56,29 @@ def _json(column: Column) -> Column:
     return F.to_json(F.struct(column.alias("v")), {"timeZone": "UTC", "ignoreNullFields": "false"})
 
 
-def _children(kind: DataType) -> list[DataType]:
-    if isinstance(kind, T.ArrayType):
-        return [kind.elementType]
-    if isinstance(kind, T.MapType):
-        return [kind.keyType, kind.valueType]
-    if isinstance(kind, T.StructType):
-        return [field.dataType for field in kind.fields]
+def _children(data_type: DataType) -> list[DataType]:
+    if isinstance(data_type, T.ArrayType):
+        return [data_type.elementType]
+    if isinstance(data_type, T.MapType):
+        return [data_type.keyType, data_type.valueType]
+    if isinstance(data_type, T.StructType):
+        return [field.dataType for field in data_type.fields]
     return []
 
 
-def _holds(kind: DataType, types: tuple[type[DataType], ...]) -> bool:
-    return isinstance(kind, types) or any(_holds(child, types) for child in _children(kind))
+def _holds(data_type: DataType, types: tuple[type[DataType], ...]) -> bool:
+    return isinstance(data_type, types) or any(_holds(child, types) for child in _children(data_type))
 
 
-def _orderable(kind: DataType) -> bool:
+def _orderable(data_type: DataType) -> bool:
     """Whether Spark can sort by this type, to the last bit: text within collations is left to JSON."""
-    if isinstance(kind, T.ArrayType | T.StructType):
-        return all(_orderable(child) for child in _children(kind))
-    if isinstance(kind, T.StringType):
-        return kind == T.StringType()
+    if isinstance(data_type, T.ArrayType | T.StructType):
+        return all(_orderable(child) for child in _children(data_type))
+    if isinstance(data_type, T.StringType):
+        return data_type == T.StringType()
     orderable = (
         T.NumericType, T.BooleanType, T.BinaryType, T.DateType, T.TimestampType, T.TimestampNTZType,
         T.CharType, T.VarcharType, T.DayTimeIntervalType, T.YearMonthIntervalType, T.NullType,
     )  # fmt: skip
     # "time" by its name: the class came with Spark 4.1.
-    return isinstance(kind, orderable) or kind.typeName() == "time"
+    return isinstance(data_type, orderable) or data_type.typeName() == "time"

@@ -8,7 +8,7 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from feast_hybrid.asof.prepare import AT, CREATED, TS
+from feast_hybrid.asof.prepare import CREATED, ENTITY_TS, TS
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -33,12 +33,12 @@ def window(rows: DataFrame, history: History, match: str) -> DataFrame:
         *ranked,
         F.lit(None).cast(carried).alias(_ROW),
     )
-    kinds = {field.name: field.dataType for field in history.frame.schema.fields}
+    data_types = {field.name: field.dataType for field in history.frame.schema.fields}
     below = rows.select(
         *history.keys,
-        F.col(AT).alias(_ORDER),
+        F.col(ENTITY_TS).alias(_ORDER),
         F.lit(True).alias(_IS_ENTITY),
-        *(F.lit(None).cast(kinds[name]).alias(name) for name in ranked),
+        *(F.lit(None).cast(data_types[name]).alias(name) for name in ranked),
         F.struct(*carried.names).alias(_ROW),
     )
     in_order = [F.col(_ORDER), F.col(_IS_ENTITY)]

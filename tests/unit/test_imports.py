@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import feast_hybrid
+import feast_hybrid.asof
 
 HEAVY = ("feast", "pyspark", "pandas", "pyarrow", "pydantic", "adlfs", "azure", "hdfs_native", "sqlglot")
 
@@ -39,6 +40,22 @@ def test_what_a_new_process_has_loaded(statement: str, loaded: set[str]) -> None
 @pytest.mark.parametrize("statement", ["from feast_hybrid import HybridSparkSource", "import feast_hybrid.config"])
 def test_a_source_and_the_configuration_load_no_lakes_driver(statement: str) -> None:
     assert loaded_by(statement).isdisjoint({"adlfs", "azure", "hdfs_native", "pyspark", "sqlglot"})
+
+
+KERNEL = ("spec", "read", "file_columns", "match", "entity_keys", "ranks", "blocks", "join", "keys")
+
+
+def test_what_the_tasks_of_the_columnar_join_run_loads_neither_spark_nor_feast() -> None:
+    statement = "import " + ", ".join(f"feast_hybrid.asof.columnar.{name}" for name in KERNEL)
+    assert loaded_by(statement) == {"pyarrow"}
+
+
+def test_the_names_of_the_join_are_loaded_when_they_are_used() -> None:
+    names = set(feast_hybrid.asof.__all__)
+    assert set(dir(feast_hybrid.asof)) == names
+    assert all(getattr(feast_hybrid.asof, name) is not None for name in names)
+    with pytest.raises(AttributeError, match=r"module 'feast_hybrid\.asof' has no attribute 'plan'"):
+        _ = feast_hybrid.asof.plan
 
 
 def test_the_public_names_are_listed() -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from feast_hybrid.arrow.types import arrow_type_of_spark
 from feast_hybrid.asof.columnar.keys import FAMILIES, KeyForm
-from feast_hybrid.asof.columnar.ranks import rankable
 from feast_hybrid.asof.columnar.spec import KeyColumn, SourceColumn, ViewSpec
 from feast_hybrid.asof.scan import Ineligible, Scan
 from feast_hybrid.asof.settings import get_setting
 
 if TYPE_CHECKING:
+    from pyspark.sql.types import DataType
+
     from feast_hybrid.asof.keys import Domain
     from feast_hybrid.asof.prepare import BoundColumn, History, Prepared
 
@@ -67,7 +68,7 @@ def check_view(history: History, view_id: int) -> Eligible | Ineligible:
         column = _source_column(source)
         if column is None:
             return _cannot_hold(f"column {source.name!r}", source)
-        if not rankable(source.data_type):
+        if not _rankable(source.data_type):
             found = source.data_type.simpleString()
             return Ineligible(f"feature column {source.name!r} is {found}: ties in it are ranked by Spark")
         columns.append(column)
@@ -130,3 +131,13 @@ def _source_column(column: BoundColumn) -> SourceColumn | None:
 
 def _cannot_hold(what: str, column: BoundColumn) -> Ineligible:
     return Ineligible(f"{what} is {column.data_type.simpleString()}, which blocks do not hold")
+
+
+def _rankable(spark_type: DataType) -> bool:
+    """Whether tied rows can be ranked by this type in Arrow: all but maps, which rank by their JSON text."""
+    parts: Any = spark_type  # which parts it has depends on its class
+    if parts.typeName() == "array":
+        return _rankable(parts.elementType)
+    if parts.typeName() == "struct":
+        return all(_rankable(field.dataType) for field in parts.fields)
+    return parts.typeName() != "map" and arrow_type_of_spark(spark_type) is not None

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feast_hybrid.asof.columnar.eligibility import Eligible, key_names
-from feast_hybrid.asof.columnar.spec import ViewSpec
-from feast_hybrid.asof.entity_stats.model import PlannerStats
+from feast_hybrid.asof.columnar.entity_keys import EntityKeys
+from feast_hybrid.asof.columnar.spec import KeyFilter, ViewSpec
 from feast_hybrid.asof.scan import Scan, ScanFile
 
 #: Bytes of a value whose type has no fixed width, at the least.
@@ -120,20 +120,28 @@ def value_width(data_type: pa.DataType) -> int:
         return _VARIABLE_WIDTH
 
 
-def with_pushdown(view: ColumnarView, stats: PlannerStats) -> ColumnarView:
-    """The view without what the entity rows rule out: files, times, keys, rows that match none of them."""
-    low = None
-    if stats.low is not None and view.spec.ttl is not None:
-        low = max(stats.low - view.spec.ttl, -(2**63))
-    spec = replace(
-        view.spec,
-        low=low,
-        high=stats.high,
-        key_filter=stats.key_filters.get(view.key_names),
-        entity_keys=stats.entity_keys.get(view.key_names),
-    )
-    if view.scan.within is None or (low is None and stats.high is None):
+def with_pushdown(
+    view: ColumnarView,
+    *,
+    low: int | None,
+    high: int | None,
+    key_filter: KeyFilter | None,
+    entity_keys: EntityKeys | None,
+) -> ColumnarView:
+    """The view without what the entity rows rule out: files, times, keys, rows that match none of them.
+
+    Args:
+        view: All of it.
+        low: The first time of the entity rows in microseconds, where it is known.
+        high: Their last time.
+        key_filter: Their keys.
+        entity_keys: Their keys and times.
+    """
+    # Without a ttl, a row of any age can be a match.
+    oldest = None if low is None or view.spec.ttl is None else max(low - view.spec.ttl, -(2**63))
+    spec = replace(view.spec, low=oldest, high=high, key_filter=key_filter, entity_keys=entity_keys)
+    if view.scan.within is None or (oldest is None and high is None):
         return replace(view, spec=spec)
-    files = view.scan.within(low, stats.high)
+    files = view.scan.within(oldest, high)
     share = sum(file.size for file in files) / max(view.scan.size, 1)
     return replace(view, spec=spec, files=files, estimate=view.estimate.scaled(share))

@@ -98,10 +98,9 @@ def _fixed_bytes(array: pa.Array) -> pa.Array:
 
 def _to_domain(array: pa.Array, form: KeyForm) -> pa.Array:
     """As :meth:`feast_hybrid.asof.keys.Domain.of`: null where the value has no equal in the domain."""
-    kinds = pa.types
     if form.family == "instant":
         return epoch_micros_of_array(array)
-    if form.family == "whole number" and kinds.is_floating(array.type):
+    if form.family == "whole number" and pa.types.is_floating(array.type):
         value = array.cast(pa.float64())
         number = value.fill_null(np.nan).to_numpy()
         with np.errstate(invalid="ignore"):
@@ -112,7 +111,7 @@ def _to_domain(array: pa.Array, form: KeyForm) -> pa.Array:
     if form.family == "floating-point number":
         return array.cast(pa.float64())
     if form.family == _DECIMAL and array.type != form.data_type:
-        if kinds.is_integer(array.type):
+        if pa.types.is_integer(array.type):
             array = array.cast(pa.int64()).cast(pa.decimal128(19, 0))
         scale = form.data_type.scale
         # Wide enough for both, so that cutting digits cannot fail; what changed by it has no equal.

@@ -17,7 +17,7 @@ from feast_hybrid.asof.columnar.join import EntityBlocks, JoinBlocks
 from feast_hybrid.asof.columnar.read import ReadBlocks
 from feast_hybrid.asof.columnar.spec import EntitySpec, GroupSpec
 from feast_hybrid.asof.columnar.splits import Tasks, plan_splits
-from feast_hybrid.asof.prepare import AT
+from feast_hybrid.asof.prepare import ENTITY_TS
 from feast_hybrid.asof.settings import parallelism_of
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _stages(schema: pa.Schema, views: Sequence[ColumnarView], parallelism: int, 
             keys=tuple(zip(names, group[0].spec.forms, strict=True)),
             buckets=bucket_count(size, parallelism),
         )
-        stages.append(_Stage(EntitySpec(AT, schema), spec, tuple(group), tasks))
+        stages.append(_Stage(EntitySpec(ENTITY_TS, schema), spec, tuple(group), tasks))
         for view in group:
             for output, value in zip(view.spec.outputs, view.spec.values, strict=True):
                 schema = schema.append(pa.field(output, value.data_type))

@@ -5,50 +5,33 @@ Only rows that tie are ranked, so what is slow here is slow for them alone.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from feast_hybrid.arrow.types import arrow_type_of_spark
-
-if TYPE_CHECKING:
-    from pyspark.sql.types import DataType
-
 _LOW_BITS = 0x7FFF_FFFF_FFFF_FFFF
-
-
-def rankable(spark_type: DataType) -> bool:
-    """Whether tied rows can be ranked by this type in Arrow: all but maps, which rank by their JSON text."""
-    parts: Any = spark_type  # which parts it has depends on its class
-    if parts.typeName() == "array":
-        return rankable(parts.elementType)
-    if parts.typeName() == "struct":
-        return all(rankable(field.dataType) for field in parts.fields)
-    return parts.typeName() != "map" and arrow_type_of_spark(spark_type) is not None
 
 
 def rank_codes(array: pa.Array) -> NDArray[np.int64]:
     """Integers that order the values as tied rows are ranked: null is the least, equal values have equal codes."""
-    kinds = pa.types
-    if kinds.is_list(array.type) or kinds.is_struct(array.type):
+    if pa.types.is_list(array.type) or pa.types.is_struct(array.type):
         values, zeros = _nested(array)
         places = {key: n for n, key in enumerate(sorted(set(zip(values, zeros, strict=True))))}
         return np.array([places[key] for key in zip(values, zeros, strict=True)], np.int64)
-    if kinds.is_floating(array.type):
+    if pa.types.is_floating(array.type):
         return _dense(_float_order(array), array)
     return _scalar_codes(array)
 
 
 def _scalar_codes(array: pa.Array) -> NDArray[np.int64]:
-    kinds = pa.types
-    if kinds.is_boolean(array.type) or kinds.is_integer(array.type):
+    if pa.types.is_boolean(array.type) or pa.types.is_integer(array.type):
         return _dense(array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False), array)
-    if kinds.is_timestamp(array.type):
+    if pa.types.is_timestamp(array.type):
         return _dense(array.view(pa.int64()).fill_null(0).to_numpy(), array)
-    if kinds.is_date(array.type):
+    if pa.types.is_date(array.type):
         return _dense(array.view(pa.int32()).fill_null(0).to_numpy().astype(np.int64), array)
     encoded = array.dictionary_encode()
     order = pc.sort_indices(encoded.dictionary).to_numpy()
@@ -81,9 +64,8 @@ def _float_order(array: pa.Array, *, one_zero: bool = False) -> NDArray[np.int64
 
 def _nested(array: pa.Array) -> tuple[list[Any], list[Any]]:
     """For each value a key in Spark's order, which holds -0.0 equal to 0.0, and one that tells the zeros apart."""
-    kinds = pa.types
     null = (0,)
-    if kinds.is_struct(array.type):
+    if pa.types.is_struct(array.type):
         parts = [_nested(array.field(n)) for n in range(array.type.num_fields)]
         valid = array.is_valid().to_pylist()
         rows = [
@@ -91,17 +73,17 @@ def _nested(array: pa.Array) -> tuple[list[Any], list[Any]]:
             for columns in ([values for values, _ in parts], [zeros for _, zeros in parts])
         ]
         return rows[0], rows[1]
-    if kinds.is_list(array.type):
+    if pa.types.is_list(array.type):
         lengths = pc.list_value_length(array).to_pylist()
         values, zeros = _nested(array.flatten())
         found: tuple[list[Any], list[Any]] = ([], [])
-        at = 0
+        start = 0
         for length in lengths:
             for flat, rows_of in ((values, found[0]), (zeros, found[1])):
-                rows_of.append(null if length is None else (1, tuple(flat[at : at + length])))
-            at += length or 0
+                rows_of.append(null if length is None else (1, tuple(flat[start : start + length])))
+            start += length or 0
         return found
-    if kinds.is_floating(array.type):
+    if pa.types.is_floating(array.type):
         codes = _dense(_float_order(array, one_zero=True), array).tolist()
         value = array.cast(pa.float64()).fill_null(1.0).to_numpy()
         return codes, ((value == 0) & ~np.signbit(value)).tolist()

@@ -28,7 +28,7 @@ from feast_hybrid.asof.entity_stats.model import (
     make_entity_keys,
     make_key_filter,
 )
-from feast_hybrid.asof.prepare import AT
+from feast_hybrid.asof.prepare import ENTITY_TS
 from feast_hybrid.spark.kind import is_connect
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def collect_stats(prepared: Prepared, groups: Sequence[KeyGroup]) -> PlannerStat
     )
     names = _column_names(len(groups))
     schema = ", ".join(f"{name} {'bigint' if name in ('rows', 'low', 'high') else 'binary'}" for name in names)
-    tasks = prepared.entities.select(AT, *columns).mapInArrow(summarise, schema).collect()
+    tasks = prepared.entities.select(ENTITY_TS, *columns).mapInArrow(summarise, schema).collect()
     stats = PlannerStats(
         rows=sum(task["rows"] for task in tasks),
         low=min((task["low"] for task in tasks if task["low"] is not None), default=None),
