@@ -13,6 +13,7 @@ import pytest
 from feast import ValueType
 
 from feast_hybrid import HybridSparkSource
+from feast_hybrid.asof import Scan
 from feast_hybrid.retrieval.request import RequestedView
 from tests.integration.places import answers, at, entity, feature_store, retrieve, source, view
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from feast import FeatureStore
     from pyspark.sql import SparkSession
 
-    from feast_hybrid.asof import Scan
     from tests.integration.conftest import MakeStore, Write
     from tests.integration.places import Place, Places
 
