@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feast_hybrid.arrow.read_conversion import conform
+from feast_hybrid.arrow.convert import convert_for_reading
 from feast_hybrid.arrow.utc import DAY_MICROS, epoch_micros_of_array
 from feast_hybrid.asof.columnar.spec import FileSplit, SourceColumn, ViewSpec
 from feast_hybrid.errors import JoinError, SchemaError
@@ -72,7 +72,7 @@ class FileColumns:
         if name is None or batch is None:
             return pa.nulls(rows, column.data_type)
         try:
-            array = conform(batch.column(batch.schema.get_field_index(name)), column.data_type)
+            array = convert_for_reading(batch.column(batch.schema.get_field_index(name)), column.data_type)
         except (SchemaError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise SchemaError(f"{self._describe(column)}: {error}") from None
         return self._in_our_calendar(column, array)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from feast_hybrid.arrow.read_conversion import conform
+from feast_hybrid.arrow.convert import convert_for_reading
 from feast_hybrid.asof.columnar.blocks import (
     BLOCK,
     BUCKET,
@@ -44,7 +44,7 @@ class EntityBlocks:
         pending: list[pa.RecordBatch] = []
         size = 0
         for batch in batches:
-            arrays = [conform(batch.column(n), field.type) for n, field in enumerate(schema)]
+            arrays = [convert_for_reading(batch.column(n), field.type) for n, field in enumerate(schema)]
             pending.append(pa.RecordBatch.from_arrays(arrays, schema=schema))
             size += batch.nbytes
             if size >= _ENTITIES:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from feast_hybrid.arrow.read_conversion import conform
+from feast_hybrid.arrow.convert import convert_for_reading
 from feast_hybrid.arrow.utc import epoch_micros_of_array
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class KeyForm:
 
     def encode(self, array: Any) -> pa.Array:
         """A key in the domain's type as it stands in a block; null where it is null."""
-        array = conform(array, self.data_type)
+        array = convert_for_reading(array, self.data_type)
         if self.family == "floating-point number":
             value = array.fill_null(0.0).to_numpy() if array.null_count else array.to_numpy()
             value = np.where(value == 0, 0.0, np.where(np.isnan(value), np.nan, value))

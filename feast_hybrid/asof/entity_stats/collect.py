@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyspark import TaskContext
 
-from feast_hybrid.arrow.read_conversion import conform
+from feast_hybrid.arrow.convert import convert_for_reading
 from feast_hybrid.arrow.types import arrow_type_of_spark
 from feast_hybrid.arrow.utc import epoch_micros_of_array
 from feast_hybrid.asof.columnar.entity_keys import EntityKeys
@@ -276,4 +276,4 @@ def _column(table: pa.Table, prepared: Prepared, place: int) -> pa.Array | None:
     data_type = arrow_type_of_spark(prepared.entities.schema[prepared.columns[place]].dataType)
     name = prepared.names[place]
     absent = data_type is None or name not in table.column_names
-    return None if absent else conform(table.column(name), data_type)
+    return None if absent else convert_for_reading(table.column(name), data_type)

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
-from feast_hybrid.arrow.read_conversion import conform
+from feast_hybrid.arrow.convert import convert_for_reading
 from tests.unit.columnar import UTC
 
 
@@ -26,17 +26,17 @@ from tests.unit.columnar import UTC
 )
 def test_values_are_the_same_in_the_frames_type(found: pa.Array, kind: pa.DataType) -> None:
     for array in (found, found.slice(1), found.slice(0, 1)):
-        shown = conform(array, kind)
+        shown = convert_for_reading(array, kind)
         assert shown.type == kind
         assert shown.to_pylist() == array.to_pylist()
 
 
 def test_a_field_that_a_struct_lacks_is_null() -> None:
     kind = pa.struct([("b", pa.string()), ("A", pa.int64())])
-    shown = conform(pa.array([{"a": 1}, None], pa.struct([("a", pa.int8())])), kind)
+    shown = convert_for_reading(pa.array([{"a": 1}, None], pa.struct([("a", pa.int8())])), kind)
     assert shown.to_pylist() == [{"b": None, "A": 1}, None]
 
 
 def test_nanoseconds_are_cut_towards_the_past() -> None:
-    found = conform(pa.array([-1, 1, None, 1999], pa.int64()).view(pa.timestamp("ns")), UTC)
+    found = convert_for_reading(pa.array([-1, 1, None, 1999], pa.int64()).view(pa.timestamp("ns")), UTC)
     assert found.view(pa.int64()).to_pylist() == [-1, 0, None, 1]
