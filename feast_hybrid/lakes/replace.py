@@ -33,7 +33,10 @@ def put_in_place(new: Location, target: Location, *, overwrite: bool = True) -> 
 
     Raises:
         FileExistsError: something is there that may not be replaced.
-        WriteError: another writer was faster, or the lake refused something; the old files are there.
+        ReplacementError: something failed, and the old files could not be put back, or the new ones not be finished:
+            it says where they are.
+        WriteError: another writer was faster.
+        OSError, AzureError: the lake refused something; the old files are there, and nothing was changed.
     """
     replacement = _replacement(target)
     if overwrite:
@@ -53,7 +56,9 @@ def recover(target: Location) -> None:
 
 def left_over(target: Location) -> Location | None:
     """The old folder, hidden, while or after a writer replaces it; None where there is none."""
-    return None if target.lake is Lake.ADLS else FolderReplacement(target).replaced()
+    if target.lake is Lake.ADLS:
+        return None
+    return next(iter(FolderReplacement(target).left_over()), None)
 
 
 def _replacement(target: Location) -> FolderReplacement | BlobReplacement:

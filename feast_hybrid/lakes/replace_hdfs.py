@@ -1,12 +1,32 @@
-"""A folder of HDFS, or of a local disk, put in the place of another by renaming."""
+"""A folder of HDFS, or of a local disk, put in the place of another by renaming.
+
+The steps, for a folder ``set`` and new rows in ``.set.….writing``; each rename is one step of the NameNode:
+
+====================  ============================  ======================  ================================
+step                  there is                      a reader sees           the next writer does
+====================  ============================  ======================  ================================
+0 before              ``set`` (old), ``.writing``   the old rows            replaces them
+1 ``set`` → old       ``.replaced``, ``.writing``   nothing; it waits, and  puts ``.replaced`` back, then
+                                                    says where they are     replaces it
+2 ``.writing`` → set  ``set`` (new), ``.replaced``  the new rows            replaces them
+3 old removed         ``set`` (new)                 the new rows            replaces them
+====================  ============================  ======================  ================================
+
+What fails in step 1 or 2 puts the old rows back; :class:`~feast_hybrid.errors.ReplacementError` says where they are
+if that fails too. A folder that could not be removed in step 3 is hidden from readers and stays. So there may be
+several; their names hold the time of their step 1, and the latest one is what was there last.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 import uuid
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NoReturn
 
-from feast_hybrid.errors import WriteError
+from feast_hybrid.errors import ReplacementError, WriteError
+from feast_hybrid.lakes.errors import raise_from, redacted_summary
 from feast_hybrid.lakes.uri import Lake
 
 if TYPE_CHECKING:
@@ -16,6 +36,11 @@ logger = logging.getLogger(__name__)
 
 #: The file with which Spark says that a folder is all of what a job wrote; batches have none.
 _COMPLETE = "_SUCCESS"
+
+#: UTC, of one width, so that names sort by it.
+_TIME = "%Y%m%dT%H%M%S.%fZ"
+#: What stands in the name of a replaced folder: its time and a random part; names of before had that part only.
+_REPLACED = re.compile(r"(?:(?P<time>\d{8}T\d{6}\.\d{6}Z)-)?[0-9a-f]+")
 
 
 def remove(folder: Location) -> None:
@@ -34,75 +59,166 @@ class FolderReplacement:
         self._target = target
         self._filesystem = target.fs
 
-    def _rename(self, one: Location, other: Location) -> None:
+    def _rename(self, source: Location, destination: Location) -> None:
         """Strictly: HDFS refuses a place that is taken, where older interfaces would move into it."""
-        if other.lake is Lake.LOCAL and self._exists(other):
-            raise FileExistsError(str(other))
-        self._filesystem.mv(one.path, other.path)
+        if destination.lake is Lake.LOCAL and self._exists(destination):
+            raise FileExistsError(str(destination))
+        self._filesystem.mv(source.path, destination.path)
 
     def _exists(self, location: Location) -> bool:
         return bool(self._filesystem.exists(location.path))
+
+    def _beside(self, suffix: str) -> Location:
+        """A new hidden name beside the target, with the time in it."""
+        time = datetime.now(UTC).strftime(_TIME)
+        return self._target.parent().child(f".{self._target.name}.{time}-{uuid.uuid4().hex[:12]}.{suffix}")
 
     def create(self, new: Location) -> None:
         """See :func:`feast_hybrid.lakes.replace.put_in_place`, where nothing may be there."""
         try:
             self._rename(new, self._target)
         except Exception as error:
-            if self._exists(self._target):
-                raise FileExistsError(str(self._target)) from error
-            raise
+            if not self._exists(self._target):
+                raise
+            if not self._exists(new):
+                return  # it was done, and the answer was lost
+            raise FileExistsError(str(self._target)) from error
 
     def replace(self, new: Location) -> None:
         """See :func:`feast_hybrid.lakes.replace.put_in_place`."""
         if not self._exists(self._target):
             self._rename(new, self._target)
             return
-        old = self._target.parent().child(f".{self._target.name}.{uuid.uuid4().hex[:12]}.replaced")
-        self._rename(self._target, old)
+        old = self._beside("replaced")
+        try:
+            self._rename(self._target, old)
+        except BaseException as error:
+            self._undo_first(old, error)
+            raise
         try:
             self._rename(new, self._target)
         except BaseException as error:
-            if self._exists(self._target):
-                if self._exists(self._target.child(_COMPLETE)):
-                    # Another writer found nothing here, and put its own rows in.
-                    remove(old)
-                elif self._exists(old):  # else another writer took us for dead and put it back
-                    self._put_back_beside_batches(old)
-                raise WriteError(f"{self._target} was written by somebody else at the same time.") from error
-            self._rename(old, self._target)
-            raise
+            if not self._undo_second(new, old, error):
+                raise
         remove(old)
 
+    def _undo_first(self, old: Location, error: BaseException) -> None:
+        """After a failure of step 1, which may have been done with its answer lost.
+
+        Raises:
+            ReplacementError: the old rows were moved, or may have been, and could not be put back.
+        """
+        try:
+            if not self._exists(self._target) and self._exists(old):
+                self._rename(old, self._target)
+        except Exception as second:
+            self._lost(old, error, second)
+
+    def _undo_second(self, new: Location, old: Location, error: BaseException) -> bool:  # noqa: RET503
+        """After a failure of step 2.
+
+        Returns:
+            Whether it was done, and only its answer was lost. Else the old rows are in their place again.
+
+        Raises:
+            WriteError: somebody else has written there meanwhile.
+            ReplacementError: the old rows could not be put back.
+        """
+        try:
+            if not self._exists(self._target):
+                self._rename(old, self._target)
+                return False
+            if not self._exists(new):
+                return True
+            if self._exists(self._target.child(_COMPLETE)):
+                remove(old)  # another writer found nothing here, and put its own rows in
+            elif self._exists(old):  # else another writer took us for dead and put it back
+                self._put_back_beside_batches(old)
+        except WriteError:
+            raise
+        except Exception as second:
+            self._lost(old, error, second)
+        slower = WriteError(f"{self._target} was written by somebody else at the same time.")
+        raise_from(slower, error)
+
+    def _lost(self, old: Location, error: BaseException, second: Exception) -> NoReturn:
+        text = (
+            f"{self._target} could not be replaced ({redacted_summary(error)}), and its old rows could not be put "
+            f"back ({redacted_summary(second)}). If nothing is at {self._target}, they are at {old}: rename that, or "
+            "write again, which does so."
+        )
+        raise_from(ReplacementError(text, old_rows=str(old)), error)
+
     def _put_back_beside_batches(self, old: Location) -> None:
-        """Have the old rows again where somebody, who found nothing, has begun to add rows of their own to them."""
-        added = self._target.parent().child(f".{self._target.name}.{uuid.uuid4().hex[:12]}.added")
+        """Have the old rows again where somebody, who found nothing, has begun to add rows of their own to them.
+
+        Raises:
+            ReplacementError: the old rows are back, and some of the added ones are not.
+        """
+        added = self._beside("added")
         self._rename(self._target, added)
         self._rename(old, self._target)
-        self._move_into(added, self._target)
+        try:
+            self._move_into(added, self._target)
+        except Exception as error:
+            text = (
+                f"{self._target} has its old rows; rows that were added meanwhile are at {added}, and could not be "
+                f"moved back: {redacted_summary(error)}. Move its files into {self._target}."
+            )
+            raise_from(ReplacementError(text, old_rows=str(self._target)), error)
         remove(added)
 
     def _move_into(self, folder: Location, target: Location) -> None:
-        for entry in self._filesystem.ls(folder.path, detail=False):
-            name = str(entry).rstrip("/").rpartition("/")[2]
-            one, other = folder.child(name), target.child(name)
-            if self._exists(other):  # a partition's folder: files have names of their own
-                self._move_into(one, other)
+        for name in self._names(folder):
+            source, destination = folder.child(name), target.child(name)
+            if self._exists(destination):  # a partition's folder: files have names of their own
+                self._move_into(source, destination)
             else:
-                self._rename(one, other)
+                self._rename(source, destination)
 
-    def replaced(self) -> Location | None:
-        """See :func:`feast_hybrid.lakes.replace.left_over`."""
+    def _names(self, folder: Location) -> list[str]:
+        entries = self._filesystem.ls(folder.path, detail=False)
+        return [str(entry).rstrip("/").rpartition("/")[2] for entry in entries]
+
+    def left_over(self) -> list[Location]:
+        """The folders that were moved away and are still there, the latest first."""
         parent = self._target.parent()
         try:
-            entries = self._filesystem.ls(parent.path, detail=False)
+            names = self._names(parent)
         except FileNotFoundError:
-            return None
-        names = (str(entry).rstrip("/").rpartition("/")[2] for entry in entries)
-        ours = [name for name in names if name.startswith(f".{self._target.name}.") and name.endswith(".replaced")]
-        return parent.child(max(ours)) if ours else None
+            return []
+        times: dict[str, str] = {}
+        for name in names:
+            if name.startswith(f".{self._target.name}.") and name.endswith(".replaced"):
+                inner = name.removeprefix(f".{self._target.name}.").removesuffix(".replaced")
+                if (parsed := _REPLACED.fullmatch(inner)) is not None:
+                    # A name of before says no time: that of the last change in the folder stands for it.
+                    times[name] = parsed["time"] or self._modified(parent.child(name))
+        return [parent.child(name) for name in sorted(times, key=lambda name: (times[name], name), reverse=True)]
+
+    def _modified(self, folder: Location) -> str:
+        return _time_text(self._filesystem.info(folder.path))
 
     def recover(self) -> None:
         """See :func:`feast_hybrid.lakes.replace.recover`."""
-        if not self._exists(self._target) and (old := self.replaced()) is not None:
-            logger.warning("%s was being replaced when its writer died; the old rows are put back.", self._target)
-            self._rename(old, self._target)
+        if self._exists(self._target) or not (found := self.left_over()):
+            return
+        latest, *older = found
+        logger.warning(
+            "%s was being replaced when its writer died; the old rows are put back from %s.%s",
+            self._target,
+            latest,
+            f" Left as they are, hidden from readers and older: {', '.join(map(str, older))}." if older else "",
+        )
+        self._rename(latest, self._target)
+
+
+def _time_text(info: dict[str, object]) -> str:
+    """When a folder was changed last, as the names of replaced folders write it.
+
+    Args:
+        info: of fsspec: hdfs-native has milliseconds in ``modification_time``, a local disk seconds in ``mtime``.
+    """
+    millis, seconds = info.get("modification_time"), info.get("mtime")
+    since_1970 = float(str(millis)) / 1000 if millis is not None else float(str(seconds or 0))
+    return datetime.fromtimestamp(since_1970, UTC).strftime(_TIME)
