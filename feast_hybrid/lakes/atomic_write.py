@@ -7,13 +7,17 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from azure.core.exceptions import HttpResponseError
+from azure.storage.blob import BlobBlock
+from fsspec.asyn import sync
+
 from feast_hybrid.lakes.uri import Lake
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes.location import Location
 
 #: Azure takes a block of up to 4000 MiB; small ones can be sent again quickly.
-_BLOCK = 32 * 2**20
+_BLOCK_BYTES = 32 * 2**20
 
 
 def publish(files: Mapping[Location, Any], *, replace: bool = False) -> None:
@@ -93,14 +97,12 @@ class _Blobs:
         self._filesystem: Any = None
 
     def send(self, file: Location, content: memoryview) -> Callable[[], None]:
-        from azure.core.exceptions import HttpResponseError
-        from azure.storage.blob import BlobBlock
-        from fsspec.asyn import sync
-
         filesystem = self._filesystem = self._filesystem or file.fs
         container, _, name = file.path.partition("/")
         # Azure wants the identifiers of one blob's blocks to be of one length.
-        blocks = {uuid.uuid4().hex: content[start : start + _BLOCK] for start in range(0, len(content), _BLOCK)}
+        blocks = {
+            uuid.uuid4().hex: content[start : start + _BLOCK_BYTES] for start in range(0, len(content), _BLOCK_BYTES)
+        }
 
         async def stage() -> None:
             async with filesystem.service_client.get_blob_client(container, name) as blob:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from adlfs import AzureBlobFileSystem
-from azure.storage.blob.aio import BlobServiceClient
+from azure.storage.blob.aio import BlobServiceClient, ExponentialRetry
 from fsspec import AbstractFileSystem
 from hdfs_native import Client
 from hdfs_native.fsspec import HdfsFileSystem, ViewfsFileSystem
@@ -77,7 +77,7 @@ class SiteBlobFileSystem(AzureBlobFileSystem):
         """Make the client, of what was given; it connects when it is asked something."""
         for argument in ("connection_string", "account_key", "sas_token", "credential"):
             setattr(self, argument, self._given.get(argument))
-        more = timeouts.blob_client_options(self._limits)
+        more = _blob_client_options(self._limits)
         if self.connection_string is not None:
             self.service_client = BlobServiceClient.from_connection_string(self.connection_string, **more)
             return
@@ -86,6 +86,20 @@ class SiteBlobFileSystem(AzureBlobFileSystem):
         self.service_client = BlobServiceClient(
             self.account_url + token, credential=self.credential or self.account_key, **more
         )
+
+
+def _blob_client_options(options: Mapping[str, str]) -> dict[str, Any]:
+    """Arguments of Azure's asynchronous blob client; times in seconds."""
+    # A busy account answers at once and is asked again more often than one that cannot be reached or is silent.
+    tries: dict[str, Any] = {"retry_total": 3, "retry_connect": 2, "retry_read": 1, "retry_status": 3}
+    if timeouts.BLOB_RETRIES in options:
+        tries = dict.fromkeys(tries, int(options[timeouts.BLOB_RETRIES]))
+    return {
+        # pauses of 1, 3 and 5 s
+        "retry_policy": ExponentialRetry(initial_backoff=1, increment_base=2, random_jitter_range=1, **tries),
+        "connection_timeout": int(options.get(timeouts.BLOB_CONNECT_TIMEOUT, 5_000)) / 1000,
+        "read_timeout": int(options.get(timeouts.BLOB_READ_TIMEOUT, 10_000)) / 1000,
+    }
 
 
 async def _closed(client: BlobServiceClient, credential: Any) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from feast_hybrid.errors import CredentialError
@@ -35,18 +36,22 @@ def holds_secret(setting: str) -> bool:
 _HIDDEN = "(literal, not shown)"
 
 
+@dataclass(frozen=True)
 class Secret:
     """A reference to a secret: ``{env: NAME}`` or ``{file: PATH}``; a literal is taken with a warning.
 
     A reference is resolved each time it is used, so that the value is in no configuration object, no repr and
     no pickle. A literal cannot be kept from Feast, whose ``RepoConfig`` holds the raw text of the file.
+
+    Attributes:
+        env: the name of an environment variable.
+        file: an absolute path.
+        literal: the secret itself. One of the three is given.
     """
 
-    __slots__ = ("_kind", "_where")
-
-    def __init__(self, kind: str, where: str) -> None:
-        self._kind = kind
-        self._where = where
+    env: str | None = None
+    file: str | None = None
+    literal: SecretStr | None = None
 
     @classmethod
     def parse(cls, value: Any) -> Secret:
@@ -58,47 +63,51 @@ class Secret:
         if isinstance(value, Secret):
             return value
         if isinstance(value, str):
-            if not value.strip() or value == _HIDDEN:
-                raise CredentialError("a secret is empty: the ${VARIABLE} it came from may be unset.")
-            if unset := _VARIABLE.match(value):
-                # Feast expands variables in the file and leaves the ones that are not set as they are. Without
-                # braces it might also be a secret that begins with a dollar sign: not repeated.
-                name = f"${{{unset['braced']}}}" if unset["braced"] else "a variable of the form $NAME"
-                raise CredentialError(f"a secret is {name}: that environment variable is not set.")
-            warnings.warn(
-                "a secret stands as text in the offline store's configuration, where Feast's repr of RepoConfig "
-                "shows it. Refer to it instead: {env: NAME} or {file: /path}.",
-                UserWarning,
-                stacklevel=2,
-            )
-            return cls("literal", value)
-        if isinstance(value, dict) and len(value) == 1:
-            kind, where = next(iter(value.items()))
-            if kind == "env" and isinstance(where, str):
-                if not _NAME.match(where):
+            return cls._parse_literal(value)
+        match value:
+            case {"env": str(name)} if len(value) == 1:
+                if not _NAME.match(name):
                     raise CredentialError(
                         "env: must be followed by the name of an environment variable; found something else, which "
                         "is not shown since it may be the secret itself."
                     )
-                return cls(kind, where)
-            if kind == "file" and isinstance(where, str):
-                if not where.startswith(("/", "~/")):
+                return cls(env=name)
+            case {"file": str(path)} if len(value) == 1:
+                if not path.startswith(("/", "~/")):
                     raise CredentialError(
                         "file: must be followed by an absolute path, since drivers and executors work in other "
                         "folders; found something else, which is not shown since it may be the secret itself."
                     )
-                return cls(kind, where)
+                return cls(file=path)
         raise CredentialError("a secret must be {env: NAME} or {file: /path}; found something else.")
+
+    @classmethod
+    def _parse_literal(cls, value: str) -> Secret:
+        if not value.strip() or value == _HIDDEN:
+            raise CredentialError("a secret is empty: the ${VARIABLE} it came from may be unset.")
+        if unset := _VARIABLE.match(value):
+            # Feast expands variables in the file and leaves the ones that are not set as they are. Without
+            # braces it might also be a secret that begins with a dollar sign: not repeated.
+            name = f"${{{unset['braced']}}}" if unset["braced"] else "a variable of the form $NAME"
+            raise CredentialError(f"a secret is {name}: that environment variable is not set.")
+        warnings.warn(
+            "a secret stands as text in the offline store's configuration, where Feast's repr of RepoConfig "
+            "shows it. Refer to it instead: {env: NAME} or {file: /path}.",
+            UserWarning,
+            stacklevel=2,
+        )
+        return cls(literal=SecretStr(value))
 
     @property
     def is_literal(self) -> bool:
         """Whether the secret itself is in here, so that this must not be pickled."""
-        return self._kind == "literal"
+        return self.literal is not None
 
     def describe(self) -> str:
         """Where the secret is, for messages."""
-        place = {"env": f"environment variable {self._where}", "file": f"file {self._where}"}
-        return place.get(self._kind, "the configuration itself")
+        if self.env is not None:
+            return f"environment variable {self.env}"
+        return "the configuration itself" if self.file is None else f"file {self.file}"
 
     def check(self, what: str) -> None:
         """Raise if the secret is not there now; see :meth:`resolve`."""
@@ -113,46 +122,39 @@ class Secret:
         Raises:
             CredentialError: the variable or file is missing or empty.
         """
-        if self._kind == "literal":
-            return self._where
-        if self._kind == "env":
-            value = os.environ.get(self._where, "")
+        if self.literal is not None:
+            return self.literal.get_secret_value()
+        if self.env is not None:
+            value = os.environ.get(self.env, "")
             if not value:
-                raise CredentialError(f"{what}: environment variable {self._where} is not set, or is empty.")
+                raise CredentialError(f"{what}: environment variable {self.env} is not set, or is empty.")
             return value
         try:
-            value = Path(self._where).expanduser().read_text(encoding="utf-8").strip()
+            value = Path(self.file or "").expanduser().read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not a text file"
-            fault = CredentialError(f"{what}: file {self._where} cannot be read: {reason}.")
+            fault = CredentialError(f"{what}: file {self.file} cannot be read: {reason}.")
         else:
             if value:
                 return value
-            fault = CredentialError(f"{what}: file {self._where} is empty.")
+            fault = CredentialError(f"{what}: file {self.file} is empty.")
         raise fault  # outside of the except: a context would carry the file's bytes along
 
-    def __repr__(self) -> str:
-        return "Secret(literal)" if self._kind == "literal" else f"Secret({self._kind}={self._where})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and (self._kind, self._where) == (other._kind, other._where)
-
-    def __hash__(self) -> int:
-        return hash((self._kind, self._where))
-
-    def _reference(self) -> Any:
+    def _as_configured(self) -> Any:
         """As it stands in the configuration; a literal is left out."""
-        return _HIDDEN if self._kind == "literal" else {self._kind: self._where}
+        if self.literal is not None:
+            return _HIDDEN
+        return {"file": self.file} if self.env is None else {"env": self.env}
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
-            _placed,
-            serialization=core_schema.plain_serializer_function_ser_schema(cls._reference),
+            _parse_in_place,
+            serialization=core_schema.plain_serializer_function_ser_schema(cls._as_configured),
         )
 
 
-def _placed(value: Any) -> Secret:
+def _parse_in_place(value: Any) -> Secret:
     """Have pydantic say at which place of the configuration a secret cannot be read."""
     try:
         return Secret.parse(value)

@@ -9,7 +9,6 @@ see these defaults, and has Hadoop's own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 #: Milliseconds until a question to a NameNode is given up, all tries together.
 RPC_TIMEOUT = "ipc.client.rpc-timeout.ms"
@@ -32,19 +31,3 @@ NUMBERS = frozenset({RPC_TIMEOUT, BLOB_RETRIES, BLOB_CONNECT_TIMEOUT, BLOB_READ_
 def hdfs_options(options: Mapping[str, str]) -> dict[str, str]:
     """The options of a site with those that bound its waiting, where it does not set them itself."""
     return {**HDFS, **options}
-
-
-def blob_client_options(options: Mapping[str, str]) -> dict[str, Any]:
-    """Arguments of Azure's asynchronous blob client; times in seconds."""
-    from azure.storage.blob.aio import ExponentialRetry
-
-    # A busy account answers at once and is asked again more often than one that cannot be reached or is silent.
-    tries: dict[str, Any] = {"retry_total": 3, "retry_connect": 2, "retry_read": 1, "retry_status": 3}
-    if BLOB_RETRIES in options:
-        tries = dict.fromkeys(tries, int(options[BLOB_RETRIES]))
-    return {
-        # pauses of 1, 3 and 5 s
-        "retry_policy": ExponentialRetry(initial_backoff=1, increment_base=2, random_jitter_range=1, **tries),
-        "connection_timeout": int(options.get(BLOB_CONNECT_TIMEOUT, 5_000)) / 1000,
-        "read_timeout": int(options.get(BLOB_READ_TIMEOUT, 10_000)) / 1000,
-    }

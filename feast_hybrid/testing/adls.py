@@ -95,10 +95,12 @@ class AdlsLake(Lake):
 
     def _credential(self) -> Emulator:
         """The sign-in of a site, with the key itself: Azurite is started before its variable is set."""
+        from pydantic import SecretStr
+
         from feast_hybrid.lakes.credentials import Emulator
         from feast_hybrid.lakes.secrets import Secret
 
-        return Emulator(type="emulator", account_key=Secret("literal", self._key), endpoint=self.endpoint)
+        return Emulator(type="emulator", account_key=Secret(literal=SecretStr(self._key)), endpoint=self.endpoint)
 
     @property
     def _host(self) -> str:
