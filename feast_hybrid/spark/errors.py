@@ -1,10 +1,11 @@
-"""Spark's errors in the words of this package: the one place where their texts are read."""
+"""Spark's errors in the words of this package: one table of conditions and their meanings."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from feast_hybrid import errors
 from feast_hybrid.errors import (
@@ -14,16 +15,13 @@ from feast_hybrid.errors import (
     SessionError,
     SourceError,
     SourceNotFoundError,
+    StorageError,
 )
-from feast_hybrid.lakes.errors import raise_from, redacted, redacted_summary, storage_error
+from feast_hybrid.lakes.errors import RedactedError, raise_from, redacted, storage_error
 from feast_hybrid.lakes.replace_adls import BEING_REPLACED
-
-_NANOS = re.compile(r"Illegal Parquet type: .*TIMESTAMP\(NANOS|PARQUET_TYPE_ILLEGAL.*NANOS", re.DOTALL)
-_NO_FORMAT = re.compile(r"DATA_SOURCE_NOT_(FOUND|ENABLED)|Failed to find (the )?data source")
-#: What a Spark Connect server says of a session that it does not know any more.
-_GONE = re.compile(r"INVALID_HANDLE\.SESSION_|NO_ACTIVE_SESSION|server side session identifier")
-#: An error of this package that was raised in one of Spark's Python workers.
-_OURS = re.compile(r"^(?:feast_hybrid\.errors\.)(\w+): (.+)$", re.MULTILINE)
+from feast_hybrid.spark.causes import Cause, causes_of, summary_of
+from feast_hybrid.spark.formats import package_hint
+from feast_hybrid.spark.hadoop_azure import hadoop_version
 
 
 @contextmanager
@@ -37,7 +35,7 @@ def translate_spark_errors(what: str, where: str) -> Iterator[None]:
     Raises:
         SourceNotFoundError: nothing is there.
         StorageError: the lake does not accept the sign-in, denies access, is unavailable or does not answer.
-        SessionError: the session lacks the lake's driver or the format's package.
+        SessionError: the session lacks the lake's driver or the format's package, or it is gone.
         SchemaError: a column or its type is not what was expected.
         RetrievalError: anything else.
     """
@@ -46,78 +44,198 @@ def translate_spark_errors(what: str, where: str) -> Iterator[None]:
     except HybridError:
         raise
     except Exception as error:
-        translated = _translate(error, what, where)
-        if translated is None:
+        if not _is_from_spark(error):
             raise
-        raise_from(translated, error)
+        failure = Failure(what, where, causes_of(error))
+        _raise(failure.translated(), error, failure.causes)
 
 
-def _translate(error: Exception, what: str, where: str) -> HybridError | None:
+def _is_from_spark(error: Exception) -> bool:
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
-    if not isinstance(error, (PySparkException, Py4JError)):
-        return None
-    text = str(error)
-    if in_worker := _OURS.findall(text):
-        name, message = in_worker[-1]
-        found = getattr(errors, name, None)
-        kind = found if isinstance(found, type) and issubclass(found, HybridError) else RetrievalError
-        return kind(f"{what}: {redacted(message)}")
-    if ("azurebfs" in text and ("ClassNotFoundException" in text or "not found" in text)) or (
-        "UNSUPPORTED_FILE_SYSTEM" in text or "No FileSystem for scheme" in text
-    ):
-        from feast_hybrid.spark.hadoop_azure import hadoop_version
-
-        package = f"org.apache.hadoop:hadoop-azure:{hadoop_version()}"
-        return SessionError(
-            f"{what} ({where}): this Spark session has no driver for the lake, and one cannot be added to a running "
-            f"session. Start it with spark.jars.packages={package} (for Feast's spark.engine beside "
-            "type: in batch_engine, since Feast 0.67 does not hand batch_engine.spark_conf to Spark; for Spark "
-            f"Connect: start-connect-server.sh --packages {package})."
-        )
-    if _GONE.search(text):
-        return SessionError(
-            f"{what}: the Spark Connect session is gone, dropped by its server for having been idle or with the "
-            f"server itself. Ask again from the feature store; what was made in the old session is lost. "
-            f"{redacted_summary(text)}"
-        )
-    if "FAILED_READ_FILE" in text and ("FILE_NOT_EXIST" in text or "FileNotFoundException" in text):
-        return SourceNotFoundError(
-            f"{what} ({where}): a file that was there when the plan was made is gone; ask for the features again. "
-            f"{_reading(text)}"
-        )
-    if "PATH_NOT_FOUND" in text or "FileNotFoundException" in text or "does not exist" in text:
-        return SourceNotFoundError(f"{what}: nothing is at {where}.")
-    if "TABLE_OR_VIEW_NOT_FOUND" in text:
-        return SourceNotFoundError(f"{what}: no such table ({where}): {redacted_summary(text)}")
-    if BEING_REPLACED in text:
-        return RetrievalError(
-            f"{what} ({where}): its rows are being replaced at this moment, or a writer died while it did so. Read "
-            f"again; if that does not help, save the dataset again. {redacted_summary(text)}"
-        )
-    if _NANOS.search(text):
-        return SchemaError(
-            f"{what} ({where}): a Parquet column holds nanosecond timestamps, which Spark cannot read. Write them "
-            "as microseconds (pyarrow: coerce_timestamps='us')."
-        )
-    if _NO_FORMAT.search(text):
-        import pyspark
-
-        from feast_hybrid.spark.formats import package_hint
-
-        return SessionError(
-            f"{what} ({where}): the session does not know this file format; start it with the format's package in "
-            f"spark.jars.packages ({package_hint(pyspark.__version__)}). {redacted_summary(text)}"
-        )
-    if "UNABLE_TO_INFER_SCHEMA" in text:
-        return SourceError(f"{what}: {where} holds no files of this format.")
-    if refused := storage_error(text, what=what, where=where):
-        return refused
-    return RetrievalError(f"{what} ({where}): {redacted_summary(text)}")
+    return isinstance(error, (PySparkException, Py4JError))
 
 
-def _reading(text: str) -> str:
-    """The line that names the file."""
-    named = (line for line in text.splitlines() if "FAILED_READ_FILE" in line)
-    return redacted_summary(next(named, text))
+@dataclass(frozen=True)
+class Failure:
+    """What Spark could not do, and why.
+
+    Attributes:
+        what: the thing, such as ``source 'weather'``.
+        where: the site and the place.
+        causes: from the outermost to the innermost.
+    """
+
+    what: str
+    where: str
+    causes: Sequence[Cause]
+
+    @property
+    def summary(self) -> str:
+        """What Spark says of it, in a line."""
+        return summary_of(self.causes)
+
+    def translated(self) -> HybridError:
+        """The error that says so in the words of this package."""
+        for cause in reversed(self.causes):
+            if cause.in_python and (raised := _error_of_this_package(cause, self.what)):
+                return raised
+        for cause in self.causes:
+            for condition in CONDITIONS:
+                if condition.holds_for(cause):
+                    return condition.meaning(self)
+        for cause in self.causes:
+            if refused := self._of_the_lake(cause):
+                return refused
+        return RetrievalError(f"{self.what} ({self.where}): {self.summary}")
+
+    def _of_the_lake(self, cause: Cause) -> StorageError | None:
+        # What has a condition of Spark's own is Spark's to say, whatever its text: a job may raise any.
+        return None if cause.condition else storage_error(cause.text, what=self.what, where=self.where)
+
+
+def _raise(translated: HybridError, error: Exception, causes: Sequence[Cause]) -> None:
+    if all(redacted(cause.message) == cause.message for cause in causes):
+        raise_from(translated, error)
+    # Connect keeps the server's stack trace, which no traceback shows, in the exception.
+    try:
+        raise translated from RedactedError(redacted(f"{type(error).__qualname__}: {error}"))
+    finally:
+        translated.__context__ = None  # Python has just set it to the error
+
+
+def _error_of_this_package(cause: Cause, what: str) -> HybridError | None:
+    module, _, name = cause.exception_class.rpartition(".")
+    found = getattr(errors, name, None) if module == errors.__name__ else None
+    if isinstance(found, type) and issubclass(found, HybridError):
+        return found(f"{what}: {redacted(cause.message)}")
+    return None
+
+
+def _no_driver(failure: Failure) -> HybridError:
+    package = f"org.apache.hadoop:hadoop-azure:{hadoop_version()}"
+    return SessionError(
+        f"{failure.what} ({failure.where}): this Spark session has no driver for the lake, and one cannot be added "
+        f"to a running session. Start it with spark.jars.packages={package} (for Feast's spark.engine beside "
+        "type: in batch_engine, since Feast 0.67 does not hand batch_engine.spark_conf to Spark; for Spark "
+        f"Connect: start-connect-server.sh --packages {package})."
+    )
+
+
+def _session_gone(failure: Failure) -> HybridError:
+    return SessionError(
+        f"{failure.what}: the Spark Connect session is gone, dropped by its server for having been idle or with the "
+        "server itself. Ask again from the feature store; what was made in the old session is lost. "
+        f"{failure.summary}"
+    )
+
+
+def _server_gone(failure: Failure) -> HybridError:
+    return SessionError(
+        f"{failure.what}: the Spark Connect server does not answer; see whether it runs. {failure.summary}"
+    )
+
+
+def _jvm_gone(failure: Failure) -> HybridError:
+    return SessionError(
+        f"{failure.what}: the JVM of this process's Spark session has ended; its standard error says why. Start the "
+        f"process again. {failure.summary}"
+    )
+
+
+def _no_such_file(failure: Failure) -> HybridError:
+    reading = next((cause for cause in failure.causes if cause.condition.startswith("FAILED_READ_FILE")), None)
+    if reading is None:
+        return SourceNotFoundError(f"{failure.what}: nothing is at {failure.where}.")
+    return SourceNotFoundError(
+        f"{failure.what} ({failure.where}): a file that was there when the plan was made is gone; ask for the "
+        f"features again. {reading.summary}"
+    )
+
+
+def _no_such_table(failure: Failure) -> HybridError:
+    return SourceNotFoundError(f"{failure.what}: no such table ({failure.where}): {failure.summary}")
+
+
+def _being_replaced(failure: Failure) -> HybridError:
+    return RetrievalError(
+        f"{failure.what} ({failure.where}): its rows are being replaced at this moment, or a writer died while it "
+        f"did so. Read again; if that does not help, save the dataset again. {failure.summary}"
+    )
+
+
+def _nanoseconds(failure: Failure) -> HybridError:
+    return SchemaError(
+        f"{failure.what} ({failure.where}): a Parquet column holds nanosecond timestamps, which Spark cannot read. "
+        "Write them as microseconds (pyarrow: coerce_timestamps='us')."
+    )
+
+
+def _no_format(failure: Failure) -> HybridError:
+    import pyspark
+
+    return SessionError(
+        f"{failure.what} ({failure.where}): the session does not know this file format; start it with the format's "
+        f"package in spark.jars.packages ({package_hint(pyspark.__version__)}). {failure.summary}"
+    )
+
+
+def _no_files(failure: Failure) -> HybridError:
+    return SourceError(f"{failure.what}: {failure.where} holds no files of this format.")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A line of the table: which cause has which meaning.
+
+    Attributes:
+        name: Spark's error condition, where it has sub-conditions any of them; or the exception's class, in Java by
+            its full name; empty for any.
+        meaning: makes the error.
+        words: a pattern that the message has to hold besides, where the name alone says too little.
+    """
+
+    name: str
+    meaning: Callable[[Failure], HybridError]
+    words: str = ""
+
+    def holds_for(self, cause: Cause) -> bool:
+        """Whether this is what a cause says."""
+        names = ("", cause.condition, cause.condition.partition(".")[0], cause.exception_class)
+        return self.name in names and re.search(self.words, cause.message, re.DOTALL) is not None
+
+
+#: For each cause, from the outermost on, the first line that holds decides. What a lake itself answers is not here:
+#: :mod:`feast_hybrid.lakes.errors` knows it.
+CONDITIONS: tuple[Condition, ...] = (
+    Condition("INVALID_HANDLE.SESSION_CLOSED", _session_gone),
+    Condition("INVALID_HANDLE.SESSION_NOT_FOUND", _session_gone),
+    Condition("INVALID_HANDLE.SESSION_CHANGED", _session_gone),
+    Condition("NO_ACTIVE_SESSION", _session_gone),
+    Condition("PySparkAssertionError", _session_gone, r"server side session identifier"),
+    Condition("RETRIES_EXCEEDED", _server_gone),
+    Condition("GRPC.UNAVAILABLE", _server_gone),
+    Condition("GRPC.DEADLINE_EXCEEDED", _server_gone),
+    Condition("Py4JNetworkError", _jvm_gone),
+    Condition("UNSUPPORTED_FILE_SYSTEM", _no_driver),
+    Condition("org.apache.hadoop.fs.UnsupportedFileSystemException", _no_driver),
+    Condition("java.lang.ClassNotFoundException", _no_driver, r"\bfs\.azurebfs\."),
+    Condition("java.lang.NoClassDefFoundError", _no_driver, r"\bfs/azurebfs/"),
+    Condition("FAILED_READ_FILE.FILE_NOT_EXIST", _no_such_file),
+    Condition("PATH_NOT_FOUND", _no_such_file),
+    Condition("DELTA_PATH_DOES_NOT_EXIST", _no_such_file),
+    Condition("java.io.FileNotFoundException", _no_such_file),
+    Condition("TABLE_OR_VIEW_NOT_FOUND", _no_such_table),
+    Condition("SCHEMA_NOT_FOUND", _no_such_table),
+    Condition("CATALOG_NOT_FOUND", _no_such_table),
+    Condition("DELTA_TABLE_NOT_FOUND", _no_such_table),
+    Condition("org.apache.iceberg.exceptions.NoSuchTableException", _no_such_table),
+    Condition("PARQUET_TYPE_ILLEGAL", _nanoseconds, r"NANOS"),
+    Condition("org.apache.spark.sql.AnalysisException", _nanoseconds, r"Illegal Parquet type: .*TIMESTAMP\(NANOS"),
+    Condition("DATA_SOURCE_NOT_FOUND", _no_format),
+    Condition("AVRO_DATA_SOURCE_NOT_ENABLED", _no_format),
+    Condition("DATA_SOURCE_NOT_ENABLED", _no_format),
+    Condition("UNABLE_TO_INFER_SCHEMA", _no_files),
+    Condition("", _being_replaced, re.escape(f"/{BEING_REPLACED}")),
+)

@@ -35,10 +35,10 @@ def test_where_no_package_works_the_newest_spark_that_has_one_is_named() -> None
 
 
 def test_a_session_without_a_format_is_told_which_package_to_start_with() -> None:
-    said = AnalysisException("Failed to find data source: avro. Please deploy the application as per the guide.")
+    error = AnalysisException("[AVRO_DATA_SOURCE_NOT_ENABLED] Failed to find data source: avro. Deploy its module.")
     with (
         pytest.raises(SessionError, match=r"source 'rows' \(site 'onprem'\): the session does not know") as caught,
         translate_spark_errors("source 'rows'", "site 'onprem'"),
     ):
-        raise said
+        raise error
     assert package_hint(pyspark.__version__) in str(caught.value)
