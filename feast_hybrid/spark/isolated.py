@@ -42,10 +42,10 @@ def clone_session_for(frame: DataFrame, settings: Mapping[str, str]) -> DataFram
     """
     from pyspark.sql.connect.dataframe import DataFrame as ConnectFrame
 
-    theirs: Any = frame
-    clone: Any = _prepared(_released_with(theirs.sparkSession.cloneSession()), settings)
-    ours: Any = ConnectFrame(theirs._plan, clone)
-    return ours  # type: ignore[no-any-return]
+    original: Any = frame
+    session: Any = _prepared(_released_with(original.sparkSession.cloneSession()), settings)
+    clone: Any = ConnectFrame(original._plan, session)
+    return clone  # type: ignore[no-any-return]
 
 
 def _prepared(child: SparkSession, settings: Mapping[str, str]) -> SparkSession:

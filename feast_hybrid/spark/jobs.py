@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: For how long a job is told to stop, and how often: 10 seconds, five times a second.
-_CANCEL_SECONDS, _CANCEL_PAUSE = 10.0, 0.2
+#: For how long a job is asked to stop, and how often: 10 seconds, five times a second.
+_CANCEL_SECONDS, _CANCEL_PAUSE_SECONDS = 10.0, 0.2
 #: How long a Connect server may take from a call to its first stage before it is interrupted all the same.
-_PLANNING = 5.0
+_PLANNING_SECONDS = 5.0
 
 
 def run(
@@ -116,10 +116,10 @@ def _noted_when_begun(spark: SparkSession, begun: threading.Event) -> Iterator[N
     if not is_connect(spark):
         yield
         return
-    mine = threading.current_thread()
+    thread = threading.current_thread()
 
     def progressed(stages: Any, **_: Any) -> None:
-        if stages and threading.current_thread() is mine:
+        if stages and threading.current_thread() is thread:
             begun.set()
 
     session: Any = spark
@@ -135,11 +135,11 @@ def _cancel(spark: SparkSession, tag: str, begun: threading.Event, ended: thread
     if is_connect(spark):
         # A Connect server that is interrupted in its planning ends the operation, and begins its job all the same,
         # which nobody can stop any more (seen with 4.3.0). It reports each two seconds what it is doing.
-        begun.wait(_PLANNING)
+        begun.wait(_PLANNING_SECONDS)
     deadline = time.monotonic() + seconds
     while not ended.is_set() and time.monotonic() < deadline:
         if is_connect(spark):
             spark.interruptTag(tag)
         else:
             spark.sparkContext.cancelJobsWithTag(tag)
-        ended.wait(_CANCEL_PAUSE)
+        ended.wait(_CANCEL_PAUSE_SECONDS)
