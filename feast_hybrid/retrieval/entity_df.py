@@ -39,8 +39,8 @@ def open_reader(
     """
     sources = [view.source for view in views]
     if _is_spark_frame(entity_df):
-        return reader_beside(entity_df, store, sources)
-    reader = reader_for(store, sources)
+        return reader_beside(entity_df, store.router, sources)
+    reader = reader_for(store.spark, store.router, sources)
     return (reader.in_child() if isinstance(entity_df, str) else reader), entity_df
 
 

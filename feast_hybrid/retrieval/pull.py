@@ -45,7 +45,7 @@ def rows_between(
         SourceError, SourceNotFoundError, StorageError: the source cannot be read.
         SchemaError: it has no such column, or one that does not say when.
     """
-    frame = reader_for(store, [source]).read(source)
+    frame = reader_for(store.spark, store.router, [source]).read(source)
     if timestamp not in frame.columns:
         raise SchemaError(
             f"source {source.name!r} lacks the event time {timestamp!r}; it has {', '.join(frame.columns)}."

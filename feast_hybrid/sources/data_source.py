@@ -12,12 +12,15 @@ from feast_hybrid.errors import SourceError
 from feast_hybrid.lakes import parse_uri
 from feast_hybrid.sources.feast_types import value_type_of_spark
 from feast_hybrid.sources.registry_entry import parse_entry, write_entry
+from feast_hybrid.sources.spec import SourceSpec
 from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.sql import single_select
 
 if TYPE_CHECKING:
     from feast.repo_config import RepoConfig
     from feast.value_type import ValueType
+
+    from feast_hybrid.lakes import Router
 
 #: The registry's entry of a source has tags with this beginning, which say where its rows are.
 _PLACE_TAG = "feast_hybrid."
@@ -138,9 +141,28 @@ class HybridSparkSource(DataSource):
         """Where the rows are, for people: the URI, the table's name or ``a query``."""
         return self.path or (f"table {self.table}" if self.table else "a query")
 
-    def column_of(self, name: str) -> str:
-        """The source's column for a name of Feast's, by the field mapping; other names stand for themselves."""
-        return next((column for column, mapped in self.field_mapping.items() if mapped == name), name)
+    def resolve(self, router: Router) -> SourceSpec:
+        """What this source means, with its place found on its site.
+
+        Raises:
+            RoutingError: it is on none of the configured sites, or does not say on which of several.
+        """
+        what = f"source {self.name!r}"
+        location = router.locate(self.path, what=f"path of {what}") if self.path is not None else None
+        return SourceSpec(
+            name=self.name,
+            location=location,
+            table=self.table,
+            query=self.query,
+            site=location.site if location is not None else router.named(self.site, what=what),
+            file_format=self.file_format,
+            options=self.options,
+            timestamp_field=self.timestamp_field or "",
+            created_timestamp_field=self.created_timestamp_column or None,
+            date_partition_column=self.date_partition_column or None,
+            date_partition_format=self.date_partition_column_format,
+            field_mapping=self.field_mapping or {},
+        )
 
     def _place_tags(self) -> dict[str, str]:
         """Where the rows are, for those who read the registry: its JSON reaches them as bytes in base 64."""
@@ -219,10 +241,9 @@ class HybridSparkSource(DataSource):
             SchemaError: a column that this source names is missing.
         """
         from feast_hybrid.sources.inference import validate_source
-        from feast_hybrid.sources.resolve import source_spec
 
         store = config.offline_store
-        validate_source(source_spec(self, store.router), store)
+        validate_source(self.resolve(store.router), store.spark, store.router)
 
     @staticmethod
     def source_datatype_to_feast_value_type() -> Callable[[str], ValueType]:
@@ -236,10 +257,9 @@ class HybridSparkSource(DataSource):
             SourceNotFoundError: nothing is there, or the site cannot be reached. Says which site was asked.
         """
         from feast_hybrid.sources.inference import source_columns
-        from feast_hybrid.sources.resolve import source_spec
 
         store = config.offline_store
-        return source_columns(source_spec(self, store.router), store)
+        return source_columns(self.resolve(store.router), store.spark, store.router)
 
     def get_table_query_string(self) -> str:
         """How SQL text names this source's rows; see :attr:`table_ref`."""

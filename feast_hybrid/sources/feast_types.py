@@ -17,7 +17,6 @@ from feast_hybrid.errors import SchemaError
 
 if TYPE_CHECKING:
     from feast.types import FeastType
-    from pyspark.sql.types import StructType
 
 
 def value_type_of_spark(spark_type: str) -> ValueType:
@@ -57,11 +56,6 @@ def value_type_of_spark(spark_type: str) -> ValueType:
         "void": ValueType.NULL,
         "variant": ValueType.JSON,
     }.get(name, ValueType.UNKNOWN)
-
-
-def columns_of(schema: StructType) -> list[tuple[str, str]]:
-    """Names and Spark type names of a schema's columns."""
-    return [(field.name, field.dataType.simpleString()) for field in schema.fields]
 
 
 def arrow_type_of_feast(feast_type: FeastType, what: str) -> pa.DataType:

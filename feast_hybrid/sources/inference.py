@@ -8,16 +8,22 @@ from feast_hybrid.errors import SchemaError, SourceError, SourceNotFoundError
 from feast_hybrid.files.footers import columns_of_files
 from feast_hybrid.files.orc import orc_columns_of_file
 from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
-from feast_hybrid.sources.feast_types import columns_of
 
 if TYPE_CHECKING:
-    from feast_hybrid.config import HybridSparkOfflineStoreConfig
-    from feast_hybrid.lakes import Location
+    from pyspark.sql.types import StructType
+
+    from feast_hybrid.lakes import Location, Router
     from feast_hybrid.sources.spec import SourceSpec
+    from feast_hybrid.spark.config import SparkConfig
 
 
-def source_columns(source: SourceSpec, store: HybridSparkOfflineStoreConfig) -> list[tuple[str, str]]:
+def source_columns(source: SourceSpec, spark: SparkConfig, router: Router) -> list[tuple[str, str]]:
     """Names and Spark type names of a source's columns, partition columns last.
+
+    Args:
+        source: where the rows are.
+        spark: the session to start, for sources whose columns only Spark can tell.
+        router: knows the sites whose settings that session gets.
 
     Raises:
         SourceNotFoundError: nothing is there.
@@ -28,10 +34,15 @@ def source_columns(source: SourceSpec, store: HybridSparkOfflineStoreConfig) -> 
         return _footer_columns(source, source.location)
     from feast_hybrid.sources.reader import reader_for  # a footer needs no Spark
 
-    return columns_of(reader_for(store, [source]).read(source).schema)
+    return columns_of(reader_for(spark, router, [source]).read(source).schema)
 
 
-def validate_source(source: SourceSpec, store: HybridSparkOfflineStoreConfig) -> None:
+def columns_of(schema: StructType) -> list[tuple[str, str]]:
+    """Names and Spark type names of a schema's columns."""
+    return [(field.name, field.dataType.simpleString()) for field in schema.fields]
+
+
+def validate_source(source: SourceSpec, spark: SparkConfig, router: Router) -> None:
     """Check that a source's rows are there and have the columns that it names.
 
     Raises:
@@ -39,7 +50,7 @@ def validate_source(source: SourceSpec, store: HybridSparkOfflineStoreConfig) ->
         StorageError: the site cannot be reached, or does not let us in.
         SchemaError: a column that the source names is missing.
     """
-    columns = [name for name, _ in source_columns(source, store)]
+    columns = [name for name, _ in source_columns(source, spark, router)]
     named = {
         "timestamp_field": source.timestamp_field,
         "created_timestamp_column": source.created_timestamp_field,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from feast_hybrid.errors import SchemaError
 from feast_hybrid.files.listing import data_files
 from feast_hybrid.files.partitions import typed_value
 from feast_hybrid.lakes import Lake
+from feast_hybrid.lakes.opener import CanOpen, SiteOpener
 from feast_hybrid.sources.time_range import partition_bounds
 from feast_hybrid.spark.kind import tasks_run_here
 
@@ -45,41 +46,38 @@ def scan_of(source: SourceSpec, frame: DataFrame, start: datetime | None, end: d
     site = location.site
     if not site.credential.safe_to_pickle:
         return Ineligible(f"site {site.name!r} has its secret as text, which is not sent to executors")
-    kinds = {field.name: field.dataType for field in frame.schema.fields}
-    low, high = partition_bounds(source, kinds, start, end)
-    part = source.date_partition_column or ""
+    types = {field.name: field.dataType for field in frame.schema.fields}
+    day = source.date_partition_column or ""
+    low, high = partition_bounds(source, types, start, end)
 
-    def wanted(values: Mapping[str, str | None]) -> bool:
-        if part not in values or (low is None and high is None):
+    def can_hold_rows(folder_values: Mapping[str, str | None]) -> bool:
+        if day not in folder_values or (low is None and high is None):
             return True
-        return _in_range(_typed(part, values[part], kinds), low, high)
+        return _in_range(_typed(day, folder_values[day], types), low, high)
 
     try:
-        files = _files(location, wanted, kinds)
+        files = _files(location, can_hold_rows, types)
     except SchemaError as error:
         return Ineligible(str(error))
     except Exception as error:
         # Spark's reader will say what is wrong, in its own time; this text may hold what the file system was given.
         return Ineligible(f"site {site.name!r} cannot be listed: {type(error).__name__}")
-    from feast_hybrid.lakes.opener import CanOpen, SiteOpener
-
     # Tasks that run here need no site for what is on this disk. For all else they are asked: a secret may be
     # missing in workers on this machine too, which have the environment that Spark was started in.
-    here = location.lake is Lake.LOCAL and tasks_run_here(frame.sparkSession)
-    opener = os.fspath if here else SiteOpener(location)
-    check = None if here or not files else CanOpen(opener, files[0].path)
+    on_this_disk = location.lake is Lake.LOCAL and tasks_run_here(frame.sparkSession)
+    opener = os.fspath if on_this_disk else SiteOpener(location)
+    check = None if on_this_disk or not files else CanOpen(opener, files[0].path)
 
-    def within(first: int | None, last: int | None) -> tuple[ScanFile, ...]:
-        least, most = partition_bounds(source, kinds, _time(first), _time(last))
-
-        return tuple(file for file in files if _in_range(file.partitions.get(part), least, most))
+    def files_within(first_micros: int | None, last_micros: int | None) -> tuple[ScanFile, ...]:
+        first, last = partition_bounds(source, types, _as_datetime(first_micros), _as_datetime(last_micros))
+        return tuple(file for file in files if _in_range(file.partitions.get(day), first, last))
 
     return Scan(
         files=files,
         open=opener,
         where=f"site {site.name!r}",
         check=check,
-        within=within if part in kinds else None,
+        within=files_within if day in types else None,
     )
 
 
@@ -88,36 +86,38 @@ def _in_range(value: Any, low: Any, high: Any) -> bool:
     return value is None or ((low is None or value >= low) and (high is None or value <= high))
 
 
-def _time(micros: int | None) -> datetime | None:
-    """None too where a datetime cannot hold it."""
+def _as_datetime(micros: int | None) -> datetime | None:
+    """The instant; None for None, and where a datetime cannot hold it."""
     try:
         return None if micros is None else from_epoch_micros(micros)
     except OverflowError:
         return None
 
 
-def _files(location: Location, wanted: Any, kinds: Mapping[str, DataType]) -> tuple[ScanFile, ...]:
-    found = data_files(location, wanted=wanted)
+def _files(
+    location: Location, can_hold_rows: Callable[[Mapping[str, str | None]], bool], types: Mapping[str, DataType]
+) -> tuple[ScanFile, ...]:
+    found = data_files(location, wanted=can_hold_rows)
     return tuple(
         ScanFile(
             file.path,
             file.size,
-            {_own(name, kinds): _typed(name, text, kinds) for name, text in file.partitions.items()},
+            {_column(name, types): _typed(name, text, types) for name, text in file.partitions.items()},
         )
         for file in found
     )
 
 
-def _own(name: str, kinds: Mapping[str, DataType]) -> str:
+def _column(name: str, types: Mapping[str, DataType]) -> str:
     """The frame's name for a partition column."""
-    if name in kinds:
+    if name in types:
         return name
-    for column in kinds:
+    for column in types:
         if column.lower() == name.lower():
             return column
     raise SchemaError(f"the frame has no column {name!r}, by which the files are partitioned")
 
 
-def _typed(name: str, text: str | None, kinds: Mapping[str, DataType]) -> Any:
+def _typed(name: str, text: str | None, types: Mapping[str, DataType]) -> Any:
     """A partition's value in the type that the frame's column has."""
-    return typed_value(name, text, kinds[_own(name, kinds)].simpleString())
+    return typed_value(name, text, types[_column(name, types)].simpleString())

@@ -17,9 +17,9 @@ from feast_hybrid.spark.session import get_session, keep_secrets_out_of_plans
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from feast_hybrid.config import HybridSparkOfflineStoreConfig
     from feast_hybrid.lakes import Location, Router
     from feast_hybrid.sources.spec import SourceSpec
+    from feast_hybrid.spark.config import SparkConfig
 
 #: Formats of Spark's own whose reader takes a time zone: for times without one, in text or in partitions' names.
 _ZONED_FORMATS = frozenset({"parquet", "orc", "avro", "csv", "json", "xml", "text"})
@@ -138,22 +138,26 @@ def is_missing(source: SourceSpec) -> bool:
     return False
 
 
-def reader_for(config: HybridSparkOfflineStoreConfig, sources: Sequence[SourceSpec]) -> Reader:
-    """A reader in the session to work in, started if need be with what these sources need."""
+def reader_for(spark: SparkConfig, router: Router, sources: Sequence[SourceSpec]) -> Reader:
+    """A reader in the session to work in.
+
+    Args:
+        spark: the session to start where none is active.
+        router: knows the sites whose settings a session gets.
+        sources: what will be read: a session is started with what these need.
+    """
     lakes = {source.location.lake for source in sources if source.location is not None}
-    reader = Reader(get_session(config.spark, config.router, lakes), config.router)
+    reader = Reader(get_session(spark, router, lakes), router)
     return reader.in_child() if _works_in_child(reader.spark, sources) else reader
 
 
-def reader_beside(
-    frame: DataFrame, config: HybridSparkOfflineStoreConfig, sources: Sequence[SourceSpec]
-) -> tuple[Reader, DataFrame]:
+def reader_beside(frame: DataFrame, router: Router, sources: Sequence[SourceSpec]) -> tuple[Reader, DataFrame]:
     """A reader whose frames can be joined with a caller's frame, and that frame as it can be joined."""
     if _works_in_child(frame.sparkSession, sources):
-        frame = clone_session_for(frame, config.router.hadoop_options())
-        return Reader(frame.sparkSession, config.router, child=frame.sparkSession), frame
+        frame = clone_session_for(frame, router.hadoop_options())
+        return Reader(frame.sparkSession, router, child=frame.sparkSession), frame
     keep_secrets_out_of_plans(frame.sparkSession)
-    return Reader(frame.sparkSession, config.router), frame
+    return Reader(frame.sparkSession, router), frame
 
 
 def _works_in_child(spark: SparkSession, sources: Sequence[SourceSpec]) -> bool:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import SourceError
 from feast_hybrid.sources.data_source import HybridSparkSource
-from feast_hybrid.sources.spec import SourceSpec
 
 if TYPE_CHECKING:
     from feast.data_source import DataSource
 
     from feast_hybrid.lakes import Router
+    from feast_hybrid.sources.spec import SourceSpec
 
 
 def source_spec(source: DataSource | None, router: Router, *, view: str | None = None) -> SourceSpec:
@@ -27,7 +27,7 @@ def source_spec(source: DataSource | None, router: Router, *, view: str | None =
         RoutingError: it is on none of the configured sites, or does not say on which of several.
     """
     if isinstance(source, HybridSparkSource):
-        return _of_hybrid_source(source, router)
+        return source.resolve(router)
     found = type(source).__name__ if source is not None else "none"
     if view is not None:
         raise SourceError(
@@ -36,22 +36,3 @@ def source_spec(source: DataSource | None, router: Router, *, view: str | None =
         )
     name = f"source {source.name!r}" if source is not None else "the source"
     raise SourceError(f"{name} is a {found}; this offline store reads and writes HybridSparkSource.")
-
-
-def _of_hybrid_source(source: HybridSparkSource, router: Router) -> SourceSpec:
-    what = f"source {source.name!r}"
-    location = router.locate(source.path, what=f"path of {what}") if source.path is not None else None
-    return SourceSpec(
-        name=source.name,
-        location=location,
-        table=source.table,
-        query=source.query,
-        site=location.site if location is not None else router.named(source.site, what=what),
-        file_format=source.file_format,
-        options=source.options,
-        timestamp_field=source.timestamp_field or "",
-        created_timestamp_field=source.created_timestamp_column or None,
-        date_partition_column=source.date_partition_column or None,
-        date_partition_format=source.date_partition_column_format,
-        field_mapping=source.field_mapping or {},
-    )

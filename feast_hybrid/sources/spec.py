@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceSpec:
-    """A data source in our own words; :func:`~feast_hybrid.sources.resolve.source_spec` makes it of Feast's object.
+    """A data source in our own words; :func:`feast_hybrid.sources.resolve.source_spec` makes it of Feast's object.
 
     Exactly one of ``location``, ``table`` and ``query`` is given.
 

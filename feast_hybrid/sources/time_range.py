@@ -6,22 +6,25 @@ import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from pyspark.sql import functions as F
+from pyspark.sql.types import DataType, DateType, IntegralType, StringType, TimestampNTZType
+
 from feast_hybrid.arrow.utc import as_utc, to_epoch_micros
 from feast_hybrid.spark.columns import quoted
+from feast_hybrid.spark.times import require_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pyspark.sql import Column, DataFrame
-    from pyspark.sql.types import DataType
 
     from feast_hybrid.sources.spec import SourceSpec
 
 #: Partitions are often named by the local day of a company, which is up to 14 hours away from UTC's.
-_ZONES = timedelta(days=1)
+_ZONE_MARGIN = timedelta(days=1)
 
 #: Formats whose texts sort as their times do: from the year downwards, in fixed widths.
-_SORTABLE = re.compile(r"^%Y(\W?%m(\W?%d(\W?%H(\W?%M(\W?%S)?)?)?)?)?$|^%F$")
+_SORTABLE_FORMAT = re.compile(r"^%Y(\W?%m(\W?%d(\W?%H(\W?%M(\W?%S)?)?)?)?)?$|^%F$")
 
 
 def filter_time_range(
@@ -45,88 +48,80 @@ def filter_time_range(
     Raises:
         SchemaError: the column is none that says when, so that a comparison would mean something else.
     """
-    from pyspark.sql import functions as F
-
-    from feast_hybrid.spark.times import require_time
-
-    columns = {field.name: field.dataType for field in frame.schema.fields}
-    if timestamp in columns:
-        require_time(columns[timestamp], owner=f"source {source.name!r}", role="timestamp column", name=timestamp)
+    types = {field.name: field.dataType for field in frame.schema.fields}
+    if timestamp in types:
+        require_time(types[timestamp], owner=f"source {source.name!r}", role="timestamp column", name=timestamp)
     conditions: list[Column] = []
     for bound, at_least in ((start, True), (end, False)):
         if bound is None:
             continue
-        if timestamp in columns:
-            conditions.append(_bound(F.col(quoted(timestamp)), columns[timestamp], as_utc(bound), at_least))
-    part = source.date_partition_column
-    low, high = partition_bounds(source, columns, start, end)
-    # A null partition says nothing of its rows' times.
-    if part and low is not None:
-        conditions.append((F.col(quoted(part)) >= F.lit(low)) | F.col(quoted(part)).isNull())
-    if part and high is not None:
-        conditions.append((F.col(quoted(part)) <= F.lit(high)) | F.col(quoted(part)).isNull())
+        if timestamp in types:
+            conditions.append(_bound(F.col(quoted(timestamp)), types[timestamp], as_utc(bound), at_least))
+    if source.date_partition_column:
+        low, high = partition_bounds(source, types, start, end)
+        partition = F.col(quoted(source.date_partition_column))
+        # A null partition says nothing of its rows' times.
+        if low is not None:
+            conditions.append((partition >= F.lit(low)) | partition.isNull())
+        if high is not None:
+            conditions.append((partition <= F.lit(high)) | partition.isNull())
     for condition in conditions:
         frame = frame.where(condition)
     return frame
 
 
 def partition_bounds(
-    source: SourceSpec, columns: Mapping[str, DataType], start: datetime | None, end: datetime | None
+    source: SourceSpec, types: Mapping[str, DataType], start: datetime | None, end: datetime | None
 ) -> tuple[Any, Any]:
     """The least and the greatest value of the date partition column that rows within the times can have.
 
     Args:
         source: says which column partitions the rows, and how its values are written.
-        columns: the types of the frame's columns.
+        types: of the frame's columns, by their names.
         start: None for no bound; naive times are UTC.
         end: None for no bound; naive times are UTC.
 
     Returns:
         Values of the column's type; None for no bound.
     """
-    part = source.date_partition_column
-    if not part or part not in columns or not _SORTABLE.match(source.date_partition_format):
+    column = source.date_partition_column
+    if not column or column not in types or not _SORTABLE_FORMAT.match(source.date_partition_format):
         return None, None
     low, high = (
-        None if bound is None else _partition_value(_moved(as_utc(bound), by), columns[part], source)
-        for bound, by in ((start, -_ZONES), (end, _ZONES))
+        None if bound is None else _partition_value(_shifted(as_utc(bound), margin), types[column], source)
+        for bound, margin in ((start, -_ZONE_MARGIN), (end, _ZONE_MARGIN))
     )
     return low, high
 
 
-def _moved(time: datetime, by: timedelta) -> datetime:
+def _shifted(time: datetime, margin: timedelta) -> datetime:
     try:
-        return time + by
+        return time + margin
     except OverflowError:
         return time
 
 
-def _bound(column: Column, kind: DataType, bound: datetime, at_least: bool) -> Column:
-    from pyspark.sql import functions as F
-    from pyspark.sql.types import DateType, TimestampNTZType
-
-    if isinstance(kind, DateType):
+def _bound(column: Column, data_type: DataType, bound: datetime, at_least: bool) -> Column:
+    if isinstance(data_type, DateType):
         literal = F.lit(bound.date())
         if at_least and bound.time() != datetime.min.time():
             # A date is its midnight in UTC, so a start within a day excludes that day.
             return column > literal
-    elif isinstance(kind, TimestampNTZType):
+    elif isinstance(data_type, TimestampNTZType):
         literal = F.lit(bound.replace(tzinfo=None).isoformat(sep=" ")).cast("timestamp_ntz")
     else:
         literal = F.timestamp_micros(F.lit(to_epoch_micros(bound)))
     return column >= literal if at_least else column <= literal
 
 
-def _partition_value(bound: datetime, kind: DataType, source: SourceSpec) -> Any:
-    from pyspark.sql.types import DateType, IntegralType, StringType
-
+def _partition_value(bound: datetime, data_type: DataType, source: SourceSpec) -> Any:
     if bound.year < 1000:  # strftime pads no years, so their texts do not sort
         return None
     text_format = source.date_partition_format
     text = bound.strftime(text_format)
-    if isinstance(kind, DateType):
+    if isinstance(data_type, DateType):
         # A month or a year as a date is its first day, which is before the bound's.
         return bound.date() if text_format == "%F" or "%d" in text_format else None
-    if isinstance(kind, IntegralType):
+    if isinstance(data_type, IntegralType):
         return int(text) if text.isdigit() else None
-    return text if isinstance(kind, StringType) else None
+    return text if isinstance(data_type, StringType) else None

@@ -65,7 +65,7 @@ def _append(
     *,
     what: str,
 ) -> None:
-    reader = reader_for(store, [source])
+    reader = reader_for(store.spark, store.router, [source])
     existing = _existing_schema(source, reader)
     schema = first_schema() if existing is None else _arrow_schema(existing, table, source)
     date_column = source.date_partition_column or None

@@ -176,7 +176,8 @@ def scans(store: FeatureStore) -> list[Scan]:
     from feast_hybrid.sources.reader import reader_for
 
     views = requested_views(store.list_feature_views(), FEATURES, [], False, store.config.offline_store.router)
-    reader = reader_for(store.config.offline_store, [each.source for each in views])
+    config = store.config.offline_store
+    reader = reader_for(config.spark, config.router, [each.source for each in views])
     found = [each.as_of_view(reader, None).scan for each in views]
     scans = [scan for scan in found if isinstance(scan, Scan)]
     assert len(scans) == len(found)

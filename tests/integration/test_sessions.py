@@ -64,10 +64,8 @@ def test_hadoop_s_own_settings_hold_no_key(store: FeatureStore, cloud: Place, sp
     of = HybridSparkSource(
         name="q", query=f"SELECT * FROM parquet.`{cloud.uri}/sessions`", site="cloud", timestamp_field="t"
     )
-    assert (
-        reader_for(store.config.offline_store, [source_spec(of, store.config.offline_store.router)]).child()
-        is not spark
-    )
+    config = store.config.offline_store
+    assert reader_for(config.spark, config.router, [source_spec(of, config.router)]).child() is not spark
     hadoop = spark.sparkContext._jsc.hadoopConfiguration()
     names = [entry.getKey() for entry in hadoop.iterator()]
     assert [name for name in names if name.startswith("fs.azure.account.key")] == []

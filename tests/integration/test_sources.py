@@ -43,8 +43,9 @@ def columns(store: Any, of: HybridSparkSource) -> list[tuple[str, str]]:
 
 
 def reader_and_spec(store: Any, of: HybridSparkSource) -> tuple[Reader, SourceSpec]:
-    spec = source_spec(of, store.config.offline_store.router)
-    return reader_for(store.config.offline_store, [spec]), spec
+    config = store.config.offline_store
+    spec = source_spec(of, config.router)
+    return reader_for(config.spark, config.router, [spec]), spec
 
 
 def read_by_spark(store: Any, of: HybridSparkSource) -> DataFrame:

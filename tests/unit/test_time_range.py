@@ -11,7 +11,7 @@ from pyspark.sql.types import DateType, StringType
 
 from feast_hybrid.arrow.utc import as_utc, to_epoch_micros
 from feast_hybrid.sources.spec import SourceSpec
-from feast_hybrid.sources.time_range import _SORTABLE, _ZONES, _moved, partition_bounds
+from feast_hybrid.sources.time_range import _SORTABLE_FORMAT, _ZONE_MARGIN, _shifted, partition_bounds
 
 TOKYO = timezone(timedelta(hours=9))
 
@@ -54,7 +54,7 @@ def test_no_microsecond_is_lost(time: datetime) -> None:
     "text_format", ["%Y", "%Y-%m", "%Y%m%d", "%Y-%m-%d", "%Y/%m/%d", "%Y-%m-%d %H", "%Y%m%d%H%M%S", "%F"]
 )
 def test_partitions_are_cut_where_their_texts_sort_as_their_times(text_format: str) -> None:
-    assert _SORTABLE.match(text_format)
+    assert _SORTABLE_FORMAT.match(text_format)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_partitions_are_cut_where_their_texts_sort_as_their_times(text_format: s
     ["%d-%m-%Y", "%m", "%Y-%d-%m", "%y%m%d", "%Y-%b-%d", "%s", "day=%Y", "%Y-%m-%dZ", "", "%-Y", "%Y--%m"],
 )
 def test_partitions_of_any_other_format_are_all_read(text_format: str) -> None:
-    assert not _SORTABLE.match(text_format)
+    assert not _SORTABLE_FORMAT.match(text_format)
 
 
 @given(
@@ -71,7 +71,7 @@ def test_partitions_of_any_other_format_are_all_read(text_format: str) -> None:
     st.sampled_from(["%Y", "%Y%m%d", "%Y-%m-%d", "%Y-%m-%d %H"]),
 )
 def test_texts_of_such_a_format_sort_as_their_times(one: datetime, two: datetime, text_format: str) -> None:
-    assert _SORTABLE.match(text_format)
+    assert _SORTABLE_FORMAT.match(text_format)
     if one <= two:
         assert one.strftime(text_format) <= two.strftime(text_format)
 
@@ -83,13 +83,17 @@ def test_texts_of_such_a_format_sort_as_their_times(one: datetime, two: datetime
 def test_a_partition_named_by_the_day_of_any_zone_is_kept(event: datetime, zone: timezone) -> None:
     instant = as_utc(event)
     day = instant.astimezone(zone).strftime("%Y-%m-%d")
-    assert _moved(instant, -_ZONES).strftime("%Y-%m-%d") <= day <= _moved(instant, _ZONES).strftime("%Y-%m-%d")
+    assert (
+        _shifted(instant, -_ZONE_MARGIN).strftime("%Y-%m-%d")
+        <= day
+        <= _shifted(instant, _ZONE_MARGIN).strftime("%Y-%m-%d")
+    )
 
 
 @pytest.mark.parametrize("end", [datetime.min, datetime.max])
 def test_the_ends_of_time_stay_where_they_are(end: datetime) -> None:
-    by = -_ZONES if end == datetime.min else _ZONES
-    assert _moved(as_utc(end), by) == as_utc(end)
+    by = -_ZONE_MARGIN if end == datetime.min else _ZONE_MARGIN
+    assert _shifted(as_utc(end), by) == as_utc(end)
 
 
 def test_nothing_is_cut_by_a_year_that_strftime_does_not_pad() -> None:

@@ -10,7 +10,8 @@ from pyspark.sql.pandas.types import from_arrow_type
 
 from feast_hybrid.arrow.types import arrow_type_of_spark, spark_type_of_arrow
 from feast_hybrid.errors import SchemaError
-from feast_hybrid.sources.feast_types import columns_of, value_type_of_spark
+from feast_hybrid.sources.feast_types import value_type_of_spark
+from feast_hybrid.sources.inference import columns_of
 
 STRUCT = pa.struct([("x", pa.int32()), ("y z", pa.list_(pa.string()))])
 
