@@ -75,7 +75,7 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
             # A key with nothing after it, as in "spark:" with all its lines commented out, is not there.
             super().__init__(**{key: value for key, value in data.items() if value is not None})
         except ValidationError as invalid:
-            error = _explained(invalid)
+            error = _translated(invalid)
         if error is not None:  # outside of the except: a context would carry the input along
             raise error
 
@@ -127,10 +127,10 @@ _FAULTS = {
 }
 
 
-def _explained(invalid: ValidationError) -> ConfigError:
+def _translated(invalid: ValidationError) -> ConfigError:
     """What is wrong, place by place, without the values."""
     lines = []
-    kind = ConfigError
+    error_class = ConfigError
     for fault in invalid.errors(include_input=False, include_url=False):
         place, model = _place(fault["loc"])
         message = _FAULTS.get(fault["type"], fault["msg"])
@@ -139,9 +139,9 @@ def _explained(invalid: ValidationError) -> ConfigError:
         elif fault["type"] == "union_tag_invalid":
             message = _unknown_type(str(fault["ctx"]["tag"]))
         elif fault["type"] == "credential":
-            kind = CredentialError
+            error_class = CredentialError
         lines.append(f"{place}: {message.rstrip('.')}")
-    return kind("; ".join(lines) + ".")
+    return error_class("; ".join(lines) + ".")
 
 
 def _place(loc: tuple[int | str, ...]) -> tuple[str, type[BaseModel]]:

@@ -7,13 +7,23 @@ takes neither for what it is. It does take JSON text for maps and structs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    ArrayType,
+    BooleanType,
+    DataType,
+    DateType,
+    DoubleType,
+    FloatType,
+    IntegralType,
+    MapType,
+    StringType,
+    StructType,
+)
 
 from feast_hybrid.spark.columns import quoted
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-    from pyspark.sql.types import DataType
 
 
 def encode_for_online(frame: DataFrame, features: Sequence[str]) -> DataFrame:
@@ -26,8 +36,6 @@ def encode_for_online(frame: DataFrame, features: Sequence[str]) -> DataFrame:
         frame: rows of a source.
         features: the columns that go online.
     """
-    from pyspark.sql import functions as F
-
     columns: list[Column] = []
     for field in frame.schema.fields:
         column = F.col(quoted(field.name))
@@ -37,47 +45,31 @@ def encode_for_online(frame: DataFrame, features: Sequence[str]) -> DataFrame:
     return frame.select(*columns)
 
 
-def _online_value(column: Column, kind: DataType) -> Column:
-    from pyspark.sql import functions as F
-    from pyspark.sql.types import ArrayType, DateType
-
-    if isinstance(kind, ArrayType) and isinstance(kind.elementType, DateType):
+def _online_value(column: Column, data_type: DataType) -> Column:
+    if isinstance(data_type, ArrayType) and isinstance(data_type.elementType, DateType):
         return column.cast("array<timestamp_ntz>")  # midnight in UTC, as a date by itself
-    if _is_lost_in_numpy(kind) and _fits_json(kind):
+    if _is_lost_in_numpy(data_type) and _fits_json(data_type):
         return F.to_json(column, {"ignoreNullFields": "false"})
     return column
 
 
-def _is_lost_in_numpy(kind: DataType) -> bool:
+def _is_lost_in_numpy(data_type: DataType) -> bool:
     """Whether it is a map, or a struct with a map or a list in it."""
-    from pyspark.sql.types import ArrayType, MapType, StructType
-
-    if isinstance(kind, MapType):
+    if isinstance(data_type, MapType):
         return True
-    if isinstance(kind, ArrayType):
-        return _is_lost_in_numpy(kind.elementType)
-    if isinstance(kind, StructType):
-        kinds = [field.dataType for field in kind.fields]
-        return any(isinstance(inner, ArrayType) or _is_lost_in_numpy(inner) for inner in kinds)
+    if isinstance(data_type, ArrayType):
+        return _is_lost_in_numpy(data_type.elementType)
+    if isinstance(data_type, StructType):
+        types = [field.dataType for field in data_type.fields]
+        return any(isinstance(inner, ArrayType) or _is_lost_in_numpy(inner) for inner in types)
     return False
 
 
-def _fits_json(kind: DataType) -> bool:
-    from pyspark.sql.types import (
-        ArrayType,
-        BooleanType,
-        DoubleType,
-        FloatType,
-        IntegralType,
-        MapType,
-        StringType,
-        StructType,
-    )
-
-    if isinstance(kind, MapType):
-        return isinstance(kind.keyType, StringType) and _fits_json(kind.valueType)
-    if isinstance(kind, ArrayType):
-        return _fits_json(kind.elementType)
-    if isinstance(kind, StructType):
-        return all(_fits_json(field.dataType) for field in kind.fields)
-    return isinstance(kind, (BooleanType, DoubleType, FloatType, IntegralType, StringType))
+def _fits_json(data_type: DataType) -> bool:
+    if isinstance(data_type, MapType):
+        return isinstance(data_type.keyType, StringType) and _fits_json(data_type.valueType)
+    if isinstance(data_type, ArrayType):
+        return _fits_json(data_type.elementType)
+    if isinstance(data_type, StructType):
+        return all(_fits_json(field.dataType) for field in data_type.fields)
+    return isinstance(data_type, (BooleanType, DoubleType, FloatType, IntegralType, StringType))
