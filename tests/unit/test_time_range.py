@@ -11,7 +11,7 @@ from pyspark.sql.types import DateType, StringType
 
 from feast_hybrid.arrow.utc import as_utc, to_epoch_micros
 from feast_hybrid.sources.spec import SourceSpec
-from feast_hybrid.sources.time_range import _SORTABLE_FORMAT, _ZONE_MARGIN, _shifted, partition_bounds
+from feast_hybrid.sources.time_range import partition_bounds
 
 TOKYO = timezone(timedelta(hours=9))
 
@@ -50,11 +50,18 @@ def test_no_microsecond_is_lost(time: datetime) -> None:
     assert datetime(1970, 1, 1) + timedelta(microseconds=to_epoch_micros(time)) == time
 
 
+def bounds_of_texts(text_format: str, start: datetime | None, end: datetime | None) -> tuple[str | None, str | None]:
+    """The bounds of a partition column of text that is written in a format."""
+    rows = SourceSpec(name="rows", date_partition_column="dt", date_partition_format=text_format)
+    return partition_bounds(rows, {"dt": StringType()}, start, end)
+
+
 @pytest.mark.parametrize(
     "text_format", ["%Y", "%Y-%m", "%Y%m%d", "%Y-%m-%d", "%Y/%m/%d", "%Y-%m-%d %H", "%Y%m%d%H%M%S", "%F"]
 )
 def test_partitions_are_cut_where_their_texts_sort_as_their_times(text_format: str) -> None:
-    assert _SORTABLE_FORMAT.match(text_format)
+    low, high = bounds_of_texts(text_format, datetime(2026, 1, 19), datetime(2026, 1, 19))
+    assert (low, high) == (datetime(2026, 1, 18).strftime(text_format), datetime(2026, 1, 20).strftime(text_format))
 
 
 @pytest.mark.parametrize(
@@ -62,18 +69,19 @@ def test_partitions_are_cut_where_their_texts_sort_as_their_times(text_format: s
     ["%d-%m-%Y", "%m", "%Y-%d-%m", "%y%m%d", "%Y-%b-%d", "%s", "day=%Y", "%Y-%m-%dZ", "", "%-Y", "%Y--%m"],
 )
 def test_partitions_of_any_other_format_are_all_read(text_format: str) -> None:
-    assert not _SORTABLE_FORMAT.match(text_format)
+    assert bounds_of_texts(text_format, datetime(2026, 1, 19), datetime(2026, 1, 19)) == (None, None)
 
 
 @given(
-    st.datetimes(datetime(1000, 1, 1)),
-    st.datetimes(datetime(1000, 1, 1)),
+    st.datetimes(datetime(1000, 1, 3)),
+    st.datetimes(datetime(1000, 1, 3)),
     st.sampled_from(["%Y", "%Y%m%d", "%Y-%m-%d", "%Y-%m-%d %H"]),
 )
 def test_texts_of_such_a_format_sort_as_their_times(one: datetime, two: datetime, text_format: str) -> None:
-    assert _SORTABLE_FORMAT.match(text_format)
-    if one <= two:
-        assert one.strftime(text_format) <= two.strftime(text_format)
+    low, high = bounds_of_texts(text_format, min(one, two), max(one, two))
+    assert low is not None
+    assert high is not None
+    assert low <= min(one, two).strftime(text_format) <= max(one, two).strftime(text_format) <= high
 
 
 @given(
@@ -81,19 +89,15 @@ def test_texts_of_such_a_format_sort_as_their_times(one: datetime, two: datetime
     st.integers(-14, 14).map(lambda hours: timezone(timedelta(hours=hours))),
 )
 def test_a_partition_named_by_the_day_of_any_zone_is_kept(event: datetime, zone: timezone) -> None:
-    instant = as_utc(event)
-    day = instant.astimezone(zone).strftime("%Y-%m-%d")
-    assert (
-        _shifted(instant, -_ZONE_MARGIN).strftime("%Y-%m-%d")
-        <= day
-        <= _shifted(instant, _ZONE_MARGIN).strftime("%Y-%m-%d")
-    )
+    day = as_utc(event).astimezone(zone).strftime("%Y-%m-%d")
+    low, high = bounds_of_texts("%Y-%m-%d", event, event)
+    assert low is not None
+    assert high is not None
+    assert low <= day <= high
 
 
-@pytest.mark.parametrize("end", [datetime.min, datetime.max])
-def test_the_ends_of_time_stay_where_they_are(end: datetime) -> None:
-    by = -_ZONE_MARGIN if end == datetime.min else _ZONE_MARGIN
-    assert _shifted(as_utc(end), by) == as_utc(end)
+def test_the_ends_of_time_stay_where_they_are() -> None:
+    assert bounds_of_texts("%Y-%m-%d", datetime.min, datetime.max) == (None, "9999-12-31")
 
 
 def test_nothing_is_cut_by_a_year_that_strftime_does_not_pad() -> None:
