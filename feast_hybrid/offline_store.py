@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,8 +69,6 @@ class HybridSparkOfflineStore(OfflineStore):
             SourceError, SourceNotFoundError, RoutingError: a source cannot be read.
             SchemaError, JoinError: columns or types do not go together.
         """
-        from functools import partial
-
         from feast.on_demand_feature_view import OnDemandFeatureView
 
         from feast_hybrid.retrieval.entity_df import entity_rows_of, open_reader

@@ -37,8 +37,16 @@ def test_what_a_new_process_has_loaded(statement: str, loaded: set[str]) -> None
     assert loaded_by(statement) == loaded
 
 
-@pytest.mark.parametrize("statement", ["from feast_hybrid import HybridSparkSource", "import feast_hybrid.config"])
-def test_a_source_and_the_configuration_load_no_lakes_driver(statement: str) -> None:
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from feast_hybrid import HybridSparkSource",
+        "from feast_hybrid import HybridSparkOfflineStore",
+        "import feast_hybrid.config",
+        "import feast_hybrid.sources.inference",
+    ],
+)
+def test_what_feast_apply_loads_has_neither_spark_nor_a_lakes_driver(statement: str) -> None:
     assert loaded_by(statement).isdisjoint({"adlfs", "azure", "hdfs_native", "pyspark", "sqlglot"})
 
 
