@@ -50,10 +50,11 @@ test-matrix: ## the retrieval tests on PySpark 4.0, 4.1, 4.2 and 4.3 (make test 
 test-lowest: ## unit and retrieval tests on the lowest versions that pyproject.toml allows
 	scripts/test-lowest "$(PYTHON)"
 
-lint: $(VENV)/.dev ## ruff, types, requirements, and how Markdown is wrapped
+lint: $(VENV)/.dev ## ruff, types, layers, requirements, and how Markdown is wrapped
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 	scripts/wrap-markdown --check $(filter-out docs/benchmarks.md docs/conformance.md,$(wildcard *.md docs/*.md docs/adr/*.md))
 

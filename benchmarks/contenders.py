@@ -13,14 +13,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.data import Task, View
-
 if TYPE_CHECKING:
     import pandas as pd
     from feast import FeatureStore
     from feast.data_source import DataSource
     from pyspark.sql import DataFrame, SparkSession
 
+    from benchmarks.data import Task, View
     from benchmarks.far import Lakes
 
 

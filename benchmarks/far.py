@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.data import Task, View
 from feast_hybrid.testing import AdlsLake, HdfsLake, session_conf, start_all
+
+if TYPE_CHECKING:
+    from benchmarks.data import Task, View
 
 
 @dataclass(frozen=True)

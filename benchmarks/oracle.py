@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.data import Task, View
 from benchmarks.session import THREADS
 from feast_hybrid.testing.artifacts import fetch
 
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
     from pyspark.sql import DataFrame
+
+    from benchmarks.data import Task, View
 
 #: Sums of doubles depend on their order in the last digits; one wrong row of a million shows in the sixth.
 TOLERANCE = 1e-9

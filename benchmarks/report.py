@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.measure import FLOOR, WARM
-from benchmarks.results import Outcome, Result
 from benchmarks.session import SETTINGS, THREADS
 from benchmarks.shapes import shapes
 from benchmarks.targets import TARGETS, bytes_ratio, fastest_peer
+
+if TYPE_CHECKING:
+    from benchmarks.results import Outcome, Result
 
 TITLES = {
     "ours": "ours",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.lakes.location import Location
 from feast_hybrid.lakes.uri import Lake
+
+if TYPE_CHECKING:
+    from feast_hybrid.lakes.location import Location
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,5 +43,5 @@ class CanOpen:
     def __call__(self) -> None:
         """Read a few bytes."""
         source = self.opener(self.path)
-        with open(source, "rb") if isinstance(source, str) else source as file:
+        with Path(source).open("rb") if isinstance(source, str) else source as file:
             file.read(4)

@@ -9,11 +9,14 @@ What a writer that died has left is finished or taken back by the next one.
 from __future__ import annotations
 
 import uuid
+from typing import TYPE_CHECKING
 
-from feast_hybrid.lakes.location import Location
 from feast_hybrid.lakes.replace_adls import BlobReplacement
 from feast_hybrid.lakes.replace_hdfs import FolderReplacement, remove
 from feast_hybrid.lakes.uri import Lake
+
+if TYPE_CHECKING:
+    from feast_hybrid.lakes.location import Location
 
 __all__ = ["aside", "left_over", "put_in_place", "recover", "remove"]
 

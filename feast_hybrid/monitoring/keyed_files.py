@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -27,7 +27,9 @@ import pyarrow.parquet as pq
 from feast_hybrid.errors import HybridError, RetrievalError, WriteError
 from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.errors import redacted_summary, translate_client_errors
-from feast_hybrid.lakes.location import Location
+
+if TYPE_CHECKING:
+    from feast_hybrid.lakes.location import Location
 
 logger = logging.getLogger(__name__)
 

@@ -57,8 +57,10 @@ class FrameRows:
 
 
 class SourceRows(FrameRows):
-    """Rows of a source, for Feast's engines: the local one takes Arrow and renames its columns itself, the Spark
-    one takes a frame whose columns have Feast's names already.
+    """Rows of a source, for Feast's engines.
+
+    The local one takes Arrow and renames its columns itself, the Spark one takes a frame whose columns have Feast's
+    names already.
 
     Attributes:
         kept: the rows with the source's own columns, names and types, as they are saved.

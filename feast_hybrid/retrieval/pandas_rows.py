@@ -17,13 +17,13 @@ from feast_hybrid.arrow.utc import to_epoch_micros
 from feast_hybrid.asof import EntityStats
 from feast_hybrid.errors import EntityFrameError
 from feast_hybrid.retrieval.entity_rows import Bounds, EntityRows, pick_timestamp, require_keys
-from feast_hybrid.retrieval.job_rows import JobRows
 from feast_hybrid.spark.columns import is_case_sensitive, refuse_clashes
 from feast_hybrid.spark.frames import collect, frame_of
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from feast_hybrid.retrieval.job_rows import JobRows
     from feast_hybrid.retrieval.join import RetrievalJoin
 
 #: Whole floats below this are exact, so they can be integers again.

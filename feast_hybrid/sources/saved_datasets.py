@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import feast.saved_dataset
-from feast.data_source import DataSource
 from feast.feature_logging import LoggingDestination
 from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
 from feast.protos.feast.core.FeatureService_pb2 import LoggingConfig as LoggingConfigProto
-from feast.protos.feast.core.SavedDataset_pb2 import SavedDatasetStorage as SavedDatasetStorageProto
 from feast.saved_dataset import CUSTOM_STORAGE_CLASS_KEY, SavedDatasetStorage
 
 from feast_hybrid.errors import SourceError
 from feast_hybrid.sources.data_source import HybridSparkSource
 from feast_hybrid.sources.registry_entry import parse_entry, write_entry
+
+if TYPE_CHECKING:
+    from feast.data_source import DataSource
+    from feast.protos.feast.core.SavedDataset_pb2 import SavedDatasetStorage as SavedDatasetStorageProto
 
 
 class _Stored:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from feast_hybrid.arrow.utc import in_utc
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.jobs import run
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import SessionError
 from feast_hybrid.lakes import Lake, Router
-from feast_hybrid.spark.config import SparkConfig
 from feast_hybrid.spark.connect import is_expired, remote_session
 from feast_hybrid.spark.hadoop_azure import with_hadoop_azure
 from feast_hybrid.spark.kind import classic_runs, is_connect
@@ -21,6 +20,8 @@ from feast_hybrid.spark.settings import same_setting
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from feast_hybrid.spark.config import SparkConfig
 
 logger = logging.getLogger(__name__)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from feast_hybrid.asof.columnar.entity_keys import EntityKeys
 from feast_hybrid.asof.columnar.keys import KeyForm
-from feast_hybrid.asof.columnar.spec import KeyFilter
 from feast_hybrid.asof.entity_stats.collect import KeysSeen, merge_keys, task_budget
+
+if TYPE_CHECKING:
+    from feast_hybrid.asof.columnar.entity_keys import EntityKeys
+    from feast_hybrid.asof.columnar.spec import KeyFilter
 
 WHOLE = KeyForm("whole number", pa.int64())
 MAX_BYTES = 1 << 20

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from feast_hybrid.errors import JoinError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 #: The rows that Spark shuffles. Of a bucket's blocks those of entity rows come first: their view_id is below zero.
 BUCKET, VIEW_ID, BLOCK = "bucket", "view_id", "block"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feast_hybrid.asof.columnar.eligibility import Eligible, key_names
-from feast_hybrid.asof.columnar.entity_keys import EntityKeys
-from feast_hybrid.asof.columnar.spec import KeyFilter, ViewSpec
-from feast_hybrid.asof.scan import Scan, ScanFile
+
+if TYPE_CHECKING:
+    from feast_hybrid.asof.columnar.entity_keys import EntityKeys
+    from feast_hybrid.asof.columnar.spec import KeyFilter, ViewSpec
+    from feast_hybrid.asof.scan import Scan, ScanFile
 
 #: Bytes of a value whose type has no fixed width, at the least.
 _VARIABLE_WIDTH = 16

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,8 +11,10 @@ import pyarrow.parquet as pq
 
 from feast_hybrid.arrow.convert import convert_for_reading
 from feast_hybrid.arrow.utc import DAY_MICROS, epoch_micros_of_array
-from feast_hybrid.asof.columnar.spec import FileSplit, SourceColumn, ViewSpec
 from feast_hybrid.errors import JoinError, SchemaError
+
+if TYPE_CHECKING:
+    from feast_hybrid.asof.columnar.spec import FileSplit, SourceColumn, ViewSpec
 
 _YEAR_1900 = -2_208_988_800 * 1_000_000
 _MICROS_OF_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,9 @@ from feast_hybrid.asof.columnar.blocks import (
 from feast_hybrid.asof.columnar.entity_keys import EntityKeys
 from feast_hybrid.asof.columnar.keys import hashed
 from feast_hybrid.asof.columnar.match import BestMatches
-from feast_hybrid.asof.columnar.spec import EntitySpec, GroupSpec, ViewSpec
+
+if TYPE_CHECKING:
+    from feast_hybrid.asof.columnar.spec import EntitySpec, GroupSpec, ViewSpec
 
 #: Bytes of entity rows that are split at once, and of a history that is joined at once.
 _ENTITIES, _CHUNK = 32 << 20, 128 << 20

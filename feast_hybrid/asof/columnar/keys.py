@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from feast_hybrid.arrow.convert import convert_for_reading
 from feast_hybrid.arrow.utc import epoch_micros_of_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 
 #: Decimals of no more digits than this fit into 64 bits.

@@ -6,14 +6,19 @@ that a key with more rows than fit into memory at once is only slower.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from feast_hybrid.asof.columnar.blocks import concat_batches
-from feast_hybrid.asof.columnar.entity_keys import EntityKeys, Longs
 from feast_hybrid.asof.columnar.ranks import rank_codes
 from feast_hybrid.asof.columnar.spec import CREATED, TS, ViewSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from feast_hybrid.asof.columnar.entity_keys import EntityKeys, Longs
 
 _LONG_MIN = -(2**63)
 

@@ -5,12 +5,14 @@ Only rows that tie are ranked, so what is slow here is slow for them alone.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _LOW_BITS = 0x7FFF_FFFF_FFFF_FFFF
 

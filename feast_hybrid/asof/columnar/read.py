@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from feast_hybrid.arrow.utc import epoch_micros_of_array
 from feast_hybrid.asof.columnar.blocks import concat_batches, split_into_blocks
 from feast_hybrid.asof.columnar.file_columns import FileColumns
 from feast_hybrid.asof.columnar.keys import hashed, key_filter_slot
 from feast_hybrid.asof.columnar.match import keep_best_matches
-from feast_hybrid.asof.columnar.spec import FileSplit, KeyFilter, ViewSpec
 from feast_hybrid.errors import SourceNotFoundError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from feast_hybrid.asof.columnar.spec import FileSplit, KeyFilter, ViewSpec
 
 #: Rows of a batch, and the bytes that it has at most while it is decoded.
 _BATCH_ROWS, _BATCH_BYTES = 1 << 18, 64 << 20

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from feast_hybrid.asof.columnar.entity_keys import EntityKeys
-from feast_hybrid.asof.columnar.keys import KeyForm
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from feast_hybrid.asof.columnar.entity_keys import EntityKeys
+    from feast_hybrid.asof.columnar.keys import KeyForm
 
 TS, CREATED = "ts", "created"
 

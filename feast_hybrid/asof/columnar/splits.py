@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from feast_hybrid.asof.columnar.estimate import ColumnarView
 from feast_hybrid.asof.columnar.spec import FileSplit
+
+if TYPE_CHECKING:
+    from feast_hybrid.asof.columnar.estimate import ColumnarView
 
 #: What each reading task takes.
 Tasks = tuple[tuple[FileSplit, ...], ...]

@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 from pyspark import TaskContext
 
 from feast_hybrid.arrow.convert import convert_for_reading
 from feast_hybrid.arrow.types import arrow_type_of_spark
 from feast_hybrid.arrow.utc import epoch_micros_of_array
-from feast_hybrid.asof.columnar.entity_keys import EntityKeys
-from feast_hybrid.asof.columnar.keys import KeyForm
-from feast_hybrid.asof.columnar.spec import KeyFilter
 from feast_hybrid.asof.entity_stats.model import (
     MAX_KEYS,
     MAX_REPEATS,
@@ -32,6 +28,11 @@ from feast_hybrid.asof.prepare import ENTITY_TS
 from feast_hybrid.spark.kind import is_connect
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from feast_hybrid.asof.columnar.entity_keys import EntityKeys
+    from feast_hybrid.asof.columnar.keys import KeyForm
+    from feast_hybrid.asof.columnar.spec import KeyFilter
     from feast_hybrid.asof.prepare import Prepared
 
 #: Bytes of keys and times, of all groups of views together, that readers are told at most. With Spark Connect they

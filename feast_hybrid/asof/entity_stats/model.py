@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from feast_hybrid.asof.columnar.entity_keys import EntityKeys
 from feast_hybrid.asof.columnar.keys import KeyForm, hashed, key_filter_slot
 from feast_hybrid.asof.columnar.spec import KeyFilter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 #: A filter of keys has this many slots for each key, so that 1 in as many other keys passes.
 _SLOTS_PER_KEY = 64

@@ -49,6 +49,7 @@ def test_threads_on_one_session_get_their_own_answers(spark: SparkSession) -> No
 @classic_only("its sessions have settings and temp views of their own")
 def test_the_sessions_settings_and_temp_views_stay(spark: SparkSession, strategy: str) -> None:
     session = spark.newSession()
+    session.catalog.listTables()  # Delta's catalog sets two things when it is first used
     before = session.conf.getAll, session.catalog.listTables()
     joined = join(entities_of(session), [view(history_of(session))], timestamp="t", strategy=strategy)
     assert (session.conf.getAll, session.catalog.listTables()) == before

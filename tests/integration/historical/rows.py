@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from feast import ValueType
 
 from tests.integration.places import at, entity
-
-if TYPE_CHECKING:
-    pass
 
 DRIVER = entity("driver", join_key="driver_id")
 CITY = entity("city", ValueType.STRING)

@@ -14,7 +14,6 @@ from feast import Field
 from feast.types import String
 
 from feast_hybrid.errors import HybridError
-from tests.integration.jobs import Jobs
 from tests.integration.places import at, retrieve, rows_of, source, view
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from tests.integration.conftest import MakeStore, Write
+    from tests.integration.jobs import Jobs
     from tests.integration.places import Place
 
 from tests.integration.historical.rows import DRIVER, FEATURES, entity_frame
