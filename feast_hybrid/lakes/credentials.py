@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -401,15 +401,7 @@ Credential = Annotated[
     Field(discriminator="type"),
 ]
 
-#: The ways to sign in by the names they have in the configuration.
+#: The ways to sign in by the names they have in the configuration: those of the union above.
 CREDENTIALS: dict[str, type[_Credential]] = {
-    "platform": Platform,
-    "account_key": AccountKey,
-    "sas": Sas,
-    "service_principal": ServicePrincipal,
-    "managed_identity": ManagedIdentity,
-    "workload_identity": WorkloadIdentity,
-    "emulator": Emulator,
-    "simple": Simple,
-    "kerberos": Kerberos,
+    get_args(way.model_fields["type"].annotation)[0]: way for way in get_args(get_args(Credential)[0])
 }

@@ -76,6 +76,8 @@ _REMOTE_CONDITIONS: tuple[tuple[re.Pattern[str], type[StorageError]], ...] = tup
         # An answer to HEAD has no body, so the code is not there: the reason is the one of the status line.
         (rf'Operation failed: "{_AUTHENTICATION_REASON}\b', AuthenticationError),
         (r'Operation failed: "[^\n]*", 401, [A-Z]+, ', AuthenticationError),
+        # Entra itself may be down, or be asked too often.
+        (r"\bAzureADAuthenticator\$\w+: HTTP Error (?:429|5\d\d)\b", UnavailableError),
         (r"\bAzureADAuthenticator\$(?:HttpException|UnexpectedResponseException)\b", AuthenticationError),
         (r"\bazure\.core\.exceptions\.ClientAuthenticationError\b", AuthenticationError),
         (r"\bazure\.identity\.\w*\.?CredentialUnavailableError\b", AuthenticationError),
@@ -282,7 +284,15 @@ def _of_azure(error: BaseException) -> type[StorageError] | None:
     if isinstance(error, (azure.ServiceRequestError, azure.IncompleteReadError)):
         return UnavailableError
     if isinstance(error, azure.ClientAuthenticationError):
-        return AuthenticationError
+        # Where Entra could not be asked, the sign-in is not to blame.
+        behind = [
+            each
+            for each in _chain(error)
+            if isinstance(each, (azure.ServiceRequestError, azure.ServiceResponseError))
+        ]
+        status = error.status_code if isinstance(error.status_code, int) else 0
+        unavailable = _HTTP_STATUSES.get(status) if status not in (401, 403) else None
+        return _of_azure(behind[0]) if behind else unavailable or AuthenticationError
     if isinstance(error, azure.HttpResponseError):
         # Azurite has the code of a refused action for a wrong key, but this reason in its status line.
         if str(error.reason or "").startswith(_AUTHENTICATION_REASON):

@@ -17,14 +17,15 @@ from feast_hybrid.errors import CredentialError
 _VARIABLE = re.compile(r"^\$(\{(?P<braced>\w+)[^}]*\}|[A-Za-z_]\w*$)")
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
-#: Hadoop settings that hold a secret; also behind ``spark.hadoop.``, for one account or one container.
-_SECRET_SETTING = re.compile(
-    r"^(spark\.hadoop\.)?fs\.azure\.("
+#: Hadoop settings that hold a secret, whatever account or container they end in: one pattern for what is refused in
+#: the configuration and for what Spark redacts, so it is a regular expression of Java's too. Case does not count.
+SIGN_IN_SETTINGS = (
+    r"fs\.azure\.("
     r"account\.key|account\.oauth2\.(client\.secret|user\.password|refresh\.token(?!\.endpoint))|"
     r"metrics\.account\.key|sas\.(?!token\.(provider|renew)\b)"
-    r")(\.|$|(?<=\.))",
-    re.IGNORECASE,
+    r")"
 )
+_SECRET_SETTING = re.compile(rf"^(spark\.hadoop\.)?{SIGN_IN_SETTINGS}(\.|$|(?<=\.))", re.IGNORECASE)
 
 
 def holds_secret(setting: str) -> bool:

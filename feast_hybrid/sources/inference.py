@@ -27,7 +27,7 @@ def source_columns(source: SourceSpec, spark: SparkConfig, router: Router) -> li
 
     Raises:
         SourceNotFoundError: nothing is there.
-        StorageError: the site cannot be reached, or does not let us in.
+        StorageError: the site cannot be reached, does not accept the sign-in, or denies access.
         SchemaError: its files have a column that Spark has no type for.
     """
     if source.location is not None and source.file_format in ("parquet", "orc") and not source.options:
@@ -47,7 +47,7 @@ def validate_source(source: SourceSpec, spark: SparkConfig, router: Router) -> N
 
     Raises:
         SourceNotFoundError: nothing is there.
-        StorageError: the site cannot be reached, or does not let us in.
+        StorageError: the site cannot be reached, does not accept the sign-in, or denies access.
         SchemaError: a column that the source names is missing.
     """
     columns = [name for name, _ in source_columns(source, spark, router)]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import SessionError
 from feast_hybrid.lakes import Lake, Router
+from feast_hybrid.lakes.secrets import SIGN_IN_SETTINGS
 from feast_hybrid.spark.connect import is_expired, remote_session
 from feast_hybrid.spark.hadoop_azure import with_hadoop_azure
 from feast_hybrid.spark.kind import classic_runs, is_connect
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 #: What of a lake's options must not be read in Spark's UI, plans and event log.
-_SECRET_OPTIONS = r"(?i)fs\.azure\.(account\.(key|oauth2\.client\.secret)|sas\.fixed\.token)"
+_SECRET_OPTIONS = f"(?i){SIGN_IN_SETTINGS}"
 #: The same in the text of what a client asks of a Connect server, which writes it down too, as the call site of jobs.
 _SECRET_IN_TEXT = _SECRET_OPTIONS + r'[^"]*"\s*value:\s*"[^"]*"'
 

@@ -54,6 +54,10 @@ def behind(error: BaseException, wrapper: BaseException, *, as_cause: bool) -> B
     ("error", "meaning"),
     [
         (azure.ClientAuthenticationError("no token"), AuthenticationError),
+        (
+            behind(azure.ServiceRequestError("no route"), azure.ClientAuthenticationError("no token"), as_cause=True),
+            UnavailableError,
+        ),
         (answered(401), AuthenticationError),
         (answered(403, "AuthenticationFailed"), AuthenticationError),
         (answered(403, "AuthorizationPermissionMismatch"), AccessDeniedError),
@@ -162,6 +166,10 @@ ABFS = 'Operation failed: "{reason}", {status}, {method}, http://127.0.0.1:1/a?t
         (
             "org.apache.hadoop.fs.azurebfs.oauth2.AzureADAuthenticator$HttpException: HTTP Error 400; url='…'",
             AuthenticationError,
+        ),
+        (
+            "org.apache.hadoop.fs.azurebfs.oauth2.AzureADAuthenticator$HttpException: HTTP Error 503; url='…'",
+            UnavailableError,
         ),
         ("org.apache.hadoop.security.AccessControlException: Permission denied: user=a", AccessDeniedError),
         ("java.net.ConnectException: Call From a/1 to b:8020 failed", UnavailableError),
