@@ -8,49 +8,22 @@ the fsspec file system, for what needs no Spark. Hadoop's names are those of the
 from __future__ import annotations
 
 import os
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
 from feast_hybrid.errors import CredentialError
+from feast_hybrid.lakes.field_types import LOGIN, AuthorityHost, HostPort, Identifier
 from feast_hybrid.lakes.secrets import Secret
 from feast_hybrid.lakes.uri import Lake, LakeUri
 
-_LOGIN = "https://login.microsoftonline.com"
 #: azure-identity's and its environments'.
 _AZURE_VARIABLES = ("AZURE_", "IDENTITY_", "IMDS_", "MSI_")
 #: hdfs-native's user, configuration and tickets.
 _HDFS_VARIABLES = ("HADOOP_", "KRB5")
 _OAUTH = "org.apache.hadoop.fs.azurebfs.oauth2"
-
-
-def _authority(value: str) -> str:
-    if not re.fullmatch(r"https://[A-Za-z0-9.-]+/?", value):
-        raise PydanticCustomError("authority", "expected an https:// URL without a path, such as " + _LOGIN)
-    return value.rstrip("/")
-
-
-def _host_and_port(value: str) -> str:
-    # What was found is not repeated: a whole connection string, with its key, is a likely mistake.
-    if not re.fullmatch(r"[A-Za-z0-9.-]+:[0-9]{1,5}", value):
-        raise PydanticCustomError("endpoint", "expected host:port of the Blob service, such as 127.0.0.1:10000")
-    return value
-
-
-def _identifier(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9.-]+", value):
-        raise PydanticCustomError("identifier", "expected an Entra identifier, such as a GUID; it is not shown")
-    return value
-
-
-#: A tenant's or an application's name in Entra: a GUID, or a tenant's domain.
-Identifier = Annotated[str, AfterValidator(_identifier)]
-#: Where Entra signs in; other than the default in sovereign clouds.
-AuthorityHost = Annotated[str, AfterValidator(_authority)]
-HostPort = Annotated[str, AfterValidator(_host_and_port)]
 
 
 class _Credential(BaseModel):
@@ -177,18 +150,16 @@ class ServicePrincipal(_Credential):
     tenant_id: Identifier
     client_id: Identifier
     client_secret: Secret
-    authority: AuthorityHost = _LOGIN
+    authority: AuthorityHost = LOGIN
 
     def to_hadoop_options(self, uri: LakeUri, site: str) -> dict[str, str]:
         """OAuth 2 client credentials, for this account only."""
-        host = uri.account_host
-        return {
-            f"fs.azure.account.auth.type.{host}": "OAuth",
-            f"fs.azure.account.oauth.provider.type.{host}": f"{_OAUTH}.ClientCredsTokenProvider",
-            f"fs.azure.account.oauth2.client.endpoint.{host}": f"{self.authority}/{self.tenant_id}/oauth2/token",
-            f"fs.azure.account.oauth2.client.id.{host}": self.client_id,
-            f"fs.azure.account.oauth2.client.secret.{host}": self._secret(site),
+        settings = {
+            "client.endpoint": f"{self.authority}/{self.tenant_id}/oauth2/token",
+            "client.id": self.client_id,
+            "client.secret": self._secret(site),
         }
+        return _oauth(uri, "ClientCredsTokenProvider", settings)
 
     def to_fsspec_kwargs(self, uri: LakeUri, site: str) -> dict[str, Any]:
         """An azure-identity credential of the application."""
@@ -216,16 +187,8 @@ class ManagedIdentity(_Credential):
 
     def to_hadoop_options(self, uri: LakeUri, site: str) -> dict[str, str]:  # noqa: ARG002
         """OAuth 2 by the instance metadata service, for this account only."""
-        host = uri.account_host
-        options = {
-            f"fs.azure.account.auth.type.{host}": "OAuth",
-            f"fs.azure.account.oauth.provider.type.{host}": f"{_OAUTH}.MsiTokenProvider",
-        }
-        if self.client_id:
-            options[f"fs.azure.account.oauth2.client.id.{host}"] = self.client_id
-        if self.tenant_id:
-            options[f"fs.azure.account.oauth2.msi.tenant.{host}"] = self.tenant_id
-        return options
+        settings = {"client.id": self.client_id, "msi.tenant": self.tenant_id}
+        return _oauth(uri, "MsiTokenProvider", {key: value for key, value in settings.items() if value})
 
     def to_fsspec_kwargs(self, uri: LakeUri, site: str) -> dict[str, Any]:  # noqa: ARG002
         """An azure-identity credential for the machine's identity."""
@@ -242,19 +205,17 @@ class WorkloadIdentity(_Credential):
     tenant_id: Identifier
     client_id: Identifier
     token_file: Path = Path("/var/run/secrets/azure/tokens/azure-identity-token")
-    authority: AuthorityHost = _LOGIN
+    authority: AuthorityHost = LOGIN
 
     def to_hadoop_options(self, uri: LakeUri, site: str) -> dict[str, str]:  # noqa: ARG002
         """OAuth 2 by a federated token, for this account only."""
-        host = uri.account_host
-        return {
-            f"fs.azure.account.auth.type.{host}": "OAuth",
-            f"fs.azure.account.oauth.provider.type.{host}": f"{_OAUTH}.WorkloadIdentityTokenProvider",
-            f"fs.azure.account.oauth2.msi.authority.{host}": self.authority,
-            f"fs.azure.account.oauth2.msi.tenant.{host}": self.tenant_id,
-            f"fs.azure.account.oauth2.client.id.{host}": self.client_id,
-            f"fs.azure.account.oauth2.token.file.{host}": str(self.token_file),
+        settings = {
+            "msi.authority": self.authority,
+            "msi.tenant": self.tenant_id,
+            "client.id": self.client_id,
+            "token.file": str(self.token_file),
         }
+        return _oauth(uri, "WorkloadIdentityTokenProvider", settings)
 
     def to_fsspec_kwargs(self, uri: LakeUri, site: str) -> dict[str, Any]:  # noqa: ARG002
         """An azure-identity credential that exchanges the token."""
@@ -381,6 +342,16 @@ def _file_state(file: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return state.st_mtime_ns, state.st_size
+
+
+def _oauth(uri: LakeUri, provider: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """Hadoop's settings for one of its token providers; ``settings`` by their names behind ``account.oauth2.``."""
+    host = uri.account_host
+    return {
+        f"fs.azure.account.auth.type.{host}": "OAuth",
+        f"fs.azure.account.oauth.provider.type.{host}": f"{_OAUTH}.{provider}",
+        **{f"fs.azure.account.oauth2.{key}.{host}": value for key, value in settings.items()},
+    }
 
 
 def _account(uri: LakeUri) -> dict[str, Any]:
