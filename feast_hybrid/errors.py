@@ -92,6 +92,10 @@ class ReplacementError(WriteError):
         self.old_rows = old_rows
 
 
+class CommitUnknownError(WriteError):
+    """The answer to a commit was lost: the rows may be there or not; read before writing again."""
+
+
 class WriteCancelledError(WriteError):
     """The caller gave up waiting before anything was changed, and nothing will be."""
 

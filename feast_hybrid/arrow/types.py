@@ -111,7 +111,7 @@ def arrow_type_of_spark(spark_type: DataType) -> pa.DataType | None:
         None for a type that has no such type in Arrow: intervals, variants, strings with a collation or a length,
         structs with two fields of one name.
     """
-    parts: Any = spark_type  # which parts it has depends on its class, and that is told by its name
+    parts: Any = spark_type  # which parts it has depends on its class, recognised by its name
     name = parts.typeName()
     if name == "decimal":
         return pa.decimal128(parts.precision, parts.scale)

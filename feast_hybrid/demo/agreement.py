@@ -27,19 +27,19 @@ class Agreement:
     mismatches: list[str]
 
 
-def compare(store: FeatureStore, service: str, rows: pd.DataFrame, at: pd.Timestamp) -> Agreement:
-    """Read the same rows from the lakes as of ``at`` and from the online store, and compare all features.
+def compare(store: FeatureStore, service: str, rows: pd.DataFrame, as_of: pd.Timestamp) -> Agreement:
+    """Read the same rows from the lakes as of ``as_of`` and from the online store, and compare all features.
 
     Args:
-        store: materialised up to ``at``.
+        store: materialised up to ``as_of``.
         service: the feature service.
         rows: join keys and request data.
-        at: the end of what was materialised.
+        as_of: the end of what was materialised.
     """
     features = store.get_feature_service(service)
     rows = rows.reset_index(drop=True)
     trained = store.get_historical_features(
-        rows.assign(event_timestamp=at), features, full_feature_names=True, filter_by_created_timestamp=True
+        rows.assign(event_timestamp=as_of), features, full_feature_names=True, filter_by_created_timestamp=True
     ).to_df()
     requests = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
     served = store.get_online_features(features, requests, full_feature_names=True).to_dict()

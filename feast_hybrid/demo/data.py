@@ -83,8 +83,8 @@ def _instants(parts: pd.DataFrame) -> pd.Series[pd.Timestamp]:
     """New York's clock as instants. In the hour that autumn repeats, the later one: nothing is known too early."""
     local = pd.to_datetime(parts)
     later = np.zeros(len(local), dtype=bool)
-    at = local.dt.tz_localize(NEW_YORK, ambiguous=later, nonexistent="shift_forward")
-    return at.dt.tz_convert("UTC").dt.as_unit("us")
+    timestamps = local.dt.tz_localize(NEW_YORK, ambiguous=later, nonexistent="shift_forward")
+    return timestamps.dt.tz_convert("UTC").dt.as_unit("us")
 
 
 def _arrivals(

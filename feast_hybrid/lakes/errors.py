@@ -1,6 +1,6 @@
 """Errors of the lakes' clients in the words of this package, and nothing of a secret in them.
 
-What a client raised in this process is told by its class and by the service's own codes
+What a client raised in this process is recognised by its class and by the service's own codes
 (:func:`classify_storage_error`). What a JVM or another process raised reaches us as text, in which names of exception
 classes and codes beside their keyword count, and no other words (:func:`classify_remote_text`).
 """
@@ -132,8 +132,9 @@ _SUMMARY_CHARACTERS = 600
 
 #: What stands before a secret in a URL, a connection string, a header or a form; ``%3D`` is ``=`` in a URL in a URL.
 _SECRET = re.compile(
-    r"((?:sig|AccountKey|SharedAccessKey|client_secret|client_assertion|access_token|refresh_token|password)"
-    r"(?:=|%3D)|\bAuthorization: *\w+ |\bBearer |\bSharedKey \w+:|\"(?:access_token|refresh_token)\": *\")"
+    r"((?:sig|AccountKey|SharedAccessKey|client_secret|client_assertion|access_token|refresh_token|password"
+    r"|[;?&]token|account\.key[\w.]*|client\.secret[\w.]*)(?:=|%3D)"
+    r"|\bAuthorization: *\w+ |\bBearer |\bSharedKey \w+:|\"(?:access_token|refresh_token|client_secret)\": *\")"
     r"[^\s&;\"',)}]+",
     re.IGNORECASE,
 )
@@ -168,6 +169,8 @@ def raise_from(new: HybridError, error: BaseException) -> NoReturn:
 
     Used in place of ``raise new from error``, which keeps the text of ``error`` for every traceback.
     """
+    if new is error:
+        raise new
     try:
         raise new from _without_secrets(error)
     except HybridError:
@@ -358,8 +361,10 @@ def storage_error(
         return None
     if isinstance(error, StorageError):
         return error
-    said = redacted_summary(error).rstrip(".")
-    made = meaning(f"{what}: {where} {_PHRASES[meaning]}: {said}{_codes(error)}. {_advice(meaning, site, said)}")
+    summary = redacted_summary(error).rstrip(".")
+    made = meaning(
+        f"{what}: {where} {_PHRASES[meaning]}: {summary}{_codes(error)}. {_advice(meaning, site, summary)}"
+    )
     made.__cause__ = _without_secrets(error) if isinstance(error, BaseException) else None
     return made
 
@@ -376,7 +381,7 @@ def _codes(error: BaseException | str) -> str:
     return ""
 
 
-def _advice(meaning: type[StorageError], site: Site | None, said: str) -> str:
+def _advice(meaning: type[StorageError], site: Site | None, summary: str) -> str:
     signed_in = f"It was signed in to by {site.credential.describe()}. " if site else ""
     if meaning is AuthenticationError:
         return f"{signed_in}Check that the secret or the ticket is that of this lake and has not expired."
@@ -387,7 +392,7 @@ def _advice(meaning: type[StorageError], site: Site | None, said: str) -> str:
                 "access control lists, what a shared access signature allows, and the account's firewall."
             )
         return f"{signed_in}Check the owner and the permissions of the path and of the folders above it."
-    if _NO_NAMENODES in said:
+    if _NO_NAMENODES in summary:
         return "The uri's host is a nameservice that is not known here: list its servers in the site's namenodes."
     if meaning is StorageTimeoutError:
         return "Check that the lake is well; the site's options can give it more time."

@@ -170,9 +170,9 @@ def _unknown_scheme(scheme: str, rest: str, what: str) -> str:
     rest = rest.partition("?")[0]
     if scheme in ("wasb", "wasbs"):
         secure = "abfss" if scheme == "wasbs" else "abfs"
-        container, at, host = rest.partition("@")
-        spelling = f"{container}{at}{host.replace('.blob.', '.dfs.', 1)}"
-        if ":" in container or not at:
+        container, separator, host = rest.partition("@")
+        spelling = f"{container}{separator}{host.replace('.blob.', '.dfs.', 1)}"
+        if ":" in container or not separator:
             spelling = _EXAMPLES[Lake.ADLS]
         return (
             f"{what}: {scheme}:// is gone from Hadoop (3.5 dropped the driver). The same data is at "
@@ -235,14 +235,14 @@ def _parse_adls(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
             "the site: credential: {type: sas, token: {env: NAME}}."
         )
     authority, path = _split(rest) if len(slashes) == 2 else ("", f"/{rest}")
-    container, at, host = authority.rpartition("@")
+    container, separator, host = authority.rpartition("@")
     host = host.lower()
     # Without an @ before it, no port is meant by what follows the colon: digits may be a password too.
-    if ":" in container or _has_password(authority, path) or (not at and ":" in authority and "@" in path):
+    if ":" in container or _has_password(authority, path) or (not separator and ":" in authority and "@" in path):
         raise RoutingError(
             f"{what}: {scheme}:// takes no user or password; sign-in belongs to the site's credential."
         )
-    if not at:
+    if not separator:
         first, _, below = path.lstrip("/").partition("/")
         spelling = _example(scheme)
         if _ACCOUNT_HOST.match(host) and _CONTAINER.match(first):

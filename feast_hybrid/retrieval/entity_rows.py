@@ -86,7 +86,7 @@ class SparkRows(EntityRows):
         """Check a caller's frame and find its time column.
 
         Raises:
-            EntityFrameError: no time column can be told.
+            EntityFrameError: no time column can be found.
         """
         times = [field.name for field in frame.schema.fields if is_time(field.dataType)]
         return cls(frame, pick_timestamp(list(frame.columns), times))

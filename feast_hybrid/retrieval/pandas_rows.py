@@ -46,7 +46,7 @@ class PandasRows(EntityRows):
         """Check a caller's frame and find its time column.
 
         Raises:
-            EntityFrameError: no time column can be told, it holds numbers, or the columns' names cannot be used.
+            EntityFrameError: no time column can be found, it holds numbers, or the columns' names cannot be used.
         """
         if frame.columns.nlevels > 1:
             raise EntityFrameError(

@@ -33,7 +33,7 @@ _RESERVED_OPTIONS = ("fs.", "dfs.", "spark.", "hadoop.")
 
 
 class HybridSparkSource(DataSource):
-    """A batch source on HDFS or on Azure Data Lake Gen2, told apart by the scheme of its URI.
+    """A batch source on HDFS or on Azure Data Lake Gen2, distinguished by the scheme of its URI.
 
     Exactly one of ``path``, ``table`` and ``query`` says where the rows are.
 
@@ -47,7 +47,7 @@ class HybridSparkSource(DataSource):
         table: a table of the session's catalogs, by its full name.
         query: one SELECT.
         site: the configured site of a table or query; needed where several sites are configured. A path's site
-            is told by its URI.
+            is that of its URI.
         timestamp_field: the event time. A ``timestamp`` column is an instant; ``timestamp_ntz`` is UTC; a ``date``
             is its midnight in UTC. Feast infers it only for its own sources, so name it, but for a source that
             only stores a saved dataset.

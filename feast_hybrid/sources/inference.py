@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from feast_hybrid.errors import SchemaError, SourceError, SourceNotFoundError
+from feast_hybrid.errors import HybridError, SchemaError, SourceError, SourceNotFoundError
 from feast_hybrid.files.footers import columns_of_files
 from feast_hybrid.files.orc import orc_columns_of_file
 from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
@@ -80,6 +80,8 @@ def _footer_columns(source: SourceSpec, location: Location) -> list[tuple[str, s
         raise SourceNotFoundError(f"{what}: nothing is at {where}.") from None
     except SchemaError as error:
         raise SchemaError(f"{what} ({where}): {error}") from None
+    except HybridError:  # such as a secret that is not set
+        raise
     except Exception as error:
         refused = storage_error(error, what=what, where=where, site=location.site)
         raise_from(refused or SourceError(f"{what}: {where} cannot be read: {redacted_summary(error)}"), error)

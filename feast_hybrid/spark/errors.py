@@ -92,7 +92,9 @@ class Failure:
 
     def _of_the_lake(self, cause: Cause) -> StorageError | None:
         # What has a condition of Spark's own is Spark's to say, whatever its text: a job may raise any.
-        return None if cause.condition else storage_error(cause.text, what=self.what, where=self.where)
+        if cause.condition and not cause.condition.startswith("GRPC."):
+            return None
+        return storage_error(cause.text, what=self.what, where=self.where)
 
 
 def _raise(translated: HybridError, error: Exception, causes: Sequence[Cause]) -> None:
@@ -226,6 +228,7 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition("PATH_NOT_FOUND", _no_such_file),
     Condition("DELTA_PATH_DOES_NOT_EXIST", _no_such_file),
     Condition("java.io.FileNotFoundException", _no_such_file),
+    Condition("org.apache.iceberg.exceptions.NotFoundException", _no_such_file),
     Condition("TABLE_OR_VIEW_NOT_FOUND", _no_such_table),
     Condition("SCHEMA_NOT_FOUND", _no_such_table),
     Condition("CATALOG_NOT_FOUND", _no_such_table),

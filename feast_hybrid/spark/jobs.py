@@ -7,10 +7,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from feast_hybrid.errors import RetrievalTimeoutError
+from feast_hybrid.errors import CommitUnknownError, ReplacementError, RetrievalTimeoutError
 from feast_hybrid.spark.cancellation import Cancellation
 from feast_hybrid.spark.kind import is_connect
 
@@ -85,6 +85,8 @@ def run(
                 seconds = _CANCEL_SECONDS if abandoned else math.inf
                 threading.Thread(target=_cancel, args=(spark, tag, begun, ended, seconds), daemon=True).start()
             ended.wait(_CANCEL_SECONDS if abandoned else None)
+    if isinstance(outcome.get("error"), (ReplacementError, CommitUnknownError)):
+        raise outcome["error"]  # what it says of the rows must not be lost, however late it is
     # What was done before it could be stopped is not cancelled; what failed while it committed has failed.
     if late and "result" not in outcome and cancellation.may_interrupt:
         raise RetrievalTimeoutError(f"{what} did not end within {timeout:g} s and was cancelled.")
@@ -138,8 +140,9 @@ def _cancel(spark: SparkSession, tag: str, begun: threading.Event, ended: thread
         begun.wait(_PLANNING_SECONDS)
     deadline = time.monotonic() + seconds
     while not ended.is_set() and time.monotonic() < deadline:
-        if is_connect(spark):
-            spark.interruptTag(tag)
-        else:
-            spark.sparkContext.cancelJobsWithTag(tag)
+        with suppress(Exception):  # a server that does not answer now may do so the next time
+            if is_connect(spark):
+                spark.interruptTag(tag)
+            else:
+                spark.sparkContext.cancelJobsWithTag(tag)
         ended.wait(_CANCEL_PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""SQL text that users give: one SELECT, told without running it."""
+"""SQL text that users give: one SELECT, recognised without running it."""
 
 from __future__ import annotations
 

@@ -19,34 +19,34 @@ _DAY = 86_400 * _SECOND
 _LONG_MIN = -(2**63)
 
 
-def is_time(kind: DataType) -> bool:
+def is_time(data_type: DataType) -> bool:
     """Whether a column of this type can say when."""
     from pyspark.sql.types import DateType, TimestampNTZType, TimestampType
 
-    return isinstance(kind, TimestampType | TimestampNTZType | DateType)
+    return isinstance(data_type, TimestampType | TimestampNTZType | DateType)
 
 
-def require_time(kind: DataType, *, owner: str, role: str, name: str) -> None:
+def require_time(data_type: DataType, *, owner: str, role: str, name: str) -> None:
     """Refuse a time column of a type that names no instant.
 
     Raises:
         SchemaError: The column is no timestamp, timestamp_ntz or date.
     """
-    if not is_time(kind):
+    if not is_time(data_type):
         raise SchemaError(
-            f"{owner}: {role} {name!r} is {kind.simpleString()}; "
+            f"{owner}: {role} {name!r} is {data_type.simpleString()}; "
             "it has to be timestamp, timestamp_ntz (naive: UTC) or date (midnight UTC)"
         )
 
 
-def micros(column: Column, kind: DataType) -> Column:
+def micros(column: Column, data_type: DataType) -> Column:
     """The instant as microseconds since the epoch; null where it is null or does not fit into 64 bits."""
     from pyspark.sql import functions as F
     from pyspark.sql.types import DateType, TimestampType
 
-    if isinstance(kind, TimestampType):
+    if isinstance(data_type, TimestampType):
         return F.unix_micros(column)
-    if isinstance(kind, DateType):
+    if isinstance(data_type, DateType):
         return F.try_multiply(F.unix_date(column).cast("long"), F.lit(_DAY))
     # A naive time is split into its fields: Spark reads those in UTC, not in the session's zone.
     days = F.unix_date(column.cast("date")).cast("long")
@@ -55,8 +55,8 @@ def micros(column: Column, kind: DataType) -> Column:
     return F.try_add(F.try_multiply(days, F.lit(_DAY)), minutes * F.lit(60 * _SECOND) + within)
 
 
-def within_ttl(ts: Column, at: Column, ttl: int) -> Column:
-    """Whether ``ts`` is no more than ``ttl`` microseconds before ``at``; both ends count."""
+def within_ttl(ts: Column, timestamp: Column, ttl: int) -> Column:
+    """Whether ``ts`` is no more than ``ttl`` microseconds before ``timestamp``; both ends count."""
     from pyspark.sql import functions as F
 
-    return ts >= F.coalesce(F.try_subtract(at, F.lit(ttl)), F.lit(_LONG_MIN))
+    return ts >= F.coalesce(F.try_subtract(timestamp, F.lit(ttl)), F.lit(_LONG_MIN))

@@ -16,6 +16,7 @@ from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.sources.reader import reader_for
 from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.spark.frames import frame_of
+from feast_hybrid.writing.commits import known_outcome
 from feast_hybrid.writing.partitions import with_date_partition
 from feast_hybrid.writing.table_formats import add_to_iceberg, has_log
 
@@ -52,8 +53,10 @@ def append_by_spark(
     Raises:
         SchemaError: the rows do not fit what is there.
         WriteError: Spark could not write them; nothing of them is there.
+        CommitUnknownError: the answer to the commit was lost.
+        StorageError: what is there could not be read.
     """
-    with translate_client_errors(WriteError, what, "failed; nothing was written"):
+    with translate_client_errors(WriteError, what, "failed; nothing was written"), known_outcome(what):
         _append(table, source, store, first_schema, what=what)
 
 

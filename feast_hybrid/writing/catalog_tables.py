@@ -16,6 +16,7 @@ from feast_hybrid.lakes.errors import raise_from, redacted_summary
 from feast_hybrid.spark.catalog import describe
 from feast_hybrid.spark.columns import is_case_sensitive, quoted
 from feast_hybrid.spark.formats import TABLE_FORMATS
+from feast_hybrid.writing.commits import committing_by_spark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +76,7 @@ def replace_catalog_table(frame: DataFrame, table: str, what: str, cancellation:
     )
     if entry.provider in TABLE_FORMATS:
         writer = described.write.format(entry.provider).mode("overwrite").option("overwriteSchema", "true")
-        with cancellation.committing(interruptible=True):
+        with committing_by_spark(cancellation, what):
             (writer.partitionBy(*partitions) if partitions else writer).saveAsTable(table)
         return
     _refuse_what_cannot_be_made_again(spark, entry, what)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from feast.errors import SavedDatasetLocationAlreadyExists
 
 from feast_hybrid.errors import WriteError
-from feast_hybrid.lakes.errors import raise_from, redacted_summary, translate_client_errors
+from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.lakes.replace import aside, put_in_place, recover, remove
 from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.writing.catalog_tables import replace_catalog_table
+from feast_hybrid.writing.commits import committing_by_spark
 from feast_hybrid.writing.table_formats import has_log, replace_table
 
 if TYPE_CHECKING:
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from feast_hybrid.lakes import Location, Router
     from feast_hybrid.sources.spec import SourceSpec
     from feast_hybrid.spark.cancellation import Cancellation
-
-#: What says that a commit may have been done: of Iceberg, and of a Connect server that was lost.
-_ANSWER_LOST = ("CommitStateUnknownException", "StatusCode.UNAVAILABLE")
 
 #: For how long tasks of a job that has failed may go on writing.
 STRAGGLER_SECONDS = 2.0
@@ -84,7 +80,7 @@ def _save_path(
     if exists and not overwrite:
         raise taken
     if target.file_format in TABLE_FORMATS:  # their logs name files by their places: they must not be moved
-        with _committing_by_spark(cancellation, what):
+        with committing_by_spark(cancellation, what):
             try:
                 replace_table(frame, target, location)
             except BaseException:
@@ -118,26 +114,6 @@ def _remove_with_stragglers(folder: Location) -> None:
     remove(folder)
 
 
-@contextmanager
-def _committing_by_spark(cancellation: Cancellation, what: str) -> Iterator[None]:
-    """Around a job of Spark's that computes and commits in one.
-
-    Raises:
-        WriteError: the answer to its commit was lost.
-    """
-    with cancellation.committing(interruptible=True):
-        try:
-            yield
-        except Exception as error:
-            if any(sign in str(error) for sign in _ANSWER_LOST):
-                unknown = (
-                    f"{what} failed, and whether the rows were committed before is not known: read them before you "
-                    f"write again. {redacted_summary(error)}"
-                )
-                raise_from(WriteError(unknown), error)
-            raise
-
-
 def _save_table(frame: DataFrame, table: str, what: str, cancellation: Cancellation, *, overwrite: bool) -> None:
     spark = frame.sparkSession
     exists = spark.catalog.tableExists(table)
@@ -146,7 +122,7 @@ def _save_table(frame: DataFrame, table: str, what: str, cancellation: Cancellat
     if exists:
         replace_catalog_table(frame, table, what, cancellation)
         return
-    with _committing_by_spark(cancellation, what):
+    with committing_by_spark(cancellation, what):
         frame.write.mode("error").saveAsTable(table)
 
 

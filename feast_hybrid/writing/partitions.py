@@ -43,15 +43,15 @@ def texts_of(column: pa.ChunkedArray, name: str) -> list[str | None]:
     Raises:
         SchemaError: its type has no one text for a value, as floating point has not.
     """
-    kind, is_ = column.type, pa.types
-    if is_.is_dictionary(kind):
-        return texts_of(column.cast(kind.value_type), name)
-    plain = is_.is_integer(kind) or is_.is_boolean(kind) or is_.is_date(kind) or is_.is_null(kind)
-    if plain or str(kind) in ("string", "large_string", "string_view"):
+    data_type, is_ = column.type, pa.types
+    if is_.is_dictionary(data_type):
+        return texts_of(column.cast(data_type.value_type), name)
+    plain = is_.is_integer(data_type) or is_.is_boolean(data_type) or is_.is_date(data_type) or is_.is_null(data_type)
+    if plain or str(data_type) in ("string", "large_string", "string_view"):
         texts: list[str | None] = column.cast(pa.string()).to_pylist()
         return texts
     raise SchemaError(
-        f"partition column {name!r} is {kind}; the name of a folder takes text, integers, dates and booleans."
+        f"partition column {name!r} is {data_type}; the name of a folder takes text, integers, dates and booleans."
     )
 
 

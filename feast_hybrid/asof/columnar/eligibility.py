@@ -1,4 +1,4 @@
-"""Whether views and entity rows can be joined by columns, and what tasks are then told of them. Runs nothing."""
+"""Whether views and entity rows can be joined by columns, and what tasks then get. Runs nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Eligible:
     Args:
         history: The view's, in our own columns.
         scan: Its files.
-        spec: What tasks are told of it.
+        spec: What tasks get of it.
     """
 
     history: History

@@ -51,7 +51,7 @@ class ColumnarView:
 
     Args:
         view: What is known of it.
-        spec: What tasks are told of it.
+        spec: What tasks get of it.
         files: Those of its files that are read.
         estimate: How much that is.
     """

@@ -1,4 +1,4 @@
-"""What tasks are told of a join: plain values that are pickled to the executors, and never a secret."""
+"""What tasks get of a join: plain values that are pickled to the executors, and never a secret."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class ViewSpec:
         values: The features' columns.
         ranked: Which of ``values`` rank ties, in order.
         outputs: The features' columns in the result, in the order of ``values``.
-        case_sensitive: Whether a file's columns are told apart by case.
+        case_sensitive: Whether a file's columns are distinguished by case.
         low: No row before this microsecond can be an answer.
         high: Nor after this one.
         key_filter: The keys of the entity rows, where they are known.

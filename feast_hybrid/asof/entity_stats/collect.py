@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from feast_hybrid.asof.columnar.spec import KeyFilter
     from feast_hybrid.asof.prepare import Prepared
 
-#: Bytes of keys and times, of all groups of views together, that readers are told at most. With Spark Connect they
+#: Bytes of keys and times, of all groups of views together, that readers get at most. With Spark Connect they
 #: travel with each request about the frame.
 _MAX_KEY_BYTES, _MAX_KEY_BYTES_CONNECT = 32 << 20, 4 << 20
 #: Bytes of the hashes of as many distinct keys as a filter can have.
@@ -43,7 +43,7 @@ _MAX_HASH_BYTES = MAX_KEYS * 8
 
 
 def max_key_bytes(prepared: Prepared, groups: Sequence[KeyGroup]) -> int:
-    """How many bytes of each group's keys and times readers are told at most."""
+    """How many bytes of each group's keys and times readers get at most."""
     connect = is_connect(prepared.entities.sparkSession)
     return (_MAX_KEY_BYTES_CONNECT if connect else _MAX_KEY_BYTES) // max(1, len(groups))
 
@@ -220,7 +220,7 @@ def merge_keys(
 
     Args:
         tasks: What :class:`KeysSeen` gives of each: pairs, or hashes, or neither where both are too many.
-        max_bytes: How many bytes of keys and times readers are told at most.
+        max_bytes: How many bytes of keys and times readers get at most.
 
     Returns:
         Which keys there are, and the distinct keys and times; None for what is not known or too much.
