@@ -215,7 +215,7 @@ def _without_secrets(error: BaseException) -> BaseException:
     """The error itself, or a chain of copies of it and of those behind it if one of them shows a secret."""
     if not _shows_secret(error):
         return error
-    chain = list(_chain(error))
+    chain = list(error_chain(error))
     copies: list[BaseException] = [
         each if isinstance(each, RedactedError) else RedactedError(redacted(f"{type(each).__qualname__}: {each}"))
         for each in chain
@@ -231,12 +231,12 @@ def _shows_secret(error: BaseException) -> bool:
     """Whether a traceback of the error would show a secret."""
     return any(
         redacted(text) != text
-        for each in _chain(error)
+        for each in error_chain(error)
         for text in (str(each), repr(each), *map(str, getattr(each, "__notes__", ())))
     )
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def error_chain(error: BaseException) -> Iterator[BaseException]:
     """An error and all that are behind it, by cause or else by context, suppressed ones too."""
     waiting, seen = [error], set()
     while waiting:
@@ -253,7 +253,7 @@ def classify_storage_error(error: BaseException) -> type[StorageError] | None:
     Clients wrap errors of each other, so the causes are looked at too; the first that says something counts. That
     something does not exist is no error of a lake.
     """
-    for each in _chain(error):
+    for each in error_chain(error):
         if isinstance(each, StorageError):
             return type(each)
         if meaning := _of_azure(each) or _of_system(each) or _of_hdfs_native(each):
@@ -282,7 +282,7 @@ def _of_azure(error: BaseException) -> type[StorageError] | None:
     if isinstance(error, azure.ServiceResponseTimeoutError):
         return StorageTimeoutError
     if isinstance(error, azure.ServiceResponseError):
-        timed_out = any(isinstance(each, TimeoutError) for each in _chain(error))
+        timed_out = any(isinstance(each, TimeoutError) for each in error_chain(error))
         return StorageTimeoutError if timed_out else UnavailableError
     if isinstance(error, (azure.ServiceRequestError, azure.IncompleteReadError)):
         return UnavailableError
@@ -290,7 +290,7 @@ def _of_azure(error: BaseException) -> type[StorageError] | None:
         # Where Entra could not be asked, the sign-in is not to blame.
         behind = [
             each
-            for each in _chain(error)
+            for each in error_chain(error)
             if isinstance(each, (azure.ServiceRequestError, azure.ServiceResponseError))
         ]
         status = error.status_code if isinstance(error.status_code, int) else 0
@@ -373,7 +373,7 @@ def _codes(error: BaseException | str) -> str:
     """Azure's status and code, in brackets."""
     if isinstance(error, str):
         return ""
-    for each in _chain(error):
+    for each in error_chain(error):
         if _of_azure(each):
             status = getattr(each, "status_code", None)
             found = [str(code) for code in (status, _azure_code(each)) if code]

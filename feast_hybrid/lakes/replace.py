@@ -38,7 +38,7 @@ def put_in_place(new: Location, target: Location, *, overwrite: bool = True) -> 
         FileExistsError: something is there that may not be replaced.
         ReplacementError: something failed, and the old files could not be put back, or the new ones not be finished:
             it says where they are.
-        WriteError: another writer was faster.
+        WriteError: another writer was faster. On ADLS that is not always seen: the files of both may be there.
         OSError, AzureError: the lake refused something; the old files are there, and nothing was changed.
     """
     replacement = _replacement(target)

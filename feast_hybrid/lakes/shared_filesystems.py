@@ -17,7 +17,8 @@ class SharedFileSystems:
 
     They are held weakly: who uses one holds it, as a :class:`~feast_hybrid.lakes.Site` does. A process that was
     forked opens its own. The parent's are neither used nor destroyed there: their threads were not forked, and
-    hdfs-native's client would wait for them for ever.
+    hdfs-native's client would wait for them for ever. A child that is forked within seconds of a read of HDFS may
+    still hang in its own first read: seen with hdfs-native alone too.
     """
 
     def __init__(self) -> None:
@@ -45,10 +46,6 @@ class SharedFileSystems:
         """
         text = json.dumps([place, settings], sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), key=self._salt, digest_size=32).digest()
-
-    def open_count(self) -> int:
-        """How many file systems are open."""
-        return len(self._open)
 
     def _forked(self) -> None:
         self._of_parent += self._open.values()

@@ -56,7 +56,7 @@ def append_by_spark(
         CommitUnknownError: the answer to the commit was lost.
         StorageError: what is there could not be read.
     """
-    with translate_client_errors(WriteError, what, "failed; nothing was written"), known_outcome(what):
+    with translate_client_errors(WriteError, what, "failed; nothing was written"):
         _append(table, source, store, first_schema, what=what)
 
 
@@ -81,15 +81,20 @@ def _append(
     rows = convert_for_writing(table, schema, what=what)
     session = reader.child() if source.table is not None else reader.spark
     frame = frame_of(session, rows).coalesce(1)
+    with known_outcome(what):  # what failed before has committed nothing
+        _commit(frame, source, date_column, is_new=existing is None)
+
+
+def _commit(frame: DataFrame, source: SourceSpec, partition: str | None, *, is_new: bool) -> None:
     if source.table is not None:
-        _append_to_table(frame, source.table, date_column, is_new=existing is None)
+        _append_to_table(frame, source.table, partition, is_new=is_new)
         return
     location = source.location
     assert location is not None
     if source.file_format == "iceberg":
-        add_to_iceberg(frame, source, location, partition=date_column, new=existing is None)
+        add_to_iceberg(frame, source, location, partition=partition, new=is_new)
     else:
-        _append_to_path(frame, source, location, is_new=existing is None)
+        _append_to_path(frame, source, location, is_new=is_new)
 
 
 def _append_to_table(frame: DataFrame, table: str, partition: str | None, *, is_new: bool) -> None:

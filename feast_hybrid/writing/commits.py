@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import CommitUnknownError
-from feast_hybrid.lakes.errors import raise_from, redacted_summary
+from feast_hybrid.lakes.errors import error_chain, raise_from, redacted_summary
 
 if TYPE_CHECKING:
     from feast_hybrid.spark.cancellation import Cancellation
@@ -32,7 +32,7 @@ def known_outcome(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if _may_be_lost(error):
+        if any(_ANSWER_LOST.search(f"{type(each).__name__}: {each}") for each in error_chain(error)):
             unknown = (
                 f"{what} failed, and whether the rows were committed before is not known: read them before you "
                 f"write again. {redacted_summary(error)}"
@@ -46,14 +46,3 @@ def committing_by_spark(cancellation: Cancellation, what: str) -> Iterator[None]
     """Around a job of Spark's that computes and commits in one; see :func:`known_outcome`."""
     with cancellation.committing(interruptible=True), known_outcome(what):
         yield
-
-
-def _may_be_lost(error: BaseException) -> bool:
-    behind: BaseException | None = error
-    for _ in range(10):
-        if behind is None:
-            return False
-        if _ANSWER_LOST.search(f"{type(behind).__name__}: {behind}"):
-            return True
-        behind = behind.__cause__ or behind.__context__
-    return False

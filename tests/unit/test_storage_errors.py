@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 import traceback
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,6 +30,7 @@ from feast_hybrid.lakes.errors import (
     storage_error,
     translate_client_errors,
 )
+from tests.unit.exception_texts import texts
 
 
 def answered(status: int, code: str | None = None, reason: str = "A reason") -> azure.HttpResponseError:
@@ -257,19 +257,6 @@ SHOWS_SECRET = [
     RuntimeError(f"grant_type=client_credentials&client_secret={CANARY}"),
     ValueError(f"Incorrect: SharedKey acct:{CANARY}"),
 ]
-
-
-def texts(error: BaseException) -> Iterator[str]:
-    """All that can be read of an exception, and of all that are behind it."""
-    yield from traceback.format_exception(error)
-    waiting: list[BaseException | None] = [error]
-    seen: set[int] = set()
-    while waiting:
-        each = waiting.pop()
-        if each is not None and id(each) not in seen:
-            seen.add(id(each))
-            yield from (str(each), repr(each), repr(each.args), repr(vars(each)))
-            waiting += [each.__cause__, each.__context__]
 
 
 def write(error: BaseException) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from feast_hybrid.monitoring import keyed_files, metrics_store
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.spark.cancellation import Cancellation
 from feast_hybrid.writing import datasets, parquet_files
+from tests.unit.exception_texts import texts
 
 CANARY = "c4nary%2BKey9Zq"
 
@@ -95,19 +95,6 @@ def query_metrics(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     metrics_store.save_metrics(store, "feature", [METRIC])
     monkeypatch.setattr(LocalFileSystem, "cat_file", fails)
     metrics_store.query_metrics(store, "p", "feature")
-
-
-def texts(error: BaseException) -> Iterator[str]:
-    """All that can be read of an exception, and of all that are behind it."""
-    yield from traceback.format_exception(error)
-    waiting: list[BaseException | None] = [error]
-    seen: set[int] = set()
-    while waiting:
-        each = waiting.pop()
-        if each is not None and id(each) not in seen:
-            seen.add(id(each))
-            yield from (str(each), repr(each), repr(vars(each)))
-            waiting += [each.__cause__, each.__context__]
 
 
 @pytest.mark.parametrize(
