@@ -287,7 +287,7 @@ class _Writing(_Conversion):
     def cast(self, array: pa.Array, wanted: pa.DataType, path: str) -> pa.Array:
         try:
             return array.cast(wanted)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
             reason = f"a value would change: {error}".rstrip(".")
             raise _MismatchError(path, array.type, wanted, reason) from None
 

@@ -17,6 +17,8 @@ from feast_hybrid.lakes.errors import redacted_summary
 _MAX_CAUSES = 32
 #: How a message of Spark's begins that has an error condition: with its name, such as ``FAILED_READ_FILE.NO_HINT``.
 _CONDITION = re.compile(r"\[([A-Z][A-Z0-9_]*(?:\.[A-Z0-9_]+)*)\] ")
+#: How a call that failed by itself shows in the text of an error of Connect's client.
+_GRPC_STATUS = re.compile(r"<_\w+ of RPC that terminated with:\s*status = StatusCode\.(\w+)")
 #: How Connect's client begins the message of a Java exception that it has no class of its own for.
 _CLASS_BEFORE_MESSAGE = re.compile(r"\(((?:\w+\.)+[\w$]+)\) ")
 #: py4j's own line before a Java exception's text.
@@ -119,6 +121,8 @@ def _condition_of(error: BaseException, *, from_server: bool) -> str:
     condition = str(getattr(error, "getCondition", lambda: None)() or "")
     if condition or from_server:
         return condition
+    if in_text := _GRPC_STATUS.match(str(error)):  # all that PySpark 4.0 gives
+        return f"GRPC.{in_text[1]}"
     status = getattr(error, "getGrpcStatusCode", lambda: None)()
     return f"GRPC.{status.name}" if status is not None else ""
 

@@ -155,5 +155,5 @@ def test_a_table_of_several_chunks_or_none_is_one_table() -> None:
 
 def test_a_null_for_a_field_that_takes_none_is_refused() -> None:
     there = pa.struct([pa.field("a", pa.int64(), nullable=False)])
-    with pytest.raises(SchemaError, match="a value would change: field 'a' of type int64 has nulls"):
+    with pytest.raises(SchemaError, match=r"column .* a value would change: "):
         put(pa.array([{"a": 1}, {"a": None}]), there)

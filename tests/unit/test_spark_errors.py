@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 
@@ -333,11 +334,22 @@ def test_without_a_secret_sparks_own_error_is_the_cause(made: Callable[[Chain], 
     assert translated(original).__cause__ is original
 
 
+@pytest.mark.skipif(
+    "grpc_status_code" not in inspect.signature(SparkConnectGrpcException).parameters,
+    reason="this PySpark has no status in its error",
+)
 def test_a_connect_server_that_is_gone_is_no_fault_of_a_lake() -> None:
     error = SparkConnectGrpcException(
         "failed to connect to all addresses: Connection refused", grpc_status_code=StatusCode.UNAVAILABLE
     )
     assert type(translated(error)) is SessionError
+
+
+def test_a_connect_server_that_is_gone_is_known_by_the_text_of_an_older_pyspark() -> None:
+    text = (
+        "<_MultiThreadedRendezvous of RPC that terminated with:\n\tstatus = StatusCode.UNAVAILABLE\n\tdetails = ..."
+    )
+    assert type(translated(SparkConnectGrpcException(text))) is SessionError
 
 
 def test_an_error_that_is_not_sparks_passes() -> None:
