@@ -3,7 +3,8 @@
 HDFS renames a folder in one step, so two renames do it, with nothing there between them
 (:mod:`feast_hybrid.lakes.replace_hdfs`). Azure's Blob service renames nothing: new files are copied in and old ones
 deleted one by one, while a file that no reader can read stands among them (:mod:`feast_hybrid.lakes.replace_adls`).
-What a writer that died has left is finished or taken back by the next one.
+What a writer that died has left is finished or taken back by the next one. Of several writers at the same time one
+fails or the last one's rows count; their files are never mixed.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def put_in_place(new: Location, target: Location, *, overwrite: bool = True) -> 
         FileExistsError: something is there that may not be replaced.
         ReplacementError: something failed, and the old files could not be put back, or the new ones not be finished:
             it says where they are.
-        WriteError: another writer was faster. On ADLS that is not always seen: the files of both may be there.
+        WriteError: another writer was faster, or is at it; its rows, or those that were there, are whole.
         OSError, AzureError: the lake refused something; the old files are there, and nothing was changed.
     """
     replacement = _replacement(target)

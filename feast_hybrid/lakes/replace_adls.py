@@ -1,23 +1,26 @@
 """A folder of ADLS put in the place of another, by the Blob service, which renames nothing.
 
-The steps, for a folder ``set`` and new files in ``.set.….writing``; the marker is a file in ``set`` that no reader
-can read, and its content names the new files:
+The steps, for a folder ``set`` and new files in ``.set.….writing``. The claim is a file in ``set`` that one writer at
+a time can have (:mod:`feast_hybrid.lakes.blob_claim`) and that no reader can read; its content names the new files:
 
 ======================  =============================  =============  ======================================
 step                    in ``set`` there are           a reader sees  the next writer does
 ======================  =============================  =============  ======================================
 0 before                old files                      the old rows   replaces them
-1 marker written        old files, marker              an error       refuses for 5 minutes after the last
-                                                                      sign of life, then removes the marker
-2 new files copied in   old files, marker, new files   an error       refuses …, then removes the new files
-                        (some, then all)                              and the marker; with all there as in 3
+1 claim created         old files, claim               an error       refuses for 5 minutes after the last
+                                                                      sign of life, then removes the claim
+2 new files copied in   old files, claim, new files    an error       refuses …, then removes the new files
+                        (some, then all)                              and the claim; with all there as in 3
 3 old files deleted     old files (some, then none),   an error       refuses …, then removes the old files
-                        marker, new files                             and the marker
-4 marker deleted        new files                      the new rows   replaces them
+                        claim, new files                              and the claim
+4 claim deleted         new files                      the new rows   replaces them
 ======================  =============================  =============  ======================================
 
 What fails in step 1 or 2 takes the new files back. From step 3 on there is no way back: what fails there, or fails to
 be taken back, is a :class:`~feast_hybrid.errors.ReplacementError`, which says what is there.
+
+A writer that was taken for dead and goes on does no harm: who takes its claim over first removes what it copies from;
+files are deleted only as they were listed, by their ETags; and it looks at its claim before each step.
 
 A new file that is called like an old one gets another name: copied over it, it could not be taken back.
 """
@@ -25,18 +28,18 @@ A new file that is called like an old one gets another name: copied over it, it 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
+import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError, ResourceModifiedError, ResourceNotFoundError
 from fsspec.asyn import sync
 
 from feast_hybrid.errors import ReplacementError, WriteError
+from feast_hybrid.lakes.blob_claim import DEAD_AFTER, Claim, ClaimLostError, FoundClaim, find_claim
 from feast_hybrid.lakes.errors import raise_from, redacted_summary
 
 if TYPE_CHECKING:
@@ -46,11 +49,9 @@ logger = logging.getLogger(__name__)
 
 #: The unreadable file: no reader passes it over for its name, and text readers try to unzip it.
 BEING_REPLACED = "part-being-replaced-"
-_SUFFIX = ".gz"
-#: After this a writer that has said nothing more is dead.
-_DEAD_AFTER = timedelta(minutes=5)
-_HEARTBEAT = timedelta(minutes=1)
+_CLAIM = f"{BEING_REPLACED}now.gz"
 _MAX_PARALLEL_REQUESTS = 16
+_CONFLICT = 409
 
 
 class BlobReplacement:
@@ -63,13 +64,11 @@ class BlobReplacement:
 
     def create(self, new: Location) -> None:
         """See :func:`feast_hybrid.lakes.replace.put_in_place`, where nothing may be there."""
-        if self._target.exists():
-            raise FileExistsError(str(self._target))
-        self.replace(new)
+        self._run(self._replace(_prefix(new), overwrite=False))
 
     def replace(self, new: Location) -> None:
         """See :func:`feast_hybrid.lakes.replace.put_in_place`."""
-        self._run(self._replace(_prefix(new)))
+        self._run(self._replace(_prefix(new), overwrite=True))
 
     def recover(self) -> None:
         """See :func:`feast_hybrid.lakes.replace.recover`."""
@@ -84,103 +83,132 @@ class BlobReplacement:
     def _container(self) -> Any:
         return self._filesystem.service_client.get_container_client(self._target.uri.container)
 
-    async def _replace(self, new: str) -> None:
+    async def _replace(self, new: str, *, overwrite: bool) -> None:
         async with self._container() as container:
-            old = await self._names(container)
-            copies = _copies([name async for name in self._files(container, new)], new, self._prefix, old)
-            marker = f"{self._prefix}{BEING_REPLACED}{uuid.uuid4().hex[:12]}{_SUFFIX}"
+            claim = Claim(container, self._prefix + _CLAIM, new)
+            await self._take(claim, container)
+            async with claim.kept():
+                old: list[Any] = []
+                copies: dict[str, str] = {}
+                try:
+                    old = [blob for blob in await self._blobs(container) if blob.name != claim.name]
+                    self._require_leave(old, overwrite=overwrite)
+                    copies = _copies(await _files(container, new), new, self._prefix, old)
+                    await claim.announce(tuple(name.removeprefix(self._prefix) for name in copies.values()))
+                    await _all(self._copy(container, claim, source, target) for source, target in copies.items())
+                    await self._delete(container, claim, [blob for blob in old if blob.name not in copies.values()])
+                    await claim.release()
+                except BaseException as error:
+                    await self._take_back(container, claim, copies, old, error)
+                    raise
             try:
-                await self._put_in(container, marker, copies, old)
-            except BaseException as error:
-                await self._take_back(container, marker, copies, old, error)
-                raise
-            try:
-                await self._delete(container, [*copies])
+                await self._delete(container, None, await self._blobs(container, new))
             except Exception as error:
                 logger.warning("%s is hidden from readers, and could not be removed: %s", new, type(error).__name__)
 
-    async def _put_in(self, container: Any, marker: str, copies: dict[str, str], old: list[str]) -> None:
-        content = json.dumps({"new": [name.removeprefix(self._prefix) for name in copies.values()]}).encode()
+    def _require_leave(self, old: list[Any], *, overwrite: bool) -> None:
+        if old and not overwrite:
+            raise FileExistsError(str(self._target))
 
-        async def say_alive() -> None:
-            await container.upload_blob(marker, content, overwrite=True)
-
-        await say_alive()
-        heartbeat = asyncio.create_task(_repeat(say_alive))
-        try:
-            await _all(self._copy(container, source, target) for source, target in copies.items())
-            await self._delete(container, [name for name in old if name not in copies.values()])
-        finally:
-            await _stopped(heartbeat)
-        await self._delete(container, [marker])
+    async def _take(self, claim: Claim, container: Any) -> None:
+        if await claim.take():
+            return
+        await self._recover_in(container)
+        if not await claim.take():
+            raise WriteError(f"{self._target} is being replaced by another writer at this moment. {_AGAIN}")
 
     async def _take_back(
-        self, container: Any, marker: str, copies: dict[str, str], old: list[str], error: BaseException
+        self, container: Any, claim: Claim, copies: dict[str, str], old: list[Any], error: BaseException
     ) -> None:
-        """Remove the new files and the marker, if all old files are there.
+        """Remove the new files and the claim, if all old files are there.
 
         Raises:
             ReplacementError: they are not, or that failed.
+            WriteError: another writer has taken the claim over.
         """
         try:
-            if not set(old) <= set(await self._names(container)):
+            await claim.verify()
+            found = await self._blobs(container)
+            if not {blob.name for blob in old} <= {blob.name for blob in found}:
                 self._unfinished(error, "its new files are all there, its old ones in part")
-            await self._delete(container, [name for name in copies.values() if name not in old])
-            await self._delete(container, [marker])
+            added = {*copies.values()} - {blob.name for blob in old}
+            await self._delete(container, claim, [blob for blob in found if blob.name in added])
+            await claim.release()
         except ReplacementError:
             raise
+        except ClaimLostError:
+            lost = WriteError(
+                f"{self._target}: nothing was heard of this writer for {DEAD_AFTER.seconds} s, and another one has "
+                f"ended its replacement. {_AGAIN}"
+            )
+            raise_from(lost, error)
         except Exception as second:
             self._unfinished(error, f"what was done could not be taken back: {redacted_summary(second)}")
 
     def _unfinished(self, error: BaseException, what: str) -> NoReturn:
         text = (
             f"{self._target} is half replaced ({redacted_summary(error)}): {what}. Until that is ended, a file that "
-            f"cannot be read stands there. Write again in {_DEAD_AFTER.seconds} s, which ends it first."
+            f"cannot be read stands there. Write again in {DEAD_AFTER.seconds} s, which ends it first."
         )
         raise_from(ReplacementError(text, old_rows=str(self._target)), error)
 
-    async def _names(self, container: Any) -> list[str]:
-        """All blobs in the target."""
-        return [blob.name async for blob in container.list_blobs(name_starts_with=self._prefix)]
-
-    async def _files(self, container: Any, prefix: str) -> AsyncIterator[str]:
-        async for blob in container.list_blobs(name_starts_with=prefix, include=["metadata"]):
-            if not _is_folder(blob):
-                yield blob.name
+    async def _blobs(self, container: Any, prefix: str | None = None) -> list[Any]:
+        """All blobs in the target, or in another folder."""
+        listed = container.list_blobs(name_starts_with=prefix or self._prefix, include=["metadata"])
+        return [blob async for blob in listed]
 
     async def _recover(self) -> None:
         async with self._container() as container:
-            listed = container.list_blobs(name_starts_with=self._prefix + BEING_REPLACED)
-            markers = sorted([marker async for marker in listed], key=lambda marker: marker.last_modified)
-            for marker in reversed(markers):
-                age = datetime.now(UTC) - marker.last_modified
-                if age < _DEAD_AFTER:
-                    raise WriteError(
-                        f"{self._target} has been under replacement for {age.seconds} s. Wait for that writer; "
-                        f"should it have died, this can be called again after {_DEAD_AFTER.seconds} s."
-                    )
-                await self._finish(container, marker.name)
+            await self._recover_in(container)
 
-    async def _finish(self, container: Any, marker: str) -> None:
-        """Finish or take back what a dead writer has begun."""
-        try:
-            content = await (await container.download_blob(marker)).readall()
-        except ResourceNotFoundError:
-            return  # the one of a later writer said that its file goes
+    async def _recover_in(self, container: Any) -> None:
+        listed = [blob async for blob in container.list_blobs(name_starts_with=self._prefix + BEING_REPLACED)]
+        for blob in sorted(listed, key=lambda blob: blob.last_modified, reverse=True):
+            if (found := await find_claim(container, blob.name)) is None:
+                continue  # its writer has ended, or the one of a later claim said that this file goes
+            if found.age < DEAD_AFTER:
+                raise WriteError(
+                    f"{self._target} is being replaced by another writer, whose last sign of life is "
+                    f"{max(int(found.age.total_seconds()), 0)} s old. Wait for it; should it have died, this can be "
+                    f"called again after {DEAD_AFTER.seconds} s."
+                )
+            claim = Claim(container, found.name, found.new_folder, found.new_files)
+            if not await claim.take_over(found):
+                raise WriteError(f"{self._target} is being replaced by another writer at this moment. {_AGAIN}")
+            try:
+                async with claim.kept():
+                    await self._finish(container, claim, found)
+            except ClaimLostError as error:
+                lost = WriteError(f"{self._target} is being replaced by another writer at this moment. {_AGAIN}")
+                raise_from(lost, error)
+
+    async def _finish(self, container: Any, claim: Claim, found: FoundClaim) -> None:
+        """Finish or take back what a dead writer has begun; the claim is ours."""
         logger.warning("%s was being replaced when its writer died: finishing that.", self._target)
-        new = {self._prefix + name for name in json.loads(content)["new"]}
-        found = await self._names(container)
+        # Should it be alive after all, it finds nothing to copy any more; so what is there now stays as it is.
+        if self._is_aside(found.new_folder):
+            await self._delete(container, claim, await self._blobs(container, found.new_folder))
+        new = {self._prefix + name for name in found.new_files}
+        blobs = [blob for blob in await self._blobs(container) if blob.name != claim.name]
         # Old files go only when all the new ones are there; so those are whole, or the old ones are.
-        whole = new <= {name for name in found if await self._is_copied(container, name, new)}
-        await self._delete(container, [name for name in found if name != marker and (name in new) != whole])
-        await self._delete(container, [marker])
+        copied = {blob.name for blob in blobs if await self._is_copied(container, blob.name, new)}
+        whole = bool(new) and new <= copied
+        await self._delete(container, claim, [blob for blob in blobs if (blob.name in new) != whole])
+        await claim.release()
+
+    def _is_aside(self, folder: str) -> bool:
+        """Whether a folder is one that :func:`feast_hybrid.lakes.replace.aside` makes for the target."""
+        parent, separator, name = self._prefix.rstrip("/").rpartition("/")
+        pattern = rf"{re.escape(f'{parent}{separator}.{name}.')}[0-9a-f]+\.writing/"
+        return re.fullmatch(pattern, folder) is not None
 
     async def _is_copied(self, container: Any, name: str, new: set[str]) -> bool:
         if name not in new:
             return False
         return bool((await container.get_blob_client(name).get_blob_properties()).copy.status == "success")
 
-    async def _copy(self, container: Any, source: str, target: str) -> None:
+    async def _copy(self, container: Any, claim: Claim, source: str, target: str) -> None:
+        claim.check()
         blob = container.get_blob_client(target)
         await blob.start_copy_from_url(container.get_blob_client(source).url)
         while (status := (await blob.get_blob_properties()).copy.status) == "pending":
@@ -188,17 +216,42 @@ class BlobReplacement:
         if status != "success":
             raise OSError(f"{target} could not be copied: {status}")
 
-    async def _delete(self, container: Any, names: list[str]) -> None:
-        """Files before the folders that hold them, which a hierarchical namespace lists too."""
+    async def _delete(self, container: Any, claim: Claim | None, blobs: list[Any]) -> None:
+        """Delete blobs as they were listed; a later blob of the same name stays.
 
-        async def delete(name: str) -> None:
+        Files before the folders that hold them, which a hierarchical namespace lists too.
+        """
+
+        async def delete(blob: Any) -> None:
+            if claim is not None:
+                claim.check()
+            # A folder's ETag may change with what is in it.
+            condition = {} if _is_folder(blob) else _as_listed(blob)
+            client = container.get_blob_client(blob.name)
             try:
-                await container.delete_blob(name)
+                await client.delete_blob(**condition)
             except ResourceNotFoundError:
                 return
+            except ResourceModifiedError:
+                if _unquoted((await client.get_blob_properties()).etag) == _unquoted(blob.etag):
+                    raise
+            except HttpResponseError as error:
+                if not (_is_folder(blob) and error.status_code == _CONFLICT):
+                    raise  # else it holds new files
 
-        for depth in sorted({name.count("/") for name in names}, reverse=True):
-            await _all(delete(name) for name in names if name.count("/") == depth)
+        depths = {blob.name.rstrip("/").count("/") for blob in blobs}
+        for depth in sorted(depths, reverse=True):
+            await _all(delete(blob) for blob in blobs if blob.name.rstrip("/").count("/") == depth)
+
+
+#: What the loser of a race is told to do.
+_AGAIN = "Those rows, or the ones that were there, are whole. Save again to have these rows there."
+
+
+async def _files(container: Any, prefix: str) -> list[str]:
+    """The names of the files in a folder and below."""
+    listed = container.list_blobs(name_starts_with=prefix, include=["metadata"])
+    return [blob.name async for blob in listed if not _is_folder(blob)]
 
 
 def _prefix(folder: Location) -> str:
@@ -206,17 +259,26 @@ def _prefix(folder: Location) -> str:
     return folder.path.partition("/")[2].rstrip("/") + "/"
 
 
+def _as_listed(blob: Any) -> dict[str, Any]:
+    """The condition that a blob is as it was listed, where its ETag has no quotation marks."""
+    return {"etag": f'"{_unquoted(blob.etag)}"', "match_condition": MatchConditions.IfNotModified}
+
+
+def _unquoted(etag: str) -> str:
+    return etag.strip('"')
+
+
 def _is_folder(blob: Any) -> bool:
     metadata = {key.lower(): value for key, value in (blob.metadata or {}).items()}
     return metadata.get("hdi_isfolder") == "true" or (not blob.size and blob.name.endswith("/"))
 
 
-def _copies(files: list[str], new: str, prefix: str, old: list[str]) -> dict[str, str]:
+def _copies(files: list[str], new: str, prefix: str, old: Iterable[Any]) -> dict[str, str]:
     """Where each new file is copied to: to its name below the target, or to a free one beside it.
 
     Hidden files, such as ``_SUCCESS``, hold no rows: they keep their names.
     """
-    taken = set(old)
+    taken = {blob.name for blob in old}
     copies: dict[str, str] = {}
     for file in files:
         folder, _, name = f"{prefix}{file.removeprefix(new)}".rpartition("/")
@@ -226,20 +288,6 @@ def _copies(files: list[str], new: str, prefix: str, old: list[str]) -> dict[str
             target = f"{folder}/{stem}-{uuid.uuid4().hex[:12]}{dot}{extension}"
         copies[file] = target
     return copies
-
-
-async def _repeat(call: Callable[[], Awaitable[Any]]) -> None:
-    """Say every minute that this writer is alive; that it could not be said once does no harm."""
-    while True:
-        await asyncio.sleep(_HEARTBEAT.seconds)
-        with suppress(Exception):
-            await call()
-
-
-async def _stopped(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 async def _all(work: Any) -> None:

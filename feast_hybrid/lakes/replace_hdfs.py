@@ -13,14 +13,18 @@ step                  there is                      a reader sees           the 
 ====================  ============================  ======================  ================================
 
 What fails in step 1 or 2 puts the old rows back; :class:`~feast_hybrid.errors.ReplacementError` says where they are
-if that fails too. A folder that could not be removed in step 3 is hidden from readers and stays. So there may be
-several; their names hold the time of their step 1, and the latest one is what was there last.
+if that fails too. Of two writers at the same time one fails, or the last one's rows count: every place is renamed to
+only where nothing is there. A folder that stays away for two seconds is one whose writer died.
+
+A folder that could not be removed in step 3 is hidden from readers and stays. So there may be several; their names
+hold the time of their step 1, and the latest one is what was there last.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+import time
 import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
@@ -36,6 +40,10 @@ logger = logging.getLogger(__name__)
 
 #: The file with which Spark says that a folder is all of what a job wrote; batches have none.
 _COMPLETE = "_SUCCESS"
+
+#: Seconds for which a folder can be away while a writer that is alive replaces it, and between two looks.
+REPLACEMENT_SECONDS = 2.0
+_PAUSE_SECONDS = 0.1
 
 #: UTC, of one width, so that names sort by it.
 _TIME = "%Y%m%dT%H%M%S.%fZ"
@@ -86,14 +94,17 @@ class FolderReplacement:
 
     def replace(self, new: Location) -> None:
         """See :func:`feast_hybrid.lakes.replace.put_in_place`."""
+        self._mark_complete(new)
         if not self._exists(self._target):
-            self._rename(new, self._target)
+            self._fill(new)
             return
         old = self._beside("replaced")
         try:
             self._rename(self._target, old)
         except BaseException as error:
             self._undo_first(old, error)
+            if isinstance(error, FileNotFoundError) and self._exists(new):
+                raise_from(self._slower(), error)  # another writer has just moved it away
             raise
         try:
             self._rename(new, self._target)
@@ -101,6 +112,26 @@ class FolderReplacement:
             if not self._undo_second(new, old, error):
                 raise
         remove(old)
+
+    def _fill(self, new: Location) -> None:
+        """Put the new folder where nothing is."""
+        try:
+            self.create(new)
+        except FileExistsError as error:
+            raise_from(self._slower(), error)
+
+    def _slower(self) -> WriteError:
+        return WriteError(
+            f"{self._target} was written by somebody else at the same time. Those rows, or the ones that were there, "
+            "are whole. Save again to have these rows there."
+        )
+
+    def _mark_complete(self, folder: Location) -> None:
+        """Have a new folder say that it is no batch which was added meanwhile, where Spark was told not to say so."""
+        mark = folder.child(_COMPLETE)
+        if not self._exists(mark):
+            with self._filesystem.open(mark.path, "wb"):
+                pass
 
     def _undo_first(self, old: Location, error: BaseException) -> None:
         """After a failure of step 1, which may have been done with its answer lost.
@@ -126,11 +157,13 @@ class FolderReplacement:
         """
         try:
             if not self._exists(self._target):
-                self._rename(old, self._target)
-                return False
-            if not self._exists(new):
+                if not isinstance(error, FileExistsError):
+                    self._rename(old, self._target)
+                    return False
+                # Else what another writer has put there is being replaced by a third: newer rows than the old ones.
+            elif not self._exists(new):
                 return True
-            if self._exists(self._target.child(_COMPLETE)):
+            elif self._exists(self._target.child(_COMPLETE)):
                 remove(old)  # another writer found nothing here, and put its own rows in
             elif self._exists(old):  # else another writer took us for dead and put it back
                 self._put_back_beside_batches(old)
@@ -138,8 +171,7 @@ class FolderReplacement:
             raise
         except Exception as second:
             self._lost(old, error, second)
-        slower = WriteError(f"{self._target} was written by somebody else at the same time.")
-        raise_from(slower, error)
+        raise_from(self._slower(), error)
 
     def _lost(self, old: Location, error: BaseException, second: Exception) -> NoReturn:
         text = (
@@ -157,6 +189,10 @@ class FolderReplacement:
         """
         added = self._beside("added")
         self._rename(self._target, added)
+        if self._exists(added.child(_COMPLETE)):  # no batches: another writer's rows have just come there
+            self.create(added)
+            remove(old)
+            return
         self._rename(old, self._target)
         try:
             self._move_into(added, self._target)
@@ -201,7 +237,7 @@ class FolderReplacement:
 
     def recover(self) -> None:
         """See :func:`feast_hybrid.lakes.replace.recover`."""
-        if self._exists(self._target) or not (found := self.left_over()):
+        if not (found := self._left_by_the_dead()):
             return
         latest, *older = found
         logger.warning(
@@ -210,7 +246,23 @@ class FolderReplacement:
             latest,
             f" Left as they are, hidden from readers and older: {', '.join(map(str, older))}." if older else "",
         )
-        self._rename(latest, self._target)
+        try:
+            self._rename(latest, self._target)
+        except Exception as error:
+            if self._exists(self._target):
+                return  # another writer was faster, or it had not died
+            if not self._exists(latest):
+                raise_from(self._slower(), error)
+            raise
+
+    def _left_by_the_dead(self) -> list[Location]:
+        """The folders that were moved away, if nothing came in their place for as long as a living writer takes."""
+        deadline = time.monotonic() + REPLACEMENT_SECONDS
+        while not self._exists(self._target) and (found := self.left_over()):
+            if time.monotonic() > deadline:
+                return found
+            time.sleep(_PAUSE_SECONDS)
+        return []
 
 
 def _time_text(info: dict[str, object]) -> str:

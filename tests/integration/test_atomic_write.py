@@ -79,10 +79,10 @@ def test_on_adls_a_copy_that_fails_leaves_what_was_there(
         place.put(str(new.child(name)), b"new")
     copy = BlobReplacement._copy
 
-    async def refusing(self: Any, container: Any, one: str, other: str) -> None:
+    async def refusing(self: Any, container: Any, claim: Any, one: str, other: str) -> None:
         if other.endswith("/b"):
             raise OSError("no room")
-        await copy(self, container, one, other)
+        await copy(self, container, claim, one, other)
 
     monkeypatch.setattr(BlobReplacement, "_copy", refusing)
     with pytest.raises(OSError, match="no room"):

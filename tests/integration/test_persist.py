@@ -221,9 +221,9 @@ def test_on_adls_what_a_dead_writer_left_is_finished_or_taken_back(
 
     with pytest.raises(RetrievalError, match="its rows are being replaced at this moment"):
         read()
-    with pytest.raises(WriteError, match="has been under replacement for"):
+    with pytest.raises(WriteError, match="being replaced by another writer, whose last sign of life is"):
         replace.recover(store.config.offline_store.router.locate(uri))
-    monkeypatch.setattr(replace_adls, "_DEAD_AFTER", timedelta(0))
+    monkeypatch.setattr(replace_adls, "DEAD_AFTER", timedelta(0))
     replace.recover(store.config.offline_store.router.locate(uri))
     assert place.names(uri) == ["part-new.parquet" if whole else "part-old.parquet"]
 

@@ -10,6 +10,7 @@ import pytest
 
 from feast_hybrid.errors import ReplacementError
 from feast_hybrid.lakes import Location, Router, Site, replace, replace_adls
+from feast_hybrid.lakes.blob_claim import Claim
 from feast_hybrid.lakes.replace_adls import BEING_REPLACED, BlobReplacement
 from tests.integration.places import Place, Places, abfs_speaks_to_azurite
 
@@ -57,11 +58,11 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Fail:
     def install(step: str, name: str) -> None:
         true = getattr(BlobReplacement, step)
 
-        async def refuse(self: Any, container: Any, *arguments: Any) -> None:
-            names = arguments[0] if step == "_delete" else [arguments[-1]]
+        async def refuse(self: Any, container: Any, claim: Any, *arguments: Any) -> None:
+            names = [blob.name for blob in arguments[0]] if step == "_delete" else [arguments[-1]]
             if any(each.endswith(name) for each in names):
                 raise OSError("refused?sig=c4nary")
-            await true(self, container, *arguments)
+            await true(self, container, claim, *arguments)
 
         monkeypatch.setattr(BlobReplacement, step, refuse)
 
@@ -90,9 +91,9 @@ def test_a_deletion_that_fails_says_that_the_folder_is_half_replaced_and_is_fini
     fail("_delete", "day=1/old.parquet")
     true = BlobReplacement._delete
 
-    async def in_part(self: Any, container: Any, names: list[str]) -> None:
-        await true(self, container, [name for name in names if name.endswith("set/old.parquet")])
-        await true(self, container, names)
+    async def in_part(self: Any, container: Any, claim: Any, blobs: list[Any]) -> None:
+        await true(self, container, claim, [blob for blob in blobs if blob.name.endswith("set/old.parquet")])
+        await true(self, container, claim, blobs)
 
     monkeypatch.setattr(BlobReplacement, "_delete", in_part)
     with pytest.raises(ReplacementError, match=r"half replaced .*refused.*its new files are all there") as caught:
@@ -101,7 +102,7 @@ def test_a_deletion_that_fails_says_that_the_folder_is_half_replaced_and_is_fini
     assert "c4nary" not in str(caught.value)
     assert any(name.startswith(BEING_REPLACED) for name in place.names(str(target)))
     monkeypatch.undo()
-    monkeypatch.setattr(replace_adls, "_DEAD_AFTER", timedelta(0))
+    monkeypatch.setattr(replace_adls, "DEAD_AFTER", timedelta(0))
     replace.recover(target)
     assert contents(place, target) == [b"new", b"new"]
 
@@ -110,11 +111,15 @@ def test_what_cannot_be_taken_back_says_so_and_is_taken_back_by_the_next(
     place: Place, target: Location, fail: Fail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail("_copy", "b.parquet")
-    fail("_delete", ".gz")
+
+    async def refuse_release(_self: Any) -> None:
+        raise OSError("refused")
+
+    monkeypatch.setattr(Claim, "release", refuse_release)
     with pytest.raises(ReplacementError, match=r"half replaced .*could not be taken back"):
         put_in_place(target)
     monkeypatch.undo()
-    monkeypatch.setattr(replace_adls, "_DEAD_AFTER", timedelta(0))
+    monkeypatch.setattr(replace_adls, "DEAD_AFTER", timedelta(0))
     replace.recover(target)
     assert contents(place, target) == [b"old", b"old", b"old"]
 

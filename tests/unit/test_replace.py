@@ -18,8 +18,8 @@ from feast_hybrid.lakes import Location, Router, replace
 Rename = Callable[[str, str, Callable[[], None]], None]
 
 OLD = {"set/a": b"old", "set/b": b"old"}
-NEW = {"set/a": b"new"}
-ASIDE = {".new/a": b"new"}
+NEW = {"set/a": b"new", "set/_SUCCESS": b""}
+ASIDE = {".new/a": b"new", ".new/_SUCCESS": b""}
 BATCHES = {"set/batch": b"theirs", "set/day=1/batch": b"theirs", "set/day=2/batch": b"theirs"}
 
 
