@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-integration test-universal test-matrix test-lowest lint bench lab docs clean
+.PHONY: help demo images test test-unit test-integration test-universal test-matrix test-lowest lint bench lab docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,18 +22,27 @@ help: ## list the targets
 demo: $(VENV)/.demo ## one training set out of two lakes, on real servers: the main job, shown
 	$(BIN)/feast-hybrid demo
 
-test: lint test-unit test-integration ## lint, types, unit tests, and integration tests on containers
+test: lint ## lint, types, unit tests, and integration tests on containers
+	# Images take the network and one core, unit tests the other.
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-unit images
+	$(MAKE) --no-print-directory test-integration
 
 test-unit: $(VENV)/.dev ## unit tests: seconds, no servers
 	$(BIN)/python -m pytest tests/unit -q $(IN_WORKERS)
 
 test-integration: $(VENV)/.dev ## integration tests on real servers: containers, or LAKES=process
+	PYTHON=$(BIN)/python scripts/with-engine $(MAKE) --no-print-directory test-with-engine
+
+.PHONY: test-with-engine
+test-with-engine:
 	# The lakes' own tests start Spark sessions, so they need a process without one.
-	PYTHON=$(BIN)/python scripts/with-engine $(BIN)/python -m pytest tests/integration/test_lakes.py -q
-	PYTHON=$(BIN)/python scripts/with-engine \
-		$(BIN)/python -m pytest tests/integration --ignore tests/integration/test_lakes.py -q $(IN_WORKERS) $(PYTEST_ARGS)
-	SPARK=connect PYTHON=$(BIN)/python scripts/with-engine \
-		$(BIN)/python -m pytest tests/integration -q -m connect $(IN_WORKERS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/integration/test_lakes.py -q
+	$(BIN)/python -m pytest tests/integration --ignore tests/integration/test_lakes.py -q $(IN_WORKERS) $(PYTEST_ARGS)
+	SPARK=connect $(BIN)/python -m pytest tests/integration -q -m connect $(IN_WORKERS) $(PYTEST_ARGS)
+
+images: $(VENV)/.dev ## the images of the lakes' containers
+	@test "$(LAKES)" = process || \
+		PYTHON=$(BIN)/python scripts/with-engine $(BIN)/python -m feast_hybrid.testing.images
 
 test-universal: $(VENV)-universal/.installed ## Feast's universal suite; FEAST_REPO=<checkout of feast-dev/feast>
 	@test -n "$(FEAST_REPO)" || { echo "Say where Feast's repository is: make test-universal FEAST_REPO=<checkout>"; exit 2; }
