@@ -64,8 +64,8 @@ def main(chosen: str, scale: float, runs: int, contenders: str, again: bool) -> 
             save(measure_apply(runs), folder)
         else:
             shape = known[name]
-            who = contenders.split(",") if contenders else list(shape.contenders)
-            if not run_shape(shape, scale, runs, who, folder):
+            names = contenders.split(",") if contenders else list(shape.contenders)
+            if not run_shape(shape, scale, runs, names, folder):
                 failed.append(name)
         click.echo(f"{name}: {time.monotonic() - began:.0f} s in all", err=True)
     write_report(folder, scale)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks import far
-from benchmarks.facts import facts
+from benchmarks.environment import read_environment
 from benchmarks.results import Outcome, Result
 
 VIEWS, FEATURES = 50, 5
@@ -62,14 +62,14 @@ def measure_apply(runs: int) -> Result:
                 (repo / "registry.db").unlink()
                 outcomes[contender].seconds.append(_apply(repo, environment))
         (repos["ours"] / "registry.db").unlink()
-        found = facts()
+        found = read_environment()
         found["JVMs started"] = str(len(marks.read_text().splitlines()) if marks.exists() else 0)
         found["where the time goes"] = _profile(repos["ours"], environment, folder / "profile")
     return Result(
         shape="apply",
         what=f"feast apply of {VIEWS} views",
         outcomes=outcomes,
-        facts=found,
+        environment=found,
     )
 
 
@@ -147,5 +147,5 @@ def _profile(repo: Path, environment: Mapping[str, str], out: Path) -> str:
         for text, wanted in parts.items():
             if function == wanted and calls:
                 seconds[text] = max(seconds[text], cumulative)
-    said = ", ".join(f"{text} {value:.1f} s" for text, value in seconds.items())
-    return f"Where the time goes, under a profiler: {took:.1f} s, {said}; the rest is Feast's."
+    seconds_text = ", ".join(f"{text} {value:.1f} s" for text, value in seconds.items())
+    return f"Where the time goes, under a profiler: {took:.1f} s, {seconds_text}; the rest is Feast's."

@@ -44,7 +44,7 @@ class View:
     @property
     def features(self) -> list[str]:
         """What is asked for."""
-        return [f"f{i}" for i in range(self.history.asked)]
+        return [f"f{i}" for i in range(self.history.used_features)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ def _histories(histories: tuple[History, ...]) -> list[str]:
 
 def _history(history: History) -> str:
     # What is asked for and how long it lasts changes no row.
-    spec = f"{FORMAT} {replace(history, asked=0, ttl=None)!r}"
+    spec = f"{FORMAT} {replace(history, used_features=0, ttl=None)!r}"
     kept = fetch(f"bench-{history.name}", spec, lambda folder: write_history(history, folder / "rows"))
     return str(kept.path / "rows")
 
@@ -139,14 +139,14 @@ def _step(history: History, number: int, random: np.random.Generator) -> pa.Tabl
         keys = np.concatenate([keys, np.zeros(hot, dtype=keys.dtype)])
         times = np.concatenate([times, np.arange(hot) * (length // hot)])
     order = np.argsort(times, kind="stable")
-    at = begin + times[order]
+    instants = begin + times[order]
     columns: dict[str, Any] = {
         history.key: pa.array(keys[order]),
-        "ts": _times(at),
-        "created": _times(at + random.integers(0, 300_000_000, len(at))),
+        "ts": _times(instants),
+        "created": _times(instants + random.integers(0, 300_000_000, len(instants))),
     }
     for feature in range(history.features):
-        columns[f"f{feature}"] = pa.array(random.random(len(at)))
+        columns[f"f{feature}"] = pa.array(random.random(len(instants)))
     return pa.table(columns)
 
 

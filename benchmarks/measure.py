@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import click
 
 from benchmarks import contenders, data, far, oracle
-from benchmarks.facts import facts
+from benchmarks.environment import read_environment
 from benchmarks.results import Outcome, Result, save
 from benchmarks.session import (
     OverLimitError,
@@ -77,7 +77,7 @@ class Contest:
         took = self._run(name, check=True, counts=False)
         self.outcomes[name].warm_up = took
         if name == "ours" and took is not None:
-            self.limit = max(FLOOR, self.shape.patience * took)
+            self.limit = max(FLOOR, self.shape.give_up_factor * took)
         warm = took
         while warm is not None and warm < WARM:
             took = self._run(name, check=False, counts=False)
@@ -108,7 +108,7 @@ class Contest:
         except OverLimitError:
             outcome.limit = limit
             del self._runs[name]
-            _say(f"{self.shape.name:<8} {name:<14} over its limit of {limit:.0f} s")
+            _log(f"{self.shape.name:<8} {name:<14} over its limit of {limit:.0f} s")
             return None
         except StuckError:
             outcome.limit = limit
@@ -117,17 +117,17 @@ class Contest:
             self._fail(name, error)
             return None
         outcome.spilled += spilled(self.spark, before)
-        said = "" if counts else " (warm-up)"
+        remark = "" if counts else " (warm-up)"
         if check and outcome.differs:
-            said += f", another answer: {outcome.differs[0]}"
-        _say(f"{self.shape.name:<8} {name:<14} {took:7.2f} s{said}")
+            remark += f", another answer: {outcome.differs[0]}"
+        _log(f"{self.shape.name:<8} {name:<14} {took:7.2f} s{remark}")
         return took
 
     def _fail(self, name: str, error: Exception) -> None:
         self._runs.pop(name, None)
         lines = str(error).strip().splitlines() or [""]
         self.outcomes[name].failed = f"{type(error).__name__}: {lines[0][:300]}"
-        _say(f"{self.shape.name:<8} {name:<14} failed: {self.outcomes[name].failed}")
+        _log(f"{self.shape.name:<8} {name:<14} failed: {self.outcomes[name].failed}")
 
     def _spark(self, contender: contenders.SparkContender) -> Callable[[bool], list[str]]:
         def run(check: bool) -> list[str]:
@@ -194,14 +194,14 @@ def measure(shape: Shape, names: list[str], runs: int, without: Mapping[str, flo
             entity_rows=shape.entities.rows,
             heap=shape.heap,
             outcomes={name: outcomes[name] for name in names},
-            facts=facts(),
+            environment=read_environment(),
         )
         if lakes:
             result.needed = far.needed_bytes(local, shape.entities.since, shape.entities.until)
         save(result, out.parent)
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     click.echo(text, err=True)
 
 

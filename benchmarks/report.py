@@ -78,8 +78,8 @@ def seconds_table(results: Mapping[str, Result]) -> str:
     names = _contenders(ordered)
     rows = []
     for result in ordered:
-        peer, mine = fastest_peer(result), result.median("ours")
-        against = number(mine / peer) if peer and mine else ""
+        peer, seconds = fastest_peer(result), result.median("ours")
+        against = number(seconds / peer) if peer and seconds else ""
         rows.append([result.shape, *(_cell(result, name) for name in names), against])
     return table(["shape", *(TITLES.get(name, name) for name in names), "ours ÷ fastest Spark peer"], rows)
 
@@ -101,14 +101,14 @@ def remarks(results: Mapping[str, Result]) -> list[str]:
     found = []
     for result in results.values():
         for name, outcome in result.outcomes.items():
-            who = f"{result.shape}, {TITLES.get(name, name)}"
+            label = f"{result.shape}, {TITLES.get(name, name)}"
             if outcome.failed:
-                found.append(f"- {who} failed: {outcome.failed}")
+                found.append(f"- {label} failed: {outcome.failed}")
             if outcome.differs:
                 more = f", and {len(outcome.differs) - 1} more" if len(outcome.differs) > 1 else ""
-                found.append(f"- {who}: another answer: {outcome.differs[0]}{more}")
+                found.append(f"- {label}: another answer: {outcome.differs[0]}{more}")
             if outcome.spilled:
-                found.append(f"- {who}: spilled {outcome.spilled / 2**20:,.0f} MiB in all its runs")
+                found.append(f"- {label}: spilled {outcome.spilled / 2**20:,.0f} MiB in all its runs")
     return found
 
 
@@ -146,16 +146,16 @@ def report(results: Mapping[str, Result], scale: float, plot: str | None) -> str
             "footers."
         )
     if "apply" in results:
-        facts = results["apply"].facts
-        parts += ["## feast apply of 50 views", _apply(results["apply"]), facts.get("where the time goes", "")]
+        environment = results["apply"].environment
+        parts += ["## feast apply of 50 views", _apply(results["apply"]), environment.get("where the time goes", "")]
     left = [name for name in [*shapes(scale), "apply"] if name not in results]
     if left:
         parts.append(f"Not measured in this report: {', '.join(left)}.")
-    said = remarks(results)
-    if said:
-        parts += ["## Remarks", "\n".join(said)]
+    notes = remarks(results)
+    if notes:
+        parts += ["## Remarks", "\n".join(notes)]
     parts += ["## The shapes", table(["shape", "what", "heap"], [[r.shape, r.what, r.heap] for r in ordered])]
-    parts += ["## How", _how(), "## Where and when", _facts(results)]
+    parts += ["## How", _how(), "## Where and when", _environment(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -189,17 +189,17 @@ def _how() -> str:
 - `far`: the servers run on the same machine, and take their part of its processors."""
 
 
-def _facts(results: Mapping[str, Result]) -> str:
+def _environment(results: Mapping[str, Result]) -> str:
     groups: dict[tuple[str, ...], list[str]] = {}
     keys = ("commit", "machine", "system", "versions")
     for result in results.values():
-        groups.setdefault(tuple(result.facts.get(key, "") for key in keys), []).append(result.shape)
+        groups.setdefault(tuple(result.environment.get(key, "") for key in keys), []).append(result.shape)
     lines = []
     for values, names in groups.items():
-        dates = sorted(results[name].facts.get("date", "") for name in names)
-        who = "all" if len(groups) == 1 else ", ".join(names)
+        dates = sorted(results[name].environment.get("date", "") for name in names)
+        label = "all" if len(groups) == 1 else ", ".join(names)
         lines.append(
-            f"- {who}, {dates[0]} to {dates[-1]}: "
+            f"- {label}, {dates[0]} to {dates[-1]}: "
             + "; ".join(f"{k}: {v}" for k, v in zip(keys, values, strict=True))
         )
     return "\n".join(lines)

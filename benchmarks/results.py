@@ -50,7 +50,7 @@ class Result:
         heap: of the session.
         outcomes: by contender.
         needed: the bytes that had to be read, by lake; empty where no lake was.
-        facts: versions, machine, commit, date: where and with what it was measured.
+        environment: versions, machine, commit, date: where and with what it was measured.
     """
 
     shape: str
@@ -60,7 +60,7 @@ class Result:
     heap: str = ""
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     needed: dict[str, int] = field(default_factory=dict)
-    facts: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
 
     def median(self, contender: str) -> float | None:
         """Seconds; None where there is no such measurement."""
@@ -74,8 +74,8 @@ class Result:
 
     def ratio(self, to: str, of: str = "ours") -> float | None:
         """How many times as long one takes as the other; an upper bound where the other exceeded its limit."""
-        mine, theirs = self.median(of), self.at_least(to)
-        return None if mine is None or theirs is None else mine / theirs
+        numerator, denominator = self.median(of), self.at_least(to)
+        return None if numerator is None or denominator is None else numerator / denominator
 
 
 def save(result: Result, folder: Path) -> None:

@@ -31,7 +31,7 @@ class History:
         share: which part of the keys has a row in a step.
         hot: rows of key 0 that come on top, evenly spread; key 0 then has no others.
         features: columns of random doubles.
-        asked: how many of them are asked for.
+        used_features: how many of them are asked for.
         ttl: of the view; None for none.
         partitioned: whether each day is a partition, ``day=2026-01-01``.
     """
@@ -44,7 +44,7 @@ class History:
     share: float = 1.0
     hot: int = 0
     features: int = 5
-    asked: int = 2
+    used_features: int = 2
     ttl: timedelta | None = None
     partitioned: bool = False
 
@@ -90,7 +90,7 @@ class Shape:
         entities: the entity rows.
         contenders: who takes part.
         heap: of Spark's driver, which in local mode does all.
-        patience: a peer that takes this many times as long as ours is not waited for.
+        give_up_factor: a peer that takes this many times as long as ours is not waited for.
         lakes: whether the first view lies on HDFS and the others on ADLS, on real servers.
     """
 
@@ -100,7 +100,7 @@ class Shape:
     entities: Entities
     contenders: tuple[str, ...] = EVERYBODY
     heap: str = "4g"
-    patience: float = 5.0
+    give_up_factor: float = 5.0
     lakes: bool = False
 
     @property
@@ -133,7 +133,7 @@ def shapes(scale: float = 1.0) -> dict[str, Shape]:
         f"{n(500_000):,} entity rows on {hot_keys:,} keys with 1,000 rows each, 3 views",
         histories=tuple(History(name=f"v{i}", keys=hot_keys, steps=1_000) for i in range(3)),
         entities=Entities(rows=n(500_000), keys=(("k", hot_keys),), until=START + 1_000 * HOUR),
-        patience=10.0,  # what is wanted is a tenth of the time of a peer
+        give_up_factor=10.0,  # what is wanted is a tenth of the time of a peer
     )
     add(
         "skew",
@@ -156,7 +156,9 @@ def shapes(scale: float = 1.0) -> dict[str, Shape]:
     add(
         "wide",
         f"200 features in 4 views × {wide_keys * 100:,} rows, {n(100_000):,} entity rows",
-        histories=tuple(History(name=f"v{i}", keys=wide_keys, steps=100, features=50, asked=50) for i in range(4)),
+        histories=tuple(
+            History(name=f"v{i}", keys=wide_keys, steps=100, features=50, used_features=50) for i in range(4)
+        ),
         entities=replace(dense.entities, rows=n(100_000), keys=(("k", wide_keys),)),
     )
     many_keys = n(20_000)

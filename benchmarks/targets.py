@@ -39,10 +39,10 @@ def fastest_peer(result: Result) -> float | None:
 
 def against_fastest(result: Result) -> float | None:
     """Ours, as a multiple of the fastest Spark peer; of the limit where none finished."""
-    mine = result.median("ours")
+    ours = result.median("ours")
     limits = [seconds for peer in SPARK_PEERS if (seconds := result.at_least(peer)) is not None]
     peer = fastest_peer(result) or min(limits, default=None)
-    return None if mine is None or peer is None else mine / peer
+    return None if ours is None or peer is None else ours / peer
 
 
 def _ratio(shape: str, to: str) -> Callable[[Results], float | None]:
@@ -53,8 +53,8 @@ def _between(shape: str, other: str) -> Callable[[Results], float | None]:
     def value(results: Results) -> float | None:
         if shape not in results or other not in results:
             return None
-        mine, base = results[shape].median("ours"), results[other].median("ours")
-        return None if mine is None or base is None else mine / base
+        ours, base = results[shape].median("ours"), results[other].median("ours")
+        return None if ours is None or base is None else ours / base
 
     return value
 
@@ -87,7 +87,7 @@ def _unfinished(shape: str) -> Callable[[Results], float | None]:
 
 
 def _jvms(results: Results) -> float | None:
-    started = results["apply"].facts.get("JVMs started") if "apply" in results else None
+    started = results["apply"].environment.get("JVMs started") if "apply" in results else None
     return None if started is None else float(started)
 
 

@@ -74,8 +74,8 @@ def _score(known: pd.DataFrame, unseen: pd.DataFrame, columns: Sequence[str]) ->
     def inputs(frame: pd.DataFrame) -> pd.DataFrame:
         # A missing value is one the lakes did not have yet: the trees have a branch for it.
         numbers = {name: frame[name].astype("float64") for name in columns if name not in _CATEGORIES}
-        kinds = {name: pd.Categorical(frame[name], sorted(known[name].unique())) for name in _CATEGORIES}
-        return pd.DataFrame({**kinds, **numbers}, index=frame.index)
+        categories = {name: pd.Categorical(frame[name], sorted(known[name].unique())) for name in _CATEGORIES}
+        return pd.DataFrame({**categories, **numbers}, index=frame.index)
 
     model = HistGradientBoostingClassifier(
         learning_rate=0.06,

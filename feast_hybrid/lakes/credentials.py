@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from feast_hybrid.errors import CredentialError
 from feast_hybrid.lakes.field_types import LOGIN, AuthorityHost, HostPort, Identifier
 from feast_hybrid.lakes.secrets import Secret
-from feast_hybrid.lakes.uri import Lake, LakeUri
+from feast_hybrid.lakes.uri import LakeType, LakeUri
 
 #: azure-identity's and its environments'.
 _AZURE_VARIABLES = ("AZURE_", "IDENTITY_", "IMDS_", "MSI_")
@@ -30,7 +30,7 @@ class _Credential(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     #: The lakes that this way of signing in is for.
-    lakes: ClassVar[frozenset[Lake]] = frozenset({Lake.ADLS})
+    lakes: ClassVar[frozenset[LakeType]] = frozenset({LakeType.ADLS})
     #: What the names of the environment variables begin with that the client reads by itself.
     variables: ClassVar[tuple[str, ...]] = ()
     type: str
@@ -62,7 +62,7 @@ class _Credential(BaseModel):
             for name, value in self
         }
         environment = {name: value for name, value in os.environ.items() if name.startswith(self.variables)}
-        files = {str(file): _file_state(file) for file in self._files()} if uri.lake is Lake.HDFS else {}
+        files = {str(file): _file_state(file) for file in self._files()} if uri.lake is LakeType.HDFS else {}
         return {"fields": fields, "environment": environment, "files": files}
 
     def _files(self) -> list[Path]:
@@ -81,7 +81,7 @@ class _Credential(BaseModel):
 class Platform(_Credential):
     """The cluster, or the machine's own Azure identity, supplies the sign-in: nothing is added."""
 
-    lakes = frozenset({Lake.ADLS, Lake.HDFS, Lake.LOCAL})
+    lakes = frozenset({LakeType.ADLS, LakeType.HDFS, LakeType.LOCAL})
     variables = (*_AZURE_VARIABLES, *_HDFS_VARIABLES)
     type: Literal["platform"] = "platform"
 
@@ -94,7 +94,7 @@ class Platform(_Credential):
 
     def to_fsspec_kwargs(self, uri: LakeUri, site: str) -> dict[str, Any]:  # noqa: ARG002
         """For ADLS the account, and the identity that azure-identity finds by itself."""
-        if uri.lake is not Lake.ADLS:
+        if uri.lake is not LakeType.ADLS:
             return {}
         from azure.identity.aio import DefaultAzureCredential
 
@@ -272,7 +272,7 @@ class Emulator(_Credential):
 class Simple(_Credential):
     """HDFS without Kerberos: the user is the one that runs the process, or ``HADOOP_USER_NAME``."""
 
-    lakes = frozenset({Lake.HDFS})
+    lakes = frozenset({LakeType.HDFS})
     variables = _HDFS_VARIABLES
     type: Literal["simple"] = "simple"
 
@@ -292,7 +292,7 @@ class Kerberos(_Credential):
     the executors.
     """
 
-    lakes = frozenset({Lake.HDFS})
+    lakes = frozenset({LakeType.HDFS})
     variables = _HDFS_VARIABLES
     type: Literal["kerberos"]
     principal: str | None = None

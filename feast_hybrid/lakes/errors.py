@@ -23,7 +23,7 @@ from feast_hybrid.errors import (
     StorageTimeoutError,
     UnavailableError,
 )
-from feast_hybrid.lakes.uri import Lake
+from feast_hybrid.lakes.uri import LakeType
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes.site import Site
@@ -386,7 +386,7 @@ def _advice(meaning: type[StorageError], site: Site | None, summary: str) -> str
     if meaning is AuthenticationError:
         return f"{signed_in}Check that the secret or the ticket is that of this lake and has not expired."
     if meaning is AccessDeniedError:
-        if site is not None and site.lake is Lake.ADLS:
+        if site is not None and site.lake is LakeType.ADLS:
             return (
                 f"{signed_in}Check its role on the container, such as Storage Blob Data Reader or Contributor, its "
                 "access control lists, what a shared access signature allows, and the account's firewall."

@@ -156,20 +156,20 @@ class _BoundedClient:
         return getattr(self._client, name)
 
     def get_file_info(self, path: str) -> Any:
-        return self._ask(lambda client: client.get_file_info(path))
+        return self._call(lambda client: client.get_file_info(path))
 
     def get_content_summary(self, path: str) -> Any:
-        return self._ask(lambda client: client.get_content_summary(path))
+        return self._call(lambda client: client.get_content_summary(path))
 
     def read(self, path: str) -> Any:
-        return self._ask(lambda client: client.read(path))
+        return self._call(lambda client: client.read(path))
 
     def list_status(self, path: str, recursive: bool) -> Iterator[Any]:
-        entries = iter(self._ask(lambda client: client.list_status(path, recursive)))
-        while some := self._ask(lambda _: list(itertools.islice(entries, _ENTRIES_PER_ANSWER))):
+        entries = iter(self._call(lambda client: client.list_status(path, recursive)))
+        while some := self._call(lambda _: list(itertools.islice(entries, _ENTRIES_PER_ANSWER))):
             yield from some
 
-    def _ask(self, question: Callable[[Any], Any]) -> Any:
+    def _call(self, question: Callable[[Any], Any]) -> Any:
         with self._lock:
             if self._calls.seconds_hung > _SECONDS_UNTIL_NEW_CLIENT:
                 self._hung = [calls for calls in self._hung if calls.hung]

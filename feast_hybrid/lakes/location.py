@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes.site import Site
-    from feast_hybrid.lakes.uri import Lake, LakeUri
+    from feast_hybrid.lakes.uri import LakeType, LakeUri
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Location:
         return str(self.uri)
 
     @property
-    def lake(self) -> Lake:
+    def lake(self) -> LakeType:
         """The kind of storage."""
         return self.uri.lake
 

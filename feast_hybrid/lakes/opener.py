@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.lakes.uri import Lake
+from feast_hybrid.lakes.uri import LakeType
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes.location import Location
@@ -27,7 +27,7 @@ class SiteOpener:
 
     def __call__(self, path: str) -> Any:
         """The file, for reading. On a machine's own disk its path, which Arrow opens faster itself."""
-        if self.location.lake is Lake.LOCAL:
+        if self.location.lake is LakeType.LOCAL:
             return path
         # Arrow asks for the ranges that it needs, and for no more.
         return self.location.fs.open(path, "rb", cache_type="none")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from feast_hybrid.lakes.replace_adls import BlobReplacement
 from feast_hybrid.lakes.replace_hdfs import FolderReplacement, remove
-from feast_hybrid.lakes.uri import Lake
+from feast_hybrid.lakes.uri import LakeType
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes.location import Location
@@ -60,10 +60,10 @@ def recover(target: Location) -> None:
 
 def left_over(target: Location) -> Location | None:
     """The old folder, hidden, while or after a writer replaces it; None where there is none."""
-    if target.lake is Lake.ADLS:
+    if target.lake is LakeType.ADLS:
         return None
     return next(iter(FolderReplacement(target).left_over()), None)
 
 
 def _replacement(target: Location) -> FolderReplacement | BlobReplacement:
-    return BlobReplacement(target) if target.lake is Lake.ADLS else FolderReplacement(target)
+    return BlobReplacement(target) if target.lake is LakeType.ADLS else FolderReplacement(target)

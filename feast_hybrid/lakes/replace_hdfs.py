@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from feast_hybrid.errors import ReplacementError, WriteError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary
-from feast_hybrid.lakes.uri import Lake
+from feast_hybrid.lakes.uri import LakeType
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes.location import Location
@@ -69,7 +69,7 @@ class FolderReplacement:
 
     def _rename(self, source: Location, destination: Location) -> None:
         """Strictly: HDFS refuses a place that is taken, where older interfaces would move into it."""
-        if destination.lake is Lake.LOCAL and self._exists(destination):
+        if destination.lake is LakeType.LOCAL and self._exists(destination):
             raise FileExistsError(str(destination))
         self._filesystem.mv(source.path, destination.path)
 

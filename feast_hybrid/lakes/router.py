@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from feast_hybrid.errors import ConfigError, CredentialError, RoutingError
 from feast_hybrid.lakes.location import Location
 from feast_hybrid.lakes.site import Site
-from feast_hybrid.lakes.uri import Lake, LakeUri, parse_uri
+from feast_hybrid.lakes.uri import LakeType, LakeUri, parse_uri
 
 
 class Router:
@@ -27,7 +27,7 @@ class Router:
         self.sites = tuple(sites)
         by_name: dict[str, Site] = {}
         by_place: dict[tuple[str, str, str], Site] = {}
-        by_authority: dict[tuple[Lake, str], Site] = {}
+        by_authority: dict[tuple[LakeType, str], Site] = {}
         for site in self.sites:
             if site.name in by_name:
                 raise ConfigError(f"sites: the name {site.name!r} stands twice; names must differ.")
@@ -60,7 +60,7 @@ class Router:
         holders = [site for site in self.sites if wanted.is_under(site.root)]
         if holders:
             return max(holders, key=lambda site: len(site.root.path.rstrip("/")))
-        if wanted.lake is Lake.LOCAL or not self.sites:
+        if wanted.lake is LakeType.LOCAL or not self.sites:
             root = LakeUri(wanted.lake, wanted.scheme, wanted.authority, "/")
             return Site(name=re.sub("[@:]", ".", wanted.authority).lstrip("$") or "local", uri=str(root))
         raise RoutingError(self._no_site(wanted, what))
@@ -114,7 +114,7 @@ class Router:
         return self.sites[0] if self.sites else None
 
     @property
-    def lakes(self) -> set[Lake]:
+    def lakes(self) -> set[LakeType]:
         """The kinds of storage that are configured; empty with no sites."""
         return {site.lake for site in self.sites}
 

@@ -14,7 +14,7 @@ from feast_hybrid.lakes.credentials import CREDENTIALS, Credential, Kerberos, Pl
 from feast_hybrid.lakes.secrets import holds_secret
 from feast_hybrid.lakes.shared_filesystems import SHARED, KeptFileSystem
 from feast_hybrid.lakes.timeouts import NUMBERS
-from feast_hybrid.lakes.uri import Lake, LakeUri, parse_uri
+from feast_hybrid.lakes.uri import LakeType, LakeUri, parse_uri
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,253}$")
 
@@ -106,7 +106,7 @@ class Site(BaseModel):
         return self._root
 
     @property
-    def lake(self) -> Lake:
+    def lake(self) -> LakeType:
         """The kind of storage."""
         return self._root.lake
 
@@ -149,7 +149,7 @@ class Site(BaseModel):
             CredentialError: a secret is not there.
         """
         place = uri or self._root
-        if self.lake is Lake.LOCAL:
+        if self.lake is LakeType.LOCAL:
             return LocalFileSystem()
         key = SHARED.key(
             place=f"{place.scheme}://{place.authority}",
@@ -165,7 +165,7 @@ class Site(BaseModel):
         from feast_hybrid.lakes.filesystems import SiteBlobFileSystem, SiteHdfsFileSystem, SiteViewfsFileSystem
 
         signed_in = self.credential.to_fsspec_kwargs(place, self.name)
-        if self.lake is Lake.ADLS:
+        if self.lake is LakeType.ADLS:
             return SiteBlobFileSystem(**signed_in, limits=self.options, skip_instance_cache=True)
         host, _, port = place.authority.partition(":")
         driver = SiteViewfsFileSystem if place.scheme == "viewfs" else SiteHdfsFileSystem
@@ -174,4 +174,4 @@ class Site(BaseModel):
 
     def fsspec_path(self, uri: LakeUri) -> str:
         """A URI as this site's fsspec file system wants it: ADLS counts the container as a folder."""
-        return f"{uri.container}{uri.path}" if uri.lake is Lake.ADLS else uri.path
+        return f"{uri.container}{uri.path}" if uri.lake is LakeType.ADLS else uri.path

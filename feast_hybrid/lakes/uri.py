@@ -10,7 +10,7 @@ from enum import StrEnum
 from feast_hybrid.errors import RoutingError
 
 
-class Lake(StrEnum):
+class LakeType(StrEnum):
     """The kinds of storage that a URI can point to."""
 
     HDFS = "hdfs"
@@ -19,19 +19,19 @@ class Lake(StrEnum):
 
 
 #: The whole routing table. ``file`` is there for trying things out.
-SCHEMES: dict[str, Lake] = {
-    "hdfs": Lake.HDFS,
-    "viewfs": Lake.HDFS,
-    "abfs": Lake.ADLS,
-    "abfss": Lake.ADLS,
-    "file": Lake.LOCAL,
+SCHEMES: dict[str, LakeType] = {
+    "hdfs": LakeType.HDFS,
+    "viewfs": LakeType.HDFS,
+    "abfs": LakeType.ADLS,
+    "abfss": LakeType.ADLS,
+    "file": LakeType.LOCAL,
 }
 
 _URI = re.compile(r"^(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):(?P<slashes>/*)(?P<rest>.*)$", re.DOTALL)
 _EXAMPLES = {
-    Lake.HDFS: "<nameservice>/<folder>",
-    Lake.ADLS: "<container>@<account>.dfs.core.windows.net/<folder>",
-    Lake.LOCAL: "/<folder>",
+    LakeType.HDFS: "<nameservice>/<folder>",
+    LakeType.ADLS: "<container>@<account>.dfs.core.windows.net/<folder>",
+    LakeType.LOCAL: "/<folder>",
 }
 
 #: Azure's rules for names of containers and accounts; Hadoop builds its settings' names from them.
@@ -61,7 +61,7 @@ class LakeUri:
         path: absolute, ``/`` at least; as Hadoop sees it, never percent-decoded.
     """
 
-    lake: Lake
+    lake: LakeType
     scheme: str
     authority: str
     path: str
@@ -138,7 +138,7 @@ def parse_uri(uri: object, *, what: str = "the path") -> LakeUri:
     if scheme not in SCHEMES:
         raise RoutingError(_unknown_scheme(scheme, match["rest"], what))
     slashes, rest = match["slashes"], match["rest"]
-    if len(slashes) < 2 and SCHEMES[scheme] is not Lake.LOCAL:
+    if len(slashes) < 2 and SCHEMES[scheme] is not LakeType.LOCAL:
         raise RoutingError(f"{what}: {scheme}: must be followed by //, as in {_example(scheme)}.")
     return _PARSERS[SCHEMES[scheme]](scheme, slashes, rest, what)
 
@@ -173,7 +173,7 @@ def _unknown_scheme(scheme: str, rest: str, what: str) -> str:
         container, separator, host = rest.partition("@")
         spelling = f"{container}{separator}{host.replace('.blob.', '.dfs.', 1)}"
         if ":" in container or not separator:
-            spelling = _EXAMPLES[Lake.ADLS]
+            spelling = _EXAMPLES[LakeType.ADLS]
         return (
             f"{what}: {scheme}:// is gone from Hadoop (3.5 dropped the driver). The same data is at "
             f"{secure}://{spelling}"
@@ -223,7 +223,7 @@ def _parse_hdfs(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
             f"{what}: {_shown(authority)} is neither a nameservice nor host:port: letters, digits, '-' and '.', "
             f"then a port if there is one.{underscore}"
         )
-    return LakeUri(Lake.HDFS, scheme, authority, _checked_path(path, what))
+    return LakeUri(LakeType.HDFS, scheme, authority, _checked_path(path, what))
 
 
 def _parse_adls(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
@@ -263,7 +263,7 @@ def _parse_adls(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
     if ".blob." in host:
         right = f"{scheme}://{container}@{host.replace('.blob.', '.dfs.', 1)}{path}"
         raise RoutingError(f"{what}: {host} is the account's Blob endpoint. Write {right}.")
-    return LakeUri(Lake.ADLS, scheme, f"{container}@{host}", _checked_path(path, what))
+    return LakeUri(LakeType.ADLS, scheme, f"{container}@{host}", _checked_path(path, what))
 
 
 def _parse_local(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
@@ -273,7 +273,7 @@ def _parse_local(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
             f"{what}: {scheme}:// with two slashes names a host; for this machine there are three{spelling}."
         )
     path = "/" + (rest.removeprefix("localhost/") if len(slashes) == 2 else rest)
-    return LakeUri(Lake.LOCAL, scheme, "", _checked_path(path, what))
+    return LakeUri(LakeType.LOCAL, scheme, "", _checked_path(path, what))
 
 
-_PARSERS = {Lake.HDFS: _parse_hdfs, Lake.ADLS: _parse_adls, Lake.LOCAL: _parse_local}
+_PARSERS = {LakeType.HDFS: _parse_hdfs, LakeType.ADLS: _parse_adls, LakeType.LOCAL: _parse_local}

@@ -12,7 +12,7 @@ from feast_hybrid.asof import Ineligible, Scan, ScanFile
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.files.listing import data_files
 from feast_hybrid.files.partitions import typed_value
-from feast_hybrid.lakes import Lake
+from feast_hybrid.lakes import LakeType
 from feast_hybrid.lakes.opener import CanOpen, SiteOpener
 from feast_hybrid.sources.time_range import partition_bounds
 from feast_hybrid.spark.kind import tasks_run_here
@@ -64,7 +64,7 @@ def scan_of(source: SourceSpec, frame: DataFrame, start: datetime | None, end: d
         return Ineligible(f"site {site.name!r} cannot be listed: {type(error).__name__}")
     # Tasks that run here need no site for what is on this disk. For all else they are asked: a secret may be
     # missing in workers on this machine too, which have the environment that Spark was started in.
-    on_this_disk = location.lake is Lake.LOCAL and tasks_run_here(frame.sparkSession)
+    on_this_disk = location.lake is LakeType.LOCAL and tasks_run_here(frame.sparkSession)
     opener = os.fspath if on_this_disk else SiteOpener(location)
     check = None if on_this_disk or not files else CanOpen(opener, files[0].path)
 

@@ -184,7 +184,7 @@ def _in_a_line(failure: Exception) -> str:
 
 def close_client(spark: Any) -> None:
     """Close this side of a session without asking the server, which may not be there."""
-    release_client(spark.client, ask=False)
+    release_client(spark.client, notify_server=False)
     for key, opened in list(_opened.items()):
         if opened is spark:
             del _opened[key]
@@ -192,19 +192,19 @@ def close_client(spark: Any) -> None:
         spark.stop()  # closed by now: only takes it out of PySpark's places for the active and the default one
 
 
-def release_client(client: Any, *, ask: bool = True) -> None:
+def release_client(client: Any, *, notify_server: bool = True) -> None:
     """Give a session back to its server and close the connection; never waits for a server that is gone.
 
     Args:
         client: the session's. The session itself may be gone.
-        ask: whether to tell the server.
+        notify_server: whether to end the session on the server.
     """
     # PySpark speaks to the server once more when the process ends, and tries for ten minutes if it is gone.
     with suppress(AttributeError):
         atexit.unregister(client._on_exit)
     with suppress(Exception):
         client.set_retry_policies([])
-        if ask and not client.is_closed:
+        if notify_server and not client.is_closed:
             client.release_session()
     with suppress(Exception):
         client.close()

@@ -79,7 +79,7 @@ def _release_aside(client: Any) -> None:
 def _release(client: Any) -> None:
     from pyspark.sql.connect.client import ChannelBuilder, SparkConnectClient
 
-    release_client(client, ask=False)  # its connection was closed with its session's object
+    release_client(client, notify_server=False)  # its connection was closed with its session's object
     connection = copy.deepcopy(client._builder)
     connection.set(ChannelBuilder.PARAM_SESSION_ID, client._session_id)
     release_client(SparkConnectClient(connection, user_id=client._user_id))

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import SessionError
-from feast_hybrid.lakes import Lake, Router
+from feast_hybrid.lakes import LakeType, Router
 from feast_hybrid.lakes.secrets import SIGN_IN_SETTINGS
 from feast_hybrid.spark.connect import is_expired, remote_session
 from feast_hybrid.spark.hadoop_azure import with_hadoop_azure
@@ -35,7 +35,7 @@ _SECRET_IN_TEXT = _SECRET_OPTIONS + r'[^"]*"\s*value:\s*"[^"]*"'
 _starting = threading.Lock()
 
 
-def get_session(config: SparkConfig, router: Router | None = None, lakes: Iterable[Lake] = ()) -> SparkSession:
+def get_session(config: SparkConfig, router: Router | None = None, lakes: Iterable[LakeType] = ()) -> SparkSession:
     """The session to work in: the active one, else the one that the configuration asks for, else a local one.
 
     Args:
@@ -89,7 +89,7 @@ def _active_session(config: SparkConfig) -> SparkSession | None:
     return spark
 
 
-def _start_session(config: SparkConfig, router: Router, lakes: set[Lake]) -> SparkSession:
+def _start_session(config: SparkConfig, router: Router, lakes: set[LakeType]) -> SparkSession:
     from pyspark.sql import is_remote
 
     url = os.environ.get("SPARK_REMOTE", "")
@@ -113,13 +113,13 @@ def _start_session(config: SparkConfig, router: Router, lakes: set[Lake]) -> Spa
         return _active_session(config) or _start_classic(config, router, lakes)
 
 
-def _start_classic(config: SparkConfig, router: Router, lakes: set[Lake]) -> SparkSession:
+def _start_classic(config: SparkConfig, router: Router, lakes: set[LakeType]) -> SparkSession:
     from pyspark.sql import SparkSession
 
     settings = dict(config.conf)
     for site in router.sites:
         settings = {**site.session_conf(), **settings}
-    may_read_adls = Lake.ADLS in (lakes | router.lakes) or not router.sites
+    may_read_adls = LakeType.ADLS in (lakes | router.lakes) or not router.sites
     if may_read_adls:
         settings = with_hadoop_azure(settings)
     master = config.master or "local[*]"

@@ -46,8 +46,8 @@ def single_select(text: str, *, what: str, error: type[HybridError]) -> Query:
     if reason is not None:
         raise error(f"{what} does not parse as Spark SQL: {reason.rstrip('.')}.")
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
-        kinds = ", ".join(statement.key.upper() for statement in statements)
-        raise error(f"{what} must be a single SELECT; found {kinds}.")
+        statement_types = ", ".join(statement.key.upper() for statement in statements)
+        raise error(f"{what} must be a single SELECT; found {statement_types}.")
     if isinstance(statements[0], exp.Select) and not statements[0].expressions:
         raise error(f"{what} selects no columns.")
     return statements[0]

@@ -71,12 +71,12 @@ class SparkConnectServer(Server):
         Args:
             status: ``running``, ``succeeded``, ``failed`` or ``unknown``; None for all.
         """
-        (application,) = self._asked("applications")
+        (application,) = self._get_json("applications")
         query = f"?status={status}" if status else ""
-        found: list[dict[str, Any]] = self._asked(f"applications/{application['id']}/jobs{query}")
+        found: list[dict[str, Any]] = self._get_json(f"applications/{application['id']}/jobs{query}")
         return found
 
-    def _asked(self, what: str) -> Any:
+    def _get_json(self, what: str) -> Any:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://{HOST}:{self._web_port}/api/v1/{what}", timeout=60) as answer:
             return json.load(answer)

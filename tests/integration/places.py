@@ -101,10 +101,10 @@ def rows_of(table: pa.Table, *columns: str) -> list[tuple[Any, ...]]:
 
 def plan_of(frame: DataFrame) -> str:
     """The physical plan as text."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
         frame.explain()
-    return said.getvalue()
+    return output.getvalue()
 
 
 def on_connect() -> bool:

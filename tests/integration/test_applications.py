@@ -96,10 +96,10 @@ def test_a_standalone_cluster_retrieves_from_both_lakes_and_writes(
             tmp_path,
         )
     assert done.returncode == 0, done.stderr[-4000:]
-    said = json.loads(done.stdout.splitlines()[-1])
-    assert said["rows"] == [[2, 20, "b"], [1, 10, "a"]]
-    assert said["executors"] >= 1
-    assert not said["local"]
+    printed = json.loads(done.stdout.splitlines()[-1])
+    assert printed["rows"] == [[2, 20, "b"], [1, 10, "a"]]
+    assert printed["executors"] >= 1
+    assert not printed["local"]
     assert "_SUCCESS" in lakes_to_test.cloud.names(saved)
 
 
@@ -233,9 +233,9 @@ def test_a_session_without_the_lakes_driver_is_told_what_to_add(given: dict[str,
         tmp_path,
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    said = done.stdout.splitlines()[-1]
-    assert said.startswith("SessionError")
-    assert "spark.jars.packages=org.apache.hadoop:hadoop-azure:" in said
+    printed = done.stdout.splitlines()[-1]
+    assert printed.startswith("SessionError")
+    assert "spark.jars.packages=org.apache.hadoop:hadoop-azure:" in printed
 
 
 @pytest.mark.parametrize("hidden", ["(?i)mine", None], ids=["own-pattern", "spark-s-pattern"])

@@ -52,8 +52,8 @@ def test_two_attempts_of_a_task_leave_one_whole_file(place: Place, target: Locat
 def test_when_one_of_several_files_cannot_be_shown_none_is_there(
     place: Place, target: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kind: Any = type(steps(target))
-    send = kind.send
+    steps_class: Any = type(steps(target))
+    send = steps_class.send
 
     def refusing(self: Any, file: Location, data: memoryview) -> Any:
         show = send(self, file, data)
@@ -63,7 +63,7 @@ def test_when_one_of_several_files_cannot_be_shown_none_is_there(
 
         return refused if file.name == "c" else show
 
-    monkeypatch.setattr(kind, "send", refusing)
+    monkeypatch.setattr(steps_class, "send", refusing)
     with pytest.raises(PermissionError):
         publish({target.child(f"day={name}").child(name): b"x" for name in "abc"})
     assert list(place.lake.filesystem().find(place.inside(str(target)))) == []

@@ -145,8 +145,10 @@ def test_the_whole_round(repo: Repo, lakes_to_test: Places, spark: SparkSession)
     repo.feast("materialize-incremental", at(5).isoformat())
     assert values(repo, 2)["trips"] == [20]
 
-    asked = [{"driver_id": 1, "event_timestamp": at(1.5).isoformat()}]
-    found = repo.feast("get-historical-features", "-d", json.dumps(asked), "-f", "trips:trips", "-f", "moods:mood")
+    entity_rows = [{"driver_id": 1, "event_timestamp": at(1.5).isoformat()}]
+    found = repo.feast(
+        "get-historical-features", "-d", json.dumps(entity_rows), "-f", "trips:trips", "-f", "moods:mood"
+    )
     (row,) = json.loads(found[found.index("[") :])
     assert (row["trips"], row["mood"]) == (10, "calm")
 

@@ -37,7 +37,7 @@ ENTITY_ROWS = pd.DataFrame(
         "note": ["a", None, "c", "d", "e", "f"],
     }
 )
-ANSWERS = [
+EXPECTED = [
     (0.3, 3, 11, "blue"),
     (0.1, 1, 20, "red"),
     (0.2, 2, 11, "blue"),
@@ -119,11 +119,15 @@ def store(stores: dict[str, FeatureStore]) -> FeatureStore:
 
 def test_both_lakes_are_read_by_tasks_that_sign_in_as_the_site_says(store: FeatureStore) -> None:
     job = retrieve(store, ENTITY_ROWS, FEATURES)
-    assert answers(job, "rate", "trips", "temp", "sky") == ANSWERS
-    told = job.explain().splitlines()
-    assert told[0].startswith("view 'stats': columnar (asked for); reads 5 columns of 1 files on site 'onprem'")
-    assert told[1].startswith("view 'weather': columnar (asked for); reads 4 columns of 1 files on site 'cloud'")
-    assert told[2] == "entity rows: 6"
+    assert answers(job, "rate", "trips", "temp", "sky") == EXPECTED
+    description = job.explain().splitlines()
+    assert description[0].startswith(
+        "view 'stats': columnar (asked for); reads 5 columns of 1 files on site 'onprem'"
+    )
+    assert description[1].startswith(
+        "view 'weather': columnar (asked for); reads 4 columns of 1 files on site 'cloud'"
+    )
+    assert description[2] == "entity rows: 6"
 
 
 def test_partitions_outside_of_the_times_of_a_spark_frame_are_left_out(
@@ -131,17 +135,21 @@ def test_partitions_outside_of_the_times_of_a_spark_frame_are_left_out(
 ) -> None:
     rows = spark.createDataFrame([("ams", at(2)), ("ber", at(0))], "city string, event_timestamp timestamp")
     job = retrieve(store, rows, ["weather:temp"])
-    told = job.explain().splitlines()
-    assert told[0].startswith("view 'weather': columnar (asked for); reads 3 columns of 1 files on site 'cloud'")
-    assert told[1] == "entity rows: 2, counted by a pass over them"
+    description = job.explain().splitlines()
+    assert description[0].startswith(
+        "view 'weather': columnar (asked for); reads 3 columns of 1 files on site 'cloud'"
+    )
+    assert description[1] == "entity rows: 2, counted by a pass over them"
     assert sorted(answers(job, "city", "temp")) == [("ams", 11), ("ber", 20)]
 
 
 def test_the_frame_in_spark_has_the_types_of_the_other_strategies(stores: dict[str, FeatureStore]) -> None:
-    ours, theirs = (retrieve(stores[each], ENTITY_ROWS, FEATURES).to_spark_df() for each in ("columnar", "window"))
-    kinds = [[(field.name, field.dataType) for field in frame.schema] for frame in (ours, theirs)]
-    assert kinds[0] == kinds[1]
-    assert sorted(map(str, ours.collect())) == sorted(map(str, theirs.collect()))
+    columnar, window = (
+        retrieve(stores[each], ENTITY_ROWS, FEATURES).to_spark_df() for each in ("columnar", "window")
+    )
+    columns = [[(field.name, field.dataType) for field in frame.schema] for frame in (columnar, window)]
+    assert columns[0] == columns[1]
+    assert sorted(map(str, columnar.collect())) == sorted(map(str, window.collect()))
 
 
 def test_entity_rows_in_spark_are_asked_for_their_times_and_keys_once(
@@ -207,7 +215,7 @@ def test_what_tasks_cannot_open_is_left_to_spark_and_said(
     monkeypatch.setattr(RequestedView, "as_of_view", broken)
     job = retrieve(store, ENTITY_ROWS, FEATURES)
     assert "window (not columnar: executors cannot open files on a place of no return: KeyError)" in job.explain()
-    assert answers(job, "rate", "trips", "temp", "sky") == ANSWERS
+    assert answers(job, "rate", "trips", "temp", "sky") == EXPECTED
 
 
 def test_other_formats_and_options_are_left_to_spark_and_said(
@@ -219,9 +227,11 @@ def test_other_formats_and_options_are_left_to_spark_and_said(
     query = "SELECT 1L AS driver_id, current_timestamp() AS event_timestamp, 1 AS n"
     queried = HybridSparkSource(name="queried", site="onprem", query=query, timestamp_field="event_timestamp")
     small = feature_store(sites, tmp_path, DRIVER, view("merged", merged, DRIVER), view("queried", queried, DRIVER))
-    told = retrieve(small, ENTITY_ROWS[["driver_id", "event_timestamp"]], ["merged:rate", "queried:n"]).explain()
-    assert "view 'merged': window (not columnar: reader options, which are Spark's to follow)" in told
-    assert "view 'queried': window (not columnar: a table or query: its files are Spark's to know)" in told
+    description = retrieve(
+        small, ENTITY_ROWS[["driver_id", "event_timestamp"]], ["merged:rate", "queried:n"]
+    ).explain()
+    assert "view 'merged': window (not columnar: reader options, which are Spark's to follow)" in description
+    assert "view 'queried': window (not columnar: a table or query: its files are Spark's to know)" in description
 
 
 def test_little_to_read_is_read_by_columns_too(make_store: MakeStore, write: Write, onprem: Place) -> None:

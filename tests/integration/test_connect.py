@@ -70,16 +70,16 @@ def knows(server: SparkConnectServer, session_id: str) -> bool:
     from pyspark.errors import PySparkException
     from pyspark.sql.connect.session import SparkSession as ConnectSession
 
-    asking = ConnectSession(f"{server.uri}/;session_id={session_id}")
-    said = ""
+    probe = ConnectSession(f"{server.uri}/;session_id={session_id}")
+    message = ""
     try:
-        asking.conf.get("spark.app.id")
+        probe.conf.get("spark.app.id")
     except PySparkException as error:
-        said = str(error)
+        message = str(error)
     finally:
-        connect.release_client(asking.client, ask=False)
-    assert not said or "SESSION_CLOSED" in said
-    return not said
+        connect.release_client(probe.client, notify_server=False)
+    assert not message or "SESSION_CLOSED" in message
+    return not message
 
 
 def test_the_caller_s_active_session_on_that_server_is_used(
@@ -242,12 +242,12 @@ def test_a_caller_s_frame_and_temp_view_meet_tables_that_need_a_site_s_settings(
 ) -> None:
     driver, trips, mood = views
     query = f"SELECT * FROM parquet.`{mood.batch_source.path}`"
-    asked = HybridSparkSource(name="asked", query=query, site="cloud", timestamp_field="event_timestamp")
-    store = make_store(driver, trips, view("asked_mood", asked, driver))
+    queried = HybridSparkSource(name="queried", query=query, site="cloud", timestamp_field="event_timestamp")
+    store = make_store(driver, trips, view("queried_mood", queried, driver))
     spark.createDataFrame(ENTITY_ROWS).createOrReplaceTempView("mine")
     try:
         before = dict(spark.conf.getAll)
-        job = retrieve(store, spark.table("mine").where("driver_id > 0"), ["trips:trips", "asked_mood:mood"])
+        job = retrieve(store, spark.table("mine").where("driver_id > 0"), ["trips:trips", "queried_mood:mood"])
         found = sorted(rows_of(job.to_arrow(), "driver_id", "trips", "mood"))
         assert found == [(1, 10, "a"), (2, 20, "b")]
         assert dict(spark.conf.getAll) == before
@@ -277,12 +277,12 @@ def test_two_servers_serve_two_stores_of_one_process_and_no_key_is_in_their_logs
         return frame.sparkSession, rows_of(job.to_arrow(), "trips", "mood")
 
     with start_connect("process", conf=logged) as other:
-        answers = [of_own_thread(partial(retrieve_from, server)) for server in (connect_server, other)]
-        applications = {session.conf.get("spark.app.id") for session, _ in answers}
+        results = [of_own_thread(partial(retrieve_from, server)) for server in (connect_server, other)]
+        applications = {session.conf.get("spark.app.id") for session, _ in results}
         log = other.logs()
         for server in (connect_server, other):
             connect.close_client(of_own_thread(partial(remote_session, server.uri, {})))
-    assert [rows for _, rows in answers] == [[(20, "b"), (10, "a")]] * 2
+    assert [rows for _, rows in results] == [[(20, "b"), (10, "a")]] * 2
     assert len(applications) == 2
     written = "".join(path.read_text(encoding="utf-8") for path in events.rglob("*") if path.is_file())
     assert "fs.azure.account.auth.type" in written, "the log names no option: does this test look at it?"

@@ -148,8 +148,10 @@ def test_the_second_command_works_without_the_lakes(demo: Demo) -> None:
 
 def test_the_third_command_knows_what_had_been_loaded_and_nothing_later(demo: Demo, tables: Tables) -> None:
     answer = _values(demo.answers[demo.commands[2]])
-    at = pd.Timestamp(answer["event_timestamp"])
-    past = tables.flights[tables.flights["arrived"] <= at.floor("h")]  # arrivals are loaded each full hour
+    event_timestamp = pd.Timestamp(answer["event_timestamp"])
+    past = tables.flights[
+        tables.flights["arrived"] <= event_timestamp.floor("h")
+    ]  # arrivals are loaded each full hour
 
     airline = past[past["carrier"] == answer["carrier"]]
     assert float(answer["carrier_delays__mean_delay_24h"]) == pytest.approx(_mean(airline, hours=24))
@@ -159,7 +161,7 @@ def test_the_third_command_knows_what_had_been_loaded_and_nothing_later(demo: De
     ten = past[past["tailnum"] == answer["tailnum"]].sort_values("arrived").tail(10)
     assert float(answer["aircraft_delays__mean_delay_10"]) == pytest.approx(ten["arr_delay"].mean())
     reports = tables.weather[tables.weather["origin"] == answer["origin"]]
-    report = reports[reports["event_timestamp"] <= at].sort_values("event_timestamp").iloc[-1]
+    report = reports[reports["event_timestamp"] <= event_timestamp].sort_values("event_timestamp").iloc[-1]
     assert float(answer["weather__temp"]) == report["temp"]
 
 

@@ -79,9 +79,9 @@ def replace(repo: Repo, words: Mapping[str, str]) -> None:
 
 def history(repo: Repo, *features: str, **row: Any) -> dict[str, Any]:
     """``feast get-historical-features`` for one entity row, a moment ago."""
-    asked = json.dumps([{**row, "event_timestamp": NOW.isoformat()}])
+    entity_rows = json.dumps([{**row, "event_timestamp": NOW.isoformat()}])
     options = [option for feature in features for option in ("-f", feature)]
-    printed = repo.feast("get-historical-features", "-d", asked, *options)
+    printed = repo.feast("get-historical-features", "-d", entity_rows, *options)
     (found,) = json.loads(printed[printed.index("[") :])
     return dict(found)
 

@@ -104,8 +104,8 @@ def test_logs_are_validated_against_a_reference_that_the_registry_keeps(
     assert "seen" in repo.feast("saved-datasets", "list")
     assert "expected" in repo.feast("validation-references", "list")
 
-    asked = ["validate", "--feature-service", "served", "--reference", "expected"]
-    assert "Validation successful!" in repo.feast(*asked, at(1).isoformat(), at(2).isoformat())
-    failed = repo.feast(*asked, at(2).isoformat(), at(3).isoformat(), code=1)
+    command = ["validate", "--feature-service", "served", "--reference", "expected"]
+    assert "Validation successful!" in repo.feast(*command, at(1).isoformat(), at(2).isoformat())
+    failed = repo.feast(*command, at(2).isoformat(), at(3).isoformat(), code=1)
     assert "Validation failed!" in failed
     assert "stats__trips" in failed

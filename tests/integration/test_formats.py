@@ -105,8 +105,8 @@ def test_a_format_is_inferred_read_and_cut_to_the_range_that_is_asked_for(
     place: Place = getattr(lakes_to_test, role)
     uri = f"{place.uri}{folder}/rows"
     values = [(1 + day % 2, at(24 * day - 48), day, day / 4, f"d{day}", f"2026-01-{8 + day:02}") for day in range(6)]
-    kinds = "driver_id long, event_timestamp timestamp, n long, x double, t string, dt string"
-    put(spark.createDataFrame(values, kinds).coalesce(1), place, uri, file_format, make_store())
+    schema = "driver_id long, event_timestamp timestamp, n long, x double, t string, dt string"
+    put(spark.createDataFrame(values, schema).coalesce(1), place, uri, file_format, make_store())
 
     rows = source(
         "rows_source", uri, file_format=file_format, options=OPTIONS.get(file_format), date_partition_column="dt"
@@ -236,9 +236,12 @@ def registered(store: FeatureStore) -> dict[str, Any]:
         return [without_times(item) for item in value] if isinstance(value, list) else value
 
     held = MessageToDict(store.registry.proto())
-    kinds = ("dataSources", "entities", "featureViews")
+    object_types = ("dataSources", "entities", "featureViews")
     # Keys sorted: protobuf's maps have no order.
-    return {kind: sorted(json.dumps(entry, sort_keys=True) for entry in without_times(held[kind])) for kind in kinds}
+    return {
+        object_type: sorted(json.dumps(entry, sort_keys=True) for entry in without_times(held[object_type]))
+        for object_type in object_types
+    }
 
 
 def test_a_second_apply_changes_nothing(make_store: MakeStore, write: Write, onprem: Place, cloud: Place) -> None:
@@ -253,7 +256,7 @@ def test_a_second_apply_changes_nothing(make_store: MakeStore, write: Write, onp
     first = registered(store)
     store.apply(definitions())
     assert registered(store) == first
-    assert [len(first[kind]) for kind in ("dataSources", "featureViews")] == [2, 2]
+    assert [len(first[object_type]) for object_type in ("dataSources", "featureViews")] == [2, 2]
 
 
 @pytest.mark.parametrize("file_format", ["csv", "json"])

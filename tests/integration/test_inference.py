@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 KEYS = {"item_id": [1, 2], "event_timestamp": [at(1), at(1)]}
 ITEM = entity("item", join_key="item_id")
-ASKED = RequestSource(name="asked", schema=[Field(name="factor", dtype=Float64)])
+REQUEST = RequestSource(name="request", schema=[Field(name="factor", dtype=Float64)])
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def scaled(rows: pd.DataFrame) -> pd.DataFrame:
 def on_demand(views: list[FeatureView], schema: list[Field]) -> OnDemandFeatureView:
     return OnDemandFeatureView(
         name="scaled_prices",
-        sources=[*views, ASKED],
+        sources=[*views, REQUEST],
         schema=schema,
         feature_transformation=PandasTransformation(udf=scaled, udf_string="scaled"),
         mode="pandas",

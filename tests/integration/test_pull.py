@@ -103,10 +103,10 @@ def test_rows_of_many_files_all_go_online(make_store: MakeStore, write: Write, o
     driver = entity("driver", join_key="driver_id")
     stats = source("stats_rows", uri)
     store = make_store(driver, view("stats", stats, driver))
-    pieces = pulled(store, "all", stats, at(0), at(5), created=None)
+    job = pulled(store, "all", stats, at(0), at(5), created=None)
     if not on_connect():
-        assert pieces.to_spark_df().toArrow()["trips"].num_chunks > 1
-    assert pieces.to_arrow()["trips"].num_chunks == 1
+        assert job.to_spark_df().toArrow()["trips"].num_chunks > 1
+    assert job.to_arrow()["trips"].num_chunks == 1
     store.materialize(at(0), at(5))
     online = store.get_online_features(["stats:trips"], [{"driver_id": n} for n in range(1, 7)]).to_dict()
     assert online["trips"] == [10, 20, 30, 40, 50, 60]

@@ -50,19 +50,19 @@ def uri(write: Write, place: Place) -> str:
 
 def _types() -> pa.Schema:
     instant = pa.timestamp("us", tz="UTC")
-    kinds = [("driver_id", pa.int64()), ("event_timestamp", instant), ("trips", pa.int64()), ("rate", pa.float32())]
-    return pa.schema(kinds)
+    columns = [("driver_id", pa.int64()), ("event_timestamp", instant), ("trips", pa.int64()), ("rate", pa.float32())]
+    return pa.schema(columns)
 
 
 class TestPushes:
     @pytest.mark.filterwarnings("ignore:Stream feature views are experimental features")
-    @pytest.mark.parametrize("kind", ["feature view", "stream feature view"])
+    @pytest.mark.parametrize("view_type", ["feature view", "stream feature view"])
     @pytest.mark.parametrize("to", [PushMode.OFFLINE, PushMode.ONLINE_AND_OFFLINE])
     def test_pushed_rows_are_in_the_batch_source(
-        self, make_store: MakeStore, uri: str, kind: str, to: PushMode
+        self, make_store: MakeStore, uri: str, view_type: str, to: PushMode
     ) -> None:
         pushed = PushSource(name="pushed", batch_source=source("stats_rows", uri))
-        if kind == "feature view":
+        if view_type == "feature view":
             stats: Any = view("stats", pushed, DRIVER, schema=[TRIPS, RATE])  # type: ignore[arg-type]
         else:
             stats = StreamFeatureView(

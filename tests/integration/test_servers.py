@@ -93,8 +93,8 @@ def test_the_feature_server_materialises_from_the_lakes_and_serves(store: Featur
         bounds = {"start_ts": at(0).isoformat(), "end_ts": at(5).isoformat()}
         done = requests.post(f"{address}/materialize", json=bounds, timeout=120)
         assert done.status_code == 200, done.text
-        asked: Any = {"feature_service": "everything", "entities": {"driver_id": [1, 2, 9]}}
-        answer = requests.post(f"{address}/get-online-features", json=asked, timeout=60).json()
+        request: Any = {"feature_service": "everything", "entities": {"driver_id": [1, 2, 9]}}
+        answer = requests.post(f"{address}/get-online-features", json=request, timeout=60).json()
     names = answer["metadata"]["feature_names"]
     found = {name: result["values"] for name, result in zip(names, answer["results"], strict=True)}
     assert found == {
@@ -137,8 +137,8 @@ def test_a_remote_client_retrieves_through_the_offline_server(store: FeatureStor
     assert far["trips"].tolist() == [3, 1, 2]
     assert far["mood"].tolist() == [None, "calm", "calm"]
 
-    asked = "SELECT driver_id, event_timestamp FROM trip_rows WHERE driver_id = 1"
-    by_sql = remote.get_historical_features(asked, ["trips:trips", "moods:mood"], full_feature_names=True)
+    query = "SELECT driver_id, event_timestamp FROM trip_rows WHERE driver_id = 1"
+    by_sql = remote.get_historical_features(query, ["trips:trips", "moods:mood"], full_feature_names=True)
     assert sorted(by_sql.to_df()["trips__trips"]) == [1, 2]
 
     between = remote.get_historical_features(None, ["trips:trips"], start_date=at(0), end_date=at(1))
@@ -188,8 +188,8 @@ def test_a_remote_client_writes_rows_and_logs_through_the_offline_server(
     trips = store.get_feature_view("trips")
     more = {"driver_id": [7], "event_timestamp": [at(4)], "created": [at(4)], "trips": [8]}
     RemoteOfflineStore.offline_write_batch(remote.config, trips, pa.table(more), progress=None)
-    asked = pd.DataFrame({"driver_id": [7], "event_timestamp": [at(5)]})
-    assert remote.get_historical_features(asked, ["trips:trips"]).to_df()["trips"].tolist() == [8]
+    entity_rows = pd.DataFrame({"driver_id": [7], "event_timestamp": [at(5)]})
+    assert remote.get_historical_features(entity_rows, ["trips:trips"]).to_df()["trips"].tolist() == [8]
 
     logs = LoggingConfig(destination=HybridSparkLoggingDestination(path=f"{cloud.uri}{folder}/logs"))
     logged = FeatureService(name="logged", features=[trips], logging_config=logs)
@@ -210,9 +210,9 @@ def test_a_remote_client_asks_for_a_sources_columns_and_whether_it_is_there(
     remote: FeatureStore, cloud: Place
 ) -> None:
     far = RemoteOfflineStore()
-    there = remote.get_data_source("trip_rows")
-    far.validate_data_source(remote.config, there)
-    columns = dict(far.get_table_column_names_and_types_from_data_source(remote.config, there))
+    source_found = remote.get_data_source("trip_rows")
+    far.validate_data_source(remote.config, source_found)
+    columns = dict(far.get_table_column_names_and_types_from_data_source(remote.config, source_found))
     assert columns["trips"] == "bigint"
     gone = source("gone", f"{cloud.uri}/gone")
     with pytest.raises(Exception, match="source 'gone': nothing is at site") as caught:
@@ -258,9 +258,9 @@ def test_the_registry_server_gives_and_takes_our_sources(
     assert found["more"].tolist() == [6, 5, 5]
 
 
-def listed(address: str, **asked: Any) -> dict[str, dict[str, Any]]:
+def listed(address: str, **parameters: Any) -> dict[str, dict[str, Any]]:
     """The data sources that a REST API lists, by name."""
-    answer = requests.get(f"{address}/data_sources", params={"project": "integration", **asked}, timeout=30)
+    answer = requests.get(f"{address}/data_sources", params={"project": "integration", **parameters}, timeout=30)
     assert answer.status_code == 200, answer.text
     return {entry["name"]: entry for entry in answer.json()["dataSources"]}
 
@@ -309,7 +309,7 @@ def test_no_secret_is_served(
         "credential": {"type": "account_key", "account_key": literal},
     }
     with pytest.warns(UserWarning, match="a secret stands as text"):
-        told = feature_store([*lakes_to_test.sites(), other], tmp_path)
+        server_store = feature_store([*lakes_to_test.sites(), other], tmp_path)
     secrets = [literal]
     for place in lakes_to_test:
         key = place.site()["credential"].get("account_key")
@@ -317,17 +317,17 @@ def test_no_secret_is_served(
             secrets.append(os.environ[key["env"]])
 
     names = {"project": "integration", "query": "canary"}
-    with served(app_of(server, told)) as host:
+    with served(app_of(server, server_store)) as host:
         listing = requests.get(
             f"{host}/api/v1/openapi.json" if server == "ui" else f"{host}/openapi.json", timeout=60
         )
         readable = [f"/api/v1{path}" for path, verbs in listing.json()["paths"].items() if "get" in verbs]
-        answers = {
+        responses = {
             path: requests.get(host + path.replace("{name}", "trip_rows"), params=names, timeout=60)
             for path in (*readable, "/", "/projects-list.json")
         }
-    assert sum(answer.status_code == 200 for answer in answers.values()) > 10, answers
+    assert sum(answer.status_code == 200 for answer in responses.values()) > 10, responses
     printed = "".join(capfd.readouterr())
     for secret in secrets:
-        assert not [path for path, answer in answers.items() if secret in answer.text]
+        assert not [path for path, answer in responses.items() if secret in answer.text]
         assert secret not in printed

@@ -57,8 +57,8 @@ def test_a_million_entity_rows_come_back_in_their_order_with_the_answers_of_both
     latest = np.minimum(seconds // 3_600, HOURS - 1)
     known = (drivers < DRIVERS) & (seconds >= 0)
     fresh = known & (seconds - latest * 3_600 <= 2 * 3_600)
-    for name, seed, there in (("near__value", 1, fresh), ("far__value", 2, known)):
-        expected = np.where(there, seed * 1_000_000 + drivers * 1_000 + latest, -1)
+    for name, seed, inserted in (("near__value", 1, fresh), ("far__value", 2, known)):
+        expected = np.where(inserted, seed * 1_000_000 + drivers * 1_000 + latest, -1)
         answered = found[name].fill_null(-1).to_numpy()
         assert np.array_equal(answered, expected), np.flatnonzero(answered != expected)[:5]
 

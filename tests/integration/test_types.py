@@ -32,7 +32,7 @@ STRUCT = pa.struct([("a", pa.int64()), ("b", pa.list_(pa.string()))])
 NESTED = pa.struct([("m", pa.map_(pa.string(), pa.int64())), ("l", pa.list_(pa.struct([("x", pa.int64())])))])
 
 
-class Kind(NamedTuple):
+class FeatureType(NamedTuple):
     """A column of three rows: two values and a null.
 
     Attributes:
@@ -49,18 +49,20 @@ class Kind(NamedTuple):
     inferred: Any = None
 
 
-def lists(name: str, arrow: pa.DataType, one: Any, two: Any, declared: Any, inferred: Any = None) -> dict[str, Kind]:
+def lists(
+    name: str, arrow: pa.DataType, one: Any, two: Any, declared: Any, inferred: Any = None
+) -> dict[str, FeatureType]:
     """A type by itself, in lists and in sets."""
     inferred = inferred or declared
     many = pa.list_(arrow)
     return {
-        name: Kind(arrow, one, two, declared, inferred),
-        f"{name}_list": Kind(many, [one, two, one], [], ft.Array(declared), ft.Array(inferred)),
-        f"{name}_set": Kind(many, [one, two], [], ft.Set(declared), ft.Array(inferred)),
+        name: FeatureType(arrow, one, two, declared, inferred),
+        f"{name}_list": FeatureType(many, [one, two, one], [], ft.Array(declared), ft.Array(inferred)),
+        f"{name}_set": FeatureType(many, [one, two], [], ft.Set(declared), ft.Array(inferred)),
     }
 
 
-KINDS = {
+TYPES = {
     **lists("int32", pa.int32(), 2**31 - 1, -1, ft.Int32),
     **lists("int64", pa.int64(), 2**53, 0, ft.Int64),
     **lists("float32", pa.float32(), 1.5, 0.0, ft.Float32),
@@ -73,41 +75,41 @@ KINDS = {
     **lists("decimal", pa.decimal128(10, 2), Decimal("12345678.90"), Decimal("-0.01"), ft.Decimal),
     **lists("uuid", pa.string(), ID2, ID1, ft.Uuid, ft.String),
     **lists("time_uuid", pa.string(), ID1, ID3, ft.TimeUuid, ft.String),
-    "day": Kind(pa.date32(), date(2026, 1, 2), date(1969, 12, 31), ft.UnixTimestamp),
-    "days": Kind(pa.list_(pa.date32()), [date(2026, 1, 2)], [], ft.Array(ft.UnixTimestamp)),
-    "small": Kind(pa.int8(), 127, -128, ft.Int32),
-    "pdf": Kind(pa.binary(), b"%PDF", b"", ft.PdfBytes, ft.Bytes),
-    "image": Kind(pa.binary(), b"GIF8", b"", ft.ImageBytes, ft.Bytes),
-    "json": Kind(pa.string(), '{"a": [1, null]}', "[]", ft.Json, ft.String),
-    "jsons": Kind(pa.list_(pa.string()), ['{"a": 1}', "2"], [], ft.Array(ft.Json), ft.Array(ft.String)),
-    "texts": Kind(pa.map_(pa.string(), pa.string()), [("k", "v"), ("é", "")], [], ft.Map),
-    "numbers": Kind(pa.map_(pa.string(), pa.float64()), [("k", 0.1), ("l", None)], [], ft.Map),
-    "maps": Kind(pa.list_(pa.map_(pa.string(), pa.int64())), [[("k", 1)], []], [], ft.Array(ft.Map)),
-    "struct": Kind(
+    "day": FeatureType(pa.date32(), date(2026, 1, 2), date(1969, 12, 31), ft.UnixTimestamp),
+    "days": FeatureType(pa.list_(pa.date32()), [date(2026, 1, 2)], [], ft.Array(ft.UnixTimestamp)),
+    "small": FeatureType(pa.int8(), 127, -128, ft.Int32),
+    "pdf": FeatureType(pa.binary(), b"%PDF", b"", ft.PdfBytes, ft.Bytes),
+    "image": FeatureType(pa.binary(), b"GIF8", b"", ft.ImageBytes, ft.Bytes),
+    "json": FeatureType(pa.string(), '{"a": [1, null]}', "[]", ft.Json, ft.String),
+    "jsons": FeatureType(pa.list_(pa.string()), ['{"a": 1}', "2"], [], ft.Array(ft.Json), ft.Array(ft.String)),
+    "texts": FeatureType(pa.map_(pa.string(), pa.string()), [("k", "v"), ("é", "")], [], ft.Map),
+    "numbers": FeatureType(pa.map_(pa.string(), pa.float64()), [("k", 0.1), ("l", None)], [], ft.Map),
+    "maps": FeatureType(pa.list_(pa.map_(pa.string(), pa.int64())), [[("k", 1)], []], [], ft.Array(ft.Map)),
+    "struct": FeatureType(
         STRUCT,
         {"a": 1, "b": ["x"]},
         {"a": None, "b": ["y", "z"]},
         ft.Struct({"a": ft.Int64, "b": ft.Array(ft.String)}),
         ft.Struct({"_value": ft.String}),
     ),
-    "nested": Kind(
+    "nested": FeatureType(
         NESTED,
         {"m": [("k", 1)], "l": [{"x": 1}, {"x": None}]},
         {"m": [], "l": [{"x": 4}]},
         ft.Struct({"m": ft.Map, "l": ft.Array(ft.Struct({"x": ft.Int64}))}),
         ft.Struct({"_value": ft.String}),
     ),
-    "structs": Kind(
+    "structs": FeatureType(
         pa.list_(STRUCT),
         [{"a": 1, "b": ["x"]}],
         [],
         ft.Array(ft.Struct({"a": ft.Int64, "b": ft.Array(ft.String)})),
         ft.Array(ft.Struct({"_value": ft.String})),
     ),
-    "matrix": Kind(
+    "matrix": FeatureType(
         pa.list_(pa.list_(pa.int64())), [[1, 2], [3]], [], ft.Array(ft.Array(ft.Int64)), ft.Array(ft.Array(ft.String))
     ),
-    "groups": Kind(
+    "groups": FeatureType(
         pa.list_(pa.list_(pa.string())),
         [["a"], ["b"]],
         [],
@@ -118,16 +120,16 @@ KINDS = {
 
 #: Types that Feast has for training sets alone: its conversion to online values takes no Arrow column for them.
 OFFLINE_ONLY = {
-    "scalar_map": Kind(pa.map_(pa.int64(), pa.string()), [(1, "a")], [], ft.ScalarMap, ft.Map),
-    "zoned": Kind(INSTANT, T1, T2, ft.ZonedTimestamp, ft.UnixTimestamp),
+    "scalar_map": FeatureType(pa.map_(pa.int64(), pa.string()), [(1, "a")], [], ft.ScalarMap, ft.Map),
+    "zoned": FeatureType(INSTANT, T1, T2, ft.ZonedTimestamp, ft.UnixTimestamp),
 }
 
 KEY = entity("k")
 ROWS = pd.DataFrame({"k": [3, 1, 2], "event_timestamp": [at(1)] * 3})
 
 
-def column(kind: Kind) -> pa.Array:
-    return pa.array([kind.first, kind.second, None], kind.arrow)
+def column(feature_type: FeatureType) -> pa.Array:
+    return pa.array([feature_type.first, feature_type.second, None], feature_type.arrow)
 
 
 def plain(value: Any) -> Any:
@@ -161,9 +163,9 @@ def without_emptiness(value: Any) -> Any:
     return [without_emptiness(item) for item in value] if isinstance(value, list) else value
 
 
-def expected(kind: Kind) -> list[Any]:
+def expected(feature_type: FeatureType) -> list[Any]:
     """The values in the order of the entity rows."""
-    return [None, *(without_emptiness(plain(value)) for value in column(kind).to_pylist()[:2])]
+    return [None, *(without_emptiness(plain(value)) for value in column(feature_type).to_pylist()[:2])]
 
 
 def as_online(name: str, values: list[Any]) -> list[Any]:
@@ -194,32 +196,34 @@ def test_a_value_is_the_same_in_the_file_in_a_training_set_and_online(
     make_store: MakeStore, write: Write, lakes_to_test: Places, role: str, schema: str
 ) -> None:
     place: Place = getattr(lakes_to_test, role)
-    kinds = {**KINDS, **OFFLINE_ONLY}
+    types = {**TYPES, **OFFLINE_ONLY}
     times = {"k": [1, 2, 3], "event_timestamp": [at(0)] * 3}
-    uri = write(place, "wide", pa.table({**times, **{name: column(kind) for name, kind in kinds.items()}}))
+    uri = write(
+        place, "wide", pa.table({**times, **{name: column(feature_type) for name, feature_type in types.items()}})
+    )
     # The second view takes what the first one leaves: Feast infers all columns, or those that are declared.
     wide = source("wide_source", uri)
     if schema == "declared":
-        features = {name: [Field(name=name, dtype=kind.declared)] for name, kind in kinds.items()}
+        features = {name: [Field(name=name, dtype=feature_type.declared)] for name, feature_type in types.items()}
         views = [
-            view("wide", wide, KEY, schema=[field for name in KINDS for field in features[name]]),
+            view("wide", wide, KEY, schema=[field for name in TYPES for field in features[name]]),
             view("offline", wide, KEY, schema=[field for name in OFFLINE_ONLY for field in features[name]]),
         ]
         store = make_store(KEY, *views)
-        names = list(KINDS)
+        names = list(TYPES)
     else:
         store = make_store(KEY, view("all", wide, KEY))
         found = {feature.name: feature.dtype for feature in store.get_feature_view("all").features}
         assert {name: str(dtype) for name, dtype in found.items()} == {
-            name: str(kind.inferred or kind.declared) for name, kind in kinds.items()
+            name: str(feature_type.inferred or feature_type.declared) for name, feature_type in types.items()
         }
         return
     references = [f"wide:{name}" for name in names] + [f"offline:{name}" for name in OFFLINE_ONLY]
     job = retrieve(store, ROWS, references)
     arrow, pandas = job.to_arrow(), job.to_df()
     spark = {row["k"]: row for row in job.to_spark_df().collect()}
-    for name, kind in kinds.items():
-        want = expected(kind)
+    for name, feature_type in types.items():
+        want = expected(feature_type)
         assert [without_emptiness(plain(value)) for value in arrow[name].to_pylist()] == want, f"Arrow: {name}"
         assert [without_emptiness(plain(value)) for value in pandas[name]] == want, f"pandas: {name}"
         assert [without_emptiness(plain(spark[k][name])) for k in ROWS["k"]] == want, f"Spark: {name}"
@@ -227,4 +231,4 @@ def test_a_value_is_the_same_in_the_file_in_a_training_set_and_online(
     store.materialize(at(-1), at(1), feature_views=["wide"])
     online = store.get_online_features([f"wide:{name}" for name in names], [{"k": k} for k in ROWS["k"]]).to_dict()
     for name in names:
-        assert served(name, online[name]) == as_online(name, expected(KINDS[name])), f"online: {name}"
+        assert served(name, online[name]) == as_online(name, expected(TYPES[name])), f"online: {name}"

@@ -107,10 +107,10 @@ def test_validation_waits_for_no_lake_much_longer_than_20_seconds(
         with ThreadPoolExecutor(len(cases)) as pool:
             tries = [pool.submit(validate, tmp_path / str(n), *case) for n, case in enumerate(cases)]
             found = [each.result() for each in tries]
-    for (_, lake), (said, seconds) in zip(cases, found, strict=True):
+    for (_, lake), (message, seconds) in zip(cases, found, strict=True):
         site_name = {"hdfs": "onprem", "adls": "cloud"}[lake]
         assert re.match(
-            rf"source 'rows': site '{site_name}', \S+/rows (is unavailable|did not answer in time): ", said
+            rf"source 'rows': site '{site_name}', \S+/rows (is unavailable|did not answer in time): ", message
         )
         assert seconds < 35
 

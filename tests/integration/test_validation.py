@@ -153,9 +153,9 @@ def test_a_source_is_validated_and_described_through_the_offline_store(
     with pytest.raises(SchemaError, match="created_timestamp_column is 'created', but the columns are driver_id"):
         provider.validate_data_source(store.config, source("stats", path, "created"))
     missing = source("stats", f"{path}_not")
-    for ask in (
+    for call in (
         provider.validate_data_source,
         provider.get_table_column_names_and_types_from_data_source,
     ):
         with pytest.raises(SourceNotFoundError, match=f"nothing is at site '{place.site_name}'"):
-            ask(store.config, missing)
+            call(store.config, missing)

@@ -74,8 +74,8 @@ class TestManyAtOnce:
             for n in range(2)
         ]
         for process in running:
-            _, said = process.communicate(timeout=120)
-            assert process.returncode == 0, said.decode()
+            _, message = process.communicate(timeout=120)
+            assert process.returncode == 0, message.decode()
         assert sorted(by_pyarrow(place, uri)["trips"].to_pylist()) == [*range(5), *range(10, 15)]
 
 
@@ -140,5 +140,5 @@ class TestSparkTasks:
                     yield pa.RecordBatch.from_pydict({"said": [str(error)]})
 
         frame = spark.range(1).selectExpr("id as driver_id", "id as trips", "current_timestamp() as event_timestamp")
-        (said,) = [row.said for row in frame.mapInArrow(write, "said string").collect()]
-        assert "inside a Spark task only Parquet files can be written, found orc" in said
+        (message,) = [row.message for row in frame.mapInArrow(write, "said string").collect()]
+        assert "inside a Spark task only Parquet files can be written, found orc" in message

@@ -45,10 +45,10 @@ class TestOneFolder:
     def test_rows_take_the_order_names_and_types_of_what_is_there(
         self, make_store: MakeStore, place: Place, write: Write
     ) -> None:
-        there = pa.schema(
+        schema = pa.schema(
             [("ts", pa.timestamp("us")), ("trips", pa.int32()), ("driver_id", pa.int32()), ("rate", pa.float32())]
         )
-        uri = write(place, "there", pa.Table.from_pylist([], there))
+        uri = write(place, "there", pa.Table.from_pylist([], schema))
         fields = [Field(name="rides", dtype=Int64), Field(name="rate", dtype=Float32)]
         of = view(
             "stats",

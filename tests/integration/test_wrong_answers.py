@@ -108,11 +108,11 @@ def test_the_time_zone_of_the_session_changes_no_answer(
         view("heat", source("heat", heat), sensor, ttl=timedelta(minutes=20)),
         view("wind", source("wind", wind), sensor, ttl=timedelta(minutes=20)),
     )
-    asked = [night + timedelta(minutes=minutes) for minutes in (-60, -39, -30, -15, 0, 20, 21, 45, 75)]
+    entity_times = [night + timedelta(minutes=minutes) for minutes in (-60, -39, -30, -15, 0, 20, 21, 45, 75)]
     expected: list[int | None] = [0, None, 1, 1, 2, 2, None, 3, 4]
-    wanted = [(time, value, value) for time, value in zip(asked, expected, strict=True)]
+    wanted = [(time, value, value) for time, value in zip(entity_times, expected, strict=True)]
     features = ["heat:heat", "wind:wind"]
-    aware = pd.DataFrame({"sensor": [7] * 9, "event_timestamp": asked})
+    aware = pd.DataFrame({"sensor": [7] * 9, "event_timestamp": entity_times})
     unaware = aware.assign(event_timestamp=aware["event_timestamp"].dt.tz_localize(None))
     for name in ("UTC", zone):
         with session_zone(name):
@@ -136,7 +136,7 @@ def test_threads_on_one_session_each_get_their_own_answers(
         views.append(view(f"texts{n}", source(f"texts{n}", texts), driver))
     store = make_store(driver, *views)
 
-    def ask(caller: int) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    def retrieve_rows(caller: int) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
         n, key, form = caller % 3, 1 + caller % 2, caller % 4
         frame = pd.DataFrame({"driver_id": [key, 3], "event_timestamp": [at(1)] * 2, "caller": [caller] * 2})
         entity_df: Any = frame
@@ -154,5 +154,5 @@ def test_threads_on_one_session_each_get_their_own_answers(
         return sorted(found), sorted(expected)
 
     with ThreadPoolExecutor(16) as pool:
-        for found, expected in pool.map(ask, range(18)):
+        for found, expected in pool.map(retrieve_rows, range(18)):
             assert found == expected

@@ -46,7 +46,7 @@ def view_of(
         timestamp=SourceColumn("ts", UTC),
         created=SourceColumn("c", UTC) if created else None,
         by_created=by_created,
-        values=tuple(SourceColumn(name, kind) for name, kind in values),
+        values=tuple(SourceColumn(name, data_type) for name, data_type in values),
         ranked=tuple(sorted(range(len(values)), key=lambda n: values[n][0])),
         outputs=tuple(f"{view_id}.{name}" for name, _ in values),
         case_sensitive=False,
@@ -82,7 +82,7 @@ def plain(path: str) -> str:
     return path
 
 
-def pieces(view_id: int, *files: Path, opened: Any = plain, **partitions: Any) -> tuple[FileSplit, ...]:
+def file_splits(view_id: int, *files: Path, opened: Any = plain, **partitions: Any) -> tuple[FileSplit, ...]:
     return tuple(FileSplit(view_id, str(file), 0, MAX, partitions, opened) for file in files)
 
 

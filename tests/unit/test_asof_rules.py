@@ -69,7 +69,7 @@ def test_case_counts_where_the_session_says_so() -> None:
     ],
 )
 def test_keys_are_compared_in_a_common_type(left: str, right: str, common: str) -> None:
-    def kind(name: str) -> T.DataType:
+    def spark_type(name: str) -> T.DataType:
         simple = {"void": T.NullType(), "varchar(3)": T.VarcharType(3), "string": T.StringType()}
         if name.startswith("decimal"):
             precision, scale = name[8:-1].split(",")
@@ -80,7 +80,7 @@ def test_keys_are_compared_in_a_common_type(left: str, right: str, common: str) 
         return {**simple, **others}[name]
 
     for one, other in ((left, right), (right, left)):
-        found = domain(kind(one), kind(other), view="v", entity_column="e", source_column="s")
+        found = domain(spark_type(one), spark_type(other), view="v", entity_column="e", source_column="s")
         assert found.type.simpleString() == common
 
 

@@ -151,19 +151,21 @@ def history(**changes: object) -> History:
 
 
 @pytest.mark.parametrize(
-    "kind", [history(), history(hot=120), history(share=0.5, step=12 * HOUR, partitioned=True)], ids=repr
+    "features", [history(), history(hot=120), history(share=0.5, step=12 * HOUR, partitioned=True)], ids=repr
 )
-def test_histories_have_no_ties_and_as_many_rows_as_they_say(kind: History, tmp_path: Path) -> None:
+def test_histories_have_no_ties_and_as_many_rows_as_they_say(features: History, tmp_path: Path) -> None:
     import pandas as pd
 
-    write_history(kind, tmp_path)
+    write_history(features, tmp_path)
     files = sorted(tmp_path.rglob("*.parquet"))
     rows = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
-    assert len(rows) == kind.rows
+    assert len(rows) == features.rows
     assert not rows.duplicated(["k", "ts"]).any()
     assert rows["ts"].is_monotonic_increasing
-    assert rows["ts"].between(START, kind.end, inclusive="left").all()
-    assert (rows["k"] == 0).sum() == (kind.hot or pytest.approx(kind.steps * kind.share, abs=kind.steps))
+    assert rows["ts"].between(START, features.end, inclusive="left").all()
+    assert (rows["k"] == 0).sum() == (
+        features.hot or pytest.approx(features.steps * features.share, abs=features.steps)
+    )
 
 
 def test_a_partition_holds_its_day(tmp_path: Path) -> None:
@@ -185,19 +187,19 @@ def test_the_same_seed_gives_the_same_rows(tmp_path: Path) -> None:
 def test_needed_are_the_columns_and_row_groups_that_matter(tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
-    kind = history(step=12 * HOUR, partitioned=True, asked=1, ttl=timedelta(days=1))
-    write_history(kind, tmp_path)
+    features = history(step=12 * HOUR, partitioned=True, used_features=1, ttl=timedelta(days=1))
+    write_history(features, tmp_path)
     footer = pq.read_metadata(tmp_path / "day=2026-01-06" / "part-0.parquet").row_group(0)
     columns = {footer.column(i).path_in_schema: footer.column(i).total_compressed_size for i in range(5)}
     wanted = sum(size for name, size in columns.items() if name != "f1")
-    view = View(history=kind, path=str(tmp_path))
+    view = View(history=features, path=str(tmp_path))
     # The ttl reaches back into the middle of the day before.
-    found = view_bytes(view, kind.end - 12 * HOUR, kind.end)
+    found = view_bytes(view, features.end - 12 * HOUR, features.end)
     assert wanted < found < 2.5 * wanted
 
 
 def test_the_chain_reads_only_what_is_asked_for_and_applies_the_ttl() -> None:
-    view = View(history=history(asked=1, ttl=timedelta(days=2)), path="/rows")
+    view = View(history=history(used_features=1, ttl=timedelta(days=2)), path="/rows")
     text = chain(Task(entities="/entities", keys=("k",), views=(view,), pandas=False))
     assert "LEFT ASOF JOIN (SELECT k, ts, f0 FROM v0) v0 MATCH_CONDITION (e.event_timestamp >= v0.ts)" in text
     assert "CASE WHEN v0.ts >= e.event_timestamp - INTERVAL '172800' SECOND THEN v0.f0 END AS v0__f0" in text

@@ -71,14 +71,14 @@ def test_many_calls_at_once_wait_for_each_other(calls: BoundedCalls) -> None:
         time.sleep(0.005)
         done.append(number)
 
-    def ask(number: int) -> None:
+    def call(number: int) -> None:
         calls.run(partial(work, number))
 
-    asking = [threading.Thread(target=ask, args=(number,)) for number in range(40)]
-    for thread in asking:
+    callers = [threading.Thread(target=call, args=(number,)) for number in range(40)]
+    for thread in callers:
         thread.start()
     assert threads() <= MAX_THREADS
-    for thread in asking:
+    for thread in callers:
         thread.join()
     assert sorted(done) == list(range(40))
 
@@ -106,19 +106,19 @@ def test_when_all_threads_wait_in_vain_a_call_fails_at_once_until_an_answer_come
 def test_a_call_that_no_thread_has_begun_is_dropped_when_it_is_given_up(
     calls: BoundedCalls, answer: threading.Event
 ) -> None:
-    def ask() -> None:
+    def call() -> None:
         with suppress(TimeoutError):
             calls.run(answer.wait)
 
-    asking = [threading.Thread(target=ask) for _ in range(MAX_THREADS)]
-    for thread in asking:
+    callers = [threading.Thread(target=call) for _ in range(MAX_THREADS)]
+    for thread in callers:
         thread.start()
     time.sleep(0.05)
     begun: list[int] = []
     with pytest.raises(TimeoutError):
         calls.run(lambda: begun.append(1))
     answer.set()
-    for thread in asking:
+    for thread in callers:
         thread.join()
     assert eventually(lambda: calls.hung == 0)
     assert calls.run(lambda: 7) == 7

@@ -28,7 +28,7 @@ from feast_hybrid.asof.columnar.spec import (
     GroupSpec,
     ViewSpec,
 )
-from tests.unit.columnar import TEXT, UTC, WHOLE, history, pieces, view_of
+from tests.unit.columnar import TEXT, UTC, WHOLE, file_splits, history, view_of
 
 
 def run(
@@ -69,8 +69,8 @@ def pairs_of(entities: pa.Table, group: GroupSpec) -> EntityKeys:
     return found
 
 
-def entity_table(keys: dict[str, pa.Array], at: Sequence[int | None]) -> pa.Table:
-    return pa.table({"row": pa.array(range(len(at))), **keys, "__fh_t": pa.array(at, pa.int64())})
+def entity_table(keys: dict[str, pa.Array], times: Sequence[int | None]) -> pa.Table:
+    return pa.table({"row": pa.array(range(len(times))), **keys, "__fh_t": pa.array(times, pa.int64())})
 
 
 def rank(value: Any) -> tuple[Any, ...]:
@@ -84,18 +84,23 @@ def rank(value: Any) -> tuple[Any, ...]:
 Row = tuple[Any, ...]
 
 
-def best(key: Row, at: int | None, rows: Sequence[Row], view: ViewSpec) -> Row:
+def best(key: Row, time: int | None, rows: Sequence[Row], view: ViewSpec) -> Row:
     """By brute force: rows are (keys…, ts, created, values…)."""
     width = len(key)
     found = None
     for row in rows:
         ts, created = row[width], row[width + 1] if view.created is not None else None
         values = row[width + (2 if view.created is not None else 1) :]
-        if at is None or ts is None or ts > at or any(a is None or a != b for a, b in zip(key, row, strict=False)):
+        if (
+            time is None
+            or ts is None
+            or ts > time
+            or any(a is None or a != b for a, b in zip(key, row, strict=False))
+        ):
             continue
-        if view.ttl is not None and ts < at - view.ttl:
+        if view.ttl is not None and ts < time - view.ttl:
             continue
-        if view.by_created and (created is None or created > at):
+        if view.by_created and (created is None or created > time):
             continue
         score = (ts, -math.inf if created is None else created, *(rank(values[n]) for n in view.ranked))
         if found is None or score > found[0]:
@@ -150,14 +155,17 @@ def draw_rows(draw: random.Random, view: ViewSpec, keys: list[Column], offset: i
 
 def write_rows(folder: Path, view: ViewSpec, keys: list[Column], rows: list[Row]) -> list[Path]:
     """Two files of small row groups."""
-    columns = [(name, kind) for name, _, kind, _ in keys] + [("ts", pa.int64())]
+    columns = [(name, data_type) for name, _, data_type, _ in keys] + [("ts", pa.int64())]
     columns += [("c", pa.int64())] if view.created is not None else []
-    arrays = {name: pa.array([row[n] for row in rows], kind) for n, (name, kind) in enumerate([*columns, *FEATURES])}
+    arrays = {
+        name: pa.array([row[n] for row in rows], data_type)
+        for n, (name, data_type) in enumerate([*columns, *FEATURES])
+    }
     table = pa.table({name: array.view(UTC) if name in ("ts", "c") else array for name, array in arrays.items()})
     files = []
-    for n, piece in enumerate((table.slice(0, len(rows) // 2), table.slice(len(rows) // 2))):
+    for n, slice_ in enumerate((table.slice(0, len(rows) // 2), table.slice(len(rows) // 2))):
         files.append(folder / f"{view.view_id}-{n}.parquet")
-        pq.write_table(piece, files[-1], row_group_size=7)
+        pq.write_table(slice_, files[-1], row_group_size=7)
     return files
 
 
@@ -174,19 +182,19 @@ def test_random_worlds_are_answered_as_by_brute_force(
     views = [draw_view(draw, view_id, keys) for view_id in range(draw.choice([1, 2, 3]))]
     histories = [draw_rows(draw, view, keys, offset) for view in views]
     wanted = [tuple(draw.choice(values) for _, _, _, values in keys) for _ in range(30)]
-    at = [None if time is None else time + offset for time in (draw.choice(TIMES) for _ in wanted)]
+    times = [None if time is None else time + offset for time in (draw.choice(TIMES) for _ in wanted)]
     columns = {
         f"e{n}": pa.array([key[n] for key in wanted], form.data_type) for n, (_, form, _, _) in enumerate(keys)
     }
     names = tuple((f"e{n}", form) for n, (_, form, _, _) in enumerate(keys))
     group = GroupSpec(tuple(views), names, draw.choice([1, 3, 16]))
     tasks = tuple(
-        pieces(view.view_id, file)
+        file_splits(view.view_id, file)
         for view, rows in zip(views, histories, strict=True)
         for file in write_rows(tmp_path, view, keys, rows)
     )
     answer = run(
-        entity_table(columns, at),
+        entity_table(columns, times),
         [(group, tasks)],
         shuffle=draw,
         flush=draw.choice([1, 1000, 100_000]),
@@ -195,7 +203,7 @@ def test_random_worlds_are_answered_as_by_brute_force(
     assert answer["row"].to_pylist() == list(range(30))
     for view, rows in zip(views, histories, strict=True):
         got = list(zip(*(answer[out].to_pylist() for out in view.outputs), strict=True))
-        assert repr(got) == repr([best(key, time, rows, view) for key, time in zip(wanted, at, strict=True)])
+        assert repr(got) == repr([best(key, time, rows, view) for key, time in zip(wanted, times, strict=True)])
 
 
 def test_views_of_different_keys_are_joined_one_after_another(tmp_path: Path) -> None:
@@ -206,8 +214,8 @@ def test_views_of_different_keys_are_joined_one_after_another(tmp_path: Path) ->
     answer = run(
         entities,
         [
-            (GroupSpec((first,), (("e0", WHOLE),), 3), (pieces(0, one),)),
-            (GroupSpec((second,), (("e1", TEXT),), 5), (pieces(1, two),)),
+            (GroupSpec((first,), (("e0", WHOLE),), 3), (file_splits(0, one),)),
+            (GroupSpec((second,), (("e1", TEXT),), 5), (file_splits(1, two),)),
         ],
     ).sort_by("row")
     assert answer["0.v"].to_pylist() == [10.0, 20.0, None, None]

@@ -21,10 +21,10 @@ def test_tasks_share_the_bytes_and_read_a_bounded_piece_at_a_time(size: int, cor
     whole = ColumnarView(view, view_of(), scan.files, ScanEstimate(1, size, size, 0.5))
     found = plan_splits([whole], cores)
     assert len(found) == tasks
-    read = [piece for task in found for piece in task]
-    assert max(piece.end - piece.start for piece in read) * 0.5 <= 64 << 20
+    read = [file_split for task in found for file_split in task]
+    assert max(file_split.end - file_split.start for file_split in read) * 0.5 <= 64 << 20
     for name in ("a", "b"):
-        ends = [(piece.start, piece.end) for piece in read if piece.path == name]
+        ends = [(file_split.start, file_split.end) for file_split in read if file_split.path == name]
         assert [start for start, _ in ends] == [0, *(end for _, end in ends[:-1])]
         assert ends[-1][1] >= size
 

@@ -15,7 +15,7 @@ from feast_hybrid.asof.columnar.ranks import rank_codes
 
 
 @pytest.mark.parametrize(
-    ("least_to_greatest", "kind"),
+    ("least_to_greatest", "data_type"),
     [
         ([None, -2, 10], pa.int32()),
         ([None, "", "10", "9", "é"], pa.string()),
@@ -26,13 +26,13 @@ from feast_hybrid.asof.columnar.ranks import rank_codes
         ([None, {"a": None}, {"a": -0.0}, {"a": 0.0}], pa.struct([("a", pa.float64())])),
     ],
 )
-def test_ties_are_ranked(least_to_greatest: list[Any], kind: pa.DataType) -> None:
+def test_ties_are_ranked(least_to_greatest: list[Any], data_type: pa.DataType) -> None:
     for order in itertools.islice(itertools.permutations(range(len(least_to_greatest))), 24):
-        codes = rank_codes(pa.array([least_to_greatest[n] for n in order], kind))
+        codes = rank_codes(pa.array([least_to_greatest[n] for n in order], data_type))
         assert np.argsort(codes).tolist() == np.argsort(order).tolist()
 
 
 def test_a_struct_of_zeros_ranks_by_its_other_fields_first() -> None:
-    kind = pa.struct([("a", pa.float64()), ("b", pa.int32())])
-    codes = rank_codes(pa.array([{"a": 0.0, "b": 1}, {"a": -0.0, "b": 2}], kind))
+    data_type = pa.struct([("a", pa.float64()), ("b", pa.int32())])
+    codes = rank_codes(pa.array([{"a": 0.0, "b": 1}, {"a": -0.0, "b": 2}], data_type))
     assert codes[0] < codes[1]

@@ -22,12 +22,12 @@ from feast_hybrid.asof.columnar.spec import (
 )
 from feast_hybrid.asof.entity_stats.model import make_key_filter
 from feast_hybrid.errors import JoinError, SchemaError
-from tests.unit.columnar import UTC, Reads, history, pieces, plain, view_of
+from tests.unit.columnar import UTC, Reads, file_splits, history, plain, view_of
 
 
 def rows_read(view: ViewSpec, file: Path, **partitions: Any) -> tuple[pa.Table, int]:
     opened = Reads()
-    rows = list(read_split(pieces(view.view_id, file, opened=opened, **partitions)[0], view))
+    rows = list(read_split(file_splits(view.view_id, file, opened=opened, **partitions)[0], view))
     return pa.Table.from_batches(rows, view.block_schema()), opened.bytes
 
 
@@ -67,7 +67,7 @@ def passed_on(
 ) -> list[tuple[Any, ...]]:
     """The rows that leave a reading task, each as (keys…, ts, values…)."""
     view = dataclasses.replace(view, entity_keys=entity_keys)
-    read = ReadBlocks((pieces(view.view_id, file, file),), {view.view_id: view}, 3, flush)
+    read = ReadBlocks((file_splits(view.view_id, file, file),), {view.view_id: view}, 3, flush)
     found = []
     for batch in read(iter([pa.record_batch({"id": pa.array([0])})])):
         for block in batch.column(batch.schema.get_field_index("block")):

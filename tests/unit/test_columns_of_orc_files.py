@@ -11,7 +11,7 @@ from feast_hybrid.files.footers import columns_of_files
 from feast_hybrid.files.orc import orc_columns_of_file
 from feast_hybrid.lakes import Router
 
-KINDS: list[tuple[str, pa.DataType, str]] = [
+TYPES: list[tuple[str, pa.DataType, str]] = [
     ("flag", pa.bool_(), "boolean"),
     ("tiny", pa.int8(), "tinyint"),
     ("n", pa.int64(), "bigint"),
@@ -31,7 +31,7 @@ KINDS: list[tuple[str, pa.DataType, str]] = [
 def test_the_columns_of_a_file_and_of_its_partition(tmp_path: Path) -> None:
     folder = tmp_path / "dt=2026-01-10"
     folder.mkdir()
-    empty = pa.table({name: pa.array([None], kind) for name, kind, _ in KINDS})
+    empty = pa.table({name: pa.array([None], data_type) for name, data_type, _ in TYPES})
     pyarrow.orc.write_table(empty, folder / "part-0.orc")
     found = columns_of_files(Router(()).locate(f"file://{tmp_path}"), orc_columns_of_file)
-    assert found == [*((name, spark) for name, _, spark in KINDS), ("dt", "date")]
+    assert found == [*((name, spark) for name, _, spark in TYPES), ("dt", "date")]

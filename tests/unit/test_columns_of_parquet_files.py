@@ -88,7 +88,7 @@ class TestPartitions:
         ]
 
     @pytest.mark.parametrize(
-        ("values", "kind"),
+        ("values", "data_type"),
         [
             (["1", "2"], "int"),
             (["007"], "int"),
@@ -127,9 +127,9 @@ class TestPartitions:
         ],
         ids=str,
     )
-    def test_their_type_holds_all_values(self, tmp_path: Path, values: list[str], kind: str) -> None:
+    def test_their_type_holds_all_values(self, tmp_path: Path, values: list[str], data_type: str) -> None:
         files = {f"p={quote(value, safe=' +:-.')}/x.parquet": A for value in values}
-        assert columns(lay(tmp_path, files)) == [("a", "bigint"), ("p", kind)]
+        assert columns(lay(tmp_path, files)) == [("a", "bigint"), ("p", data_type)]
 
     def test_a_name_is_decoded(self, tmp_path: Path) -> None:
         assert columns(lay(tmp_path, {"a%20b=1/x.parquet": A})) == [("a", "bigint"), ("a b", "int")]
@@ -193,12 +193,12 @@ class TestGlobs:
 
 
 class TestSchemas:
-    def one(self, folder: Path, kind: pa.DataType, **write: Any) -> list[tuple[str, str]] | None:
-        pq.write_table(pa.table({"c": pa.array([], kind)}), folder / "x.parquet", **write)
+    def footer_columns(self, folder: Path, arrow_type: pa.DataType, **write: Any) -> list[tuple[str, str]] | None:
+        pq.write_table(pa.table({"c": pa.array([], arrow_type)}), folder / "x.parquet", **write)
         return columns(folder)
 
     @pytest.mark.parametrize(
-        ("kind", "name"),
+        ("arrow_type", "name"),
         [
             (pa.timestamp("us"), "timestamp"),
             (pa.list_(pa.timestamp("us")), "array<timestamp>"),
@@ -206,11 +206,11 @@ class TestSchemas:
             (pa.map_(pa.string(), pa.timestamp("us")), "map<string,timestamp>"),
         ],
     )
-    def test_int96_is_an_instant_wherever_it_stands(self, tmp_path: Path, kind: pa.DataType, name: str) -> None:
-        assert self.one(tmp_path, kind, use_deprecated_int96_timestamps=True) == [("c", name)]
+    def test_int96_is_an_instant_wherever_it_stands(self, tmp_path: Path, arrow_type: pa.DataType, name: str) -> None:
+        assert self.footer_columns(tmp_path, arrow_type, use_deprecated_int96_timestamps=True) == [("c", name)]
 
     @pytest.mark.parametrize(
-        ("kind", "name"),
+        ("arrow_type", "name"),
         [
             (pa.timestamp("us"), "timestamp_ntz"),
             (pa.timestamp("us", tz="Europe/Zurich"), "timestamp"),
@@ -221,8 +221,8 @@ class TestSchemas:
         ],
         ids=str,
     )
-    def test_types_as_they_come_back_from_a_footer(self, tmp_path: Path, kind: pa.DataType, name: str) -> None:
-        assert self.one(tmp_path, kind) == [("c", name)]
+    def test_types_as_they_come_back_from_a_footer(self, tmp_path: Path, arrow_type: pa.DataType, name: str) -> None:
+        assert self.footer_columns(tmp_path, arrow_type) == [("c", name)]
 
     def test_names_are_data(self, tmp_path: Path) -> None:
         rows = pa.table({name: pa.array([1], pa.int64()) for name in ("a.b", "a;b", "`q`", "ü", "A", "a")})
@@ -230,12 +230,14 @@ class TestSchemas:
         assert columns(tmp_path) == [(name, "bigint") for name in ("a.b", "a;b", "`q`", "ü", "A", "a")]
 
     @pytest.mark.parametrize(
-        ("kind", "reason"),
+        ("arrow_type", "reason"),
         [(pa.time64("us"), "Spark has no type for"), (pa.timestamp("ns"), "Spark cannot read Parquet's nanosecond")],
     )
-    def test_a_column_that_spark_cannot_read_is_named(self, tmp_path: Path, kind: pa.DataType, reason: str) -> None:
+    def test_a_column_that_spark_cannot_read_is_named(
+        self, tmp_path: Path, arrow_type: pa.DataType, reason: str
+    ) -> None:
         with pytest.raises(SchemaError, match=f"^column 'c': {reason}"):
-            self.one(tmp_path, kind)
+            self.footer_columns(tmp_path, arrow_type)
 
 
 def test_a_path_with_signs_of_a_url_is_read_as_it_is(tmp_path: Path) -> None:

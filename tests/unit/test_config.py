@@ -30,10 +30,10 @@ def load(text: str) -> HybridSparkOfflineStoreConfig:
     return HybridSparkOfflineStoreConfig(**(yaml.safe_load(text) or {}))
 
 
-def refusal(text: str, kind: type[HybridError] = ConfigError) -> str:
+def refusal(text: str, error_class: type[HybridError] = ConfigError) -> str:
     with pytest.raises(HybridError) as refused:
         load(text)
-    assert type(refused.value) is kind
+    assert type(refused.value) is error_class
     return str(refused.value)
 
 

@@ -12,7 +12,7 @@ from tests.unit.columnar import UTC
 
 
 @pytest.mark.parametrize(
-    ("found", "kind"),
+    ("found", "data_type"),
     [
         (pa.array(["a", None]).dictionary_encode(), pa.string()),
         (pa.array(["a", None], pa.large_string()), pa.string()),
@@ -24,16 +24,16 @@ from tests.unit.columnar import UTC
         (pa.nulls(2), pa.date32()),
     ],
 )
-def test_values_are_the_same_in_the_frames_type(found: pa.Array, kind: pa.DataType) -> None:
+def test_values_are_the_same_in_the_frames_type(found: pa.Array, data_type: pa.DataType) -> None:
     for array in (found, found.slice(1), found.slice(0, 1)):
-        shown = convert_for_reading(array, kind)
-        assert shown.type == kind
+        shown = convert_for_reading(array, data_type)
+        assert shown.type == data_type
         assert shown.to_pylist() == array.to_pylist()
 
 
 def test_a_field_that_a_struct_lacks_is_null() -> None:
-    kind = pa.struct([("b", pa.string()), ("A", pa.int64())])
-    shown = convert_for_reading(pa.array([{"a": 1}, None], pa.struct([("a", pa.int8())])), kind)
+    data_type = pa.struct([("b", pa.string()), ("A", pa.int64())])
+    shown = convert_for_reading(pa.array([{"a": 1}, None], pa.struct([("a", pa.int8())])), data_type)
     assert shown.to_pylist() == [{"b": None, "A": 1}, None]
 
 

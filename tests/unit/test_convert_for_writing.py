@@ -17,33 +17,33 @@ INSTANT, NAIVE = pa.timestamp("us", tz="UTC"), pa.timestamp("us")
 NOON = datetime(2026, 1, 10, 12)
 
 
-def put(values: Any, kind: pa.DataType) -> list[Any]:
+def put(values: Any, data_type: pa.DataType) -> list[Any]:
     """What becomes of a column of these values where the type is kept."""
     array = values if isinstance(values, pa.Array) else pa.array(values)
-    put_there = convert_for_writing(pa.table({"c": array}), pa.schema([("c", kind)]), what="rows")
-    assert put_there.schema == pa.schema([("c", kind)])
+    put_there = convert_for_writing(pa.table({"c": array}), pa.schema([("c", data_type)]), what="rows")
+    assert put_there.schema == pa.schema([("c", data_type)])
     found: list[Any] = put_there["c"].to_pylist()
     return found
 
 
 def test_columns_are_put_in_the_order_that_is_there() -> None:
     rows = pa.table({"b": [1, 2], "a": ["x", "y"]})
-    there = pa.schema([("a", pa.string()), ("b", pa.int64())])
-    assert convert_for_writing(rows, there, what="rows").to_pydict() == {"a": ["x", "y"], "b": [1, 2]}
+    schema = pa.schema([("a", pa.string()), ("b", pa.int64())])
+    assert convert_for_writing(rows, schema, what="rows").to_pydict() == {"a": ["x", "y"], "b": [1, 2]}
 
 
 def test_all_that_is_missing_unknown_or_given_twice_is_named_at_once() -> None:
     rows = pa.Table.from_arrays([pa.array([1])] * 4, names=["a", "z", "y", "a"])
-    there = pa.schema([(name, pa.int64()) for name in ("a", "b", "c")])
+    schema = pa.schema([(name, pa.int64()) for name in ("a", "b", "c")])
     with pytest.raises(SchemaError) as refused:
-        convert_for_writing(rows, there, what="rows of 'v'")
+        convert_for_writing(rows, schema, what="rows of 'v'")
     assert str(refused.value) == (
         "rows of 'v': columns missing b, c; unknown z, y; given twice a. There are a, b, c."
     )
 
 
 @pytest.mark.parametrize(
-    ("given", "kind", "kept"),
+    ("given", "data_type", "kept"),
     [
         (pa.array([1, None], pa.int32()), pa.int64(), [1, None]),
         (pa.array([1, None], pa.int64()), pa.int32(), [1, None]),
@@ -62,12 +62,12 @@ def test_all_that_is_missing_unknown_or_given_twice_is_named_at_once() -> None:
     ],
     ids=str,
 )
-def test_values_that_keep_their_worth_are_taken(given: pa.Array, kind: pa.DataType, kept: list[Any]) -> None:
-    assert put(given, kind) == kept
+def test_values_that_keep_their_value_are_taken(given: pa.Array, data_type: pa.DataType, kept: list[Any]) -> None:
+    assert put(given, data_type) == kept
 
 
 @pytest.mark.parametrize(
-    ("given", "kind"),
+    ("given", "data_type"),
     [
         (pa.array([2**40]), pa.int32()),
         (pa.array([-1]), pa.uint8()),
@@ -88,17 +88,17 @@ def test_values_that_keep_their_worth_are_taken(given: pa.Array, kind: pa.DataTy
     ],
     ids=str,
 )
-def test_what_does_not_fit_is_refused_with_both_types(given: pa.Array, kind: pa.DataType) -> None:
+def test_what_does_not_fit_is_refused_with_both_types(given: pa.Array, data_type: pa.DataType) -> None:
     with pytest.raises(SchemaError) as refused:
-        put(given, kind)
-    assert f"column 'c' is {given.type} in the rows and {kind} there" in str(refused.value)
+        put(given, data_type)
+    assert f"column 'c' is {given.type} in the rows and {data_type} there" in str(refused.value)
 
 
 def test_every_column_that_does_not_fit_is_named() -> None:
     rows = pa.table({"a": ["x"], "b": [1.5], "c": [1]})
-    there = pa.schema([("a", pa.int64()), ("b", pa.int64()), ("c", pa.int64())])
+    schema = pa.schema([("a", pa.int64()), ("b", pa.int64()), ("c", pa.int64())])
     with pytest.raises(SchemaError, match=r"column 'a' is string .*; column 'b' is double") as refused:
-        convert_for_writing(rows, there, what="rows")
+        convert_for_writing(rows, schema, what="rows")
     assert "'c'" not in str(refused.value)
 
 
@@ -118,20 +118,20 @@ def test_nanoseconds_are_floored_to_microseconds_also_before_1970() -> None:
     given = pa.array([1_999, -1], pa.timestamp("ns"))
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     assert put(given, INSTANT) == [epoch + timedelta(microseconds=1), epoch - timedelta(microseconds=1)]
-    there = pa.schema([("t", pa.timestamp("ns")), ("l", pa.list_(pa.struct([("t", pa.timestamp("ns", "UTC"))])))])
-    assert in_microseconds(there) == pa.schema([("t", NAIVE), ("l", pa.list_(pa.struct([("t", INSTANT)])))])
+    schema = pa.schema([("t", pa.timestamp("ns")), ("l", pa.list_(pa.struct([("t", pa.timestamp("ns", "UTC"))])))])
+    assert in_microseconds(schema) == pa.schema([("t", NAIVE), ("l", pa.list_(pa.struct([("t", INSTANT)])))])
 
 
 @pytest.mark.parametrize("start", [0, 1])
 def test_nested_values_are_converted_within_slices_and_beside_nulls(start: int) -> None:
-    def sliced(values: list[Any], kind: pa.DataType) -> pa.Array:
-        return pa.array([*values[:1], *values], kind)[1 + start :]
+    def sliced(values: list[Any], data_type: pa.DataType) -> pa.Array:
+        return pa.array([*values[:1], *values], data_type)[1 + start :]
 
     lists: list[Any] = [[1, None], None, [], [2]]
     assert put(sliced(lists, pa.list_(pa.int32())), pa.list_(pa.int64())) == lists[start:]
     structs: list[Any] = [{"a": [1]}, None, {"a": None}]
-    kind = pa.struct([("a", pa.list_(pa.int32()))])
-    assert put(sliced(structs, kind), pa.struct([("a", pa.list_(pa.int64()))])) == structs[start:]
+    data_type = pa.struct([("a", pa.list_(pa.int32()))])
+    assert put(sliced(structs, data_type), pa.struct([("a", pa.list_(pa.int64()))])) == structs[start:]
     maps: list[Any] = [[("a", 1)], None, [("b", None), ("c", 3)]]
     assert put(sliced(maps, pa.map_(pa.string(), pa.int32())), pa.map_(pa.string(), pa.int64())) == maps[start:]
 
@@ -147,13 +147,13 @@ def test_pythons_dictionaries_are_maps_where_maps_are_kept() -> None:
 
 
 def test_a_table_of_several_chunks_or_none_is_one_table() -> None:
-    there = pa.schema([("c", pa.int64())])
+    schema = pa.schema([("c", pa.int64())])
     rows = pa.chunked_array([pa.array([1], pa.int32()), pa.array([2, 3], pa.int32())])
-    assert convert_for_writing(pa.table({"c": rows}), there, what="rows").to_pydict() == {"c": [1, 2, 3]}
-    assert convert_for_writing(pa.table({"c": pa.chunked_array([], pa.int32())}), there, what="rows").num_rows == 0
+    assert convert_for_writing(pa.table({"c": rows}), schema, what="rows").to_pydict() == {"c": [1, 2, 3]}
+    assert convert_for_writing(pa.table({"c": pa.chunked_array([], pa.int32())}), schema, what="rows").num_rows == 0
 
 
 def test_a_null_for_a_field_that_takes_none_is_refused() -> None:
-    there = pa.struct([pa.field("a", pa.int64(), nullable=False)])
+    schema = pa.struct([pa.field("a", pa.int64(), nullable=False)])
     with pytest.raises(SchemaError, match=r"column .* a value would change: "):
-        put(pa.array([{"a": 1}, {"a": None}]), there)
+        put(pa.array([{"a": 1}, {"a": None}]), schema)

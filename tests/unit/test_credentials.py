@@ -197,7 +197,7 @@ def test_how_adlfs_signs_in(credential: dict[str, Any], given: dict[str, Any]) -
 
 
 @pytest.mark.parametrize(
-    ("credential", "kind"),
+    ("credential", "credential_class"),
     [
         (None, "DefaultAzureCredential"),
         (SERVICE_PRINCIPAL, "ClientSecretCredential"),
@@ -205,9 +205,9 @@ def test_how_adlfs_signs_in(credential: dict[str, Any], given: dict[str, Any]) -
         (WORKLOAD, "WorkloadIdentityCredential"),
     ],
 )
-def test_how_adlfs_signs_in_by_entra(credential: dict[str, Any] | None, kind: str) -> None:
+def test_how_adlfs_signs_in_by_entra(credential: dict[str, Any] | None, credential_class: str) -> None:
     given = arguments(credential)
-    assert type(given.pop("credential")).__name__ == kind
+    assert type(given.pop("credential")).__name__ == credential_class
     assert given == ACCOUNT
 
 
@@ -282,10 +282,10 @@ class TestFileSystems:
     def test_hdfs_native_takes_a_path_as_data(self, scheme: str, path: str) -> None:
         from feast_hybrid.lakes.filesystems import SiteHdfsFileSystem, SiteViewfsFileSystem
 
-        kind = {"hdfs": SiteHdfsFileSystem, "viewfs": SiteViewfsFileSystem}[scheme]
-        assert kind._strip_protocol(path) == path
-        assert kind._strip_protocol(f"{scheme}://lake{path}") == path
-        assert kind._strip_protocol(f"{scheme}://lake") == "/"
+        filesystem = {"hdfs": SiteHdfsFileSystem, "viewfs": SiteViewfsFileSystem}[scheme]
+        assert filesystem._strip_protocol(path) == path
+        assert filesystem._strip_protocol(f"{scheme}://lake{path}") == path
+        assert filesystem._strip_protocol(f"{scheme}://lake") == "/"
 
     def test_hdfs_native_gets_namenodes_and_options(self) -> None:
         chosen = Site(name="a", uri="hdfs://Lake", namenodes=["nn1:8020", "nn2:8020"], options={"x.y": "1"})

@@ -92,11 +92,11 @@ class TestTimeColumn:
         rows = PandasRows.of(pd.DataFrame({"k": [1], "seen_at": values}))
         assert (rows.timestamp, rows.bounds()) == ("seen_at", (NOON, NOON))
 
-    @pytest.mark.parametrize("kind", ["us, tz=UTC", "ns, tz=Asia/Tokyo", "s", "ns"])
-    def test_a_column_of_arrows_time_type_will_do(self, kind: str) -> None:
-        naive = NOON if "tz" in kind else NOON.replace(tzinfo=None)
+    @pytest.mark.parametrize("unit", ["us, tz=UTC", "ns, tz=Asia/Tokyo", "s", "ns"])
+    def test_a_column_of_arrows_time_type_will_do(self, unit: str) -> None:
+        naive = NOON if "tz" in unit else NOON.replace(tzinfo=None)
         rows = PandasRows.of(
-            pd.DataFrame({"k": [1], "seen_at": pd.Series([naive], dtype=f"timestamp[{kind}][pyarrow]")})
+            pd.DataFrame({"k": [1], "seen_at": pd.Series([naive], dtype=f"timestamp[{unit}][pyarrow]")})
         )
         assert (rows.timestamp, rows.bounds()) == ("seen_at", (NOON, NOON))
         assert cast("pa.Table", rows.numbered(SPARK, ["k"]))["seen_at"].to_pylist() == [NOON]
@@ -217,7 +217,7 @@ class TestBounds:
 
 class TestKeys:
     @pytest.mark.parametrize(
-        ("values", "kind", "travels"),
+        ("values", "data_type", "travels"),
         [
             ([1, 2], pa.int64(), [1, 2]),
             (np.array([1], dtype="int8"), pa.int8(), [1]),
@@ -249,9 +249,11 @@ class TestKeys:
         ],
         ids=str,
     )
-    def test_they_travel_in_a_type_that_spark_can_compare(self, values: Any, kind: pa.DataType, travels: Any) -> None:
+    def test_they_travel_in_a_type_that_spark_can_compare(
+        self, values: Any, data_type: pa.DataType, travels: Any
+    ) -> None:
         array = key(values)
-        assert (array.type, array.to_pylist()) == (kind, travels)
+        assert (array.type, array.to_pylist()) == (data_type, travels)
 
     @pytest.mark.parametrize("values", [[1, "a"], [{"a": 1}, 1]], ids=str)
     def test_values_of_several_types_are_refused_naming_the_column(self, values: list[Any]) -> None:
@@ -308,11 +310,11 @@ class TestFull:
 
 
 class TestAttach:
-    ANSWERS = pa.table({"number": [2, 0, 1], "f": ["c", "a", "b"]})
+    FEATURES = pa.table({"number": [2, 0, 1], "f": ["c", "a", "b"]})
 
     def test_answers_are_put_beside_the_rows_they_belong_to(self) -> None:
         rows = PandasRows.of(frame([NOON] * 3, k=[7, 8, 9]))
-        table = rows.attach(self.ANSWERS)
+        table = rows.attach(self.FEATURES)
         assert table.select(["k", "f"]).to_pylist() == [{"k": 7, "f": "a"}, {"k": 8, "f": "b"}, {"k": 9, "f": "c"}]
 
     def test_entity_columns_come_back_as_they_went_in(self) -> None:
@@ -323,12 +325,12 @@ class TestAttach:
             gaps=[1.0, np.nan, 3.0],
         )
         given.index = pd.Index([3, 3, 1])
-        back = PandasRows.of(given).attach(self.ANSWERS).to_pandas().drop(columns="f")
+        back = PandasRows.of(given).attach(self.FEATURES).to_pandas().drop(columns="f")
         pd.testing.assert_frame_equal(back, given.reset_index(drop=True))
 
     def test_a_feature_named_as_an_entity_column_is_put_beside_it(self) -> None:
-        answers = self.ANSWERS.rename_columns(["k", "k"])
-        assert PandasRows.of(frame([NOON] * 3, k=[1, 2, 3])).attach(answers).column_names == [
+        features = self.FEATURES.rename_columns(["k", "k"])
+        assert PandasRows.of(frame([NOON] * 3, k=[1, 2, 3])).attach(features).column_names == [
             "event_timestamp",
             "k",
             "k",
@@ -336,12 +338,12 @@ class TestAttach:
 
     def test_a_column_that_arrow_cannot_hold_is_refused(self) -> None:
         with pytest.raises(EntityFrameError, match="entity_df has a column that Arrow cannot hold"):
-            PandasRows.of(frame([NOON] * 3, k=[1, "a", object()])).attach(self.ANSWERS)
+            PandasRows.of(frame([NOON] * 3, k=[1, "a", object()])).attach(self.FEATURES)
 
     @pytest.mark.parametrize("rows", [2, 4])
     def test_a_row_too_many_or_too_few_is_our_fault(self, rows: int) -> None:
         with pytest.raises(AssertionError, match=f"{rows} entity rows have 3 answers"):
-            PandasRows.of(frame([NOON] * rows)).attach(self.ANSWERS)
+            PandasRows.of(frame([NOON] * rows)).attach(self.FEATURES)
 
 
 def test_the_callers_frame_is_never_changed() -> None:

@@ -56,10 +56,10 @@ def repo(folder: Path, offline_store: dict[str, Any] | None = None) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", [TYPE, "feast_hybrid.offline_store.HybridSparkOfflineStore"])
-def test_feast_finds_store_and_configuration_by_the_type(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("store_type", [TYPE, "feast_hybrid.offline_store.HybridSparkOfflineStore"])
+def test_feast_finds_store_and_configuration_by_the_type(store_type: str, tmp_path: Path) -> None:
     store = FeatureStore(
-        repo_path=str(repo(tmp_path, {"type": kind, "sites": [{"name": "a", "uri": "hdfs://lake"}]}))
+        repo_path=str(repo(tmp_path, {"type": store_type, "sites": [{"name": "a", "uri": "hdfs://lake"}]}))
     )
     assert isinstance(store.config.offline_store, HybridSparkOfflineStoreConfig)
     assert store.config.offline_store.router.route("hdfs://lake/x").name == "a"
@@ -155,8 +155,8 @@ def test_a_second_apply_changes_no_source_service_or_entity(store: FeatureStore,
     before = timeless(store.registry.proto())
     store.apply(objects(data))
     after = timeless(store.registry.proto())
-    for kind in ("data_sources", "entities", "feature_services"):
-        assert list(getattr(after, kind)) == list(getattr(before, kind))
+    for object_type in ("data_sources", "entities", "feature_services"):
+        assert list(getattr(after, object_type)) == list(getattr(before, object_type))
 
 
 def test_a_changed_source_is_applied(store: FeatureStore, data: Path) -> None:

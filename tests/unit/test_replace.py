@@ -180,11 +180,13 @@ class TestOtherWriters:
                 put(tmp_path, BATCHES)
 
         on_rename(then)
-        with pytest.raises(ReplacementError, match=r"has its old rows; rows that were added .* are at file://") as it:
+        with pytest.raises(
+            ReplacementError, match=r"has its old rows; rows that were added .* are at file://"
+        ) as refused:
             put_in_place(target)
-        assert it.value.old_rows == str(target)
+        assert refused.value.old_rows == str(target)
         (folder,) = [path for path in tmp_path.iterdir() if path.name.endswith(".added")]
-        assert f"file://{folder}" in str(it.value)
+        assert f"file://{folder}" in str(refused.value)
         assert {f"set/{name}": content for name, content in found(folder).items()} == BATCHES
         assert found(tmp_path / "set") == {"a": b"old", "b": b"old"}
 

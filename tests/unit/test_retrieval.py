@@ -44,9 +44,9 @@ class Collected:
 
 
 def doubled() -> OnDemandFeatureView:
-    asked = RequestSource(name="asked", schema=[Field(name="n", dtype=Int64)])
+    request = RequestSource(name="request", schema=[Field(name="n", dtype=Int64)])
 
-    @on_demand_feature_view(sources=[asked], schema=[Field(name="twice", dtype=Int64)], mode="pandas")
+    @on_demand_feature_view(sources=[request], schema=[Field(name="twice", dtype=Int64)], mode="pandas")
     def double(inputs: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame({"twice": inputs["n"] * 2})
 

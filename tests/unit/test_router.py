@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from feast_hybrid.errors import ConfigError, CredentialError, HybridError, RoutingError
-from feast_hybrid.lakes import Lake, Router, Site
+from feast_hybrid.lakes import LakeType, Router, Site
 
 CLOUD = "abfss://features@acct.dfs.core.windows.net"
 
@@ -30,8 +30,8 @@ ROUTER = Router(
 )
 
 
-def refusal(kind: type[HybridError], router: Router, uri: str) -> str:
-    with pytest.raises(kind) as refused:
+def refusal(error_class: type[HybridError], router: Router, uri: str) -> str:
+    with pytest.raises(error_class) as refused:
         router.route(uri, what="path of source 's'")
     return str(refused.value)
 
@@ -61,16 +61,16 @@ def test_the_order_of_the_sites_does_not_matter() -> None:
 @pytest.mark.parametrize(
     ("uri", "lake"),
     [
-        ("hdfs://lake/a", Lake.HDFS),
-        ("hdfs://nn1.corp:8020/a", Lake.HDFS),
-        ("viewfs://cluster/a", Lake.HDFS),
-        (f"{CLOUD}/a", Lake.ADLS),
-        (f"abfss://{'c' * 63}@{'a' * 24}.dfs.core.windows.net/a", Lake.ADLS),
-        ("abfss://$logs@acct.dfs.core.windows.net/a", Lake.ADLS),
-        ("file:///tmp", Lake.LOCAL),
+        ("hdfs://lake/a", LakeType.HDFS),
+        ("hdfs://nn1.corp:8020/a", LakeType.HDFS),
+        ("viewfs://cluster/a", LakeType.HDFS),
+        (f"{CLOUD}/a", LakeType.ADLS),
+        (f"abfss://{'c' * 63}@{'a' * 24}.dfs.core.windows.net/a", LakeType.ADLS),
+        ("abfss://$logs@acct.dfs.core.windows.net/a", LakeType.ADLS),
+        ("file:///tmp", LakeType.LOCAL),
     ],
 )
-def test_without_sites_the_scheme_decides_and_the_platform_signs_in(uri: str, lake: Lake) -> None:
+def test_without_sites_the_scheme_decides_and_the_platform_signs_in(uri: str, lake: LakeType) -> None:
     found = Router().route(uri)
     assert (found.lake, found.credential.type, found.hadoop_options()) == (lake, "platform", {})
 

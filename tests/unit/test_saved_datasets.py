@@ -86,7 +86,7 @@ def test_feasts_offline_server_finds_the_storage_of_a_source_and_its_name() -> N
     assert storage.to_data_source().name == "kept"
 
 
-@pytest.mark.parametrize("kind", [SavedDatasetHybridSparkStorage, HybridSparkLoggingDestination])
+@pytest.mark.parametrize("cls", [SavedDatasetHybridSparkStorage, HybridSparkLoggingDestination])
 @pytest.mark.parametrize(
     ("kept", "error"),
     [
@@ -95,9 +95,9 @@ def test_feasts_offline_server_finds_the_storage_of_a_source_and_its_name() -> N
         ({"path": PATH, "site": "cloud"}, SourceError),
     ],
 )
-def test_a_place_is_checked_as_a_sources_is(kind: Any, kept: dict[str, Any], error: type[HybridError]) -> None:
+def test_a_place_is_checked_as_a_sources_is(cls: Any, kept: dict[str, Any], error: type[HybridError]) -> None:
     with pytest.raises(error):
-        kind(**kept)
+        cls(**kept)
 
 
 def test_a_query_is_no_place_to_save_to() -> None:
@@ -105,12 +105,12 @@ def test_a_query_is_no_place_to_save_to() -> None:
         SavedDatasetHybridSparkStorage.from_data_source(HybridSparkSource(name="s", query="select 1 as a"))
 
 
-@pytest.mark.parametrize("kind", [SavedDatasetHybridSparkStorage, HybridSparkLoggingDestination])
+@pytest.mark.parametrize("cls", [SavedDatasetHybridSparkStorage, HybridSparkLoggingDestination])
 @pytest.mark.parametrize(("kept", "found"), [({}, "neither"), ({"path": PATH, "table": "t"}, "path and table")])
-def test_a_place_is_asked_for_in_words_of_its_own(kind: Any, kept: dict[str, Any], found: str) -> None:
+def test_a_place_is_asked_for_in_words_of_its_own(cls: Any, kept: dict[str, Any], found: str) -> None:
     with pytest.raises(SourceError) as refused:
-        kind(**kept)
-    assert str(refused.value) == f"{kind.__name__}: give exactly one of path and table; found {found}."
+        cls(**kept)
+    assert str(refused.value) == f"{cls.__name__}: give exactly one of path and table; found {found}."
 
 
 def test_another_process_that_loads_the_repos_configuration_can_read_a_destination() -> None:

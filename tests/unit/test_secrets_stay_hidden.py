@@ -91,16 +91,16 @@ class TestObjects:
 
     def test_no_text_of_an_object_shows_it(self, config: HybridSparkOfflineStoreConfig) -> None:
         site = config.sites[0]
-        for thing in (config, site, site.credential, site.root, config.router, vars(config.router)):
-            assert_hidden(str(thing))
-            assert_hidden(repr(thing))
+        for holder in (config, site, site.credential, site.root, config.router, vars(config.router)):
+            assert_hidden(str(holder))
+            assert_hidden(repr(holder))
 
     def test_no_dump_shows_it(self, config: HybridSparkOfflineStoreConfig) -> None:
-        for thing in (config, config.sites[0], config.sites[0].credential):
-            assert_hidden(repr(thing.model_dump()))
-            assert_hidden(json.dumps(thing.model_dump(mode="json")))
-            assert_hidden(thing.model_dump_json())
-            assert_hidden(repr(dict(thing)))
+        for holder in (config, config.sites[0], config.sites[0].credential):
+            assert_hidden(repr(holder.model_dump()))
+            assert_hidden(json.dumps(holder.model_dump(mode="json")))
+            assert_hidden(holder.model_dump_json())
+            assert_hidden(repr(dict(holder)))
 
     def test_a_reference_is_pickled_as_a_reference(self, config: HybridSparkOfflineStoreConfig, form: str) -> None:
         pickled = pickle.dumps(config)
@@ -299,13 +299,13 @@ def test_a_router_shows_it_in_no_error() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OTHER", CANARY[::-1])
         config = HybridSparkOfflineStoreConfig(sites=[cloud("account_key", {"env": "CANARY"}), other])
-        for ask in (
+        for call in (
             config.router.hadoop_options,
             lambda: config.router.route("hdfs://lake/a"),
             lambda: config.router.named("clowd", what="source 's'"),
         ):
             with pytest.raises(HybridError) as refused:
-                ask()
+                call()
             for text in texts(refused.value):
                 assert_hidden(text)
                 assert CANARY[::-1] not in text

@@ -143,8 +143,8 @@ class TestCopies:
         location = locations(make())[0]
         held = location.fs
         assert held is not None
-        for thing in (location.site, location, SiteOpener(location)):
-            pickled = pickle.dumps(thing)
+        for holder in (location.site, location, SiteOpener(location)):
+            pickled = pickle.dumps(holder)
             assert b"FileSystem" not in pickled.replace(b"KeptFileSystem", b"")
             assert KEY.encode() not in pickled
         again = pickle.loads(pickle.dumps(location))

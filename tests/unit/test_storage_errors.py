@@ -231,11 +231,11 @@ class TestMessages:
         )
 
     def test_a_stack_of_java_is_left_out(self) -> None:
-        said = (
+        text = (
             'RPCError("org.apache.hadoop.security.AccessControlException", "Permission denied: user=a, access=WRITE'
         )
-        error = storage_error(RuntimeError(said + r'\n\tat org.x.Y(Y.java:1)\n")'), what="s", where="there")
-        assert str(error).startswith(f"s: there denies access: RuntimeError: {said}. Check")
+        error = storage_error(RuntimeError(text + r'\n\tat org.x.Y(Y.java:1)\n")'), what="s", where="there")
+        assert str(error).startswith(f"s: there denies access: RuntimeError: {text}. Check")
 
     def test_a_nameservice_that_is_not_known_wants_namenodes(self) -> None:
         error = storage_error(RuntimeError('InvalidArgument("No NameNode hosts found")'), what="s", where="there")

@@ -74,18 +74,18 @@ def test_two_at_once_download_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("output", "message"),
     [
         ('openjdk version "11.0.2" 2019-01-15', "Java 17 or newer is needed; .*11.0.2"),
         ("no idea", "Java 17 or newer is needed; .*no idea"),
     ],
 )
 def test_a_java_that_is_too_old_is_refused(
-    said: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    output: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "bin" / "java"
     program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\necho '{said}' >&2\n")
+    program.write_text(f"#!/bin/sh\necho '{output}' >&2\n")
     program.chmod(0o755)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     artifacts.java.cache_clear()

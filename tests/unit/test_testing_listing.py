@@ -55,7 +55,7 @@ def listing(*entries: str) -> str:
         pytest.param(
             [blob("t/a"), blob("t/a.txt"), blob("t/a0"), prefix("t/a/")],
             [blob("t/a"), blob("t/a.txt"), dated_prefix("t/a/"), blob("t/a0")],
-            id="a slash sorts between a full stop and a nought",
+            id="a slash sorts between a full stop and a zero",
         ),
         pytest.param(
             [blob("t/a=1&gt;"), prefix("t/a&amp;b/"), prefix("t/a=1/")],

@@ -102,9 +102,9 @@ def test_the_ends_of_time_stay_where_they_are() -> None:
 
 def test_nothing_is_cut_by_a_year_that_strftime_does_not_pad() -> None:
     rows = SourceSpec(name="rows", date_partition_column="dt")
-    kinds = {"dt": StringType()}
-    assert partition_bounds(rows, kinds, datetime(524, 1, 5), None) == (None, None)
-    assert partition_bounds(rows, kinds, datetime(1524, 1, 5), None) == ("1524-01-04", None)
+    data_types = {"dt": StringType()}
+    assert partition_bounds(rows, data_types, datetime(524, 1, 5), None) == (None, None)
+    assert partition_bounds(rows, data_types, datetime(1524, 1, 5), None) == ("1524-01-04", None)
 
 
 @pytest.mark.parametrize(("text_format", "least"), [("%Y-%m-%d", date(2026, 1, 18)), ("%Y-%m", None), ("%Y", None)])

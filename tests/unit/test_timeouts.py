@@ -61,12 +61,12 @@ def test_an_hdfs_that_refuses_is_given_up_after_the_tries_of_its_options(refusin
     assert classify_storage_error(raised.value) is UnavailableError
 
 
-@pytest.mark.parametrize("ask", ["ls", "info", "open", "du", "exists"])
-def test_an_hdfs_that_is_silent_is_given_up_after_the_time_of_its_options(silent: int, ask: str) -> None:
+@pytest.mark.parametrize("method", ["ls", "info", "open", "du", "exists"])
+def test_an_hdfs_that_is_silent_is_given_up_after_the_time_of_its_options(silent: int, method: str) -> None:
     files = hdfs(silent, **SHORT_HDFS)
     began = time.monotonic()
     with pytest.raises(TimeoutError) as raised:
-        getattr(files, ask)("/a")
+        getattr(files, method)("/a")
     assert 0.4 < time.monotonic() - began < 5
     assert str(raised.value) == "timed out: no answer within 0.5 s (ipc.client.rpc-timeout.ms in the site's options)"
     assert classify_storage_error(raised.value) is StorageTimeoutError

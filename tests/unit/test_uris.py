@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from feast_hybrid.errors import RoutingError
-from feast_hybrid.lakes import SCHEMES, Lake, parse_uri
+from feast_hybrid.lakes import SCHEMES, LakeType, parse_uri
 
 ACCOUNT = "acct.dfs.core.windows.net"
 EXAMPLE = "<container>@<account>.dfs.core.windows.net/<folder>"
@@ -22,52 +22,52 @@ def refusal(uri: object) -> str:
 
 def test_the_schemes_and_their_lakes() -> None:
     assert SCHEMES == {
-        "hdfs": Lake.HDFS,
-        "viewfs": Lake.HDFS,
-        "abfs": Lake.ADLS,
-        "abfss": Lake.ADLS,
-        "file": Lake.LOCAL,
+        "hdfs": LakeType.HDFS,
+        "viewfs": LakeType.HDFS,
+        "abfs": LakeType.ADLS,
+        "abfss": LakeType.ADLS,
+        "file": LakeType.LOCAL,
     }
 
 
 @pytest.mark.parametrize(
     ("uri", "lake", "scheme", "authority", "path"),
     [
-        ("hdfs://lake/flights", Lake.HDFS, "hdfs", "lake", "/flights"),
-        ("hdfs://lake", Lake.HDFS, "hdfs", "lake", "/"),
-        ("hdfs://nn1.corp:8020/a/b", Lake.HDFS, "hdfs", "nn1.corp:8020", "/a/b"),
-        ("hdfs://10.0.0.1:8020/a", Lake.HDFS, "hdfs", "10.0.0.1:8020", "/a"),
-        ("viewfs://cluster/a", Lake.HDFS, "viewfs", "cluster", "/a"),
-        (f"abfs://c01@{ACCOUNT}/a", Lake.ADLS, "abfs", f"c01@{ACCOUNT}", "/a"),
-        (f"abfss://my-features@{ACCOUNT}", Lake.ADLS, "abfss", f"my-features@{ACCOUNT}", "/"),
-        (f"abfss://$web@{ACCOUNT}/a", Lake.ADLS, "abfss", f"$web@{ACCOUNT}", "/a"),
+        ("hdfs://lake/flights", LakeType.HDFS, "hdfs", "lake", "/flights"),
+        ("hdfs://lake", LakeType.HDFS, "hdfs", "lake", "/"),
+        ("hdfs://nn1.corp:8020/a/b", LakeType.HDFS, "hdfs", "nn1.corp:8020", "/a/b"),
+        ("hdfs://10.0.0.1:8020/a", LakeType.HDFS, "hdfs", "10.0.0.1:8020", "/a"),
+        ("viewfs://cluster/a", LakeType.HDFS, "viewfs", "cluster", "/a"),
+        (f"abfs://c01@{ACCOUNT}/a", LakeType.ADLS, "abfs", f"c01@{ACCOUNT}", "/a"),
+        (f"abfss://my-features@{ACCOUNT}", LakeType.ADLS, "abfss", f"my-features@{ACCOUNT}", "/"),
+        (f"abfss://$web@{ACCOUNT}/a", LakeType.ADLS, "abfss", f"$web@{ACCOUNT}", "/a"),
         (
             "abfss://raw@acct.dfs.core.usgovcloudapi.net/a",
-            Lake.ADLS,
+            LakeType.ADLS,
             "abfss",
             "raw@acct.dfs.core.usgovcloudapi.net",
             "/a",
         ),
         (
             "abfss://raw@acct.z01.dfs.storage.azure.net/a",
-            Lake.ADLS,
+            LakeType.ADLS,
             "abfss",
             "raw@acct.z01.dfs.storage.azure.net",
             "/a",
         ),
-        ("file:///tmp/a", Lake.LOCAL, "file", "", "/tmp/a"),
-        ("file:/tmp/a", Lake.LOCAL, "file", "", "/tmp/a"),
-        ("file://localhost/tmp/a", Lake.LOCAL, "file", "", "/tmp/a"),
+        ("file:///tmp/a", LakeType.LOCAL, "file", "", "/tmp/a"),
+        ("file:/tmp/a", LakeType.LOCAL, "file", "", "/tmp/a"),
+        ("file://localhost/tmp/a", LakeType.LOCAL, "file", "", "/tmp/a"),
     ],
 )
-def test_a_uri_is_taken_apart(uri: str, lake: Lake, scheme: str, authority: str, path: str) -> None:
-    at = parse_uri(uri)
-    assert (at.lake, at.scheme, at.authority, at.path) == (lake, scheme, authority, path)
+def test_a_uri_is_taken_apart(uri: str, lake: LakeType, scheme: str, authority: str, path: str) -> None:
+    parsed = parse_uri(uri)
+    assert (parsed.lake, parsed.scheme, parsed.authority, parsed.path) == (lake, scheme, authority, path)
 
 
 def test_an_adls_uri_names_container_account_and_host() -> None:
-    at = parse_uri(f"abfss://features@{ACCOUNT}/weather")
-    assert (at.container, at.account, at.account_host) == ("features", "acct", ACCOUNT)
+    parsed = parse_uri(f"abfss://features@{ACCOUNT}/weather")
+    assert (parsed.container, parsed.account, parsed.account_host) == ("features", "acct", ACCOUNT)
 
 
 @pytest.mark.parametrize(
@@ -151,10 +151,10 @@ def test_a_uri_is_under_a_prefix_by_whole_segments(uri: str, prefix: str, under:
     ],
 )
 def test_a_uri_has_a_parent_and_a_name(uri: str, parent: str, name: str) -> None:
-    at = parse_uri(uri)
-    assert (str(at.parent()), at.name) == (parent, name)
+    parsed = parse_uri(uri)
+    assert (str(parsed.parent()), parsed.name) == (parent, name)
     if name:
-        assert at.parent().child(name) == at
+        assert parsed.parent().child(name) == parsed
 
 
 @pytest.mark.parametrize(("path", "rooted"), [("/data/flights", "/data/flights"), ("data/flights", "/data/flights")])
@@ -197,9 +197,9 @@ def test_a_scheme_with_a_slip_gets_the_one_that_was_meant(typed: str, meant: str
     assert refusal(f"{typed}://x/a").endswith(f"Did you mean {meant}://?")
 
 
-@pytest.mark.parametrize("kind", ["blob", "dfs"])
-def test_the_portals_https_url_is_refused_with_the_abfss_uri_of_the_same_data(kind: str) -> None:
-    message = refusal(f"https://acct.{kind}.core.windows.net/features/weather/a.parquet?sv=2024&sig=abc")
+@pytest.mark.parametrize("endpoint", ["blob", "dfs"])
+def test_the_portals_https_url_is_refused_with_the_abfss_uri_of_the_same_data(endpoint: str) -> None:
+    message = refusal(f"https://acct.{endpoint}.core.windows.net/features/weather/a.parquet?sv=2024&sig=abc")
     assert message.endswith(f"The same data is at abfss://features@{ACCOUNT}/weather/a.parquet")
     assert "sig" not in message
 
@@ -344,9 +344,9 @@ def test_a_sas_token_is_sent_to_the_site_it_belongs_to() -> None:
 
 
 @pytest.mark.parametrize(
-    ("uri", "whose"), [("hdfs://alice@lake/a", "user"), (f"abfss://a:b@{ACCOUNT}/a", "user or password")]
+    ("uri", "user_info"), [("hdfs://alice@lake/a", "user"), (f"abfss://a:b@{ACCOUNT}/a", "user or password")]
 )
-def test_who_signs_in_is_not_part_of_a_uri(uri: str, whose: str) -> None:
+def test_who_signs_in_is_not_part_of_a_uri(uri: str, user_info: str) -> None:
     message = refusal(uri)
-    assert f"takes no {whose}" in message
+    assert f"takes no {user_info}" in message
     assert message.endswith("sign-in belongs to the site's credential.")

@@ -62,14 +62,14 @@ def test_nanoseconds_are_floored_and_keep_their_zone(zone: str | None) -> None:
 
 
 def test_a_table_in_utc_has_the_same_instants_at_every_depth() -> None:
-    there = pa.timestamp("us", tz="Asia/Tokyo")
+    other_zone = pa.timestamp("us", tz="Asia/Tokyo")
     table = pa.table(
         {
-            "t": pa.array([0], there),
+            "t": pa.array([0], other_zone),
             "naive": pa.array([0], pa.timestamp("us")),
-            "list": pa.array([[0]], pa.list_(there)),
-            "map": pa.array([[("a", 0)]], pa.map_(pa.string(), there)),
-            "struct": pa.array([{"t": 0}], pa.struct([("t", there)])),
+            "list": pa.array([[0]], pa.list_(other_zone)),
+            "map": pa.array([[("a", 0)]], pa.map_(pa.string(), other_zone)),
+            "struct": pa.array([{"t": 0}], pa.struct([("t", other_zone)])),
         }
     )
     found = in_utc(table)

@@ -39,7 +39,7 @@ class Entity:
     """An entity row: keys, and the time as a number of steps after :data:`BASE`."""
 
     key: Key
-    at: int | None
+    time_steps: int | None
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class World:
         return len(self.entities) + sum(map(len, self.views))
 
     def __str__(self) -> str:
-        lines = [f"  entity row  key={e.key} at={e.at}" for e in self.entities]
+        lines = [f"  entity row  key={e.key} at={e.time_steps}" for e in self.entities]
         for n, view in enumerate(self.views):
             lines += [f"  view {n} row  key={s.key} ts={s.ts} created={s.created} values={s.values}" for s in view]
         return "\n".join(lines)
@@ -111,16 +111,16 @@ def expected(world: World, setting: Setting) -> list[list[tuple[Any, ...]]]:
         for shape, sources in zip(setting.shapes, world.views, strict=True):
             best = None
             for source in sources:
-                if entity.at is None or source.ts is None:
+                if entity.time_steps is None or source.ts is None:
                     continue
                 if any(a is None or b is None or a != b for a, b in zip(entity.key, source.key, strict=True)):
                     continue
-                if source.ts > entity.at:
+                if source.ts > entity.time_steps:
                     continue
-                if shape.ttl is not None and shape.ttl > 0 and source.ts < entity.at - shape.ttl:
+                if shape.ttl is not None and shape.ttl > 0 and source.ts < entity.time_steps - shape.ttl:
                     continue
                 created = source.created if shape.has_created else None
-                if setting.by_created and shape.has_created and (created is None or created > entity.at):
+                if setting.by_created and shape.has_created and (created is None or created > entity.time_steps):
                     continue
                 values = [rank(source.values[i]) for i in by_name]
                 score = (source.ts, -math.inf if created is None else created, *values)
@@ -131,18 +131,18 @@ def expected(world: World, setting: Setting) -> list[list[tuple[Any, ...]]]:
     return answers
 
 
-def _time(steps: int | None, setting: Setting, kind: str) -> datetime | date | None:
+def _time(steps: int | None, setting: Setting, data_type: str) -> datetime | date | None:
     if steps is None:
         return None
-    moment = BASE + steps * setting.step
-    if kind == "date":
-        assert (moment.hour, moment.minute) == (0, 0)
-        return moment.date()
-    return moment.replace(tzinfo=None) if kind == "timestamp_ntz" else moment
+    time = BASE + steps * setting.step
+    if data_type == "date":
+        assert (time.hour, time.minute) == (0, 0)
+        return time.date()
+    return time.replace(tzinfo=None) if data_type == "timestamp_ntz" else time
 
 
 def _schema(columns: Sequence[tuple[str, str]]) -> T.StructType:
-    return T.StructType([T.StructField(name, T.DataType.fromDDL(kind)) for name, kind in columns])
+    return T.StructType([T.StructField(name, T.DataType.fromDDL(data_type)) for name, data_type in columns])
 
 
 def joined(
@@ -153,7 +153,7 @@ def joined(
     keys = [f"k{i}" for i in range(len(setting.entity_key_types))]
     entities = spark.createDataFrame(
         [
-            (w, i, *entity.key, _time(entity.at, setting, setting.entity_time_type))
+            (w, i, *entity.key, _time(entity.time_steps, setting, setting.entity_time_type))
             for w, world in enumerate(worlds)
             for i, entity in enumerate(world.entities)
         ],
@@ -161,8 +161,8 @@ def joined(
             [
                 ("world", "int"),
                 ("i", "int"),
-                *((name(key), kind) for key, kind in zip(keys, setting.entity_key_types, strict=True)),
-                (name("at"), setting.entity_time_type),
+                *((name(key), data_type) for key, data_type in zip(keys, setting.entity_key_types, strict=True)),
+                (name("entity_ts"), setting.entity_time_type),
             ]
         ),
     )
@@ -171,7 +171,7 @@ def joined(
         features = [f"f{i}" for i in range(len(setting.feature_types))]
         columns = [
             ("wørld", "bigint"),
-            *((name(f"s{key}"), kind) for key, kind in zip(keys, setting.view_key_types, strict=True)),
+            *((name(f"s{key}"), data_type) for key, data_type in zip(keys, setting.view_key_types, strict=True)),
             (name("ts"), shape.time_type),
             *zip(map(name, features), setting.feature_types, strict=True),
         ]
@@ -197,7 +197,7 @@ def joined(
     result = join(
         entities,
         views,
-        timestamp=name("at"),
+        timestamp=name("entity_ts"),
         filter_by_created_timestamp=setting.by_created,
         strategy=strategy,
     )

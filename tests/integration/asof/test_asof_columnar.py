@@ -74,20 +74,22 @@ def test_it_answers_as_the_window_does_in_the_same_types(
     shown = []
     for strategy in ("window", "columnar"):
         joined = asof_join(entities, views, timestamp="t", filter_by_created_timestamp=by_created, strategy=strategy)
-        kinds = [(field.name, field.dataType) for field in joined.schema]
+        columns = [(field.name, field.dataType) for field in joined.schema]
         digest = F.xxhash64(F.to_json(F.struct(*joined.columns))).cast("decimal(38,0)")
         found = joined.agg(F.count(F.lit(1)), F.count("1 f"), F.count("2 f"), F.count("3 money"), F.sum(digest))
-        shown.append((kinds, tuple(found.collect()[0])))
+        shown.append((columns, tuple(found.collect()[0])))
     assert shown[0] == shown[1]
     assert shown[0][1][1] > 5000
 
 
 def test_the_plan_says_that_it_is_used_what_is_read_and_what_was_asked(spark: SparkSession, tmp_path: Path) -> None:
     entities, views = entities_of(spark, 100), views_of(history_of(spark, 100), tmp_path)
-    told = plan(entities, views, timestamp="t", strategy="columnar").describe().splitlines()
-    assert told[0].startswith("view 'by k': columnar (asked for); reads 8 columns of 2 files on local files, about ")
-    assert told[0].endswith(", rows of their keys, passes on what answers one of them")
-    assert told[-1] == "entity rows: 100, counted by a pass over them"
+    description = plan(entities, views, timestamp="t", strategy="columnar").describe().splitlines()
+    assert description[0].startswith(
+        "view 'by k': columnar (asked for); reads 8 columns of 2 files on local files, about "
+    )
+    assert description[0].endswith(", rows of their keys, passes on what answers one of them")
+    assert description[-1] == "entity rows: 100, counted by a pass over them"
     silent = plan(
         entities, views, timestamp="t", strategy="columnar", stats=EntityStats(may_collect=False)
     ).describe()
@@ -101,12 +103,12 @@ def test_it_is_taken_but_for_a_little_history_and_entity_rows_of_unknown_number(
     entities, views = entities_of(spark, 100), views_of(history_of(spark, 100), tmp_path)
     known = plan(entities, views, timestamp="t", stats=EntityStats(rows=100, may_collect=False))
     assert [step.strategy for step in known.steps] == ["columnar"] * 3
-    told = plan(entities, views, timestamp="t").describe()
-    assert "window (not columnar: little to read for entity rows that may be many)" in told
+    description = plan(entities, views, timestamp="t").describe()
+    assert "window (not columnar: little to read for entity rows that may be many)" in description
     monkeypatch.setattr(planner, "SMALL", 1)
-    told = plan(entities, views, timestamp="t").describe()
-    assert told.count(": columnar (") == 3
-    assert "entity rows: 100, counted by a pass over them" in told
+    description = plan(entities, views, timestamp="t").describe()
+    assert description.count(": columnar (") == 3
+    assert "entity rows: 100, counted by a pass over them" in description
 
 
 def test_views_of_the_same_keys_share_one_shuffle(
@@ -160,17 +162,17 @@ def test_a_setting_of_sparks_reader_is_left_to_it(spark: SparkSession, tmp_path:
     session = spark.newSession()
     session.conf.set("spark.sql.files.ignoreMissingFiles", "true")
     entities, views = entities_of(session, 10), views_of(history_of(session, 10), tmp_path)
-    told = plan(entities, views, timestamp="t", strategy="columnar").describe()
-    assert "spark.sql.files.ignoreMissingFiles is true, which only Spark's reader knows" in told
+    description = plan(entities, views, timestamp="t", strategy="columnar").describe()
+    assert "spark.sql.files.ignoreMissingFiles is true, which only Spark's reader knows" in description
 
 
 def test_a_file_that_is_no_parquet_is_left_to_spark(spark: SparkSession, tmp_path: Path) -> None:
     entities, views = entities_of(spark, 10), views_of(history_of(spark, 10), tmp_path)
     for file in tmp_path.glob("*.parquet"):
         file.write_bytes(b"canary" * 100)
-    told = plan(entities, views, timestamp="t", strategy="columnar").describe()
-    assert "a footer cannot be read from local files: ArrowInvalid" in told
-    assert "canary" not in told
+    description = plan(entities, views, timestamp="t", strategy="columnar").describe()
+    assert "a footer cannot be read from local files: ArrowInvalid" in description
+    assert "canary" not in description
 
 
 def test_files_of_other_schemas_are_read_as_spark_reads_them(spark: SparkSession, tmp_path: Path) -> None:

@@ -102,11 +102,11 @@ def test_pairs_of_key_types(spark: SparkSession, settings: Settings, strategy: s
 )
 def test_types_that_do_not_go_together_are_refused_by_name(spark: SparkSession, left: str, right: str) -> None:
     entities, frame = _frames(spark, left, right)
-    kinds = entities.schema["k"].dataType.simpleString(), frame.schema["id"].dataType.simpleString()
+    data_types = entities.schema["k"].dataType.simpleString(), frame.schema["id"].dataType.simpleString()
     view = AsOfView(name="rides", frame=frame, keys=[("k", "id")], timestamp="ts", features=[("v", "v")])
     with pytest.raises(SchemaError) as refusal:
         asof_join(entities, [view], timestamp="t")
-    for part in ("view 'rides'", "'k'", "'id'", *kinds):
+    for part in ("view 'rides'", "'k'", "'id'", *data_types):
         assert part in str(refusal.value)
 
 
@@ -155,13 +155,13 @@ def test_one_entity_key_serves_views_of_different_types(spark: SparkSession, str
     entities = spark.sql(f"SELECT *, {TIME} AS t FROM VALUES (1), (2) AS t(k)")
     views = [
         AsOfView(
-            name=kind,
-            frame=spark.sql(f"SELECT CAST(1 AS {kind}) AS id, {TIME} AS ts, '{kind}' AS v"),
+            name=data_type,
+            frame=spark.sql(f"SELECT CAST(1 AS {data_type}) AS id, {TIME} AS ts, '{data_type}' AS v"),
             keys=[("k", "id")],
             timestamp="ts",
-            features=[("v", kind)],
+            features=[("v", data_type)],
         )
-        for kind in ("bigint", "double", "decimal(9,2)", "tinyint")
+        for data_type in ("bigint", "double", "decimal(9,2)", "tinyint")
     ]
     found = join(entities, views, timestamp="t", strategy=strategy).drop("t").collect()
     assert sorted(map(tuple, found)) == [

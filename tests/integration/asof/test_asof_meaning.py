@@ -88,7 +88,7 @@ CASES = [
 
 def _world(case: Case) -> tuple[World, Setting]:
     world = World(
-        tuple(Entity((key,), at) for key, at in case.entities),
+        tuple(Entity((key,), time_steps) for key, time_steps in case.entities),
         (tuple(Source((key,), ts, created, (value,)) for key, ts, created, value in case.rows),),
     )
     setting = Setting(

@@ -80,8 +80,8 @@ def test_entity_columns_of_any_type_come_back_unchanged(spark: SparkSession, str
         features=[("f", "f")],
     )
     joined = join(entities, [view, view_of(view, "g")], timestamp="t", strategy=strategy)
-    kinds = [(field.name, field.dataType) for field in joined.schema.fields]
-    assert kinds[:-2] == [(field.name, field.dataType) for field in entities.schema.fields]
+    columns = [(field.name, field.dataType) for field in joined.schema.fields]
+    assert columns[:-2] == [(field.name, field.dataType) for field in entities.schema.fields]
     assert repr(joined.drop("f", "g").collect()) == repr(entities.collect())
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.matrix
 
 ZONES = ["UTC", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"]
 NAMES = ["a;b", "a.b", "val_.*", "`tick`", "two words", 'q"uote', "it's", "ключ", "%s{x}", "select", "--", " "]
-ROLES = ["k0", "k1", "at", "sk0", "sk1", "ts", "created", "f0", "f1"]
+ROLES = ["k0", "k1", "entity_ts", "sk0", "sk1", "ts", "created", "f0", "f1"]
 KEYS: dict[str, list[Any]] = {"int": [1, 11, 0, None], "string": ["1", "11", "", None]}
 KEY_TYPES = {"int": ("int", "bigint"), "string": ("string", "string")}
 DOUBLES = [1.5, -0.0, 0.0, float("nan"), None]
@@ -40,7 +40,7 @@ def digits(number: int, *radices: int) -> list[int]:
 
 @st.composite
 def settings_of_a_batch(draw: st.DrawFn) -> tuple[Setting, list[str]]:
-    kinds = draw(st.lists(st.sampled_from(["int", "string"]), min_size=1, max_size=2))
+    key_types = draw(st.lists(st.sampled_from(["int", "string"]), min_size=1, max_size=2))
     step = draw(st.sampled_from([timedelta(microseconds=1), timedelta(minutes=30), timedelta(days=1)]))
     times = ["timestamp", "timestamp_ntz", *(["date"] if step == timedelta(days=1) else [])]
     shape = st.builds(
@@ -55,24 +55,24 @@ def settings_of_a_batch(draw: st.DrawFn) -> tuple[Setting, list[str]]:
         shapes=tuple(draw(st.lists(shape, min_size=1, max_size=3))),
         by_created=draw(st.booleans()),
         step=step,
-        entity_key_types=tuple(KEY_TYPES[kind][0] for kind in kinds),
-        view_key_types=tuple(KEY_TYPES[kind][1] for kind in kinds),
+        entity_key_types=tuple(KEY_TYPES[key_type][0] for key_type in key_types),
+        view_key_types=tuple(KEY_TYPES[key_type][1] for key_type in key_types),
         entity_time_type=draw(st.sampled_from(times)),
         names=dict(zip(ROLES, names, strict=False)),
     )
-    return setting, kinds
+    return setting, key_types
 
 
 @st.composite
 def batches(draw: st.DrawFn) -> tuple[Setting, list[World]]:
-    setting, kinds = draw(settings_of_a_batch())
+    setting, key_types = draw(settings_of_a_batch())
 
     def key(numbers: list[int]) -> tuple[Any, ...]:
-        return tuple(KEYS[kind][n] for kind, n in zip(kinds, numbers, strict=False))
+        return tuple(KEYS[key_type][n] for key_type, n in zip(key_types, numbers, strict=False))
 
     def entity(number: int) -> Entity:
-        *k, at = digits(number, 4, 4, len(TIMES))
-        return Entity(key(k), TIMES[at])
+        *k, time = digits(number, 4, 4, len(TIMES))
+        return Entity(key(k), TIMES[time])
 
     def source(number: int) -> Source:
         *k, ts, created, a, b = digits(number, 4, 4, len(TIMES), len(TIMES), len(DOUBLES), len(TEXTS))

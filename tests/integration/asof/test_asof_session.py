@@ -100,8 +100,8 @@ def test_a_strategy_that_was_removed_is_refused_with_what_to_write(spark: SparkS
 def test_a_plan_says_what_is_done_and_why(spark: SparkSession) -> None:
     frame = history_of(spark)
     assert plan(entities_of(spark), [view(frame)], timestamp="t").describe().startswith("view 'v': window (")
-    asked = plan(entities_of(spark), [view(frame)], timestamp="t", strategy="window")
-    assert asked.describe() == "view 'v': window (asked for)"
+    window_plan = plan(entities_of(spark), [view(frame)], timestamp="t", strategy="window")
+    assert window_plan.describe() == "view 'v': window (asked for)"
     assert "no views" in plan(entities_of(spark), [], timestamp="t").describe()
 
 

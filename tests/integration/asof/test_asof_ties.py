@@ -44,15 +44,15 @@ def test_the_greatest_value_wins_whatever_the_order_of_the_rows(
     with settings(zone="America/New_York"):
         entities = spark.range(1).selectExpr("id AS k", f"{TIME} AS t")
         views, wanted = [], []
-        for n, (kind, ranked) in enumerate(ORDERS):
+        for n, (data_type, ranked) in enumerate(ORDERS):
             for turn in (1, -1):
                 frame = spark.sql(
                     " UNION ALL ".join(
-                        f"SELECT id AS k, {TIME} AS ts, {TIME} AS c, CAST({sql} AS {kind}) AS v FROM range(1)"
+                        f"SELECT id AS k, {TIME} AS ts, {TIME} AS c, CAST({sql} AS {data_type}) AS v FROM range(1)"
                         for sql in ranked[::turn]
                     )
                 )
-                name = f"{kind} {n} {turn}"
+                name = f"{data_type} {n} {turn}"
                 views.append(
                     AsOfView(
                         name=name,

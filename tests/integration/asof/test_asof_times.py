@@ -36,13 +36,13 @@ INSTANTS = [
 ]
 
 
-def literal(kind: str, text: str) -> str:
-    suffix = "Z" if kind == "timestamp" else ""
-    return f"CAST('{text[:10] if kind == 'date' else text + suffix}' AS {kind})"
+def literal(data_type: str, text: str) -> str:
+    suffix = "Z" if data_type == "timestamp" else ""
+    return f"CAST('{text[:10] if data_type == 'date' else text + suffix}' AS {data_type})"
 
 
-def rows(spark: SparkSession, kind: str, texts: list[str]) -> DataFrame:
-    values = ", ".join(f"({n}, 1, {literal(kind, text)})" for n, text in enumerate(texts))
+def rows(spark: SparkSession, data_type: str, texts: list[str]) -> DataFrame:
+    values = ", ".join(f"({n}, 1, {literal(data_type, text)})" for n, text in enumerate(texts))
     return spark.sql(f"SELECT * FROM VALUES {values} AS t(n, k, ts)")
 
 
@@ -71,24 +71,24 @@ def test_a_date_is_midnight_utc_in_every_session_zone(spark: SparkSession, setti
 
 
 @pytest.mark.parametrize("zone", ZONES)
-@pytest.mark.parametrize("source_kind", ["timestamp", "timestamp_ntz"])
-@pytest.mark.parametrize("entity_kind", ["timestamp", "timestamp_ntz"])
+@pytest.mark.parametrize("source_type", ["timestamp", "timestamp_ntz"])
+@pytest.mark.parametrize("entity_type", ["timestamp", "timestamp_ntz"])
 def test_the_hours_around_a_change_of_clocks_keep_their_order_and_distance(
-    spark: SparkSession, settings: Settings, strategy: str, entity_kind: str, source_kind: str, zone: str
+    spark: SparkSession, settings: Settings, strategy: str, entity_type: str, source_type: str, zone: str
 ) -> None:
     # 05:00Z and 06:00Z are both 01:00 in New York; a ttl of exactly one hour separates them.
     history = ["2024-11-03 04:30:00", "2024-11-03 05:30:00", "2024-11-03 06:30:00"]
-    at = ["2024-11-03 05:29:59.999999", "2024-11-03 05:30:00", "2024-11-03 07:30:00", "2024-11-03 07:30:00.000001"]
+    times = ["2024-11-03 05:29:59.999999", "2024-11-03 05:30:00", "2024-11-03 07:30:00", "2024-11-03 07:30:00.000001"]
     with settings(zone=zone):
         view = AsOfView(
             name="clock",
-            frame=rows(spark, source_kind, history).withColumnRenamed("n", "v"),
+            frame=rows(spark, source_type, history).withColumnRenamed("n", "v"),
             keys=[("k", "k")],
             timestamp="ts",
             ttl=timedelta(hours=1),
             features=[("v", "v")],
         )
-        joined = join(rows(spark, entity_kind, at), [view], timestamp="ts", strategy=strategy)
+        joined = join(rows(spark, entity_type, times), [view], timestamp="ts", strategy=strategy)
         assert [row["v"] for row in joined.orderBy("n").collect()] == [0, 1, 2, None]
 
 
@@ -118,17 +118,17 @@ def test_the_longest_ttl_and_the_first_of_times_do_not_overflow(
         assert dict(map(tuple, found)) == {1: "far", 2: "0001-01-01 00:00:00Z"}
 
 
-@pytest.mark.parametrize("kind", ["string", "bigint", "double", "boolean"])
-def test_a_time_that_is_no_time_is_refused(spark: SparkSession, kind: str) -> None:
+@pytest.mark.parametrize("data_type", ["string", "bigint", "double", "boolean"])
+def test_a_time_that_is_no_time_is_refused(spark: SparkSession, data_type: str) -> None:
     good = spark.sql("SELECT 1 AS k, current_timestamp() AS ts, 1 AS v")
-    bad = spark.sql(f"SELECT 1 AS k, CAST(NULL AS {kind}) AS ts, 1 AS v")
+    bad = spark.sql(f"SELECT 1 AS k, CAST(NULL AS {data_type}) AS ts, 1 AS v")
 
     def view(frame: DataFrame, created: str | None = None) -> AsOfView:
         return AsOfView(name="w", frame=frame, keys=[], timestamp="ts", created=created, features=[("v", "out")])
 
-    with pytest.raises(SchemaError, match=f"entity frame: timestamp column 'ts' is {kind}"):
+    with pytest.raises(SchemaError, match=f"entity frame: timestamp column 'ts' is {data_type}"):
         asof_join(bad, [view(good)], timestamp="ts")
-    with pytest.raises(SchemaError, match=f"view 'w': timestamp column 'ts' is {kind}"):
+    with pytest.raises(SchemaError, match=f"view 'w': timestamp column 'ts' is {data_type}"):
         asof_join(good, [view(bad)], timestamp="ts")
-    with pytest.raises(SchemaError, match=f"view 'w': created timestamp column 'c' is {kind}"):
-        asof_join(good, [view(good.withColumn("c", F.lit(None).cast(kind)), "c")], timestamp="ts")
+    with pytest.raises(SchemaError, match=f"view 'w': created timestamp column 'c' is {data_type}"):
+        asof_join(good, [view(good.withColumn("c", F.lit(None).cast(data_type)), "c")], timestamp="ts")

@@ -47,10 +47,10 @@ def store(lakes_to_test: Places, spark: SparkSession, tmp_path_factory: pytest.T
     )
     stats_view = view("stats", source("stats_rows", stats, "created"), DRIVER, ttl=timedelta(days=1))
     weather_view = view("weather", source("weather_rows", weather), CITY, ttl=timedelta(days=1))
-    asked = RequestSource(name="asked", schema=[Field(name="bonus", dtype=Int64)])
+    request = RequestSource(name="request", schema=[Field(name="bonus", dtype=Int64)])
 
     @on_demand_feature_view(
-        sources=[stats_view, asked],
+        sources=[stats_view, request],
         schema=[Field(name="paid", dtype=Int64), Field(name="unpaid", dtype=Int64)],
         mode="python",
     )

@@ -13,18 +13,18 @@ DRIVER = entity("driver", join_key="driver_id")
 CITY = entity("city", ValueType.STRING)
 
 FEATURES = ["stats:rate", "stats:trips", "weather:temp"]
-ASKED = [(2, "ams", 1.5), (1, "ber", 0), (1, "ams", 2), (3, None, 0), (1, "ams", 2)]
-ANSWERS = [(0.3, 3, 11), (0.1, 1, 20), (0.2, 2, 11), (None, None, None), (0.2, 2, 11)]
-ROWS = [(key, city, *answer) for (key, city, _), answer in zip(ASKED, ANSWERS, strict=True)]
+ENTITY_ROWS = [(2, "ams", 1.5), (1, "ber", 0), (1, "ams", 2), (3, None, 0), (1, "ams", 2)]
+FEATURE_ROWS = [(0.3, 3, 11), (0.1, 1, 20), (0.2, 2, 11), (None, None, None), (0.2, 2, 11)]
+ROWS = [(key, city, *answer) for (key, city, _), answer in zip(ENTITY_ROWS, FEATURE_ROWS, strict=True)]
 COLUMNS = ("driver_id", "city", "rate", "trips", "temp")
 
 
 def entity_frame() -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "driver_id": [key for key, _, _ in ASKED],
-            "city": [city for _, city, _ in ASKED],
-            "event_timestamp": [at(hours) for _, _, hours in ASKED],
+            "driver_id": [key for key, _, _ in ENTITY_ROWS],
+            "city": [city for _, city, _ in ENTITY_ROWS],
+            "event_timestamp": [at(hours) for _, _, hours in ENTITY_ROWS],
             "note": ["a", None, "c", "d", "e"],
         },
         index=[9, 3, 3, 1, 0],

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.integration.conftest import MakeStore, Write
     from tests.integration.places import Place, Places
 
-from tests.integration.historical.rows import ASKED, COLUMNS, DRIVER, FEATURES, ROWS, by_text, entity_frame
+from tests.integration.historical.rows import COLUMNS, DRIVER, ENTITY_ROWS, FEATURES, ROWS, by_text, entity_frame
 
 pytestmark = [pytest.mark.connect, pytest.mark.matrix]
 
@@ -46,17 +46,21 @@ def test_entity_columns_may_have_the_names_that_we_use_ourselves(
     uri = write(onprem, "rows", {"__fh_row": [7, 8], "event_timestamp": [at(0), at(0)], "n": [70, 80]})
     key = entity("odd", join_key="__fh_row")
     store = make_store(key, view("odd_rows", source("odd_source", uri), key))
-    asked = [(8, at(1), "x"), (7, at(1), "y"), (9, at(1), "z")]
+    entity_rows = [(8, at(1), "x"), (7, at(1), "y"), (9, at(1), "z")]
     columns = ["__fh_row", "event_timestamp", "__fh_order"]
-    rows = pd.DataFrame(asked, columns=columns) if form == "pandas" else spark.createDataFrame(asked, columns)
+    rows = (
+        pd.DataFrame(entity_rows, columns=columns)
+        if form == "pandas"
+        else spark.createDataFrame(entity_rows, columns)
+    )
     job = retrieve(store, rows, ["odd_rows:n"])
     assert by_text(answers(job, "__fh_row", "__fh_order", "n")) == [(7, "y", 70), (8, "x", 80), (9, "z", None)]
 
 
-@pytest.mark.parametrize("kind", ["s", "ns, tz=Asia/Tokyo"])
-def test_a_pandas_frame_may_hold_arrow_s_times(kind: str, store: FeatureStore) -> None:
-    times = [at(2) if "tz" in kind else at(2).replace(tzinfo=None)] * 2
-    dtype: Any = f"timestamp[{kind}][pyarrow]"
+@pytest.mark.parametrize("unit", ["s", "ns, tz=Asia/Tokyo"])
+def test_a_pandas_frame_may_hold_arrow_s_times(unit: str, store: FeatureStore) -> None:
+    times = [at(2) if "tz" in unit else at(2).replace(tzinfo=None)] * 2
+    dtype: Any = f"timestamp[{unit}][pyarrow]"
     rows = pd.DataFrame({"driver_id": [1, 2], "seen_at": pd.Series(times, dtype=dtype)})
     job = retrieve(store, rows, ["stats:trips"])
     assert answers(job, "driver_id", "trips") == [(1, 2), (2, 4)]
@@ -100,7 +104,7 @@ def test_times_of_another_zone_are_the_same_instants(store: FeatureStore) -> Non
 
 def test_a_spark_frame_gives_entity_rows(store: FeatureStore, spark: SparkSession) -> None:
     schema = "driver_id int, city string, event_timestamp timestamp"
-    rows = [(key, city, at(hours)) for key, city, hours in ASKED]
+    rows = [(key, city, at(hours)) for key, city, hours in ENTITY_ROWS]
     job = retrieve(store, spark.createDataFrame(rows, schema), FEATURES)
     assert by_text(answers(job, *COLUMNS)) == by_text(ROWS)
 
@@ -185,14 +189,14 @@ def test_two_threads_with_the_same_names_in_sql_do_not_mix(
         stores.append(feature_store(lakes_to_test.sites(), folder, DRIVER, rows))
     together = threading.Barrier(4)
 
-    def ask(n: int) -> list[tuple[Any, ...]]:
+    def retrieve_rows(n: int) -> list[tuple[Any, ...]]:
         together.wait(60)
         job = retrieve(stores[n % 2], "SELECT * FROM same_rows", ["same:trips"], full_feature_names=True)
         together.wait(60)
         return answers(job, "driver_id", "same__trips")
 
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(ask, range(4))) == [[(0, 0)], [(1, 100)], [(0, 0)], [(1, 100)]]
+        assert list(pool.map(retrieve_rows, range(4))) == [[(0, 0)], [(1, 100)], [(0, 0)], [(1, 100)]]
 
 
 def test_without_entity_rows_the_view_s_own_rows_between_the_dates_are_taken(store: FeatureStore) -> None:

@@ -33,9 +33,9 @@ pytestmark = [pytest.mark.connect, pytest.mark.matrix]
 
 
 def test_one_plan_reads_both_lakes(store: FeatureStore) -> None:
-    told = retrieve(store, entity_frame(), FEATURES).explain().splitlines()
-    assert re.match(r"view 'stats': columnar .* 1 files on site 'onprem'", told[0])
-    assert re.match(r"view 'weather': columnar .* 1 files on site 'cloud'", told[1])
+    description = retrieve(store, entity_frame(), FEATURES).explain().splitlines()
+    assert re.match(r"view 'stats': columnar .* 1 files on site 'onprem'", description[0])
+    assert re.match(r"view 'weather': columnar .* 1 files on site 'cloud'", description[1])
 
 
 def test_one_plan_of_spark_s_own_readers_reads_both_lakes(
@@ -112,7 +112,7 @@ def every_type() -> pa.Table:
         "a_map": (pa.map_(pa.string(), pa.int64()), [("one", 1), ("two", 2)]),
     }
     keys = {"driver_id": pa.array([1]), "event_timestamp": pa.array([at(0)], pa.timestamp("us", "UTC"))}
-    return pa.table({**keys, **{name: pa.array([value], kind) for name, (kind, value) in columns.items()}})
+    return pa.table({**keys, **{name: pa.array([value], data_type) for name, (data_type, value) in columns.items()}})
 
 
 def test_values_of_every_type_come_back_equal(

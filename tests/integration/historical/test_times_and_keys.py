@@ -152,8 +152,11 @@ def test_a_number_for_an_event_time_is_named_with_its_source(
 ) -> None:
     numbers = source("numbers", write(onprem, "numbers", {"driver_id": [1], "event_timestamp": [17], "n": [1]}))
     store = make_store(DRIVER, view("numbers", numbers, DRIVER))
-    asked: list[tuple[Any, dict[str, Any]]] = [(entity_frame(), {}), (None, {"start_date": at(0), "end_date": at(1)})]
-    for entity_df, dates in asked:
+    requests: list[tuple[Any, dict[str, Any]]] = [
+        (entity_frame(), {}),
+        (None, {"start_date": at(0), "end_date": at(1)}),
+    ]
+    for entity_df, dates in requests:
         with pytest.raises(SchemaError, match=r"'numbers'.*'event_timestamp' is bigint"):
             retrieve(store, entity_df, ["numbers:n"], **dates)
 
@@ -167,8 +170,8 @@ def test_rows_whose_partition_is_null_may_be_of_any_time(
     write(onprem, "days/day=__HIVE_DEFAULT_PARTITION__", {"driver_id": [2], **rows})
     days = source("days", uri.rpartition("/")[0], date_partition_column="day")
     store = make_store(DRIVER, view("days", days, DRIVER, ttl=timedelta(days=1)), join={"strategy": strategy})
-    asked = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(1), at(1)]})
-    for entity_df in (asked, spark.createDataFrame(asked)):
+    entity_rows = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(1), at(1)]})
+    for entity_df in (entity_rows, spark.createDataFrame(entity_rows)):
         assert sorted(answers(retrieve(store, entity_df, ["days:n"]), "driver_id", "n")) == [(1, 1), (2, 1)]
 
 

@@ -15,7 +15,7 @@ from feast_hybrid.testing.artifacts import java
 PACKAGES = ("feast-hybrid", "feast", "pyspark", "dbl-tempo", "duckdb", "pyarrow", "numpy", "pandas")
 
 
-def facts() -> dict[str, str]:
+def read_environment() -> dict[str, str]:
     """By the names under which a report shows them."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -36,12 +36,12 @@ def _version(package: str) -> str:
 def _commit() -> str:
     root = Path(__file__).parents[1]
     try:
-        said = subprocess.run(
+        output = subprocess.run(
             ["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return said.stdout.strip()
+    return output.stdout.strip()
 
 
 def _processor() -> str:
@@ -55,8 +55,8 @@ def _memory_gib() -> float:
 
 
 def _java() -> str:
-    said = subprocess.run([java(), "-version"], capture_output=True, text=True, check=False).stderr
-    found = re.search(r'version "([^"]+)"', said)
+    output = subprocess.run([java(), "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'version "([^"]+)"', output)
     return found[1] if found else "unknown"
 
 
