@@ -36,7 +36,7 @@ def publish(files: Mapping[Location, Any], *, replace: bool = False) -> None:
     """
     if not files:
         return
-    steps = _Blobs() if next(iter(files)).lake is LakeType.ADLS else _Renames()
+    steps = steps_for(next(iter(files)))
     sent: dict[Location, Callable[[], None]] = {}
     try:
         for file, content in files.items():
@@ -56,7 +56,12 @@ def publish(files: Mapping[Location, Any], *, replace: bool = False) -> None:
         raise
 
 
-class _Renames:
+def steps_for(file: Location) -> RenameSteps | BlobSteps:
+    """The steps by which files appear on a file's lake."""
+    return BlobSteps() if file.lake is LakeType.ADLS else RenameSteps()
+
+
+class RenameSteps:
     """HDFS, and a local disk: a hidden file beside the place, then a rename, which is one step of the NameNode."""
 
     def __init__(self) -> None:
@@ -64,6 +69,7 @@ class _Renames:
         self._hidden: set[Location] = set()
 
     def send(self, file: Location, content: memoryview) -> Callable[[], None]:
+        """Write a hidden file; return the step that renames it."""
         filesystem = self._filesystem = self._filesystem or file.fs
         hidden = file.parent().child(f".{file.name}.{uuid.uuid4().hex[:12]}.writing")
         filesystem.makedirs(file.parent().path, exist_ok=True)
@@ -78,16 +84,18 @@ class _Renames:
         return show
 
     def remove(self, file: Location) -> None:
+        """Remove a file that was shown; a failure is ignored."""
         with suppress(Exception):
             self._filesystem.rm(file.path)
 
     def clean_up(self) -> None:
+        """Remove the hidden files that were not shown."""
         for hidden in self._hidden:
             with suppress(Exception):
                 self._filesystem.rm(hidden.path)
 
 
-class _Blobs:
+class BlobSteps:
     """ADLS, with and without a hierarchical namespace: blocks that belong to no blob until their list is committed.
 
     Blob storage has no rename: to copy a file to its name would show it no sooner and cost it twice.
@@ -97,6 +105,7 @@ class _Blobs:
         self._filesystem: Any = None
 
     def send(self, file: Location, content: memoryview) -> Callable[[], None]:
+        """Send the blocks; return the step that commits their list."""
         filesystem = self._filesystem = self._filesystem or file.fs
         container, _, name = file.path.partition("/")
         # Azure wants the identifiers of one blob's blocks to be of one length.
@@ -123,6 +132,7 @@ class _Blobs:
         return lambda: sync(filesystem.loop, commit)
 
     def remove(self, file: Location) -> None:
+        """Remove a file that was shown; a failure is ignored."""
         with suppress(Exception):
             self._filesystem.rm_file(file.path)
 

@@ -34,6 +34,9 @@ class SparkConnectServer(Server):
         memory: of the one JVM, in Java's spelling.
         hadoop_azure: whether the ABFS driver is on its class path; False for a server as it is without care.
         conf: further settings of Spark, or others than the ones here.
+
+    Attributes:
+        web_port: where Spark's own pages and their JSON are served, once it has started.
     """
 
     server_type = "spark-connect"
@@ -53,7 +56,7 @@ class SparkConnectServer(Server):
         self.memory = memory
         self.hadoop_azure = hadoop_azure
         self.conf = dict(conf or {})
-        self._port = self._web_port = 0
+        self._port = self.web_port = 0
 
     @property
     def uri(self) -> str:
@@ -78,14 +81,14 @@ class SparkConnectServer(Server):
 
     def _get_json(self, what: str) -> Any:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://{HOST}:{self._web_port}/api/v1/{what}", timeout=60) as answer:
+        with opener.open(f"http://{HOST}:{self.web_port}/api/v1/{what}", timeout=60) as answer:
             return json.load(answer)
 
     def _fetch(self) -> None:
         artifacts.azure_jars()
 
     def _plan(self, folder: Path) -> list[Service]:
-        self._port, self._web_port = free_ports(2)
+        self._port, self.web_port = free_ports(2)
         local = str(folder / "connect") if self.mode == "process" else "/data"
         settings = {
             "spark.connect.grpc.binding.address": HOST,
@@ -93,7 +96,7 @@ class SparkConnectServer(Server):
             "spark.connect.grpc.port.maxRetries": "0",
             "spark.driver.host": HOST,
             "spark.driver.bindAddress": HOST,
-            "spark.ui.port": str(self._web_port),
+            "spark.ui.port": str(self.web_port),
             "spark.port.maxRetries": "0",
             "spark.sql.warehouse.dir": f"{local}/warehouse",
             "spark.sql.session.timeZone": "UTC",

@@ -11,7 +11,7 @@ from feast import FeatureStore, Field
 from feast.types import Int64
 
 from feast_hybrid import HybridSparkOfflineStore
-from tests.integration.places import Place, at, entity, source, view
+from tests.integration.places import Place, entity, hour, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureView
@@ -31,7 +31,7 @@ def stats(uri: str, **more: Any) -> FeatureView:
 
 def rows(*numbers: int, hours: float = 0) -> pa.Table:
     """One row for each number: driver and trips are the number."""
-    instants = pa.array([at(hours)] * len(numbers), pa.timestamp("us", tz="UTC"))
+    instants = pa.array([hour(hours)] * len(numbers), pa.timestamp("us", tz="UTC"))
     return pa.table({"driver_id": list(numbers), "trips": list(numbers), "event_timestamp": instants})
 
 

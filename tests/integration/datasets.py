@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tests.integration.places import Place, at, entity, source, view
+from tests.integration.places import Place, entity, hour, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureStore
 
     from tests.integration.conftest import MakeStore, Write
 
-ROWS = pd.DataFrame({"driver_id": [2, 1], "event_timestamp": [at(1), at(2)]})
+ROWS = pd.DataFrame({"driver_id": [2, 1], "event_timestamp": [hour(1), hour(2)]})
 
 
 def trips_store(make_store: MakeStore, write: Write, onprem: Place) -> FeatureStore:
     driver = entity("driver", join_key="driver_id")
-    rows = {"driver_id": [1, 2], "event_timestamp": [at(0), at(0)], "trips": [10, 20]}
+    rows = {"driver_id": [1, 2], "event_timestamp": [hour(0), hour(0)], "trips": [10, 20]}
     return make_store(driver, view("stats", source("stats_rows", write(onprem, "stats", rows)), driver))
 
 

@@ -9,30 +9,30 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tests.integration.places import at
+from tests.integration.places import hour
 
 HOURS = 50
-START_DAY = at(0).date()
+START_DAY = hour(0).date()
 #: No two categories are equally frequent, since Feast's calculator leaves their order to the order of the rows.
 CITIES = [city for count, city in enumerate("abcdefghi", 1) for _ in range(count)] + [None] * 5
 ROWS = pa.table(
     {
         "driver_id": pa.array(range(HOURS), pa.int64()),
-        "event_timestamp": [at(hour) for hour in range(HOURS)],
-        "whole": pa.array([hour * hour % 17 for hour in range(HOURS)], pa.int32()),
-        "real": pa.array([None if hour % 7 == 0 else math.sin(hour) for hour in range(HOURS)], pa.float64()),
-        "single": pa.array([hour / 3 for hour in range(HOURS)], pa.float32()),
-        "money": pa.array([Decimal(hour) / 4 for hour in range(HOURS)], pa.decimal128(9, 2)),
+        "event_timestamp": [hour(n) for n in range(HOURS)],
+        "whole": pa.array([n * n % 17 for n in range(HOURS)], pa.int32()),
+        "real": pa.array([None if n % 7 == 0 else math.sin(n) for n in range(HOURS)], pa.float64()),
+        "single": pa.array([n / 3 for n in range(HOURS)], pa.float32()),
+        "money": pa.array([Decimal(n) / 4 for n in range(HOURS)], pa.decimal128(9, 2)),
         "constant": pa.array([0.1] * HOURS, pa.float64()),
         "once": pa.array([2.5] + [None] * (HOURS - 1), pa.float64()),
         "never": pa.array([None] * HOURS, pa.float64()),
         # On the very edges of the bins, where rounding decides.
-        "tenths": pa.array([hour % 21 / 10 for hour in range(HOURS)], pa.float64()),
+        "tenths": pa.array([n % 21 / 10 for n in range(HOURS)], pa.float64()),
         "city": pa.array(CITIES, pa.string()),
-        "flag": pa.array([None if hour == 1 else hour % 3 == 0 for hour in range(HOURS)], pa.bool_()),
-        "code": pa.array([hour * hour % 7 + 2 for hour in range(HOURS - 3)] + [1, 1, None], pa.int64()),
+        "flag": pa.array([None if n == 1 else n % 3 == 0 for n in range(HOURS)], pa.bool_()),
+        "code": pa.array([n * n % 7 + 2 for n in range(HOURS - 3)] + [1, 1, None], pa.int64()),
         "nobody": pa.array([None] * HOURS, pa.string()),
-        "a.b;`c": pa.array([float(hour) for hour in range(HOURS)], pa.float64()),
+        "a.b;`c": pa.array([float(n) for n in range(HOURS)], pa.float64()),
     }
 )
 NUMBERS = ["whole", "real", "single", "money", "constant", "once", "never", "tenths", "a.b;`c"]

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 START = datetime(2026, 1, 10, tzinfo=UTC)
 
 
-def at(hours: float) -> datetime:
-    """So many hours after the first moment of these tests' time, 2026-01-10T00:00Z."""
+def hour(hours: float) -> datetime:
+    """The time so many hours after 2026-01-10T00:00Z, when the tests' time begins."""
     return START + timedelta(hours=hours)
 
 

@@ -12,7 +12,7 @@ from feast.data_source import PushMode
 from feast.types import Int64
 
 from feast_hybrid.errors import SchemaError
-from tests.integration.places import Place, Places, at, entity, feature_store, retrieve, source
+from tests.integration.places import Place, Places, entity, feature_store, hour, retrieve, source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Stream feature views are experim
 DRIVER = entity("driver_id")
 ROWS: dict[str, list[Any]] = {
     "driver_id": [1, 1, 2, 2],
-    "event_timestamp": [at(1), at(2), at(2), at(9)],
+    "event_timestamp": [hour(1), hour(2), hour(2), hour(9)],
     "trips": [1, 2, 5, 100],
 }
 
@@ -81,7 +81,7 @@ def test_materialisation_aggregates_the_rows_of_the_interval(
     store_on: Callable[[str], FeatureStore], engine: str
 ) -> None:
     store = store_on(engine)
-    store.materialize(at(0), at(5))
+    store.materialize(hour(0), hour(5))
     assert online(store) == [3, 5]
 
 
@@ -89,7 +89,7 @@ def test_pushed_rows_are_aggregated_by_who_pushes_for_the_online_store(
     store_on: Callable[[str], FeatureStore],
 ) -> None:
     store = store_on("local")
-    store.push("pushed", pd.DataFrame({"driver_id": [1], "event_timestamp": [at(3)], "sum_trips": [8]}))
+    store.push("pushed", pd.DataFrame({"driver_id": [1], "event_timestamp": [hour(3)], "sum_trips": [8]}))
     assert online(store) == [8, None]
 
 
@@ -97,9 +97,9 @@ def test_rows_pushed_offline_are_those_that_the_next_materialisation_aggregates(
     store_on: Callable[[str], FeatureStore],
 ) -> None:
     store = store_on("local")
-    rows = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(3)], "trips": [8]})
+    rows = pd.DataFrame({"driver_id": [1], "event_timestamp": [hour(3)], "trips": [8]})
     store.push("pushed", rows, to=PushMode.OFFLINE)
-    store.materialize(at(0), at(5))
+    store.materialize(hour(0), hour(5))
     assert online(store) == [11, 5]
 
 
@@ -107,6 +107,6 @@ def test_history_of_an_aggregation_that_is_not_in_the_source_is_refused(
     store_on: Callable[[str], FeatureStore],
 ) -> None:
     store = store_on("local")
-    rows = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(3)]})
+    rows = pd.DataFrame({"driver_id": [1], "event_timestamp": [hour(3)]})
     with pytest.raises(SchemaError, match=r"no column sum_trips.* aggregation .*when it materialises"):
         retrieve(store, rows, ["sums:sum_trips"])

@@ -13,7 +13,7 @@ import pytest
 
 from feast_hybrid.spark.formats import SETTINGS
 from feast_hybrid.testing import session_conf, start_spark
-from tests.integration.places import EACH_TABLE_FORMAT, Places, at, format_jars, outside_of_spark
+from tests.integration.places import EACH_TABLE_FORMAT, Places, format_jars, hour, outside_of_spark
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ def run(script: str, given: dict[str, Any], folder: Path) -> subprocess.Complete
 
 @pytest.fixture
 def given(write: Write, lakes_to_test: Places, tmp_path: Path) -> dict[str, Any]:
-    keys = {"driver_id": [1, 2], "event_timestamp": [at(0), at(0)]}
+    keys = {"driver_id": [1, 2], "event_timestamp": [hour(0), hour(0)]}
     return {
         "registry": str(tmp_path / "registry.db"),
         "sites": lakes_to_test.sites(),

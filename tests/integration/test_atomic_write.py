@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from feast_hybrid.lakes import Location, Router, Site, replace
-from feast_hybrid.lakes.atomic_write import _Blobs, _Renames, publish
+from feast_hybrid.lakes.atomic_write import publish, steps_for
 from feast_hybrid.lakes.replace_adls import BlobReplacement
 
 if TYPE_CHECKING:
@@ -34,12 +34,8 @@ def content(place: Place, file: Location) -> bytes:
     return found
 
 
-def steps(target: Location) -> Any:
-    return _Blobs() if target.lake == "adls" else _Renames()
-
-
 def test_two_attempts_of_a_task_leave_one_whole_file(place: Place, target: Location) -> None:
-    one, other = steps(target), steps(target)
+    one, other = steps_for(target), steps_for(target)
     file = target.child("part-0.parquet")
     shows = [one.send(file, memoryview(b"first")), other.send(file, memoryview(b"second, longer"))]
     assert not place.exists(str(file))
@@ -52,7 +48,7 @@ def test_two_attempts_of_a_task_leave_one_whole_file(place: Place, target: Locat
 def test_when_one_of_several_files_cannot_be_shown_none_is_there(
     place: Place, target: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps_class: Any = type(steps(target))
+    steps_class: Any = type(steps_for(target))
     send = steps_class.send
 
     def refusing(self: Any, file: Location, data: memoryview) -> Any:

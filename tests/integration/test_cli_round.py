@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from feast_hybrid.testing import session_conf
 from tests.integration.jobs import ConnectJobs
-from tests.integration.places import Places, at, connect_only, outside_of_spark
+from tests.integration.places import Places, connect_only, hour, outside_of_spark
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,8 +98,10 @@ class Repo:
 
 @pytest.fixture
 def repo(lakes_to_test: Places, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
-    keys = {"driver_id": [1, 1, 2], "event_timestamp": [at(1), at(2), at(3)]}
-    trips = write(lakes_to_test.onprem, "trips", {**keys, "created": [at(1), at(2), at(3)], "trips": [10, 11, 20]})
+    keys = {"driver_id": [1, 1, 2], "event_timestamp": [hour(1), hour(2), hour(3)]}
+    trips = write(
+        lakes_to_test.onprem, "trips", {**keys, "created": [hour(1), hour(2), hour(3)], "trips": [10, 11, 20]}
+    )
     moods = write(lakes_to_test.cloud, "moods", {**keys, "mood": ["calm", "gay", None]})
     (tmp_path / "data").mkdir()
     # Feast imports it by its file's name, once in a process.
@@ -139,13 +141,13 @@ def test_the_whole_round(repo: Repo, lakes_to_test: Places, spark: SparkSession)
     assert "doubled" in repo.feast("on-demand-feature-views", "list")
     assert "HybridSparkSource" in repo.feast("features", "describe", "mood")
 
-    repo.feast("materialize", at(0).isoformat(), at(2).isoformat())
+    repo.feast("materialize", hour(0).isoformat(), hour(2).isoformat())
     assert values(repo, 1) == {"driver_id": [1], "trips": [11], "mood": ["gay"], "double_trips": [22.0]}
     assert values(repo, 2) == {"driver_id": [2], "trips": [None], "mood": [None], "double_trips": [None]}
-    repo.feast("materialize-incremental", at(5).isoformat())
+    repo.feast("materialize-incremental", hour(5).isoformat())
     assert values(repo, 2)["trips"] == [20]
 
-    entity_rows = [{"driver_id": 1, "event_timestamp": at(1.5).isoformat()}]
+    entity_rows = [{"driver_id": 1, "event_timestamp": hour(1.5).isoformat()}]
     found = repo.feast(
         "get-historical-features", "-d", json.dumps(entity_rows), "-f", "trips:trips", "-f", "moods:mood"
     )
@@ -176,7 +178,7 @@ def test_feasts_spark_engine_starts_the_session_that_batch_engine_describes(
     settings = {**session_conf(), "spark.master": "local[1]", "spark.sql.shuffle.partitions": "2"}
     repo.configure(lakes_to_test, batch_engine={"type": "spark.engine", **settings})
     repo.feast("apply")
-    done = repo.feast_alone("materialize", at(0).isoformat(), at(5).isoformat())
+    done = repo.feast_alone("materialize", hour(0).isoformat(), hour(5).isoformat())
     assert done.returncode == 0, done.stderr[-4000:]
     assert values(repo, 1)["trips"] == [11]
     assert values(repo, 1)["mood"] == ["gay"]
@@ -190,7 +192,7 @@ def test_feasts_spark_engine_works_on_the_server_that_batch_engine_names(
     repo.configure(lakes_to_test, batch_engine={"type": "spark.engine", "spark.remote": connect_server.uri})
     repo.feast("apply")
     before = ConnectJobs(connect_server).last()
-    done = repo.feast_alone("materialize", at(0).isoformat(), at(5).isoformat())
+    done = repo.feast_alone("materialize", hour(0).isoformat(), hour(5).isoformat())
     assert done.returncode == 0, done.stderr[-4000:]
     assert ConnectJobs(connect_server).last() > before
     assert values(repo, 1)["trips"] == [11]
@@ -206,7 +208,7 @@ def test_spark_remote_of_the_environment_names_the_server_where_nothing_else_doe
     repo.configure(lakes_to_test, batch_engine={"type": engine})
     repo.feast("apply")
     before = ConnectJobs(connect_server).last()
-    times = (at(0).isoformat(), at(5).isoformat())
+    times = (hour(0).isoformat(), hour(5).isoformat())
     done = repo.feast_alone("materialize", "--views", "moods", *times, SPARK_REMOTE=connect_server.uri)
     assert done.returncode == 0, done.stderr[-4000:]
     assert ConnectJobs(connect_server).last() > before
@@ -220,7 +222,7 @@ def test_a_session_of_feasts_without_the_lakes_driver_says_where_to_name_it(
         pytest.skip("HDFS needs no driver besides PySpark's own")
     repo.configure(lakes_to_test, batch_engine={"type": "spark.engine"})
     repo.feast("apply")
-    done = repo.feast_alone("materialize", "--views", "moods", at(0).isoformat(), at(5).isoformat())
+    done = repo.feast_alone("materialize", "--views", "moods", hour(0).isoformat(), hour(5).isoformat())
     assert done.returncode != 0
     assert "spark.jars.packages=org.apache.hadoop:hadoop-azure:" in done.stderr
     assert "beside type: in batch_engine" in done.stderr
@@ -234,6 +236,6 @@ def test_a_server_that_batch_engine_does_not_name_is_asked_for_there(repo: Repo,
     ours = {"type": "feast_hybrid.HybridSparkOfflineStore", "sites": lakes_to_test.sites(), "spark": spark}
     engine = {"type": "spark.engine", "spark.master": "local[1]", "spark.ui.enabled": "false"}
     repo.configure(lakes_to_test, offline_store=ours, batch_engine=engine)
-    done = repo.feast_alone("materialize", "--views", "trips", at(0).isoformat(), at(5).isoformat())
+    done = repo.feast_alone("materialize", "--views", "trips", hour(0).isoformat(), hour(5).isoformat())
     assert done.returncode != 0
     assert "starts one where batch_engine does not name the server as well: spark.remote" in done.stderr

@@ -15,7 +15,7 @@ from feast import ValueType
 from feast_hybrid import HybridSparkSource
 from feast_hybrid.asof import Scan
 from feast_hybrid.retrieval.request import RequestedView
-from tests.integration.places import answers, at, entity, feature_store, retrieve, source, view
+from tests.integration.places import answers, entity, feature_store, hour, retrieve, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -33,7 +33,7 @@ ENTITY_ROWS = pd.DataFrame(
     {
         "driver_id": [2, 1, 1, 3, None, 1],
         "city": ["ams", "ber", "ams", None, "ams", "ams"],
-        "event_timestamp": [at(1.5), at(0), at(2), at(0), at(3), at(30)],
+        "event_timestamp": [hour(1.5), hour(0), hour(2), hour(0), hour(3), hour(30)],
         "note": ["a", None, "c", "d", "e", "f"],
     }
 )
@@ -61,7 +61,7 @@ def key_in_a_file(sites: list[dict[str, Any]], lake_key: str | None, folder: Pat
 
 
 def secret_of(place: Place) -> str | None:
-    return getattr(place.lake, "_key", None)
+    return getattr(place.lake, "key", None)
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +83,8 @@ def stores(
         f"{onprem.uri}/columnar/stats",
         {
             "driver_id": [1, 1, 2, 2],
-            "event_timestamp": [at(0), at(1), at(0), at(2)],
-            "created": [at(0), at(1), at(0), at(9)],
+            "event_timestamp": [hour(0), hour(1), hour(0), hour(2)],
+            "created": [hour(0), hour(1), hour(0), hour(9)],
             "rate": [0.1, 0.2, 0.3, 0.4],
             "trips": [1, 2, 3, 4],
         },
@@ -95,7 +95,7 @@ def stores(
             f"{weather}/day={day}",
             {
                 "city": ["ams", "ams", "ber"][:rows],
-                "event_timestamp": [at(0), at(1), at(0)][:rows],
+                "event_timestamp": [hour(0), hour(1), hour(0)][:rows],
                 "temp": [10, 11, 20][:rows],
                 "sky": ["grey", "blue", "red"][:rows],
             },
@@ -133,7 +133,7 @@ def test_both_lakes_are_read_by_tasks_that_sign_in_as_the_site_says(store: Featu
 def test_partitions_outside_of_the_times_of_a_spark_frame_are_left_out(
     store: FeatureStore, spark: SparkSession
 ) -> None:
-    rows = spark.createDataFrame([("ams", at(2)), ("ber", at(0))], "city string, event_timestamp timestamp")
+    rows = spark.createDataFrame([("ams", hour(2)), ("ber", hour(0))], "city string, event_timestamp timestamp")
     job = retrieve(store, rows, ["weather:temp"])
     description = job.explain().splitlines()
     assert description[0].startswith(
@@ -156,7 +156,7 @@ def test_entity_rows_in_spark_are_asked_for_their_times_and_keys_once(
     store: FeatureStore, spark: SparkSession
 ) -> None:
     rows = spark.createDataFrame(
-        [(2, "ams", at(1.5)), (1, "ber", at(0))], "driver_id int, city string, event_timestamp timestamp"
+        [(2, "ams", hour(1.5)), (1, "ber", hour(0))], "driver_id int, city string, event_timestamp timestamp"
     )
     job = retrieve(store, rows, FEATURES)
     assert sorted(answers(job, "rate", "temp")) == [(0.1, 20), (0.3, 11)]
@@ -221,7 +221,7 @@ def test_what_tasks_cannot_open_is_left_to_spark_and_said(
 def test_other_formats_and_options_are_left_to_spark_and_said(
     store: FeatureStore, write: Write, onprem: Place, sites: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    rows = {"driver_id": [1], "event_timestamp": [at(0)], "rate": [0.5]}
+    rows = {"driver_id": [1], "event_timestamp": [hour(0)], "rate": [0.5]}
     path = write(onprem, "rows", rows)
     merged = source("merged", path, options={"mergeSchema": "true"})
     query = "SELECT 1L AS driver_id, current_timestamp() AS event_timestamp, 1 AS n"
@@ -235,7 +235,7 @@ def test_other_formats_and_options_are_left_to_spark_and_said(
 
 
 def test_little_to_read_is_read_by_columns_too(make_store: MakeStore, write: Write, onprem: Place) -> None:
-    path = write(onprem, "rows", {"driver_id": [1], "event_timestamp": [at(0)], "rate": [0.5]})
+    path = write(onprem, "rows", {"driver_id": [1], "event_timestamp": [hour(0)], "rate": [0.5]})
     job = retrieve(make_store(DRIVER, view("plain", source("plain", path), DRIVER)), ENTITY_ROWS, ["plain:rate"])
     assert "view 'plain': columnar (blocks of columns are the cheapest); reads 3 columns of 1 files" in job.explain()
     assert job.to_df()["rate"].notna().any()

@@ -23,7 +23,7 @@ from feast_hybrid.spark.connect import remote_session
 from feast_hybrid.spark.isolated import child_session
 from feast_hybrid.spark.session import get_session
 from feast_hybrid.testing import start_connect
-from tests.integration.places import Place, at, connect_only, entity, retrieve, rows_of, view
+from tests.integration.places import Place, connect_only, entity, hour, retrieve, rows_of, view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.connect, connect_only("all of this")]
 
-ENTITY_ROWS = pd.DataFrame({"driver_id": [2, 1], "event_timestamp": [at(1), at(1)]})
+ENTITY_ROWS = pd.DataFrame({"driver_id": [2, 1], "event_timestamp": [hour(1), hour(1)]})
 
 
 def of_own_thread(action: Callable[[], Any]) -> Any:
@@ -48,7 +48,7 @@ def of_own_thread(action: Callable[[], Any]) -> Any:
 @pytest.fixture
 def views(write: Write, onprem: Place, cloud: Place) -> list[Any]:
     driver = entity("driver", join_key="driver_id")
-    rows = {"driver_id": [1, 2], "event_timestamp": [at(0), at(0)]}
+    rows = {"driver_id": [1, 2], "event_timestamp": [hour(0), hour(0)]}
     made = []
     for place, name, values in ((onprem, "trips", [10, 20]), (cloud, "mood", ["a", "b"])):
         path = write(place, name, {**rows, name: values})

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from feast import FeatureService
 
 from feast_hybrid.cli.main import main
-from tests.integration.places import at, entity, feature_store, source, view
+from tests.integration.places import entity, feature_store, hour, source, view
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.integration.places import Places
 
 DRIVER = entity("driver", join_key="driver_id")
-ROWS = {"driver_id": [1], "event_timestamp": [at(0)]}
+ROWS = {"driver_id": [1], "event_timestamp": [hour(0)]}
 
 
 @pytest.fixture

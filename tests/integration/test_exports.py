@@ -16,7 +16,7 @@ from feast.types import Int64
 from feast_hybrid.errors import (
     NotSupportedError,
 )
-from tests.integration.places import Place, Places, at, entity, retrieve, source, view
+from tests.integration.places import Place, Places, entity, hour, retrieve, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -39,7 +39,7 @@ class TestExports:
     ) -> None:
         place: Place = getattr(lakes_to_test, role)
         driver = entity("driver", join_key="driver_id")
-        rows = {"driver_id": [1, 2], "event_timestamp": [at(0), at(0)], "trips": [10, 20]}
+        rows = {"driver_id": [1, 2], "event_timestamp": [hour(0), hour(0)], "trips": [10, 20]}
         stats = view("stats", source("stats_rows", write(place, "stats", rows)), driver)
 
         @on_demand_feature_view(sources=[stats], schema=[Field(name="double", dtype=Int64)])

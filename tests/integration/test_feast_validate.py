@@ -16,7 +16,7 @@ from feast import FeatureStore
 from feast.saved_dataset import ValidationReference
 
 from feast_hybrid import SavedDatasetHybridSparkStorage
-from tests.integration.places import Places, at
+from tests.integration.places import Places, hour
 from tests.integration.test_cli_round import Repo
 
 if TYPE_CHECKING:
@@ -76,15 +76,15 @@ def test_logs_are_validated_against_a_reference_that_the_registry_keeps(
     from feast.dqm.profilers.ge_profiler import GEProfiler
 
     onprem, cloud = lakes_to_test
-    keys = {"driver_id": [1, 2, 3], "event_timestamp": [at(0)] * 3}
+    keys = {"driver_id": [1, 2, 3], "event_timestamp": [hour(0)] * 3}
     stats = write(onprem, "stats", {**keys, "trips": [10, 20, 90]})
     logged = {
         "driver_id": [1, 2, 3],
         "stats__trips": [12, 20, 90],
-        "stats__trips__timestamp": [at(0)] * 3,
+        "stats__trips__timestamp": [hour(0)] * 3,
         "stats__trips__status": [1, 1, 1],
-        "__log_timestamp": [at(1), at(2), at(3)],
-        "__log_date": [at(1).date()] * 3,
+        "__log_timestamp": [hour(1), hour(2), hour(3)],
+        "__log_date": [hour(1).date()] * 3,
         "__request_id": ["a", "b", "c"],
     }
     logs = write(cloud, "logs", logged)
@@ -96,7 +96,7 @@ def test_logs_are_validated_against_a_reference_that_the_registry_keeps(
     repo.feast("apply")
 
     store = FeatureStore(str(tmp_path))
-    rows = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(1)] * 2})
+    rows = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [hour(1)] * 2})
     job = store.get_historical_features(rows, ["stats:trips"], full_feature_names=True)
     storage = SavedDatasetHybridSparkStorage(path=f"{onprem.uri}{folder}/reference")
     store.create_saved_dataset(job, "seen", storage)
@@ -105,7 +105,7 @@ def test_logs_are_validated_against_a_reference_that_the_registry_keeps(
     assert "expected" in repo.feast("validation-references", "list")
 
     command = ["validate", "--feature-service", "served", "--reference", "expected"]
-    assert "Validation successful!" in repo.feast(*command, at(1).isoformat(), at(2).isoformat())
-    failed = repo.feast(*command, at(2).isoformat(), at(3).isoformat(), code=1)
+    assert "Validation successful!" in repo.feast(*command, hour(1).isoformat(), hour(2).isoformat())
+    failed = repo.feast(*command, hour(2).isoformat(), hour(3).isoformat(), code=1)
     assert "Validation failed!" in failed
     assert "stats__trips" in failed

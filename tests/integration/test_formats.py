@@ -19,9 +19,9 @@ from feast_hybrid.writing.table_formats import iceberg_table
 from tests.integration.places import (
     Places,
     answers,
-    at,
     entity,
     format_jars,
+    hour,
     on_connect,
     plan_of,
     retrieve,
@@ -60,7 +60,7 @@ FORMATS = pytest.mark.parametrize(
 
 @pytest.fixture
 def entity_df() -> pd.DataFrame:
-    return pd.DataFrame({"driver_id": [2, 1], "event_timestamp": [at(1), at(1)]})
+    return pd.DataFrame({"driver_id": [2, 1], "event_timestamp": [hour(1), hour(1)]})
 
 
 def put(rows: DataFrame, place: Place, uri: str, file_format: str, store: FeatureStore) -> None:
@@ -104,7 +104,9 @@ def test_a_format_is_inferred_read_and_cut_to_the_range_that_is_asked_for(
 ) -> None:
     place: Place = getattr(lakes_to_test, role)
     uri = f"{place.uri}{folder}/rows"
-    values = [(1 + day % 2, at(24 * day - 48), day, day / 4, f"d{day}", f"2026-01-{8 + day:02}") for day in range(6)]
+    values = [
+        (1 + day % 2, hour(24 * day - 48), day, day / 4, f"d{day}", f"2026-01-{8 + day:02}") for day in range(6)
+    ]
     schema = "driver_id long, event_timestamp timestamp, n long, x double, t string, dt string"
     put(spark.createDataFrame(values, schema).coalesce(1), place, uri, file_format, make_store())
 
@@ -158,7 +160,7 @@ def test_a_dataset_is_saved_in_a_format_read_back_and_replaced(
     file_format: str,
 ) -> None:
     place: Place = getattr(lakes_to_test, role)
-    rows = {"driver_id": [1, 2], "event_timestamp": [at(0), at(0)], "n": [10, 20], "x": [0.5, None]}
+    rows = {"driver_id": [1, 2], "event_timestamp": [hour(0), hour(0)], "n": [10, 20], "x": [0.5, None]}
     store = make_store(DRIVER, view("rows", source("rows_source", write(place, "rows", rows)), DRIVER))
     storage = SavedDatasetHybridSparkStorage(
         path=f"{place.uri}{folder}/out/set", file_format=file_format, options=OPTIONS.get(file_format)
@@ -169,7 +171,7 @@ def test_a_dataset_is_saved_in_a_format_read_back_and_replaced(
         times = pd.to_datetime(frame["event_timestamp"], utc=True)
         return sorted(zip(frame["driver_id"], times, frame["n"], frame["x"].notna(), strict=True))
 
-    both = [(1, pd.Timestamp(at(1)), 10, True), (2, pd.Timestamp(at(1)), 20, False)]
+    both = [(1, pd.Timestamp(hour(1)), 10, True), (2, pd.Timestamp(hour(1)), 20, False)]
     store.create_saved_dataset(retrieve(store, entity_df, ["rows:n", "rows:x"]), "set", storage)
     assert saved() == both
 
@@ -220,7 +222,7 @@ def test_a_glob_takes_the_folders_that_it_matches_and_no_others(
 ) -> None:
     place: Place = getattr(lakes_to_test, role)
     for n, name in enumerate(("eu-1", "eu-2", "us-1"), start=1):
-        uri = write(place, name, {"driver_id": [n % 2 + 1], "event_timestamp": [at(n / 10)], "n": [n]})
+        uri = write(place, name, {"driver_id": [n % 2 + 1], "event_timestamp": [hour(n / 10)], "n": [n]})
     store = make_store(DRIVER, view("rows", source("globbed", uri.rpartition("/")[0] + "/eu-*"), DRIVER))
     assert [feature.name for feature in store.get_feature_view("rows").features] == ["n"]
     assert answers(retrieve(store, entity_df, ["rows:n"]), "driver_id", "n") == [(2, 1), (1, 2)]
@@ -245,7 +247,7 @@ def registered(store: FeatureStore) -> dict[str, Any]:
 
 
 def test_a_second_apply_changes_nothing(make_store: MakeStore, write: Write, onprem: Place, cloud: Place) -> None:
-    rows = {"driver_id": [1], "event_timestamp": [at(0)]}
+    rows = {"driver_id": [1], "event_timestamp": [hour(0)]}
     paths = [write(onprem, "here", {**rows, "n": [1]}), write(cloud, "there", {**rows, "m": [1.5], "t": ["x"]})]
 
     def definitions() -> list[Any]:
@@ -272,7 +274,7 @@ def test_times_without_a_zone_in_text_files_are_utc(
     rows = source("text_rows", uri, file_format=file_format, options=options[file_format])
     with session_zone("America/New_York"):
         store = make_store(DRIVER, view("rows", rows, DRIVER, schema=[Field(name="n", dtype=Int64)]))
-        entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(1)]})
+        entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [hour(1)]})
         assert answers(retrieve(store, entity_df, ["rows:n"]), "n") == [(5,)]
 
 
@@ -296,12 +298,12 @@ def test_times_without_a_zone_in_the_text_of_a_table_are_utc(
     try:
         with session_zone("Asia/Tokyo"):  # whose midnight is nine hours before UTC's
             store = make_store(DRIVER, view("rows", rows, DRIVER, schema=[Field(name="n", dtype=Int64)]))
-            entity_df = pd.DataFrame({"driver_id": [1, 1], "event_timestamp": [at(-1), at(1)]})
+            entity_df = pd.DataFrame({"driver_id": [1, 1], "event_timestamp": [hour(-1), hour(1)]})
             assert answers(retrieve(store, entity_df, ["rows:n"]), "n") == [(None,), (5,)]
             # On Spark Connect a frame's own session is worked in, whose zone is the caller's.
             frame = spark.createDataFrame(entity_df)
             read = answers(retrieve(store, frame, ["rows:n"]), "event_timestamp", "n")
-            assert sorted(read, key=lambda row: row[0]) == [(at(-1), None), (at(1), 5)]
+            assert sorted(read, key=lambda row: row[0]) == [(hour(-1), None), (hour(1), 5)]
     finally:
         spark.sql(f"DROP TABLE IF EXISTS text_{file_format}")
 
@@ -313,5 +315,5 @@ def test_times_without_a_zone_in_the_names_of_partitions_are_utc(
     with session_zone("America/New_York"):
         rows = source("partition_rows", uri.rpartition("/")[0])
         store = make_store(DRIVER, view("rows", rows, DRIVER, schema=[Field(name="n", dtype=Int64)]))
-        entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(1)]})
+        entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [hour(1)]})
         assert answers(retrieve(store, entity_df, ["rows:n"]), "n") == [(5,)]

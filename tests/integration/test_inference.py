@@ -12,14 +12,14 @@ from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.transformation.pandas_transformation import PandasTransformation
 from feast.types import Array, Float64, Int64, String
 
-from tests.integration.places import Place, Places, at, entity, feature_store, source, view
+from tests.integration.places import Place, Places, entity, feature_store, hour, source, view
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.integration.conftest import Write
 
-KEYS = {"item_id": [1, 2], "event_timestamp": [at(1), at(1)]}
+KEYS = {"item_id": [1, 2], "event_timestamp": [hour(1), hour(1)]}
 ITEM = entity("item", join_key="item_id")
 REQUEST = RequestSource(name="request", schema=[Field(name="factor", dtype=Float64)])
 

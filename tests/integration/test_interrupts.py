@@ -37,7 +37,7 @@ if given["server"]:
     from tests.integration.jobs import ConnectJobs
     from feast_hybrid.testing import SparkConnectServer
     server = SparkConnectServer("process")
-    server._web_port = given["server"]
+    server.web_port = given["server"]
     jobs = ConnectJobs(server)
 else:
     jobs = ClassicJobs(spark)
@@ -81,7 +81,7 @@ def test_ctrl_c_ends_the_job_and_the_session_goes_on(
     }
     if on_connect():
         server = request.getfixturevalue("connect_server")
-        given |= {"spark": {"remote": server.uri}, "server": server._web_port}
+        given |= {"spark": {"remote": server.uri}, "server": server.web_port}
     log = tmp_path / "errors.txt"
     with log.open("w") as errors:
         process = subprocess.Popen(

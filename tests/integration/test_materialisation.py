@@ -13,7 +13,7 @@ from feast.infra.common.materialization_job import MaterializationTask
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64, Int64
 
-from tests.integration.places import Place, Places, at, entity, feature_store, source, view
+from tests.integration.places import Place, Places, entity, feature_store, hour, source, view
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,8 +69,8 @@ def offline(store: FeatureStore, features: list[str], when: Any, **keys: list[An
 #: latest; a row older than the ttl; a row after the end; rows that tie on everything but the value.
 STATS: dict[str, list[Any]] = {
     "driver_id": [1, 1, 2, 2, 2, 3, 3, 4, 5, 5, 6, 6, 6],
-    "event_timestamp": [at(h) for h in (6, 7, 7, 7, 7, 6, 8, 1, 8, 12, 9, 9, 9)],
-    "created": [at(h) if h else None for h in (6, 7, 7, 9, None, 6, 8, 1, 8, 12, 9, 9, 9)],
+    "event_timestamp": [hour(h) for h in (6, 7, 7, 7, 7, 6, 8, 1, 8, 12, 9, 9, 9)],
+    "created": [hour(h) if h else None for h in (6, 7, 7, 9, None, 6, 8, 1, 8, 12, 9, 9, 9)],
     "trips": [1, 2, 3, 4, 5, 6, None, 7, 8, 9, 20, 22, 21],
 }
 DRIVERS = [1, 2, 3, 4, 5, 6, 7]
@@ -90,12 +90,12 @@ def test_online_values_are_those_of_the_join_at_that_time(
         materialization=LATEST,
     )
     features = ["stats:trips", "moods:mood"]
-    store.materialize((at(10) - ttl).replace(tzinfo=None), at(10))  # naive times are UTC
+    store.materialize((hour(10) - ttl).replace(tzinfo=None), hour(10))  # naive times are UTC
     found = online(store, features, driver_id=DRIVERS)
-    assert found == offline(store, features, at(10), driver_id=DRIVERS)
+    assert found == offline(store, features, hour(10), driver_id=DRIVERS)
     assert found["trips"] == [2, 4, None, None, 8, 22, None]
 
-    store.materialize_incremental(at(12))
+    store.materialize_incremental(hour(12))
     assert online(store, features, driver_id=[5])["trips"] == [9]
 
 
@@ -110,9 +110,9 @@ def test_feasts_own_way_to_pick_the_latest_row_agrees_where_no_rows_tie(
         view("stats", source("stats_rows", write(onprem, "stats", rows), "created"), driver),
         view("moods", source("mood_rows", write(cloud, "moods", rows), "created"), driver),
     )
-    store.materialize(at(0), at(10))
+    store.materialize(hour(0), hour(10))
     for features in (["stats:trips"], ["moods:trips"]):
-        assert online(store, features, driver_id=DRIVERS) == offline(store, features, at(10), driver_id=DRIVERS)
+        assert online(store, features, driver_id=DRIVERS) == offline(store, features, hour(10), driver_id=DRIVERS)
 
 
 def test_a_field_mapping_renames_keys_times_and_features(
@@ -121,26 +121,26 @@ def test_a_field_mapping_renames_keys_times_and_features(
     driver = entity("driver", join_key="driver_id")
     rows = {
         "fahrer": [1, 1, 2],
-        "zeit": [at(1), at(2), at(1)],
-        "erfasst": [at(1), at(2), at(1)],
+        "zeit": [hour(1), hour(2), hour(1)],
+        "erfasst": [hour(1), hour(2), hour(1)],
         "fahrten": [1, 2, 3],
     }
     mapping = {"fahrer": "driver_id", "zeit": "event_timestamp", "erfasst": "created", "fahrten": "trips"}
     stats = source("stats_rows", write(cloud, "stats", rows), "created", field_mapping=mapping)
     schema = [Field(name="trips", dtype=Int64)]
     store = store_with(engine, driver, view("stats", stats, driver, schema=schema))
-    store.materialize(at(0), at(5))
+    store.materialize(hour(0), hour(5))
     assert online(store, ["stats:trips"], driver_id=[1, 2]) == {"trips": [2, 3]}
 
 
 def test_a_view_without_entities_has_one_row(
     store_with: Callable[..., FeatureStore], write: Write, onprem: Place, engine: str
 ) -> None:
-    rates = {"event_timestamp": [at(1), at(3), at(2)], "rate": [0.1, 0.3, 0.2]}
+    rates = {"event_timestamp": [hour(1), hour(3), hour(2)], "rate": [0.1, 0.3, 0.2]}
     store = store_with(
         engine, view("rates", source("rate_rows", write(onprem, "rates", rates))), materialization=LATEST
     )
-    store.materialize(at(0), at(5))
+    store.materialize(hour(0), hour(5))
     assert online(store, ["rates:rate"], asked=[1, 2]) == {"rate": [0.3, 0.3]}
 
 
@@ -149,7 +149,7 @@ def test_a_batch_view_transforms_columns_that_are_not_features(
     store_with: Callable[..., FeatureStore], write: Write, cloud: Place
 ) -> None:
     driver = entity("driver_id")
-    rows = {"driver_id": [1, 2], "event_timestamp": [at(1), at(2)], "km": [90.0, 20.0], "hours": [2.0, 1.0]}
+    rows = {"driver_id": [1, 2], "event_timestamp": [hour(1), hour(2)], "km": [90.0, 20.0], "hours": [2.0, 1.0]}
 
     def speed(frame: Any) -> Any:
         return frame.withColumn("speed", frame["km"] / frame["hours"]).drop("km", "hours")
@@ -164,7 +164,7 @@ def test_a_batch_view_transforms_columns_that_are_not_features(
         online=True,
     )
     store = store_with("spark.engine", driver, batch)
-    store.materialize(at(0), at(5))
+    store.materialize(hour(0), hour(5))
     assert online(store, ["speeds:speed"], driver_id=[1, 2]) == {"speed": [45.0, 20.0]}
 
 
@@ -173,7 +173,7 @@ def test_a_batch_view_aggregates_in_spark(
     store_with: Callable[..., FeatureStore], write: Write, onprem: Place
 ) -> None:
     driver = entity("driver_id")
-    rows = {"driver_id": [1, 1, 2], "event_timestamp": [at(1), at(2), at(2)], "trips": [1, 2, 5]}
+    rows = {"driver_id": [1, 1, 2], "event_timestamp": [hour(1), hour(2), hour(2)], "trips": [1, 2, 5]}
     batch = BatchFeatureView(
         name="sums",
         entities=[driver],
@@ -187,8 +187,8 @@ def test_a_batch_view_aggregates_in_spark(
     )
     store = store_with("spark.engine", driver, batch)
     # Feast's registry does not keep a batch view's aggregations: the engine must have the view itself.
-    task = MaterializationTask(project=store.project, feature_view=batch, start_time=at(0), end_time=at(5))
-    provider: Any = store._get_provider()
+    task = MaterializationTask(project=store.project, feature_view=batch, start_time=hour(0), end_time=hour(5))
+    provider: Any = store.provider
     (job,) = provider.batch_engine.materialize(store.registry, task)
     assert job.error() is None
     assert online(store, ["sums:sum_trips"], driver_id=[1, 2]) == {"sum_trips": [3, 5]}
@@ -198,7 +198,7 @@ def test_an_on_demand_view_that_is_kept_online_is_computed_from_both_lakes(
     store_with: Callable[..., FeatureStore], write: Write, onprem: Place, cloud: Place, engine: str
 ) -> None:
     driver = entity("driver", join_key="driver_id")
-    keys = {"driver_id": [1, 2], "event_timestamp": [at(1), at(1)]}
+    keys = {"driver_id": [1, 2], "event_timestamp": [hour(1), hour(1)]}
     prices = view("prices", source("price_rows", write(onprem, "prices", {**keys, "price": [10.0, 20.0]})), driver)
     taxes = view("taxes", source("tax_rows", write(cloud, "taxes", {**keys, "tax": [1.0, 2.0]})), driver)
 
@@ -213,7 +213,7 @@ def test_an_on_demand_view_that_is_kept_online_is_computed_from_both_lakes(
 
     store = store_with(engine, driver, prices, taxes)
     store.apply([totals])
-    store.materialize(at(0), at(5))
+    store.materialize(hour(0), hour(5))
     assert online(store, ["totals:total"], driver_id=[1, 2]) == {"total": [11.0, 22.0]}
 
 
@@ -224,5 +224,5 @@ def test_the_answer_is_the_same_whatever_the_sessions_time_zone(
     stats = view("stats", source("stats_rows", write(cloud, "stats", STATS), "created"), driver)
     store = store_with(engine, driver, stats, materialization=LATEST)
     with session_zone("America/New_York"):
-        store.materialize(at(7), at(8))
+        store.materialize(hour(7), hour(8))
     assert online(store, ["stats:trips"], driver_id=DRIVERS)["trips"] == [2, 4, None, None, 8, None, None]

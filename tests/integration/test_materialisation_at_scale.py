@@ -22,7 +22,7 @@ import yaml
 
 from feast_hybrid.testing import start_spark
 from feast_hybrid.testing.redis import RedisServer
-from tests.integration.places import START, Places, at, entity, feature_store, source, view
+from tests.integration.places import START, Places, entity, feature_store, hour, source, view
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,7 +112,7 @@ def test_the_driver_stays_small_while_the_executors_fill_the_online_store(
         subprocess.run([*feast, "apply"], check=True, capture_output=True, timeout=300)
         with (tmp_path / "log").open("w") as log:
             process = subprocess.Popen(
-                [*feast, "materialize", at(0).isoformat(), at(5).isoformat()],
+                [*feast, "materialize", hour(0).isoformat(), hour(5).isoformat()],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -148,7 +148,7 @@ def test_executors_fill_a_redis(lakes_to_test: Places, write: Write, spark: Spar
             *views,
             repo={"batch_engine": {"type": "spark.engine"}, "online_store": online},
         )
-        store.materialize(at(0), at(5))
+        store.materialize(hour(0), hour(5))
         found = store.get_online_features(["onprem:onprem", "cloud:cloud"], [{"key": k} for k in (0, 4999, 5000)])
         assert found.to_dict() == {"key": [0, 4999, 5000], "onprem": [0, 14997, None], "cloud": [0, 14997, None]}
         store.teardown()

@@ -15,7 +15,7 @@ from feast_hybrid import (
 )
 from feast_hybrid.errors import SchemaError, SourceNotFoundError
 from feast_hybrid.monitoring import distribution
-from tests.integration.places import Place, Places, at, source
+from tests.integration.places import Place, Places, hour, source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,23 +49,29 @@ def test_only_rows_between_the_bounds_are_measured_bounds_included(
     stats = source("stats", write(onprem, "stats", ROWS))
     store = make_store()
     expected = MetricsCalculator().compute_all(ROWS.slice(5, 11), FEATURES)
-    assert_same(measured(store, stats, [("whole", "numeric")], at(5), at(15)), expected[1:2])
+    assert_same(measured(store, stats, [("whole", "numeric")], hour(5), hour(15)), expected[1:2])
     with session_zone("America/New_York"):
-        naive = (at(5).replace(tzinfo=None), at(15).replace(tzinfo=None))
+        naive = (hour(5).replace(tzinfo=None), hour(15).replace(tzinfo=None))
         assert_same(measured(store, stats, [("whole", "numeric")], *naive), expected[1:2])
-        assert HybridSparkOfflineStore.get_monitoring_max_timestamp(store.config, stats, "event_timestamp") == at(49)
+        assert HybridSparkOfflineStore.get_monitoring_max_timestamp(store.config, stats, "event_timestamp") == hour(
+            49
+        )
 
 
 def test_no_rows_are_a_metric_too(make_store: MakeStore, write: Write, cloud: Place) -> None:
     stats = source("stats", write(cloud, "stats", ROWS))
-    found = measured(make_store(), stats, FEATURES, at(1000), at(2000))
+    found = measured(make_store(), stats, FEATURES, hour(1000), hour(2000))
     assert_same(found, MetricsCalculator().compute_all(ROWS.slice(0, 0), FEATURES))
 
 
 def test_with_more_values_than_memory_percentiles_are_near(
     make_store: MakeStore, write: Write, onprem: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = {"event_timestamp": [at(0)] * 3000, "many": [float(i) for i in range(3000)], "few": [1.0, 2.0, 4.0] * 1000}
+    rows = {
+        "event_timestamp": [hour(0)] * 3000,
+        "many": [float(i) for i in range(3000)],
+        "few": [1.0, 2.0, 4.0] * 1000,
+    }
     stats = source("stats", write(onprem, "stats", rows))
     monkeypatch.setattr(distribution, "EXACT_VALUES", 100)
     many, few = measured(make_store(), stats, [("many", "numeric"), ("few", "numeric")])
@@ -82,7 +88,7 @@ def test_what_is_no_finite_number_is_counted_and_shown_nowhere(
     make_store: MakeStore, write: Write, cloud: Place
 ) -> None:
     numbers = [1.0, 2.0, 3.0, float("nan"), None]
-    rows = {"event_timestamp": [at(0)] * 5, "nans": numbers, "infinite": [*numbers[:3], float("inf"), None]}
+    rows = {"event_timestamp": [hour(0)] * 5, "nans": numbers, "infinite": [*numbers[:3], float("inf"), None]}
     rows["apart"] = [-1.7e308, 1.7e308, 0.0, 0.0, 0.0]
     rows["near"] = [1e16, 1e16 + 2, None, None, None]
     stats = source("stats", write(cloud, "stats", rows))
@@ -103,7 +109,7 @@ def test_what_is_no_finite_number_is_counted_and_shown_nowhere(
 def test_equally_frequent_values_are_in_the_order_of_their_text_and_typed_as_their_column(
     make_store: MakeStore, write: Write, onprem: Place
 ) -> None:
-    rows = {"event_timestamp": [at(0)] * 4, "code": [3, 2, 2, 3], "day": [date(2026, 1, 2)] * 4, "x": [0.5] * 4}
+    rows = {"event_timestamp": [hour(0)] * 4, "code": [3, 2, 2, 3], "day": [date(2026, 1, 2)] * 4, "x": [0.5] * 4}
     stats = source("stats", write(onprem, "stats", rows))
     features = [(name, "categorical") for name in ("code", "day", "x")]
     found = [metric["histogram"]["values"] for metric in measured(make_store(), stats, features)]
@@ -114,7 +120,7 @@ def test_equally_frequent_values_are_in_the_order_of_their_text_and_typed_as_the
 def test_a_feature_that_cannot_be_measured_is_left_out_with_a_warning(
     make_store: MakeStore, write: Write, onprem: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rows = {"event_timestamp": [at(0)], "trips": [1], "list": [[1.0]], "text": ["a"]}
+    rows = {"event_timestamp": [hour(0)], "trips": [1], "list": [[1.0]], "text": ["a"]}
     stats = source("stats", write(onprem, "stats", rows))
     features = [("list", "numeric"), ("text", "numeric"), ("gone", "numeric"), ("trips", "numeric")]
     with caplog.at_level(logging.WARNING, logger=distribution.__name__):

@@ -24,7 +24,7 @@ from feast_hybrid import (
 )
 from feast_hybrid.errors import ConfigError
 from feast_hybrid.monitoring import keyed_files, metrics_store
-from tests.integration.places import Place, Places, at, entity, source, view
+from tests.integration.places import Place, Places, entity, hour, source, view
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,8 +72,8 @@ def test_the_service_measures_keeps_and_finds_again(monitored: FeatureStore) -> 
     last_day = ROWS.slice(HOURS - 25, 25)
     expected = MetricsCalculator().compute_all(last_day, [("city", "categorical"), ("real", "numeric")])
     assert_same([{key: row[key] for key in expected[0]} for row in daily], expected)
-    assert {row["metric_date"] for row in daily} == {(at(HOURS - 1) - timedelta(days=1)).date().isoformat()}
-    assert {row["max_event_timestamp"] for row in daily} == {at(HOURS - 1).isoformat()}
+    assert {row["metric_date"] for row in daily} == {(hour(HOURS - 1) - timedelta(days=1)).date().isoformat()}
+    assert {row["max_event_timestamp"] for row in daily} == {hour(HOURS - 1).isoformat()}
 
     baseline = service.get_baseline(project)
     assert [(row["feature_view_name"], row["feature_name"]) for row in baseline] == [
@@ -102,7 +102,7 @@ def test_each_lake_keeps_what_many_write_at_once_whatever_the_views_name(
     def save(number: int) -> None:
         metric = {"project_id": "p", "metric_date": START_DAY, "granularity": "daily", "data_source_type": "batch"}
         metric |= {"feature_view_name": names[number % 3], "feature_name": f"f{number}", "is_baseline": True}
-        metrics_store.save_metrics(store, "feature", [{**metric, "computed_at": at(0), "feature_type": "numeric"}])
+        metrics_store.save_metrics(store, "feature", [{**metric, "computed_at": hour(0), "feature_type": "numeric"}])
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(save, range(24)))
@@ -172,7 +172,7 @@ def test_what_a_service_served_is_measured_from_its_logs(
     monitoring = MonitoringService(store)
     assert monitoring.auto_compute_log_metrics()["computed_feature_services"] == 0
 
-    served = {"__log_timestamp": [at(1), at(2), at(30)], "driver_id": [1, 2, 3]}
+    served = {"__log_timestamp": [hour(1), hour(2), hour(30)], "driver_id": [1, 2, 3]}
     write(cloud, "logs", {**served, "stats__real": [0.5, 1.5, None], "stats__city": ["a", "a", "b"]})
     assert monitoring.auto_compute_log_metrics()["computed_feature_services"] == 1
     result = monitoring.compute_log_metrics(store.project, "served", START_DAY, START_DAY)

@@ -29,7 +29,7 @@ from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
 from feast_hybrid.retrieval.job_rows import FrameRows
 from feast_hybrid.sources.reader import Reader
 from feast_hybrid.sources.resolve import source_spec
-from tests.integration.places import Place, Places, at, entity, retrieve, source, view
+from tests.integration.places import Place, Places, entity, hour, retrieve, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -72,7 +72,7 @@ def test_maps_and_structs_of_a_dataset_come_back_as_such(
 ) -> None:
     shares = pa.array([[("x", 1)], None], pa.map_(pa.string(), pa.int64()))
     visits = pa.array([{"days": [1, 2]}, None], pa.struct([("days", pa.list_(pa.int64()))]))
-    rows = {"driver_id": [1, 2], "event_timestamp": [at(0), at(0)], "shares": shares, "visits": visits}
+    rows = {"driver_id": [1, 2], "event_timestamp": [hour(0), hour(0)], "shares": shares, "visits": visits}
     driver = entity("driver", join_key="driver_id")
     store = make_store(
         driver, view("stats", source("rows", write(lakes_to_test.onprem, "rows", pa.table(rows))), driver)
@@ -121,7 +121,7 @@ def test_every_format_that_spark_writes_holds_a_dataset(
         store.create_saved_dataset(job, "set", storage, allow_overwrite=True)
         assert saved(store, "set") == [(1, 10), (2, 20)]
     times = store.get_saved_dataset("set").to_df()["event_timestamp"]
-    assert text or set(times) == {at(1), at(2)}
+    assert text or set(times) == {hour(1), hour(2)}
 
 
 @pytest.mark.parametrize("role", ["onprem", "cloud"])
@@ -236,7 +236,12 @@ def test_many_small_files_are_merged_as_the_docs_say(
     uri = f"{place.uri}{folder}/day=2026-01-10"
     maps = pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64()))
     for n in range(12):
-        rows = {"n": [n], "event_timestamp": pa.array([at(n)], pa.timestamp("us", tz="UTC")), "a;b": ["x"], "m": maps}
+        rows = {
+            "n": [n],
+            "event_timestamp": pa.array([hour(n)], pa.timestamp("us", tz="UTC")),
+            "a;b": ["x"],
+            "m": maps,
+        }
         place.write(uri, rows, file=f"batch-{n}.parquet")
 
     day = HybridSparkSource(name="day", path=uri, timestamp_field="event_timestamp")

@@ -9,7 +9,7 @@ import pytest
 
 from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.errors import SchemaError
-from tests.integration.places import Place, Places, answers, at, entity, on_connect, plan_of, source, view
+from tests.integration.places import Place, Places, answers, entity, hour, on_connect, plan_of, source, view
 
 if TYPE_CHECKING:
     from tests.integration.conftest import MakeStore, Write
@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.connect, pytest.mark.matrix]
 
 STATS: dict[str, list[Any]] = {
     "driver_id": [1, 1, 1, 2, 2, None],
-    "event_timestamp": [at(0), at(2), at(2), at(1), at(9), at(1)],
-    "created": [at(0), None, at(3), at(1), at(9), at(1)],
+    "event_timestamp": [hour(0), hour(2), hour(2), hour(1), hour(9), hour(1)],
+    "created": [hour(0), None, hour(3), hour(1), hour(9), hour(1)],
     "trips": [1, 9, 3, 4, 5, 6],
 }
 
@@ -35,7 +35,7 @@ def test_the_latest_row_is_the_one_that_the_join_would_take(
 ) -> None:
     place: Place = getattr(lakes_to_test, role)
     stats = source("stats", write(place, "stats", STATS), "created")
-    job = pulled(make_store(), "latest", stats, at(0), at(5))
+    job = pulled(make_store(), "latest", stats, hour(0), hour(5))
     # A null created time ranks lowest, whatever the values; a row after the end is not seen, and a null key
     # can not be looked up.
     assert sorted(answers(job, "driver_id", "trips")) == [(1, 3), (2, 4)]
@@ -45,7 +45,7 @@ def test_all_rows_between_the_bounds_are_pulled_bounds_included(
     make_store: MakeStore, write: Write, onprem: Place
 ) -> None:
     stats = source("stats", write(onprem, "stats", STATS), "created")
-    job = pulled(make_store(), "all", stats, at(1), at(2))
+    job = pulled(make_store(), "all", stats, hour(1), hour(2))
     assert sorted(answers(job, "trips")) == [(3,), (4,), (6,), (9,)]
 
 
@@ -80,17 +80,17 @@ def test_online_values_are_the_offline_ones_of_both_lakes(
 ) -> None:
     driver = entity("driver", join_key="driver_id")
     known = {name: values[:5] for name, values in STATS.items()}
-    moods = {"driver_id": [1, 2], "event_timestamp": [at(1), at(2)], "mood": ["calm", None]}
+    moods = {"driver_id": [1, 2], "event_timestamp": [hour(1), hour(2)], "mood": ["calm", None]}
     store = make_store(
         driver,
         view("stats", source("stats_rows", write(onprem, "stats", known), "created"), driver),
         view("moods", source("mood_rows", write(cloud, "moods", moods)), driver),
     )
     features = ["stats:trips", "moods:mood"]
-    store.materialize(at(0), at(5))
+    store.materialize(hour(0), hour(5))
     online = store.get_online_features(features, [{"driver_id": 1}, {"driver_id": 2}, {"driver_id": 3}]).to_dict()
     assert online == {"driver_id": [1, 2, 3], "trips": [3, 4, None], "mood": ["calm", None, None]}
-    store.materialize_incremental(at(9))
+    store.materialize_incremental(hour(9))
     online = store.get_online_features(features, [{"driver_id": 2}]).to_dict()
     assert online == {"driver_id": [2], "trips": [5], "mood": [None]}
 
@@ -98,16 +98,16 @@ def test_online_values_are_the_offline_ones_of_both_lakes(
 def test_rows_of_many_files_all_go_online(make_store: MakeStore, write: Write, onprem: Place) -> None:
     # Feast's default engine writes the first piece of an Arrow table and leaves the others out.
     for n in range(1, 7):
-        rows = {"driver_id": [n], "event_timestamp": [at(n / 10)], "trips": [n * 10]}
+        rows = {"driver_id": [n], "event_timestamp": [hour(n / 10)], "trips": [n * 10]}
         uri = write(onprem, "stats", rows, file=f"part-{n}.parquet")
     driver = entity("driver", join_key="driver_id")
     stats = source("stats_rows", uri)
     store = make_store(driver, view("stats", stats, driver))
-    job = pulled(store, "all", stats, at(0), at(5), created=None)
+    job = pulled(store, "all", stats, hour(0), hour(5), created=None)
     if not on_connect():
         assert job.to_spark_df().toArrow()["trips"].num_chunks > 1
     assert job.to_arrow()["trips"].num_chunks == 1
-    store.materialize(at(0), at(5))
+    store.materialize(hour(0), hour(5))
     online = store.get_online_features(["stats:trips"], [{"driver_id": n} for n in range(1, 7)]).to_dict()
     assert online["trips"] == [10, 20, 30, 40, 50, 60]
 
@@ -118,7 +118,7 @@ def test_text_for_an_event_time_is_refused_not_cast_in_the_session_s_zone(
     rows = {"driver_id": [1], "event_timestamp": ["2026-01-10 01:00:00"], "trips": [1]}
     for verb in ("all", "latest"):
         with pytest.raises(SchemaError, match=r"source 'text'.*'event_timestamp' is string"):
-            pulled(make_store(), verb, source("text", write(onprem, "text", rows)), at(0), at(5), created=None)
+            pulled(make_store(), verb, source("text", write(onprem, "text", rows)), hour(0), hour(5), created=None)
 
 
 def test_a_month_that_is_kept_as_a_date_is_not_taken_for_its_first_day(

@@ -20,7 +20,7 @@ from feast.types import Float32, Int64
 
 from feast_hybrid import HybridSparkLoggingDestination, HybridSparkOfflineStore, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import SchemaError
-from tests.integration.places import Place, Places, answers, at, entity, retrieve, source, view
+from tests.integration.places import Place, Places, answers, entity, hour, retrieve, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -40,7 +40,13 @@ def place(request: pytest.FixtureRequest, lakes_to_test: Places) -> Place:
 
 
 def rows(**columns: Any) -> dict[str, Any]:
-    return {"driver_id": [1, 2], "event_timestamp": [at(0), at(0)], "trips": [10, 20], "rate": [0.5, 0.25], **columns}
+    return {
+        "driver_id": [1, 2],
+        "event_timestamp": [hour(0), hour(0)],
+        "trips": [10, 20],
+        "rate": [0.5, 0.25],
+        **columns,
+    }
 
 
 @pytest.fixture
@@ -69,9 +75,9 @@ class TestPushes:
                 name="stats", entities=[DRIVER], schema=[TRIPS, RATE], source=pushed, ttl=timedelta(days=1)
             )
         store = make_store(DRIVER, pushed, stats)
-        later = {"driver_id": [2, 3], "event_timestamp": [at(1), at(1)], "trips": [21, 31], "rate": [0.1, 0.2]}
+        later = {"driver_id": [2, 3], "event_timestamp": [hour(1), hour(1)], "trips": [21, 31], "rate": [0.1, 0.2]}
         store.push("pushed", pd.DataFrame(later), to=to)
-        entity_df = pd.DataFrame({"driver_id": [1, 2, 3], "event_timestamp": [at(2)] * 3})
+        entity_df = pd.DataFrame({"driver_id": [1, 2, 3], "event_timestamp": [hour(2)] * 3})
         assert answers(retrieve(store, entity_df, ["stats:trips"]), "trips") == [(10,), (21,), (31,)]
         online = store.get_online_features(["stats:trips"], [{"driver_id": 2}]).to_dict()["trips"]
         assert online == ([21] if to is PushMode.ONLINE_AND_OFFLINE else [None])
@@ -126,10 +132,10 @@ class MostTrips(Profiler):
 
 def logged(store: FeatureStore, service: FeatureService) -> pd.DataFrame:
     """What the logs hold, as Feast asks for it."""
-    job = store._get_provider().retrieve_feature_service_logs(
+    job = store.provider.retrieve_feature_service_logs(
         feature_service=service,
-        start_date=at(0),
-        end_date=at(24),
+        start_date=hour(0),
+        end_date=hour(24),
         config=store.config,
         registry=store.registry,
     )
@@ -143,13 +149,13 @@ def logs(store: FeatureStore, service: FeatureService, hours: float, *trips: int
         "driver_id": [1] * len(trips),
         "stats__trips": list(trips),
         "stats__rate": [0.5] * len(trips),
-        "__log_timestamp": [at(hours)] * len(trips),
-        "__log_date": [at(hours).date()] * len(trips),
+        "__log_timestamp": [hour(hours)] * len(trips),
+        "__log_date": [hour(hours).date()] * len(trips),
         "__request_id": [f"request {number}" for number in trips],
     }
     for name in schema.names:
         if name.endswith("__timestamp"):
-            given[name] = [at(0)] * len(trips)
+            given[name] = [hour(0)] * len(trips)
         elif name.endswith("__status"):
             given[name] = [2] * len(trips)
     return pa.table([pa.array(given[field.name], field.type) for field in schema], schema=schema)
@@ -179,9 +185,9 @@ class TestLogs:
         store.write_logged_features(folder, registered)
         frame = logged(store, registered)
         assert frame["stats__trips"].tolist() == [5, 7, 8, 9]
-        assert frame["__log_timestamp"].tolist() == [at(1), at(1), at(2), at(2)]
-        assert frame["stats__trips__timestamp"].tolist() == [at(0)] * 4
-        assert frame["__log_date"].tolist() == [at(0).date()] * 4
+        assert frame["__log_timestamp"].tolist() == [hour(1), hour(1), hour(2), hour(2)]
+        assert frame["stats__trips__timestamp"].tolist() == [hour(0)] * 4
+        assert frame["__log_date"].tolist() == [hour(0).date()] * 4
 
     def test_logs_go_on_when_a_feature_is_added_to_the_service(
         self, store: FeatureStore, service: FeatureService, uri: str
@@ -206,16 +212,16 @@ class TestLogs:
     def test_logs_are_validated_against_a_saved_dataset(
         self, store: FeatureStore, service: FeatureService, place: Place, folder: str
     ) -> None:
-        entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(1), at(1)]})
+        entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [hour(1), hour(1)]})
         storage = SavedDatasetHybridSparkStorage(path=f"{place.uri}{folder}/reference")
         dataset = store.create_saved_dataset(retrieve(store, entity_df, ["stats:trips"]), "reference", storage)
         reference = ValidationReference.from_saved_dataset("most", dataset, MostTrips())
         store.write_logged_features(logs(store, service, 1, 5, 20), service)
-        done = store.validate_logged_features(service, at(0), at(2), reference, cache_profile=False)
+        done = store.validate_logged_features(service, hour(0), hour(2), reference, cache_profile=False)
         assert done is None
         store.write_logged_features(logs(store, service, 3, 21), service)
         with pytest.raises(ValidationFailed):
-            store.validate_logged_features(service, at(0), at(4), reference, cache_profile=False)
+            store.validate_logged_features(service, hour(0), hour(4), reference, cache_profile=False)
 
 
 def test_logs_are_kept_in_a_table(make_store: MakeStore, write: Write, onprem: Place, spark: SparkSession) -> None:

@@ -21,7 +21,7 @@ from feast.types import Float64
 from feast_hybrid import HybridSparkLoggingDestination, HybridSparkSource, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import SourceNotFoundError
 from feast_hybrid.testing.services import free_ports
-from tests.integration.places import Place, Places, at, entity, feature_store, source, view
+from tests.integration.places import Place, Places, entity, feature_store, hour, source, view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,11 +39,11 @@ pytestmark = [
 
 TRIPS = {
     "driver_id": [1, 1, 2],
-    "event_timestamp": [at(1), at(2), at(1)],
-    "created": [at(1), at(2), at(1)],
+    "event_timestamp": [hour(1), hour(2), hour(1)],
+    "created": [hour(1), hour(2), hour(1)],
     "trips": [1, 2, 3],
 }
-MOODS = {"driver_id": [1, 2], "event_timestamp": [at(1), at(1)], "mood": ["calm", None]}
+MOODS = {"driver_id": [1, 2], "event_timestamp": [hour(1), hour(1)], "mood": ["calm", None]}
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_the_feature_server_materialises_from_the_lakes_and_serves(store: Featur
     from feast.feature_server import get_app
 
     with served(get_app(store)) as address:
-        bounds = {"start_ts": at(0).isoformat(), "end_ts": at(5).isoformat()}
+        bounds = {"start_ts": hour(0).isoformat(), "end_ts": hour(5).isoformat()}
         done = requests.post(f"{address}/materialize", json=bounds, timeout=120)
         assert done.status_code == 200, done.text
         request: Any = {"feature_service": "everything", "entities": {"driver_id": [1, 2, 9]}}
@@ -127,7 +127,9 @@ def remote(store: FeatureStore, tmp_path: Path) -> Iterator[FeatureStore]:
         server.shutdown()
 
 
-ROWS = pd.DataFrame({"driver_id": [2, 1, 1], "event_timestamp": [at(3), at(1.5), at(3)], "note": ["a", "b", "c"]})
+ROWS = pd.DataFrame(
+    {"driver_id": [2, 1, 1], "event_timestamp": [hour(3), hour(1.5), hour(3)], "note": ["a", "b", "c"]}
+)
 
 
 def test_a_remote_client_retrieves_through_the_offline_server(store: FeatureStore, remote: FeatureStore) -> None:
@@ -141,7 +143,7 @@ def test_a_remote_client_retrieves_through_the_offline_server(store: FeatureStor
     by_sql = remote.get_historical_features(query, ["trips:trips", "moods:mood"], full_feature_names=True)
     assert sorted(by_sql.to_df()["trips__trips"]) == [1, 2]
 
-    between = remote.get_historical_features(None, ["trips:trips"], start_date=at(0), end_date=at(1))
+    between = remote.get_historical_features(None, ["trips:trips"], start_date=hour(0), end_date=hour(1))
     assert sorted(between.to_df()["trips"]) == [1, 3]
 
 
@@ -153,15 +155,15 @@ def test_a_remote_client_pulls_and_materialises_through_the_offline_server(remot
         "feature_name_columns": ["trips"],
         "timestamp_field": "event_timestamp",
         "created_timestamp_column": "created",
-        "start_date": at(0),
-        "end_date": at(5),
+        "start_date": hour(0),
+        "end_date": hour(5),
     }
     everything = RemoteOfflineStore.pull_all_from_table_or_query(**given).to_df()
     assert sorted(everything["trips"]) == [1, 2, 3]
     latest = RemoteOfflineStore.pull_latest_from_table_or_query(**given).to_df()
     assert sorted(latest["trips"]) == [2, 3]
 
-    remote.materialize(at(0), at(5))
+    remote.materialize(hour(0), hour(5))
     online = remote.get_online_features(["trips:trips", "moods:mood"], [{"driver_id": 1}]).to_dict()
     assert online == {"driver_id": [1], "trips": [2], "mood": ["calm"]}
 
@@ -186,9 +188,9 @@ def test_a_remote_client_writes_rows_and_logs_through_the_offline_server(
     store: FeatureStore, remote: FeatureStore, cloud: Place, folder: str
 ) -> None:
     trips = store.get_feature_view("trips")
-    more = {"driver_id": [7], "event_timestamp": [at(4)], "created": [at(4)], "trips": [8]}
+    more = {"driver_id": [7], "event_timestamp": [hour(4)], "created": [hour(4)], "trips": [8]}
     RemoteOfflineStore.offline_write_batch(remote.config, trips, pa.table(more), progress=None)
-    entity_rows = pd.DataFrame({"driver_id": [7], "event_timestamp": [at(5)]})
+    entity_rows = pd.DataFrame({"driver_id": [7], "event_timestamp": [hour(5)]})
     assert remote.get_historical_features(entity_rows, ["trips:trips"]).to_df()["trips"].tolist() == [8]
 
     logs = LoggingConfig(destination=HybridSparkLoggingDestination(path=f"{cloud.uri}{folder}/logs"))
@@ -196,13 +198,13 @@ def test_a_remote_client_writes_rows_and_logs_through_the_offline_server(
     store.apply([logged])
     remote.refresh_registry()
     log_source = FeatureServiceLoggingSource(logged, store.project)
-    served = {"driver_id": 7, "trips__trips": 8, "trips__trips__timestamp": at(4), "trips__trips__status": 2}
+    served = {"driver_id": 7, "trips__trips": 8, "trips__trips__timestamp": hour(4), "trips__trips__status": 2}
     schema = log_source.get_schema(store.registry)
-    rows = [{**dict.fromkeys(schema.names), **served, "__log_timestamp": at(5), "__log_date": at(5).date()}]
+    rows = [{**dict.fromkeys(schema.names), **served, "__log_timestamp": hour(5), "__log_date": hour(5).date()}]
     RemoteOfflineStore.write_logged_features(
         remote.config, pa.Table.from_pylist(rows, schema), log_source, logs, remote.registry
     )
-    kept = store._get_provider().retrieve_feature_service_logs(logged, at(4), at(6), store.config, store.registry)
+    kept = store.provider.retrieve_feature_service_logs(logged, hour(4), hour(6), store.config, store.registry)
     assert kept.to_df()["trips__trips"].tolist() == [8]
 
 

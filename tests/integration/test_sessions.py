@@ -18,7 +18,7 @@ from feast_hybrid.spark.isolated import child_session
 from feast_hybrid.spark.jobs import run
 from feast_hybrid.spark.session import get_session
 from tests.integration.jobs import Jobs, ended
-from tests.integration.places import Place, at, classic_only, entity, retrieve, source, view
+from tests.integration.places import Place, classic_only, entity, hour, retrieve, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.connect
 
-ENTITY_ROWS = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(1), at(1)]})
+ENTITY_ROWS = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [hour(1), hour(1)]})
 FEATURES = ["stats:trips", "moods:mood"]
 
 
 @pytest.fixture
 def store(make_store: MakeStore, write: Write, onprem: Place, cloud: Place) -> FeatureStore:
     driver = entity("driver", join_key="driver_id")
-    rows = {"driver_id": [1, 2], "event_timestamp": [at(0), at(0)]}
+    rows = {"driver_id": [1, 2], "event_timestamp": [hour(0), hour(0)]}
     stats = source("stats_rows", write(onprem, "stats", {**rows, "trips": [10, 20]}))
     moods = source("mood_rows", write(cloud, "moods", {**rows, "mood": ["a", "b"]}))
     return make_store(driver, view("stats", stats, driver), view("moods", moods, driver))
@@ -49,7 +49,7 @@ def test_a_call_leaves_the_session_as_it_was(
     retrieve(store, ENTITY_ROWS, FEATURES).to_df()
     in_sql = retrieve(store, "SELECT driver_id, event_timestamp FROM mood_rows", FEATURES)
     in_sql.persist(SavedDatasetHybridSparkStorage(path=f"{cloud.uri}{folder}/saved"))
-    retrieve(store, None, FEATURES, start_date=at(0), end_date=at(1)).to_spark_df().collect()
+    retrieve(store, None, FEATURES, start_date=hour(0), end_date=hour(1)).to_spark_df().collect()
     assert dict(spark.conf.getAll) == before
     assert [key for key in before if "fs.azure" in key] == []
     assert spark.catalog.listTables() == []

@@ -19,7 +19,7 @@ from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.errors import WriteError
 from feast_hybrid.lakes import Location, Router, Site
 from feast_hybrid.lakes.filesystems import SiteBlobFileSystem, SiteHdfsFileSystem
-from tests.integration.places import Place, Places, at, entity, feature_store, source, view
+from tests.integration.places import Place, Places, entity, feature_store, hour, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
@@ -48,7 +48,7 @@ def numbers_at(uri: str) -> FeatureView:
 def push(numbers: tuple[FeatureStore, FeatureView], number: int) -> None:
     store, of = numbers
     rows = pa.table(
-        {"n": [number], "v": [number], "event_timestamp": pa.array([at(number)], pa.timestamp("us", "UTC"))}
+        {"n": [number], "v": [number], "event_timestamp": pa.array([hour(number)], pa.timestamp("us", "UTC"))}
     )
     HybridSparkOfflineStore.offline_write_batch(store.config, of, rows, None)
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from feast.errors import FeatureNameCollisionError
 
-from tests.integration.places import answers, at, entity, retrieve, source, view
+from tests.integration.places import answers, entity, hour, retrieve, source, view
 
 if TYPE_CHECKING:
     from tests.integration.conftest import MakeStore, Write
@@ -24,7 +24,7 @@ HOURS, DRIVERS, MILLION = 48, 500, 1_000_000
 def history(seed: int) -> dict[str, Any]:
     """An hourly row for each driver, whose value says of which driver and hour it is."""
     hours, drivers = np.divmod(np.random.default_rng(seed).permutation(HOURS * DRIVERS), DRIVERS)
-    start = int(at(0).timestamp() * 1_000_000)
+    start = int(hour(0).timestamp() * 1_000_000)
     times = start + hours.astype("int64") * 3_600_000_000
     return {
         "driver_id": pa.array(drivers, pa.int64()),
@@ -47,7 +47,7 @@ def test_a_million_entity_rows_come_back_in_their_order_with_the_answers_of_both
     entity_df = pd.DataFrame(
         {
             "driver_id": drivers,
-            "event_timestamp": pd.Timestamp(at(0)) + pd.to_timedelta(seconds, unit="s"),
+            "event_timestamp": pd.Timestamp(hour(0)) + pd.to_timedelta(seconds, unit="s"),
             "row": np.arange(MILLION),
         }
     )
@@ -72,10 +72,10 @@ def test_views_of_a_hundred_features_each_come_back_whole(
     for number, (name, place) in enumerate({"left": onprem, "right": cloud}.items()):
         features[name] = [f"{name}_{i}" for i in range(100)]
         columns = {feature: [number * 1_000 + i] for i, feature in enumerate(features[name])}
-        path = write(place, name, {"driver_id": [1], "event_timestamp": [at(0)], **columns})
+        path = write(place, name, {"driver_id": [1], "event_timestamp": [hour(0)], **columns})
         objects.append(view(name, source(name, path), DRIVER))
     store = make_store(DRIVER, *objects)
-    entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(1)]})
+    entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [hour(1)]})
     refs = [f"{name}:{feature}" for name, all_of_it in features.items() for feature in all_of_it]
     found = retrieve(store, entity_df, refs, full_feature_names=full).to_arrow()
     names = [ref.replace(":", "__") if full else ref.partition(":")[2] for ref in refs]
@@ -88,13 +88,13 @@ def test_views_of_a_hundred_features_each_come_back_whole(
 def test_views_that_share_feature_names_need_full_names_and_do_not_mix(
     onprem: Place, cloud: Place, write: Write, make_store: MakeStore
 ) -> None:
-    rows = {"driver_id": [1], "event_timestamp": [at(0)]}
+    rows = {"driver_id": [1], "event_timestamp": [hour(0)]}
     store = make_store(
         DRIVER,
         view("a", source("a", write(onprem, "a", {**rows, "value": [1], "b__value": [3]})), DRIVER),
         view("b", source("b", write(cloud, "b", {**rows, "value": [2]})), DRIVER),
     )
-    entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(1)]})
+    entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [hour(1)]})
     with pytest.raises(FeatureNameCollisionError):
         store.get_historical_features(entity_df, ["a:value", "b:value"])
     job = retrieve(store, entity_df, ["a:value", "b:value", "a:b__value"], full_feature_names=True)
@@ -104,7 +104,7 @@ def test_views_that_share_feature_names_need_full_names_and_do_not_mix(
 def test_an_entity_column_may_have_the_name_of_a_source_s_column_that_was_not_asked_for(
     onprem: Place, cloud: Place, write: Write, make_store: MakeStore
 ) -> None:
-    rows = {"driver_id": [1], "event_timestamp": [at(0)], "created": [at(0)], "label": [7]}
+    rows = {"driver_id": [1], "event_timestamp": [hour(0)], "created": [hour(0)], "label": [7]}
     store = make_store(
         DRIVER,
         view("a", source("a", write(onprem, "a", {**rows, "x": [1]}), "created"), DRIVER),
@@ -112,7 +112,7 @@ def test_an_entity_column_may_have_the_name_of_a_source_s_column_that_was_not_as
     )
     when = datetime(2020, 1, 1, tzinfo=UTC)
     entity_df = pd.DataFrame(
-        {"driver_id": [1], "event_timestamp": [at(1)], "label": ["bought"], "created": [when], "ts": ["text"]}
+        {"driver_id": [1], "event_timestamp": [hour(1)], "label": ["bought"], "created": [when], "ts": ["text"]}
     )
     job = retrieve(store, entity_df, ["a:x", "b:y"])
     assert answers(job, "label", "created", "ts", "x", "y") == [("bought", when, "text", 1, 2)]

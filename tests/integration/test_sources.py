@@ -14,7 +14,7 @@ from feast_hybrid import HybridSparkSource
 from feast_hybrid.errors import SchemaError, SourceNotFoundError
 from feast_hybrid.sources.reader import Reader, reader_for
 from feast_hybrid.sources.resolve import source_spec
-from tests.integration.places import Place, Places, at, source
+from tests.integration.places import Place, Places, hour, source
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -26,8 +26,8 @@ ROLES = pytest.mark.parametrize("role", ["onprem", "cloud"])
 
 TABLE = pa.table(
     {
-        "event_timestamp": pa.array([at(0), at(1)], pa.timestamp("us", tz="UTC")),
-        "naive": pa.array([at(0), at(1)], pa.timestamp("us")),
+        "event_timestamp": pa.array([hour(0), hour(1)], pa.timestamp("us", tz="UTC")),
+        "naive": pa.array([hour(0), hour(1)], pa.timestamp("us")),
         "small": pa.array([1, 2], pa.int16()),
         "name": ["a", None],
         "scores": [[1.0, 2.0], []],
@@ -86,7 +86,7 @@ def test_other_formats_are_read_by_spark(
 ) -> None:
     place: Place = getattr(lakes_to_test, role)
     uri = f"{place.uri}{folder}/{file_format}"
-    frame = spark.createDataFrame([(1, at(0), 0.5)], "driver_id long, event_timestamp timestamp, rate double")
+    frame = spark.createDataFrame([(1, hour(0), 0.5)], "driver_id long, event_timestamp timestamp, rate double")
     frame.write.format(file_format).options(**options).options(**place.lake.hadoop_options()).save(uri)
     of = source("rows", uri, file_format=file_format, options=options)
     store = make_store()
@@ -97,7 +97,7 @@ def test_other_formats_are_read_by_spark(
 def test_a_query_spans_both_lakes_and_the_session_keeps_its_settings(
     make_store: MakeStore, write: Write, onprem: Place, cloud: Place, spark: SparkSession
 ) -> None:
-    left = write(onprem, "left", {"k": [1, 2], "event_timestamp": [at(0), at(0)]})
+    left = write(onprem, "left", {"k": [1, 2], "event_timestamp": [hour(0), hour(0)]})
     right = write(cloud, "right", {"k": [1, 2], "v": ["a", "b"]})
     of = HybridSparkSource(
         name="both",
@@ -115,7 +115,7 @@ def test_a_query_spans_both_lakes_and_the_session_keeps_its_settings(
 def test_a_table_is_read_from_its_site(
     make_store: MakeStore, write: Write, cloud: Place, spark: SparkSession
 ) -> None:
-    uri = write(cloud, "rows", {"k": [1], "event_timestamp": [at(0)]})
+    uri = write(cloud, "rows", {"k": [1], "event_timestamp": [hour(0)]})
     of = HybridSparkSource(table="cloud_rows", site="cloud", timestamp_field="event_timestamp")
     store = make_store()
     # To make the table, as to read it, takes the site's settings.
@@ -135,13 +135,15 @@ def test_validation_says_which_site_it_asked(
     store = make_store()
     with pytest.raises(SourceNotFoundError, match=f"source 'gone': nothing is at site '{role}'"):
         source("gone", f"{place.uri}{folder}/gone").validate(store.config)
-    uri = write(place, "rows", {"k": [1], "t": [at(0)]})
+    uri = write(place, "rows", {"k": [1], "t": [hour(0)]})
     with pytest.raises(SchemaError, match=rf"site '{role}'.*timestamp_field is 'event_timestamp'.*k, t"):
         source("rows", uri).validate(store.config)
 
 
 def test_apply_starts_no_jvm(make_store: MakeStore, write: Write, lakes_to_test: Places, tmp_path: Any) -> None:
-    uris = [write(place, "rows", {"driver_id": [1], "event_timestamp": [at(0)], "v": [1]}) for place in lakes_to_test]
+    uris = [
+        write(place, "rows", {"driver_id": [1], "event_timestamp": [hour(0)], "v": [1]}) for place in lakes_to_test
+    ]
     script = f"""
         import subprocess, sys
         from feast import Entity, FeatureStore, FeatureView, RepoConfig, ValueType

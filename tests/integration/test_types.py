@@ -16,7 +16,7 @@ import pytest
 from feast import Field
 from feast import types as ft
 
-from tests.integration.places import Place, Places, at, entity, retrieve, source, view
+from tests.integration.places import Place, Places, entity, hour, retrieve, source, view
 
 if TYPE_CHECKING:
     from tests.integration.conftest import MakeStore, Write
@@ -125,7 +125,7 @@ OFFLINE_ONLY = {
 }
 
 KEY = entity("k")
-ROWS = pd.DataFrame({"k": [3, 1, 2], "event_timestamp": [at(1)] * 3})
+ROWS = pd.DataFrame({"k": [3, 1, 2], "event_timestamp": [hour(1)] * 3})
 
 
 def column(feature_type: FeatureType) -> pa.Array:
@@ -197,7 +197,7 @@ def test_a_value_is_the_same_in_the_file_in_a_training_set_and_online(
 ) -> None:
     place: Place = getattr(lakes_to_test, role)
     types = {**TYPES, **OFFLINE_ONLY}
-    times = {"k": [1, 2, 3], "event_timestamp": [at(0)] * 3}
+    times = {"k": [1, 2, 3], "event_timestamp": [hour(0)] * 3}
     uri = write(
         place, "wide", pa.table({**times, **{name: column(feature_type) for name, feature_type in types.items()}})
     )
@@ -228,7 +228,7 @@ def test_a_value_is_the_same_in_the_file_in_a_training_set_and_online(
         assert [without_emptiness(plain(value)) for value in pandas[name]] == want, f"pandas: {name}"
         assert [without_emptiness(plain(spark[k][name])) for k in ROWS["k"]] == want, f"Spark: {name}"
 
-    store.materialize(at(-1), at(1), feature_views=["wide"])
+    store.materialize(hour(-1), hour(1), feature_views=["wide"])
     online = store.get_online_features([f"wide:{name}" for name in names], [{"k": k} for k in ROWS["k"]]).to_dict()
     for name in names:
         assert served(name, online[name]) == as_online(name, expected(TYPES[name])), f"online: {name}"

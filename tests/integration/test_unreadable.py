@@ -23,7 +23,7 @@ from feast_hybrid.errors import (
     UnavailableError,
     WriteError,
 )
-from tests.integration.places import Place, abfs_speaks_to_azurite, at, entity, feature_store, source, view
+from tests.integration.places import Place, abfs_speaks_to_azurite, entity, feature_store, hour, source, view
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +79,7 @@ def test_a_write_to_an_hdfs_that_is_down_names_the_view_and_the_site(
     store = feature_store([{"name": "onprem", "uri": uri, "options": tries}], tmp_path)
     key = entity("n")
     of = view("numbers", source("rows", f"{uri}/rows", file_format=file_format), key)
-    rows = pa.table({"n": [1], "event_timestamp": pa.array([at(0)])})
+    rows = pa.table({"n": [1], "event_timestamp": pa.array([hour(0)])})
     with pytest.raises(WriteError, match=f"to site .onprem., {uri}/rows: .*unavailable: "):
         HybridSparkOfflineStore.offline_write_batch(store.config, of, rows, None)
 

@@ -14,7 +14,7 @@ from feast.types import Int64
 
 from feast_hybrid import HybridSparkLoggingDestination, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import SchemaError, SourceNotFoundError
-from tests.integration.places import Place, Places, at, entity, retrieve, source, view
+from tests.integration.places import Place, Places, entity, hour, retrieve, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*validation is an experimental feature:RuntimeWarning")
 
-STATS: dict[str, list[Any]] = {"driver_id": [1, 2, 3], "event_timestamp": [at(0)] * 3, "trips": [10, 20, 90]}
+STATS: dict[str, list[Any]] = {"driver_id": [1, 2, 3], "event_timestamp": [hour(0)] * 3, "trips": [10, 20, 90]}
 
 
 class Range(Profile, ValidationReport):
@@ -76,7 +76,7 @@ def _column(dataset: pd.DataFrame, name: str) -> pd.Series:
 
 
 def entity_rows(*drivers: int) -> pd.DataFrame:
-    return pd.DataFrame({"driver_id": drivers, "event_timestamp": [at(1)] * len(drivers)})
+    return pd.DataFrame({"driver_id": drivers, "event_timestamp": [hour(1)] * len(drivers)})
 
 
 def reference_of(store: FeatureStore, place: Place, folder: str, *drivers: int) -> ValidationReference:
@@ -114,10 +114,10 @@ def test_logged_features_are_validated_within_the_times_asked_for(
     logged = {
         "driver_id": [1, 2, 3],
         "stats__trips": [12, 20, 90],
-        "stats__trips__timestamp": [at(0)] * 3,
+        "stats__trips__timestamp": [hour(0)] * 3,
         "stats__trips__status": [1, 1, 1],
-        "__log_timestamp": [at(1), at(2), at(3)],
-        "__log_date": [at(1).date()] * 3,
+        "__log_timestamp": [hour(1), hour(2), hour(3)],
+        "__log_date": [hour(1).date()] * 3,
         "__request_id": ["a", "b", "c"],
     }
     write(cloud, "logs", logged)
@@ -125,7 +125,7 @@ def test_logged_features_are_validated_within_the_times_asked_for(
 
     def validated(start: float, end: float) -> ValidationFailed | None:
         found = store.validate_logged_features(
-            service, at(start), at(end), reference, throw_exception=False, cache_profile=False
+            service, hour(start), hour(end), reference, throw_exception=False, cache_profile=False
         )
         assert found is None or isinstance(found, ValidationFailed)
         return found
@@ -142,7 +142,7 @@ def test_a_source_is_validated_and_described_through_the_offline_store(
 ) -> None:
     place: Place = getattr(lakes_to_test, role)
     store = make_store()
-    provider = store._get_provider()
+    provider = store.provider
     path = write(place, "stats", STATS)
     provider.validate_data_source(store.config, source("stats", path))
     assert list(provider.get_table_column_names_and_types_from_data_source(store.config, source("stats", path))) == [

@@ -14,7 +14,7 @@ from feast.data_source import PushMode
 from feast.types import Int64, String
 
 from feast_hybrid.errors import SchemaError, WriteError
-from tests.integration.places import EACH_TABLE_FORMAT, Place, Places, answers, at, retrieve, source, view
+from tests.integration.places import EACH_TABLE_FORMAT, Place, Places, answers, hour, retrieve, source, view
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -42,7 +42,7 @@ class TestThroughSpark:
         with pytest.raises(SchemaError, match="missing trips"):
             add(store, of, rows(4).drop_columns(["trips"]))
         store.apply([DRIVER, of])
-        entity_df = pd.DataFrame({"driver_id": [3, 1], "event_timestamp": [at(2), at(2)]})
+        entity_df = pd.DataFrame({"driver_id": [3, 1], "event_timestamp": [hour(2), hour(2)]})
         if file_format != "json":  # of JSON, Spark reads a time as text
             assert answers(retrieve(store, entity_df, ["stats:trips"]), "trips") == [(3,), (1,)]
         assert len([name for name in place.names(uri) if not name.startswith("_")]) == 2
@@ -97,7 +97,7 @@ class TestTableFormats:
             ("event_timestamp", "timestamp"),
             ("day", "string"),
         ]
-        entity_df = pd.DataFrame({"driver_id": [6, 1, 5], "event_timestamp": [at(26)] * 3})
+        entity_df = pd.DataFrame({"driver_id": [6, 1, 5], "event_timestamp": [hour(26)] * 3})
         assert answers(retrieve(store, entity_df, ["stats:trips"]), "trips") == [(6,), (1,), (5,)]
         assert partitions(place, uri) == {"day=2026-01-10", "day=2026-01-11"}
 
@@ -118,7 +118,7 @@ class TestTableFormats:
             add(store, of, rows(2).rename_columns(["driver_id", "rides", "event_timestamp"]))
         assert place.names(f"{uri}/{LOGS[file_format]}") == log
         store.apply([DRIVER, of])
-        entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(1)] * 2})
+        entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [hour(1)] * 2})
         assert answers(retrieve(store, entity_df, ["stats:trips"]), "trips") == [(1,), (None,)]
 
 
@@ -164,6 +164,6 @@ def test_feasts_spark_engine_writes_a_derived_views_rows_to_its_sink(
         )
     )
     store.apply([DRIVER, parent, derived])
-    store.materialize(at(-1), at(1), feature_views=["doubled"])
+    store.materialize(hour(-1), hour(1), feature_views=["doubled"])
     assert sorted(by_pyarrow(place, sink)["twice"].to_pylist()) == [2, 4, 6]
     assert all(name.startswith("part-") for name in place.names(sink))

@@ -13,7 +13,7 @@ from feast.types import Float32, Int64
 
 from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.errors import SchemaError, WriteError
-from tests.integration.places import Place, answers, at, retrieve, source, view
+from tests.integration.places import Place, answers, hour, retrieve, source, view
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -38,7 +38,7 @@ class TestOneFolder:
         assert read.schema.simpleString() == "struct<driver_id:bigint,trips:bigint,event_timestamp:timestamp>"
         assert sorted(row.trips for row in read.collect()) == [1, 2, 3]
         store.apply([DRIVER, stats(uri)])
-        entity_df = pd.DataFrame({"driver_id": [3, 1], "event_timestamp": [at(1), at(1)]})
+        entity_df = pd.DataFrame({"driver_id": [3, 1], "event_timestamp": [hour(1), hour(1)]})
         assert answers(retrieve(store, entity_df, ["stats:trips"]), "trips") == [(3,), (1,)]
 
     @ROLES
@@ -61,7 +61,7 @@ class TestOneFolder:
         add(make_store(), of, batch)
         (added,) = by_pyarrow(place, uri).to_pylist()
         assert added == {
-            "ts": at(0).replace(tzinfo=None) + timedelta(microseconds=1),
+            "ts": hour(0).replace(tzinfo=None) + timedelta(microseconds=1),
             "trips": 7,
             "driver_id": 1,
             "rate": 0.5,
@@ -109,8 +109,8 @@ class TestOneFolder:
         add(make_store(), stats(uri), rows(2, hours=1))
         read = by_spark(spark, place, uri).selectExpr("trips", "unix_micros(event_timestamp) as t").collect()
         assert sorted((row.trips, row.t // 3_600_000_000) for row in read) == [
-            (1, int(at(0).timestamp()) // 3600),
-            (2, int(at(1).timestamp()) // 3600),
+            (1, int(hour(0).timestamp()) // 3600),
+            (2, int(hour(1).timestamp()) // 3600),
         ]
         assert len(by_pyarrow(place, uri)) == 2
 
@@ -123,12 +123,12 @@ class TestFieldMappings:
     def test_names_are_given_all_at_once_when_rows_are_written_and_read(
         self, make_store: MakeStore, place: Place, write: Write, mapping: dict[str, str]
     ) -> None:
-        keys = {"driver_id": [1], "event_timestamp": pa.array([at(0)], pa.timestamp("us", tz="UTC"))}
+        keys = {"driver_id": [1], "event_timestamp": pa.array([hour(0)], pa.timestamp("us", tz="UTC"))}
         uri = write(place, "there", {**keys, "a": [10], "b": [20]})
         store = make_store(DRIVER, view("stats", source("stats_rows", uri, field_mapping=mapping), DRIVER))
         assert {feature.name for feature in store.get_feature_view("stats").features} == set(mapping.values())
 
-        added = pd.DataFrame({"b": [21], "a": [11], "driver_id": [2], "event_timestamp": [pd.Timestamp(at(1))]})
+        added = pd.DataFrame({"b": [21], "a": [11], "driver_id": [2], "event_timestamp": [pd.Timestamp(hour(1))]})
         store.write_to_offline_store("stats", added)
         written = by_pyarrow(place, uri).sort_by("driver_id")
         assert written.select(["driver_id", "a", "b"]).to_pydict() == {
@@ -138,10 +138,10 @@ class TestFieldMappings:
         }
 
         features = [f"stats:{mapping[column]}" for column in ("a", "b")]
-        entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(2), at(2)]})
+        entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [hour(2), hour(2)]})
         read = answers(retrieve(store, entity_df, features), mapping["a"], mapping["b"])
         assert read == [(10, 20), (11, 21)]
-        store.materialize(at(-1), at(2))
+        store.materialize(hour(-1), hour(2))
         online = store.get_online_features(features, [{"driver_id": 2}]).to_dict()
         assert (online[mapping["a"]], online[mapping["b"]]) == ([11], [21])
         pulled = HybridSparkOfflineStore.pull_all_from_table_or_query(
@@ -154,7 +154,7 @@ class TestFieldMappings:
     def test_a_column_whose_name_another_is_given_is_not_seen_and_rows_that_do_not_tell_them_apart_are_refused(
         self, make_store: MakeStore, place: Place, write: Write
     ) -> None:
-        keys = {"driver_id": [1], "event_timestamp": pa.array([at(0)], pa.timestamp("us", tz="UTC"))}
+        keys = {"driver_id": [1], "event_timestamp": pa.array([hour(0)], pa.timestamp("us", tz="UTC"))}
         table = pa.table({**keys, "b": [20], "a": [10]})
         uri = write(place, "there", table)
         of = view(
@@ -164,7 +164,7 @@ class TestFieldMappings:
             schema=[Field(name="b", dtype=Int64)],
         )
         store = make_store(DRIVER, of)
-        entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(2)]})
+        entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [hour(2)]})
         assert answers(retrieve(store, entity_df, ["stats:b"]), "b") == [(10,)]
         every = HybridSparkOfflineStore.pull_all_from_table_or_query(
             store.config, store.get_data_source("stats_rows"), ["driver_id"], [], "event_timestamp"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from tests.integration.places import answers, at, entity, source, view
+from tests.integration.places import answers, entity, hour, source, view
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,7 +27,7 @@ def test_keys_that_read_alike_when_written_together_do_not_mix(
     onprem: Place, cloud: Place, write: Write, make_store: MakeStore
 ) -> None:
     shop, shelf = entity("shop"), entity("shelf")
-    keys = {"shop": [1, 11], "shelf": [11, 1], "event_timestamp": [at(0), at(0)]}
+    keys = {"shop": [1, 11], "shelf": [11, 1], "event_timestamp": [hour(0), hour(0)]}
     stock = source("stock", write(onprem, "stock", {**keys, "items": [100, 200]}))
     sales = source("sales", write(cloud, "sales", {**keys, "sold": [1, 2]}))
     store = make_store(
@@ -36,7 +36,7 @@ def test_keys_that_read_alike_when_written_together_do_not_mix(
         view("stock", stock, shop, shelf, ttl=timedelta(days=1)),
         view("sales", sales, shop, shelf, ttl=timedelta(days=1)),
     )
-    entity_df = pd.DataFrame({"shop": [1, 11], "shelf": [11, 1], "event_timestamp": [at(1), at(1)]})
+    entity_df = pd.DataFrame({"shop": [1, 11], "shelf": [11, 1], "event_timestamp": [hour(1), hour(1)]})
     job = store.get_historical_features(entity_df, ["stock:items", "sales:sold"])
     assert answers(job, "shop", "shelf", "items", "sold") == [
         (1, 11, 100, 1),
@@ -53,8 +53,8 @@ def test_rows_that_tie_give_one_answer_and_always_the_same(
         rows = [(key, value) for key in (1, 2) for value in (3 * file, 3 * file + 1, 3 * file + 2)]
         table = {
             "driver_id": [key for key, _ in rows],
-            "event_timestamp": [at(0)] * len(rows),
-            "created": [at(1)] * len(rows),
+            "event_timestamp": [hour(0)] * len(rows),
+            "created": [hour(1)] * len(rows),
         }
         trips = write(onprem, "trips", {**table, "trips": [v for _, v in rows]}, file=f"part-{file}.parquet")
         moods = write(cloud, "moods", {**table, "mood": [f"m{v:02}" for _, v in rows]}, file=f"part-{file}.parquet")
@@ -63,7 +63,7 @@ def test_rows_that_tie_give_one_answer_and_always_the_same(
         view("trips", source("trips", trips, "created"), driver),
         view("moods", source("moods", moods, "created"), driver),
     )
-    entity_df = pd.DataFrame({"driver_id": [2, 1, 2], "event_timestamp": [at(2), at(2), at(3)]})
+    entity_df = pd.DataFrame({"driver_id": [2, 1, 2], "event_timestamp": [hour(2), hour(2), hour(3)]})
     found = []
     before = spark.conf.get("spark.sql.files.maxPartitionBytes")
     try:
@@ -129,7 +129,7 @@ def test_threads_on_one_session_each_get_their_own_answers(
     driver = entity("driver", join_key="driver_id")
     views = []
     for n in range(3):
-        rows = {"driver_id": [1, 2, 3], "event_timestamp": [at(0)] * 3}
+        rows = {"driver_id": [1, 2, 3], "event_timestamp": [hour(0)] * 3}
         numbers = write(onprem, f"numbers{n}", {**rows, "value": [n * 10 + key for key in (1, 2, 3)]})
         texts = write(cloud, f"texts{n}", {**rows, "text": [f"{n}-{key}" for key in (1, 2, 3)]})
         views.append(view(f"numbers{n}", source(f"numbers{n}", numbers), driver))
@@ -138,7 +138,7 @@ def test_threads_on_one_session_each_get_their_own_answers(
 
     def retrieve_rows(caller: int) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
         n, key, form = caller % 3, 1 + caller % 2, caller % 4
-        frame = pd.DataFrame({"driver_id": [key, 3], "event_timestamp": [at(1)] * 2, "caller": [caller] * 2})
+        frame = pd.DataFrame({"driver_id": [key, 3], "event_timestamp": [hour(1)] * 2, "caller": [caller] * 2})
         entity_df: Any = frame
         if form == 1:
             entity_df = spark.createDataFrame(frame)

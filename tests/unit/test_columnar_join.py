@@ -227,6 +227,6 @@ def test_each_bucket_gets_a_partition_of_its_own(buckets: int) -> None:
     numbers = bucket_ids(buckets)
     assert len(set(numbers)) == buckets
     # hash(0), hash(1) and hash(2) as Spark gives them
-    assert blocks_module._spark_hash(np.arange(3)).tolist() == [933211791, -559580957, 1765031574]
-    places = [int(place) % buckets for place in blocks_module._spark_hash(np.array(numbers))]
+    assert blocks_module.spark_hash(np.arange(3)).tolist() == [933211791, -559580957, 1765031574]
+    places = [int(place) % buckets for place in blocks_module.spark_hash(np.array(numbers))]
     assert sorted(places) == list(range(buckets))

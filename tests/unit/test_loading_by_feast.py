@@ -63,7 +63,7 @@ def test_feast_finds_store_and_configuration_by_the_type(store_type: str, tmp_pa
     )
     assert isinstance(store.config.offline_store, HybridSparkOfflineStoreConfig)
     assert store.config.offline_store.router.route("hdfs://lake/x").name == "a"
-    assert isinstance(store._get_provider().offline_store, HybridSparkOfflineStore)
+    assert isinstance(store.provider.offline_store, HybridSparkOfflineStore)
 
 
 def test_feast_raises_our_error_for_a_configuration_that_cannot_be_meant(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def bucket_ids(buckets: int) -> Sequence[int]:
     start, step = 0, 8 * buckets + 64
     while (found < 0).any():
         numbers = np.arange(start, start + step)
-        places = np.mod(_spark_hash(numbers), buckets)
+        places = np.mod(spark_hash(numbers), buckets)
         seen, first = np.unique(places, return_index=True)
         new = found[seen] < 0
         found[seen[new]] = numbers[first[new]]
@@ -49,7 +49,7 @@ def bucket_ids(buckets: int) -> Sequence[int]:
     return tuple(found.tolist())
 
 
-def _spark_hash(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+def spark_hash(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     """Spark's ``hash`` of an ``int``: Murmur3 with seed 42."""
     mask = np.uint64(0xFFFFFFFF)
 

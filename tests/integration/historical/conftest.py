@@ -11,7 +11,7 @@ from feast import FeatureService, Field, RequestSource
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64, Int64
 
-from tests.integration.places import at, feature_store, source, view
+from tests.integration.places import feature_store, hour, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -30,8 +30,8 @@ def store(lakes_to_test: Places, spark: SparkSession, tmp_path_factory: pytest.T
         f"{onprem.uri}/historical/stats",
         {
             "driver_id": [1, 1, 2, 2],
-            "event_timestamp": [at(0), at(1), at(0), at(2)],
-            "created": [at(0), at(1), at(0), at(9)],
+            "event_timestamp": [hour(0), hour(1), hour(0), hour(2)],
+            "created": [hour(0), hour(1), hour(0), hour(9)],
             "rate": [0.1, 0.2, 0.3, 0.4],
             "trips": [1, 2, 3, 4],
         },
@@ -40,7 +40,7 @@ def store(lakes_to_test: Places, spark: SparkSession, tmp_path_factory: pytest.T
         f"{cloud.uri}/historical/weather",
         {
             "city": ["ams", "ams", "ber"],
-            "event_timestamp": [at(0), at(1), at(0)],
+            "event_timestamp": [hour(0), hour(1), hour(0)],
             "temp": [10, 11, 20],
             "sky": ["grey", "blue", "red"],
         },

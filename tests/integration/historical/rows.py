@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from feast import ValueType
 
-from tests.integration.places import at, entity
+from tests.integration.places import entity, hour
 
 DRIVER = entity("driver", join_key="driver_id")
 CITY = entity("city", ValueType.STRING)
@@ -24,7 +24,7 @@ def entity_frame() -> pd.DataFrame:
         {
             "driver_id": [key for key, _, _ in ENTITY_ROWS],
             "city": [city for _, city, _ in ENTITY_ROWS],
-            "event_timestamp": [at(hours) for _, _, hours in ENTITY_ROWS],
+            "event_timestamp": [hour(hours) for _, _, hours in ENTITY_ROWS],
             "note": ["a", None, "c", "d", "e"],
         },
         index=[9, 3, 3, 1, 0],

@@ -13,7 +13,7 @@ import pytest
 
 from feast_hybrid import HybridSparkSource
 from feast_hybrid.errors import EntityFrameError
-from tests.integration.places import answers, at, entity, feature_store, retrieve, source, view
+from tests.integration.places import answers, entity, feature_store, hour, retrieve, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -43,10 +43,10 @@ def test_a_pandas_frame_comes_back_in_its_order_with_its_duplicates(store: Featu
 def test_entity_columns_may_have_the_names_that_we_use_ourselves(
     form: str, spark: SparkSession, onprem: Place, write: Write, make_store: MakeStore
 ) -> None:
-    uri = write(onprem, "rows", {"__fh_row": [7, 8], "event_timestamp": [at(0), at(0)], "n": [70, 80]})
+    uri = write(onprem, "rows", {"__fh_row": [7, 8], "event_timestamp": [hour(0), hour(0)], "n": [70, 80]})
     key = entity("odd", join_key="__fh_row")
     store = make_store(key, view("odd_rows", source("odd_source", uri), key))
-    entity_rows = [(8, at(1), "x"), (7, at(1), "y"), (9, at(1), "z")]
+    entity_rows = [(8, hour(1), "x"), (7, hour(1), "y"), (9, hour(1), "z")]
     columns = ["__fh_row", "event_timestamp", "__fh_order"]
     rows = (
         pd.DataFrame(entity_rows, columns=columns)
@@ -59,7 +59,7 @@ def test_entity_columns_may_have_the_names_that_we_use_ourselves(
 
 @pytest.mark.parametrize("unit", ["s", "ns, tz=Asia/Tokyo"])
 def test_a_pandas_frame_may_hold_arrow_s_times(unit: str, store: FeatureStore) -> None:
-    times = [at(2) if "tz" in unit else at(2).replace(tzinfo=None)] * 2
+    times = [hour(2) if "tz" in unit else hour(2).replace(tzinfo=None)] * 2
     dtype: Any = f"timestamp[{unit}][pyarrow]"
     rows = pd.DataFrame({"driver_id": [1, 2], "seen_at": pd.Series(times, dtype=dtype)})
     job = retrieve(store, rows, ["stats:trips"])
@@ -90,7 +90,7 @@ def test_naive_times_are_utc(store: FeatureStore) -> None:
 
 def test_nanoseconds_are_floored_for_matching_and_come_back_as_they_were(store: FeatureStore) -> None:
     # Half a microsecond before the row of hour 1 does not see it.
-    times = pd.to_datetime([at(1), at(1)], utc=True).as_unit("ns") + pd.to_timedelta([-500, 999], unit="ns")
+    times = pd.to_datetime([hour(1), hour(1)], utc=True).as_unit("ns") + pd.to_timedelta([-500, 999], unit="ns")
     result = retrieve(store, pd.DataFrame({"driver_id": [1, 1], "event_timestamp": times}), ["stats:trips"]).to_df()
     assert list(result["trips"]) == [1, 2]
     assert list(result["event_timestamp"]) == list(times)
@@ -104,7 +104,7 @@ def test_times_of_another_zone_are_the_same_instants(store: FeatureStore) -> Non
 
 def test_a_spark_frame_gives_entity_rows(store: FeatureStore, spark: SparkSession) -> None:
     schema = "driver_id int, city string, event_timestamp timestamp"
-    rows = [(key, city, at(hours)) for key, city, hours in ENTITY_ROWS]
+    rows = [(key, city, hour(hours)) for key, city, hours in ENTITY_ROWS]
     job = retrieve(store, spark.createDataFrame(rows, schema), FEATURES)
     assert by_text(answers(job, *COLUMNS)) == by_text(ROWS)
 
@@ -112,11 +112,11 @@ def test_a_spark_frame_gives_entity_rows(store: FeatureStore, spark: SparkSessio
 def test_a_common_table_expression_called_like_a_source_stands_for_itself(
     onprem: Place, write: Write, make_store: MakeStore
 ) -> None:
-    uri = write(onprem, "seen", {"driver_id": [1], "event_timestamp": [at(0)], "n": [7]})
+    uri = write(onprem, "seen", {"driver_id": [1], "event_timestamp": [hour(0)], "n": [7]})
     store = make_store(
         DRIVER, view("seen", source("seen_rows", uri), DRIVER), source("gone_rows", f"{onprem.uri}/nothing/is/here")
     )
-    query = f"WITH gone_rows AS (SELECT 1 AS driver_id, TIMESTAMP '{at(1).isoformat()}' AS event_timestamp) "
+    query = f"WITH gone_rows AS (SELECT 1 AS driver_id, TIMESTAMP '{hour(1).isoformat()}' AS event_timestamp) "
     assert answers(retrieve(store, query + "SELECT * FROM gone_rows", ["seen:n"]), "driver_id", "n") == [(1, 7)]
 
 
@@ -138,9 +138,9 @@ def test_sql_text_names_sources_of_both_lakes(store: FeatureStore) -> None:
 def test_a_source_named_as_another_source_s_table_does_not_stand_in_for_it(
     spark: SparkSession, onprem: Place, write: Write, make_store: MakeStore
 ) -> None:
-    rows = {"driver_id": [1, 2], "event_timestamp": [at(0), at(0)]}
+    rows = {"driver_id": [1, 2], "event_timestamp": [hour(0), hour(0)]}
     schema = "driver_id bigint, event_timestamp timestamp, n bigint"
-    spark.createDataFrame([(1, at(0), 10)], schema).write.saveAsTable("a_trips")
+    spark.createDataFrame([(1, hour(0), 10)], schema).write.saveAsTable("a_trips")
     try:
         # Read in the order of their names: the table's source after the one that has the table's name.
         named_so = view("named_so", source("a_trips", write(onprem, "paths", {**rows, "n": [1, 2]})), DRIVER)
@@ -183,7 +183,7 @@ def test_two_threads_with_the_same_names_in_sql_do_not_mix(
 ) -> None:
     stores = []
     for n, place in enumerate([onprem, cloud]):
-        table = {"driver_id": [n], "event_timestamp": [at(0)], "trips": [n * 100]}
+        table = {"driver_id": [n], "event_timestamp": [hour(0)], "trips": [n * 100]}
         rows = view("same", source("same_rows", write(place, "same", table)), DRIVER)
         folder = tmp_path_factory.mktemp("same")
         stores.append(feature_store(lakes_to_test.sites(), folder, DRIVER, rows))
@@ -200,38 +200,40 @@ def test_two_threads_with_the_same_names_in_sql_do_not_mix(
 
 
 def test_without_entity_rows_the_view_s_own_rows_between_the_dates_are_taken(store: FeatureStore) -> None:
-    job = retrieve(store, None, ["stats:trips"], start_date=at(0), end_date=at(1))
+    job = retrieve(store, None, ["stats:trips"], start_date=hour(0), end_date=hour(1))
     found = sorted(answers(job, "driver_id", "event_timestamp", "trips"))
-    assert found == [(1, at(0), 1), (1, at(1), 2), (2, at(0), 3)]
+    assert found == [(1, hour(0), 1), (1, hour(1), 2), (2, hour(0), 3)]
 
 
 def test_naive_dates_are_utc(store: FeatureStore) -> None:
-    start, end = at(1).replace(tzinfo=None), at(2).replace(tzinfo=None)
+    start, end = hour(1).replace(tzinfo=None), hour(2).replace(tzinfo=None)
     job = retrieve(store, None, ["stats:trips"], start_date=start, end_date=end)
-    assert sorted(answers(job, "driver_id", "event_timestamp", "trips")) == [(1, at(1), 2), (2, at(2), 4)]
+    assert sorted(answers(job, "driver_id", "event_timestamp", "trips")) == [(1, hour(1), 2), (2, hour(2), 4)]
 
 
 def test_without_entity_rows_views_of_the_same_keys_are_united(
     onprem: Place, cloud: Place, write: Write, make_store: MakeStore
 ) -> None:
-    rides = write(onprem, "rides", {"driver_id": [1, 1], "event_timestamp": [at(0), at(2)], "rides": [5, 6]})
+    rides = write(onprem, "rides", {"driver_id": [1, 1], "event_timestamp": [hour(0), hour(2)], "rides": [5, 6]})
     # The same key in another width, one (key, time) in common.
     keys = pa.array([1, 2], pa.int32())
-    tips = write(cloud, "tips", pa.table({"driver_id": keys, "event_timestamp": [at(0), at(1)], "tip": [0.5, 0.6]}))
+    tips = write(
+        cloud, "tips", pa.table({"driver_id": keys, "event_timestamp": [hour(0), hour(1)], "tip": [0.5, 0.6]})
+    )
     rides_view = view("rides", source("rides", rides), DRIVER)
     store = make_store(DRIVER, rides_view, view("tips", source("tips", tips), DRIVER))
-    job = retrieve(store, None, ["rides:rides", "tips:tip"], start_date=at(0), end_date=at(9))
+    job = retrieve(store, None, ["rides:rides", "tips:tip"], start_date=hour(0), end_date=hour(9))
     assert sorted(answers(job, "driver_id", "event_timestamp", "rides", "tip")) == [
-        (1, at(0), 5, 0.5),
-        (1, at(2), 6, 0.5),
-        (2, at(1), None, 0.6),
+        (1, hour(0), 5, 0.5),
+        (1, hour(2), 6, 0.5),
+        (2, hour(1), None, 0.6),
     ]
 
 
 def test_without_entity_rows_keys_that_a_view_lacks_are_null(store: FeatureStore) -> None:
-    job = retrieve(store, None, ["stats:trips", "weather:temp"], start_date=at(1), end_date=at(2))
+    job = retrieve(store, None, ["stats:trips", "weather:temp"], start_date=hour(1), end_date=hour(2))
     assert by_text(answers(job, "driver_id", "city", "event_timestamp", "trips", "temp")) == by_text(
-        [(1, None, at(1), 2, None), (2, None, at(2), 4, None), (None, "ams", at(1), None, 11)]
+        [(1, None, hour(1), 2, None), (2, None, hour(2), 4, None), (None, "ams", hour(1), None, 11)]
     )
 
 
@@ -253,7 +255,7 @@ def test_without_dates_the_range_is_the_longest_ttl_up_to_now(
 
 def test_dates_in_the_wrong_order_are_refused(store: FeatureStore) -> None:
     with pytest.raises(EntityFrameError, match=r"start_date 2026-01-10T02.* is after end_date 2026-01-10T01"):
-        retrieve(store, None, ["stats:rate"], start_date=at(2), end_date=at(1))
+        retrieve(store, None, ["stats:rate"], start_date=hour(2), end_date=hour(1))
 
 
 # Few rows
@@ -286,5 +288,5 @@ def test_one_entity_row_gives_one_row(store: FeatureStore) -> None:
 def test_a_view_without_rows_gives_nulls(onprem: Place, write: Write, make_store: MakeStore) -> None:
     schema = pa.schema({"driver_id": pa.int64(), "event_timestamp": pa.timestamp("us", "UTC"), "n": pa.int64()})
     store = make_store(DRIVER, view("none", source("none", write(onprem, "none", schema.empty_table())), DRIVER))
-    entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(1)]})
+    entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [hour(1)]})
     assert answers(retrieve(store, entity_df, ["none:n"]), "driver_id", "n") == [(1, None)]

@@ -10,7 +10,7 @@ import pytest
 from feast import FeatureService, Field
 from feast.types import Float64, Int64
 
-from tests.integration.places import answers, at, entity, retrieve, source, view
+from tests.integration.places import answers, entity, hour, retrieve, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -40,8 +40,8 @@ def test_a_feature_service_gives_its_projections(store: FeatureStore) -> None:
 
 def test_one_view_under_two_names_and_keys(onprem: Place, cloud: Place, write: Write, make_store: MakeStore) -> None:
     location, rider = entity("location"), entity("rider")
-    places = write(onprem, "places", {"location": [1, 2], "event_timestamp": [at(0), at(0)], "height": [-2, 34]})
-    ages = write(cloud, "ages", {"rider": [7], "event_timestamp": [at(0)], "age": [30]})
+    places = write(onprem, "places", {"location": [1, 2], "event_timestamp": [hour(0), hour(0)], "height": [-2, 34]})
+    ages = write(cloud, "ages", {"rider": [7], "event_timestamp": [hour(0)], "age": [30]})
     heights = view("heights", source("places", places), location)
     ages_view = view("ages", source("ages", ages), rider)
     store = make_store(location, rider, heights, ages_view)
@@ -55,7 +55,7 @@ def test_one_view_under_two_names_and_keys(onprem: Place, cloud: Place, write: W
         ],
     )
     store.apply([service])
-    entity_df = pd.DataFrame({"from_id": [1, 2], "to_id": [2, 3], "rider": [7, 8], "event_timestamp": [at(1)] * 2})
+    entity_df = pd.DataFrame({"from_id": [1, 2], "to_id": [2, 3], "rider": [7, 8], "event_timestamp": [hour(1)] * 2})
     job = retrieve(store, entity_df, service, full_feature_names=True)
     assert answers(job, "from_id", "to_id", "origin__height", "destination__height", "ages__age") == [
         (1, 2, -2, 34, 30),
@@ -73,8 +73,8 @@ def test_a_field_mapping_renames_keys_features_and_times(
             "mapped",
             {
                 "DRV": [1, 1],
-                "when `at`": [at(0), at(0)],
-                "written; at": [at(1), at(2)],
+                "when `at`": [hour(0), hour(0)],
+                "written; at": [hour(1), hour(2)],
                 "val_.*": [5, 6],
             },
         ),
@@ -87,13 +87,13 @@ def test_a_field_mapping_renames_keys_features_and_times(
             "val_.*": "value",
         },
     )
-    other = source("other", write(cloud, "other", {"driver_id": [1], "event_timestamp": [at(0)], "n": [9]}))
+    other = source("other", write(cloud, "other", {"driver_id": [1], "event_timestamp": [hour(0)], "n": [9]}))
     store = make_store(DRIVER, view("mapped", mapped, DRIVER), view("other", other, DRIVER))
-    entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [at(3)]})
+    entity_df = pd.DataFrame({"driver_id": [1], "event_timestamp": [hour(3)]})
     job = retrieve(store, entity_df, ["mapped:value", "other:n"])
     assert answers(job, "driver_id", "value", "n") == [(1, 6, 9)]
-    by_dates = retrieve(store, None, ["mapped:value"], start_date=at(0), end_date=at(1))
-    assert answers(by_dates, "driver_id", "event_timestamp", "value") == [(1, at(0), 6)]
+    by_dates = retrieve(store, None, ["mapped:value"], start_date=hour(0), end_date=hour(1))
+    assert answers(by_dates, "driver_id", "event_timestamp", "value") == [(1, hour(0), 6)]
 
 
 def test_several_views_read_one_source(store: FeatureStore, onprem: Place, make_store: MakeStore) -> None:
@@ -103,7 +103,7 @@ def test_several_views_read_one_source(store: FeatureStore, onprem: Place, make_
         view("rates", rows, DRIVER, schema=[Field(name="rate", dtype=Float64)], ttl=timedelta(hours=1)),
         view("counts", rows, DRIVER, schema=[Field(name="trips", dtype=Int64)]),
     )
-    entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(3), at(3)]})
+    entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [hour(3), hour(3)]})
     job = retrieve(several, entity_df, ["rates:rate", "counts:trips"])
     assert answers(job, "driver_id", "rate", "trips") == [(1, None, 2), (2, 0.4, 4)]
 
@@ -111,10 +111,10 @@ def test_several_views_read_one_source(store: FeatureStore, onprem: Place, make_
 def test_a_view_without_entities_answers_every_row(
     onprem: Place, cloud: Place, write: Write, make_store: MakeStore
 ) -> None:
-    rates = write(onprem, "usd", {"event_timestamp": [at(0), at(2)], "usd": [1.1, 1.2]})
-    trips = write(cloud, "trips", {"driver_id": [1], "event_timestamp": [at(0)], "trips": [3]})
+    rates = write(onprem, "usd", {"event_timestamp": [hour(0), hour(2)], "usd": [1.1, 1.2]})
+    trips = write(cloud, "trips", {"driver_id": [1], "event_timestamp": [hour(0)], "trips": [3]})
     store = make_store(DRIVER, view("usd", source("usd", rates)), view("trips", source("trips", trips), DRIVER))
-    entity_df = pd.DataFrame({"driver_id": [1, 2, 3], "event_timestamp": [at(1), at(2), at(-1)]})
+    entity_df = pd.DataFrame({"driver_id": [1, 2, 3], "event_timestamp": [hour(1), hour(2), hour(-1)]})
     job = retrieve(store, entity_df, ["usd:usd", "trips:trips"])
     assert answers(job, "driver_id", "usd", "trips") == [(1, 1.1, 3), (2, 1.2, None), (3, None, None)]
 
@@ -125,7 +125,7 @@ ON_DEMAND = ["stats:trips", "weather:temp", "pay:paid", "heat:fahrenheit", "heat
 
 
 def test_on_demand_views_give_equal_values_in_pandas_arrow_and_spark(store: FeatureStore) -> None:
-    entity_df = entity_frame().assign(bonus=[10, 20, 30, 40, 50], city="ams", event_timestamp=[at(1)] * 5)
+    entity_df = entity_frame().assign(bonus=[10, 20, 30, 40, 50], city="ams", event_timestamp=[hour(1)] * 5)
     job = retrieve(store, entity_df, ON_DEMAND)
     columns = ("driver_id", "bonus", "paid", "fahrenheit", "hot")
     expected = [(2, 10, 13), (1, 20, 22), (1, 30, 32), (3, 40, 40), (1, 50, 52)]

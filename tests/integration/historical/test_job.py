@@ -14,7 +14,7 @@ from feast import Field
 from feast.types import String
 
 from feast_hybrid.errors import HybridError
-from tests.integration.places import at, retrieve, rows_of, source, view
+from tests.integration.places import hour, retrieve, rows_of, source, view
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -41,7 +41,7 @@ def test_one_plan_reads_both_lakes(store: FeatureStore) -> None:
 def test_one_plan_of_spark_s_own_readers_reads_both_lakes(
     make_store: MakeStore, write: Write, onprem: Place, cloud: Place
 ) -> None:
-    rows = {"driver_id": [1], "event_timestamp": [at(0)]}
+    rows = {"driver_id": [1], "event_timestamp": [hour(0)]}
     near = view("near", source("near_rows", write(onprem, "near", {**rows, "a": [1]})), DRIVER)
     far = view("far", source("far_rows", write(cloud, "far", {**rows, "b": [1]})), DRIVER)
     store = make_store(DRIVER, near, far, join={"strategy": "window"})
@@ -64,7 +64,7 @@ def test_nothing_runs_before_rows_are_asked_for(
         "dates": None,
     }[form]
     features = [*FEATURES, *([] if form == "dates" else ["pay:paid"])]
-    dates = {"start_date": at(0), "end_date": at(5)} if form == "dates" else {}
+    dates = {"start_date": hour(0), "end_date": hour(5)} if form == "dates" else {}
     last = jobs.last()
     frame = retrieve(store, entity_df, features, **dates).to_spark_df()
     ran = jobs.names_after(last)
@@ -94,7 +94,7 @@ def test_metadata_says_features_keys_and_the_first_and_last_time(store: FeatureS
         assert found is not None
         assert sorted(found.features) == sorted(FEATURES)
         assert sorted(found.keys) == ["city", "driver_id", "note"]
-        assert (found.min_event_timestamp, found.max_event_timestamp) == (at(0), at(2))
+        assert (found.min_event_timestamp, found.max_event_timestamp) == (hour(0), hour(2))
 
 
 def every_type() -> pa.Table:
@@ -111,7 +111,7 @@ def every_type() -> pa.Table:
         "a_struct": (pa.struct({"x": pa.int64(), "y": pa.list_(pa.string())}), {"x": 1, "y": ["a", "b"]}),
         "a_map": (pa.map_(pa.string(), pa.int64()), [("one", 1), ("two", 2)]),
     }
-    keys = {"driver_id": pa.array([1]), "event_timestamp": pa.array([at(0)], pa.timestamp("us", "UTC"))}
+    keys = {"driver_id": pa.array([1]), "event_timestamp": pa.array([hour(0)], pa.timestamp("us", "UTC"))}
     return pa.table({**keys, **{name: pa.array([value], data_type) for name, (data_type, value) in columns.items()}})
 
 
@@ -127,7 +127,7 @@ def test_values_of_every_type_come_back_equal(
         view("here", stored[onprem], DRIVER, schema=fields),
         view("there", stored[cloud], DRIVER, schema=fields),
     )
-    entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(1), at(1)]})
+    entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [hour(1), hour(1)]})
     refs = [f"{name}:{feature}" for name in ("here", "there") for feature in names]
     job = retrieve(store, entity_df, refs, full_feature_names=True)
     arrow = job.to_arrow()
