@@ -1,123 +1,282 @@
-"""The schema of a folder of Parquet or ORC files, from one footer: no JVM."""
+"""What the footers of Parquet and ORC files say of their columns: read in parallel, and kept in the process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+import itertools
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feast_hybrid.arrow.types import spark_type_of_arrow
-from feast_hybrid.arrow.utc import INSTANT
-from feast_hybrid.errors import SchemaError
-from feast_hybrid.files.listing import first_file
+from feast_hybrid.arrow.unify import spark_form
+from feast_hybrid.errors import SchemaError, SourceError
+from feast_hybrid.files.orc import read_orc_footer
+from feast_hybrid.lakes.uri import Lake
 
 if TYPE_CHECKING:
+    from feast_hybrid.files.listing import DataFile
     from feast_hybrid.lakes.location import Location
 
-Columns = list[tuple[str, str]]
+#: How many footers are read at once. Each waits for its lake, and for little else.
+_CONCURRENT_READS = 32
+
+#: Bytes at the end of a file that are read at first; few footers are longer.
+_TAIL_BYTES = 64 << 10
+
+#: How many files' footers are kept. Files of one schema share what is said of it.
+_KEPT_FOOTERS = 50_000
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How the Parquet files of a folder are laid out, as its first file shows it.
+class FileColumn:
+    """A column of a file.
 
     Attributes:
-        file: the path of that file.
-        schema: of the file, without the metadata of its writer; INT96 is an instant.
-        int96: whether its times are INT96.
-        partitions: the columns that folders tell, the outermost first.
+        name: its name.
+        data_type: its type as Spark has it; None where Spark has none.
+        unreadable: why it has none; empty otherwise.
+        only_ours: why Spark's own reader would fail on it or read it otherwise than we do; empty otherwise.
     """
 
-    file: str
-    schema: pa.Schema
+    name: str
+    data_type: pa.DataType | None
+    unreadable: str = ""
+    only_ours: str = ""
+
+
+@dataclass(frozen=True)
+class Footer:
+    """What a file's footer says.
+
+    Attributes:
+        columns: in the file's order; one object for all files of a schema.
+        int96: whether times are INT96.
+        has_rows: whether there are any.
+    """
+
+    columns: tuple[FileColumn, ...]
     int96: bool
-    partitions: tuple[str, ...]
+    has_rows: bool
 
 
-def columns_of_files(
-    location: Location, columns_of_file: Callable[[Any, str], Columns] | None = None
-) -> Columns | None:
-    """Names and Spark type names of the columns of a file, a folder or a glob, partition columns last.
-
-    As Spark does, takes the schema of the first file by path, and the types of partition columns from the names of
-    folders; other than Spark, of the folders on the way to that file and those beside them, not of all.
+class FooterCache:
+    """The footers that this process has read, the last used ones; safe to use from several threads.
 
     Args:
-        location: where the files are.
-        columns_of_file: reads the columns of one file by its file system and path; of a Parquet file if not given.
-
-    Returns:
-        None where there is no data file.
-
-    Raises:
-        FileNotFoundError: nothing is there.
-        SchemaError: Spark has no type for a column.
+        size: how many it keeps.
     """
-    first = first_file(location)
-    if first is None:
-        return None
-    columns = (columns_of_file or parquet_columns_of_file)(location.fs, first.path)
-    # A partition column that the files hold as well keeps its place in them and has the partition's type.
-    partitions = {name.lower(): (name, spark_type) for name, spark_type in first.partitions.items()}
-    merged = [partitions.pop(name.lower(), (name, spark_type)) for name, spark_type in columns]
-    return merged + list(partitions.values())
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._lock = Lock()
+        self._footers: OrderedDict[object, Footer] = OrderedDict()
+
+    def get(self, key: object) -> Footer | None:
+        """The footer of a key, if it is kept."""
+        with self._lock:
+            footer = self._footers.get(key)
+            if footer is not None:
+                self._footers.move_to_end(key)
+            return footer
+
+    def put(self, key: object, footer: Footer) -> None:
+        """Keep a footer, and let the one go that has not been used for longest."""
+        with self._lock:
+            self._footers[key] = footer
+            self._footers.move_to_end(key)
+            while len(self._footers) > self._size:
+                self._footers.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._footers)
 
 
-def parquet_layout(location: Location) -> Layout | None:
-    """How the files of a folder are laid out; None where there is no data file.
-
-    Raises:
-        FileNotFoundError: nothing is there.
-    """
-    first = first_file(location)
-    if first is None:
-        return None
-    schema, int96 = _footer(location.fs, first.path)
-    fields = [
-        field.with_type(INSTANT) if field.name in int96 and pa.types.is_timestamp(field.type) else field
-        for field in (field.with_nullable(True).remove_metadata() for field in schema)
-    ]
-    return Layout(first.path, pa.schema(fields), bool(int96), tuple(first.partitions))
+_CACHE = FooterCache(_KEPT_FOOTERS)
 
 
-def parquet_columns_of_file(filesystem: Any, path: str) -> Columns:
-    """Names and Spark type names of a Parquet file's columns.
+def read_footers(
+    location: Location, file_format: str, files: Sequence[DataFile], *, seconds: float, cache: FooterCache = _CACHE
+) -> dict[str, Footer]:
+    """The footers of files, by their paths; of very many files of as many as can be read in the time.
 
-    Raises:
-        SchemaError: Spark has no type for a column.
-    """
-    schema, int96 = _footer(filesystem, path)
-    return spark_columns(schema, is_instant=lambda name: name in int96)
-
-
-def spark_columns(schema: pa.Schema, *, is_instant: Callable[[str], bool]) -> Columns:
-    """Names and Spark type names of a schema's columns.
+    The first and the last file come first, then those that divide the rest evenly.
 
     Args:
-        schema: of a file.
-        is_instant: whether the times of a column are instants although they have no zone in Arrow.
+        location: whose file system has the files.
+        file_format: ``parquet`` or ``orc``.
+        files: in the order of their paths.
+        seconds: for how long to begin with another footer.
+        cache: where footers are kept by file system, path, size and time.
 
     Raises:
-        SchemaError: Spark has no type for a column, which it names.
+        FileNotFoundError: a file is gone since it was listed.
+        SourceError: a file is none of the format, or damaged; it is named.
     """
+    filesystem = location.fs
+    place = _identity(location)
+    found: dict[str, Footer] = {}
+    to_read = []
+    for file in files:
+        footer = cache.get((place, file_format, file.path, file.size, file.version)) if file.version else None
+        if footer is None:
+            to_read.append(file)
+        else:
+            found[file.path] = footer
+    deadline = time.monotonic() + seconds
+    is_local = location.lake is Lake.LOCAL
+
+    def read(order: int, file: DataFile) -> None:
+        if order and time.monotonic() > deadline:
+            return
+        footer = _read_footer(filesystem, file_format, file, is_local=is_local)
+        if file.version:
+            cache.put((place, file_format, file.path, file.size, file.version), footer)
+        found[file.path] = footer
+
+    if len(to_read) == 1:
+        read(0, to_read[0])
+    elif to_read:
+        with ThreadPoolExecutor(min(len(to_read), _CONCURRENT_READS)) as threads:
+            try:
+                for _ in threads.map(read, itertools.count(), _spread(to_read)):
+                    pass
+            except BaseException:
+                deadline = 0.0  # the others need not begin
+                raise
+    return found
+
+
+def _identity(location: Location) -> object:
+    """What tells one file system from another in this process."""
+    site, uri = location.site, location.uri
+    return (
+        site.name,
+        site.uri,
+        tuple(site.namenodes),
+        tuple(sorted(site.options.items())),
+        uri.scheme,
+        uri.authority,
+    )
+
+
+def _spread(files: Sequence[DataFile]) -> Iterator[DataFile]:
+    """The first, the last, then each that halves the widest gap."""
+    seen: set[int] = set()
+    last = len(files) - 1
+    parts = 1
+    while len(seen) < len(files):
+        for part in range(parts + 1):
+            place = part * last // parts
+            if place not in seen:
+                seen.add(place)
+                yield files[place]
+        parts = min(parts * 2, max(last, 1))
+
+
+def _read_footer(filesystem: Any, file_format: str, file: DataFile, *, is_local: bool) -> Footer:
+    read = read_orc_footer if file_format == "orc" else _read_parquet_footer
+    # On a machine's own disk Arrow opens the file itself, which is faster.
+    source = file.path if is_local else _Tail(filesystem, file.path, file.size)
+    try:
+        schema, int96, rows = read(source)
+        return Footer(_columns(schema, int96, file_format), bool(int96), rows > 0)
+    except (pa.ArrowException, OSError, UnicodeError, ValueError) as error:
+        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
+            raise  # the file system's, not Arrow's
+        name = "ORC" if file_format == "orc" else "Parquet"
+        raise SourceError(
+            f"{file.path} is no {name} file, or a damaged one ({_one_line(error)}). Write it anew, or move it away."
+        ) from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")[:300]
+
+
+def _read_parquet_footer(source: Any) -> tuple[pa.Schema, frozenset[str], int]:
+    """A file's schema, its columns of INT96, which has no zone in Arrow but is an instant to Spark, and its rows."""
+    with pq.ParquetFile(source) as file:
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+        if not _may_hold_int96(schema):
+            return schema, frozenset(), rows
+        leaves = [file.schema.column(position) for position in range(len(file.schema))]
+        int96 = [leaf.path for leaf in leaves if leaf.physical_type == "INT96"]
+    names = [name for name in schema.names if any(leaf == name or leaf.startswith(f"{name}.") for leaf in int96)]
+    return schema, frozenset(names), rows
+
+
+@lru_cache(maxsize=256)
+def _may_hold_int96(schema: pa.Schema) -> bool:
+    return any("timestamp[ns]" in str(data_type) for data_type in schema.types)
+
+
+@lru_cache(maxsize=1024)
+def _columns(schema: pa.Schema, int96: frozenset[str], file_format: str) -> tuple[FileColumn, ...]:
+    is_orc = file_format == "orc"
     columns = []
     for field in schema:
+        # That Spark wrote an ORC column as timestamp_ntz cannot be seen from here, and is the same type to Feast.
+        is_instant = is_orc or field.name in int96
         try:
-            columns.append((field.name, spark_type_of_arrow(field.type, naive_is_instant=is_instant(field.name))))
+            data_type = spark_form(field.type, naive_is_instant=is_instant)
         except SchemaError as error:
-            raise SchemaError(f"column {field.name!r}: {error}") from None
-    return columns
+            columns.append(FileColumn(field.name, None, str(error)))
+            continue
+        columns.append(FileColumn(field.name, data_type, "", _only_ours(field.type, has_nanos=not is_instant)))
+    return tuple(columns)
 
 
-def _footer(filesystem: Any, path: str) -> tuple[pa.Schema, set[str]]:
-    """A file's schema, and the columns of INT96, which has no zone in Arrow but is an instant to Spark."""
-    with filesystem.open(path, "rb") as file:
-        footer = pq.ParquetFile(file)
-        leaves = [footer.schema.column(position) for position in range(len(footer.schema))]
-        int96 = {leaf.path for leaf in leaves if leaf.physical_type == "INT96"}
-        schema = footer.schema_arrow
-    names = [name for name in schema.names if any(leaf == name or leaf.startswith(f"{name}.") for leaf in int96)]
-    return schema, set(names)
+def _only_ours(data_type: pa.DataType, *, has_nanos: bool) -> str:
+    """Why Spark's reader would not read a column as we do; empty where it does."""
+    text = str(data_type)
+    if has_nanos and "timestamp[ns" in text:
+        return "nanoseconds"
+    if "halffloat" in text:
+        return "half-precision numbers"
+    if pa.types.is_null(data_type) or ": null" in text:
+        return "null as its type"
+    return ""
+
+
+class _Tail(io.RawIOBase):
+    """A file whose end is read in one request, and any other part when it is wanted."""
+
+    def __init__(self, filesystem: Any, path: str, size: int) -> None:
+        super().__init__()
+        self._read_range: Callable[[int, int], Any] = lambda start, end: filesystem.cat_file(
+            path, start=start, end=end
+        )
+        self._size, self._place = size, 0
+        self._start = max(0, size - _TAIL_BYTES)
+        self._tail = bytes(self._read_range(self._start, size))
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        self._place = origin + offset
+        return self._place
+
+    def read(self, size: int | None = -1) -> bytes:
+        end = self._size if size is None or size < 0 else min(self._size, self._place + size)
+        start, self._place = self._place, max(self._place, end)
+        if start >= end:
+            return b""
+        if start >= self._start:
+            return self._tail[start - self._start : end - self._start]
+        return bytes(self._read_range(start, end))

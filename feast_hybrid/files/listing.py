@@ -1,18 +1,17 @@
-"""The data files that Spark would read at a location, listed through fsspec: no JVM.
-
-Two walks, for two questions. :func:`first_file` looks along one branch, for a schema. :func:`data_files` lists all
-folders, level by level and several at once, for a scan.
-"""
+"""The data files of a location and what the folders on the way to them say, listed through fsspec: no JVM."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from feast_hybrid.errors import SchemaError
-from feast_hybrid.files.partitions import infer_type, parse_folder
+from feast_hybrid.files.globs import expand
+from feast_hybrid.files.partitions import parse_folder
+from feast_hybrid.lakes.uri import Lake
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes.location import Location
@@ -20,61 +19,71 @@ if TYPE_CHECKING:
 #: How many folders are listed at once.
 _CONCURRENT_LISTINGS = 8
 
-_BRACES = re.compile(r"\{([^{}]*)\}")
+#: What file systems say of a file by which another one of its name and size can be told from it.
+_VERSIONS = ("etag", "last_modified", "modification_time", "mtime", "ino")
+
+#: A byte of a character that is no ASCII.
+_ENCODED_BYTE = re.compile(r"%[89A-Fa-f][0-9A-Fa-f]")
 
 PartitionTexts = dict[str, str | None]
 
 
 class DataFile(NamedTuple):
-    """A file that Spark would read: path and bytes, and what the names of the folders on the way to it say."""
+    """A file with rows.
+
+    Attributes:
+        path: as the file system has it.
+        size: in bytes, never zero.
+        partitions: what the names of the folders on the way to it say, the outermost first.
+        version: changes when the file does; empty where the file system does not say when it was written.
+    """
 
     path: str
     size: int
     partitions: PartitionTexts
+    version: tuple[str, ...]
 
 
-class FirstFile(NamedTuple):
-    """The first file by path that Spark would read.
+@dataclass
+class Listing:
+    """What is at a location.
 
     Attributes:
-        path: as the file system has it.
-        partitions: Spark's names of the types of the partition columns, the outermost first: inferred from the
-            folders on the way to the file and those beside them, where Spark looks at all folders.
+        files: in the order of their paths.
+        empty_files: paths of files of zero bytes, which hold no rows.
+        folder_texts: partition column → all values that folders have, those too that were not looked into.
+        only_ours: why Spark would not read the tree as we do; None where it does.
+    """
+
+    files: list[DataFile] = field(default_factory=list)
+    empty_files: list[str] = field(default_factory=list)
+    folder_texts: dict[str, set[str | None]] = field(default_factory=dict)
+    only_ours: str | None = None
+
+    def note(self, only_ours: str) -> None:
+        """Remember why Spark would read the tree otherwise; the first reason counts."""
+        self.only_ours = self.only_ours or only_ours
+
+
+class _Folder(NamedTuple):
+    """A folder that is to be listed.
+
+    Attributes:
+        path: of it.
+        partitions: what the way to it says.
+        within: the name of a folder on the way that is no partition; files below are Spark's to leave out where no
+            partition is above it.
     """
 
     path: str
-    partitions: dict[str, str]
+    partitions: PartitionTexts
+    within: str | None = None
 
 
-def first_file(location: Location) -> FirstFile | None:
-    """The first file that Spark would read at a file, a folder or a glob; None where there is none.
+def list_files(location: Location, *, wanted: Callable[[PartitionTexts], bool] = lambda _: True) -> Listing:
+    """The data files at a file, a folder or a glob.
 
-    Lists one folder for each level, and more only where a folder holds no file.
-
-    Raises:
-        FileNotFoundError: nothing is there.
-    """
-    for path in _matches(location):
-        partitions: dict[str, str] = {}
-        file = _first_below(location.fs, path, partitions, is_root=True)
-        if file is not None:
-            return FirstFile(file, partitions)
-    return None
-
-
-def partition_columns(location: Location) -> tuple[str, ...]:
-    """The columns that the folders on the way to the first file tell, whatever its format; the outermost first.
-
-    Raises:
-        FileNotFoundError: nothing is there.
-    """
-    partitions: dict[str, str] = {}
-    _first_below(location.fs, location.path, partitions, is_root=True)
-    return tuple(partitions)
-
-
-def data_files(location: Location, *, wanted: Callable[[PartitionTexts], bool] = lambda _: True) -> list[DataFile]:
-    """The files that Spark would read at a file, a folder or a glob, in the order of their paths.
+    Hidden names are left out, as Spark leaves them out. Glob signs in names that are found are plain characters.
 
     Args:
         location: where they are.
@@ -82,94 +91,110 @@ def data_files(location: Location, *, wanted: Callable[[PartitionTexts], bool] =
 
     Raises:
         FileNotFoundError: nothing is there.
-        SchemaError: the folders are not what Spark writes: it would read other files, or refuse to.
+        SchemaError: the folders cannot be read as partitions: Spark would refuse them, or leave files out.
     """
-    files: list[DataFile] = []
-    level = [(path, PartitionTexts()) for path in _matches(location)]
-    is_root = True
+    listing = Listing()
+    level = [_Folder(path, {}) for path in expand(location)]
+    filesystem = location.fs
     with ThreadPoolExecutor(_CONCURRENT_LISTINGS) as threads:
         while level:
-            below: list[tuple[str, PartitionTexts]] = []
-            listings = threads.map(lambda folder: location.fs.ls(folder[0], detail=True), level)
-            for (path, partitions), entries in zip(level, listings, strict=True):
-                for entry in entries:
-                    name = str(entry["name"]).rstrip("/")
-                    if _is_hidden(_base_name(name)):
-                        continue
-                    if entry["type"] == "file":
-                        if entry["size"]:
-                            files.append(DataFile(name, int(entry["size"]), partitions))
-                        continue
-                    partition = parse_folder(_base_name(name))
-                    if partition is None:
-                        raise SchemaError(f"{path} has a folder {_base_name(name)!r} that is no partition")
-                    inner = {**partitions, partition.column: partition.text}
-                    if wanted(inner):
-                        below.append((name, inner))
-            if below and is_root and files:
-                raise SchemaError(f"{location.path} has files beside folders of partitions")
-            level, is_root = below, False
-    if len({tuple(file.partitions) for file in files}) > 1:
-        raise SchemaError(f"{location.path} has files beside folders of partitions, or partitions of several names")
-    return sorted(files, key=lambda file: file.path)
+            below: list[_Folder] = []
+            listings = threads.map(lambda folder: filesystem.ls(folder.path, detail=True), level)
+            for folder, entries in zip(level, listings, strict=True):
+                below += _read_folder(folder, entries, listing, wanted, has_markers=location.lake is Lake.ADLS)
+            level = below
+    listing.files.sort(key=lambda file: file.path)
+    listing.empty_files.sort()
+    if len({tuple(name.lower() for name in file.partitions) for file in listing.files}) > 1:
+        listing.note("files lie below folders of different partition columns, or beside them")
+    return listing
 
 
-def _matches(location: Location) -> list[str]:
-    """The path itself, or those that match it where it is a glob."""
-    if not any(sign in location.path for sign in "*?[{"):
-        return [location.path]
-    paths = sorted({path for pattern in _without_braces(location.path) for path in location.fs.glob(pattern)})
-    if not paths:
-        raise FileNotFoundError(location.path)
-    return paths
+def _read_folder(
+    folder: _Folder,
+    entries: Sequence[Mapping[str, Any]],
+    listing: Listing,
+    wanted: Callable[[PartitionTexts], bool],
+    *,
+    has_markers: bool,
+) -> list[_Folder]:
+    """Note the files that a folder holds.
 
-
-def _without_braces(pattern: str) -> Iterator[str]:
-    """The patterns that Hadoop's ``{a,b}`` stands for, which fsspec does not know."""
-    match = _BRACES.search(pattern)
-    if match is None:
-        yield pattern
-        return
-    for alternative in match[1].split(","):
-        yield from _without_braces(pattern[: match.start()] + alternative + pattern[match.end() :])
-
-
-def _first_below(filesystem: Any, path: str, partitions: dict[str, str], *, is_root: bool) -> str | None:
-    """The first file in the folder itself, or anywhere below a partition's folder; adds the partitions' types."""
-    entries = filesystem.ls(path, detail=True)
-    if len(entries) == 1 and entries[0]["type"] == "file" and _base_name(entries[0]["name"]) == _base_name(path):
-        # A hidden file is not read even where it is asked for; a hidden folder that is asked for is.
-        return None if _is_hidden(_base_name(path)) else str(entries[0]["name"])
-    texts: dict[str, list[str | None]] = {}
+    Returns:
+        The folders in it that are to be listed.
+    """
+    below: list[_Folder] = []
+    folders = {str(entry["name"]).rstrip("/") for entry in entries if entry["type"] != "file"}
     for entry in entries:
-        if entry["type"] != "file" and (partition := parse_folder(_base_name(entry["name"]))):
-            texts.setdefault(partition.column, []).append(partition.text)
-    for column, of_column in texts.items():
-        partitions.setdefault(column, infer_type(of_column))
-    for entry in sorted(entries, key=_path_order):
-        name = str(entry["name"]).rstrip("/")
-        if _is_hidden(_base_name(name)):
+        path = str(entry["name"]).rstrip("/")
+        name = base_name(path)
+        if is_hidden(name):
             continue
-        if entry["type"] == "file":
-            if entry["size"] and (is_root or partitions):  # Azure lists a folder's marker as an empty file.
-                return name
-        else:
-            below = _first_below(filesystem, name, partitions, is_root=False)
-            if below is not None:
-                return below
-    return None
+        if entry["type"] != "file":
+            if path == folder.path:  # its own marker
+                continue
+            inner = _enter(folder, path, listing)
+            if wanted(inner.partitions):
+                below.append(inner)
+        elif entry["size"]:
+            if folder.within is not None and not folder.partitions:
+                raise SchemaError(
+                    f"{path} lies in a folder {folder.within!r} that is no partition, where Spark does not look for "
+                    "rows. Move its files up, name the folder column=value, or end the path with a pattern such as "
+                    "/*."
+                )
+            size = int(entry["size"])
+            listing.files.append(DataFile(path, size, folder.partitions, _version(entry)))
+        elif not (path in folders or (has_markers and "." not in name)):  # a folder's marker on Azure
+            listing.empty_files.append(path)
+    return below
 
 
-def _base_name(path: str) -> str:
+def _enter(folder: _Folder, path: str, listing: Listing) -> _Folder:
+    """A folder within another."""
+    name = base_name(path)
+    partition = parse_folder(name)
+    if partition is None:
+        if folder.partitions:
+            listing.note(f"there is a folder {name!r} within a partition that is none itself")
+        return _Folder(path, folder.partitions, name)
+    if not partition.text and partition.text is not None:
+        listing.note(f"the folder {name!r} has no value")
+    if _ENCODED_BYTE.search(name):
+        listing.note(f"Spark takes each %XX of the folder {name!r} for one character")
+    column = partition.column
+    if folder.within is not None:
+        raise SchemaError(
+            f"the folder {path} of a partition lies in a folder {folder.within!r} that is none, which Spark does not "
+            "read. Move it up, or name that folder column=value."
+        )
+    known = next((known for known in listing.folder_texts if known.lower() == column.lower()), column)
+    if known in folder.partitions:
+        raise SchemaError(f"{path} gives the partition column {column!r} twice: rename one of its folders.")
+    listing.folder_texts.setdefault(known, set()).add(partition.text)
+    return _Folder(path, {**folder.partitions, known: partition.text})
+
+
+def _version(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    known = {name: str(entry[name]) for name in _VERSIONS if entry.get(name) is not None}
+    return tuple(known.values()) if known.keys() - {"ino"} else ()
+
+
+def base_name(path: str) -> str:
+    """The last segment of a path."""
     return str(path).rstrip("/").rpartition("/")[2]
 
 
-def _path_order(entry: dict[str, Any]) -> str:
-    """The order of the paths of files: a folder counts with the slash that follows it."""
-    name = str(entry["name"]).rstrip("/")
-    return name if entry["type"] == "file" else name + "/"
-
-
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     """Spark's rule for names that hold no rows."""
     return name.startswith(".") or (name.startswith("_") and "=" not in name) or name.endswith("._COPYING_")
+
+
+def partition_columns(location: Location) -> tuple[str, ...]:
+    """The columns that folders give, whatever the format of the files; the outermost first.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        SchemaError: the folders cannot be read as partitions.
+    """
+    return tuple(list_files(location).folder_texts)

@@ -1,23 +1,18 @@
-"""The columns of an ORC file, read by pyarrow: no JVM, one footer."""
+"""The footer of an ORC file, read by pyarrow."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.orc
 
-from feast_hybrid.files.footers import Columns, spark_columns
 
+def read_orc_footer(source: Any) -> tuple[pa.Schema, frozenset[str], int]:
+    """A file's schema, no columns of INT96, which ORC does not know, and its number of rows.
 
-def orc_columns_of_file(filesystem: Any, path: str) -> Columns:
-    """Names and Spark type names of an ORC file's columns.
-
-    A timestamp counts as an instant, with or without a zone, as Spark reads it; that Spark has written a
-    ``timestamp_ntz`` cannot be seen from here, which to Feast is the same type.
-
-    Raises:
-        SchemaError: Spark has no type for a column.
+    Args:
+        source: a path, or a file that is open.
     """
-    with filesystem.open(path, "rb") as file:
-        schema = pyarrow.orc.ORCFile(file).schema
-    return spark_columns(schema, is_instant=lambda _: True)
+    file = pyarrow.orc.ORCFile(source)
+    return file.schema, frozenset(), file.nrows

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from feast_hybrid.arrow.types import spark_type_of_arrow
 from feast_hybrid.errors import HybridError, SchemaError, SourceError, SourceNotFoundError
-from feast_hybrid.files.footers import columns_of_files
-from feast_hybrid.files.orc import orc_columns_of_file
+from feast_hybrid.files.schema import ResolvedSchema, resolve_schema
 from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
 
 if TYPE_CHECKING:
@@ -28,10 +28,12 @@ def source_columns(source: SourceSpec, spark: SparkConfig, router: Router) -> li
     Raises:
         SourceNotFoundError: nothing is there.
         StorageError: the site cannot be reached, does not accept the sign-in, or denies access.
-        SchemaError: its files have a column that Spark has no type for.
+        SchemaError: its folders cannot be read as partitions.
+        SourceError: a file is damaged, or of another format.
     """
     if source.location is not None and source.file_format in ("parquet", "orc") and not source.options:
-        return _footer_columns(source, source.location)
+        resolved = resolved_files(source, source.location)
+        return [(column.name, spark_type_of_arrow(column.data_type)) for column in resolved.columns]
     from feast_hybrid.sources.reader import reader_for  # a footer needs no Spark
 
     return columns_of(reader_for(spark, router, [source]).read(source).schema)
@@ -70,22 +72,22 @@ def validate_source(source: SourceSpec, spark: SparkConfig, router: Router) -> N
             )
 
 
-def _footer_columns(source: SourceSpec, location: Location) -> list[tuple[str, str]]:
+def resolved_files(source: SourceSpec, location: Location) -> ResolvedSchema:
+    """What the files of a source hold, with errors that name the source and its place."""
     what = f"source {source.name!r}"
     where = location.describe()
     try:
-        columns_of_file = orc_columns_of_file if source.file_format == "orc" else None
-        columns = columns_of_files(location, columns_of_file)
+        resolved = resolve_schema(location, source.file_format or "parquet")
     except FileNotFoundError:
         raise SourceNotFoundError(f"{what}: nothing is at {where}.") from None
-    except SchemaError as error:
-        raise SchemaError(f"{what} ({where}): {error}") from None
+    except (SchemaError, SourceError) as error:
+        raise type(error)(f"{what} ({where}): {error}") from None
     except HybridError:  # such as a secret that is not set
         raise
     except Exception as error:
         refused = storage_error(error, what=what, where=where, site=location.site)
         raise_from(refused or SourceError(f"{what}: {where} cannot be read: {redacted_summary(error)}"), error)
-    if columns is None:
+    if resolved is None:
         format_name = "ORC" if source.file_format == "orc" else "Parquet"
         raise SourceNotFoundError(f"{what}: {where} holds no {format_name} files.")
-    return columns
+    return resolved

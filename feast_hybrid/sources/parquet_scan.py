@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from feast_hybrid.arrow.utc import from_epoch_micros
 from feast_hybrid.asof import Ineligible, Scan, ScanFile
 from feast_hybrid.errors import SchemaError
-from feast_hybrid.files.listing import data_files
+from feast_hybrid.files.listing import list_files
 from feast_hybrid.files.partitions import typed_value
 from feast_hybrid.lakes import LakeType
 from feast_hybrid.lakes.opener import CanOpen, SiteOpener
@@ -97,14 +97,16 @@ def _as_datetime(micros: int | None) -> datetime | None:
 def _files(
     location: Location, can_hold_rows: Callable[[Mapping[str, str | None]], bool], types: Mapping[str, DataType]
 ) -> tuple[ScanFile, ...]:
-    found = data_files(location, wanted=can_hold_rows)
+    listing = list_files(location, wanted=can_hold_rows)
+    if listing.only_ours is not None:
+        raise SchemaError(listing.only_ours)
     return tuple(
         ScanFile(
             file.path,
             file.size,
             {_column(name, types): _typed(name, text, types) for name, text in file.partitions.items()},
         )
-        for file in found
+        for file in listing.files
     )
 
 

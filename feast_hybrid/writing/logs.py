@@ -44,7 +44,8 @@ def write_logs(
     if not table.num_rows:
         return
     if target.file_format == "parquet":
-        append_parquet(table, target, lambda: schema, what=what, columns_may_differ=True)
+        declared = dict(zip(schema.names, schema.types, strict=True))
+        append_parquet(table, target, lambda: schema, declared=declared, what=what, columns_may_differ=True)
         return
     if in_spark_task():
         raise WriteError(f"{what}: inside a Spark task only Parquet files can be written.")

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from feast_hybrid.arrow.convert import convert_for_writing, require_columns
 from feast_hybrid.arrow.utc import in_microseconds
-from feast_hybrid.errors import WriteError
-from feast_hybrid.files.footers import Layout, parquet_layout
+from feast_hybrid.errors import SchemaError, SourceError, WriteError
+from feast_hybrid.files.schema import ResolvedSchema, resolve_schema
 from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.writing.naming import batch_name
@@ -30,6 +30,7 @@ def append_parquet(
     source: SourceSpec,
     first_schema: Callable[[], pa.Schema],
     *,
+    declared: Mapping[str, pa.DataType] | None = None,
     what: str,
     columns_may_differ: bool = False,
 ) -> None:
@@ -39,8 +40,9 @@ def append_parquet(
         table: the rows, in the source's names.
         source: a path of Parquet files, or where there will be some.
         first_schema: the columns where there is no file yet, in the source's names.
+        declared: the types that are declared for columns of the source.
         what: how an error names the rows and the place.
-        columns_may_differ: whether the rows may have other columns than the first file.
+        columns_may_differ: whether the rows may have other columns than the files.
 
     Raises:
         SchemaError: the rows do not fit what is there.
@@ -52,33 +54,37 @@ def append_parquet(
         raise WriteError(f"{what}: {location} is a pattern; rows are written to one folder.")
     name = batch_name(str(location))
     with translate_client_errors(WriteError, what, "failed; nothing was written", site=location.site):
-        layout = _layout(location, what)
-        if layout is None:
-            schema = first_schema()
+        existing = _existing(location, declared, what)
+        if existing is None:
+            schema = in_microseconds(first_schema())
             partitions = tuple(filter(None, [source.date_partition_column]))
         else:
-            schema = _merged(layout.schema, first_schema()) if columns_may_differ else layout.schema
-            partitions = layout.partitions
-        schema = in_microseconds(schema)
+            existing.require([name for name in table.column_names if name in existing.unreadable], what=what)
+            schema = existing.file_schema
+            if columns_may_differ:
+                schema = _merged(schema, in_microseconds(first_schema()))
+            partitions = existing.partition_columns
         partitioned = _partitioned(table, source, schema, partitions, what=what)
         files = {
             location.child(f"{folder}/{name.text}.parquet" if folder else f"{name.text}.parquet"): _encoded(
-                rows, source.options, int96=layout is not None and layout.int96
+                rows, source.options, int96=existing is not None and existing.int96
             )
             for folder, rows in partitioned.items()
         }
         publish(files, replace=name.replaces)
 
 
-def _layout(location: Location, what: str) -> Layout | None:
+def _existing(location: Location, declared: Mapping[str, pa.DataType] | None, what: str) -> ResolvedSchema | None:
     path = location.path
     try:
-        layout = parquet_layout(location)
+        existing = resolve_schema(location, "parquet", declared=declared)
     except FileNotFoundError:
         return None
-    if layout is not None and layout.file.rstrip("/").lstrip("/") == path.lstrip("/"):
+    except (SchemaError, SourceError) as error:
+        raise type(error)(f"{what}: {error}") from None
+    if existing is not None and existing.first_file.rstrip("/").lstrip("/") == path.lstrip("/"):
         raise WriteError(f"{what}: {location} is one file; rows are added to a folder of files. Move it into one.")
-    return layout
+    return existing
 
 
 def _merged(existing: pa.Schema, wanted: pa.Schema) -> pa.Schema:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.orc
 
-from feast_hybrid.files.footers import columns_of_files
-from feast_hybrid.files.orc import orc_columns_of_file
+from feast_hybrid.arrow.types import spark_type_of_arrow
+from feast_hybrid.files.schema import resolve_schema
 from feast_hybrid.lakes import Router
 
-TYPES: list[tuple[str, pa.DataType, str]] = [
+COLUMNS: list[tuple[str, pa.DataType, str]] = [
     ("flag", pa.bool_(), "boolean"),
     ("tiny", pa.int8(), "tinyint"),
     ("n", pa.int64(), "bigint"),
@@ -31,7 +31,12 @@ TYPES: list[tuple[str, pa.DataType, str]] = [
 def test_the_columns_of_a_file_and_of_its_partition(tmp_path: Path) -> None:
     folder = tmp_path / "dt=2026-01-10"
     folder.mkdir()
-    empty = pa.table({name: pa.array([None], data_type) for name, data_type, _ in TYPES})
+    empty = pa.table({name: pa.array([None], data_type) for name, data_type, _ in COLUMNS})
     pyarrow.orc.write_table(empty, folder / "part-0.orc")
-    found = columns_of_files(Router(()).locate(f"file://{tmp_path}"), orc_columns_of_file)
-    assert found == [*((name, spark) for name, _, spark in TYPES), ("dt", "date")]
+    found = resolve_schema(Router(()).locate(f"file://{tmp_path}"), "orc")
+    assert found is not None
+    assert [(column.name, spark_type_of_arrow(column.data_type)) for column in found.columns] == [
+        *((name, spark) for name, _, spark in COLUMNS),
+        ("dt", "date"),
+    ]
+    assert found.only_ours is None
