@@ -351,10 +351,7 @@ def _united_struct(
         for field in struct:
             fields.setdefault(field.name.lower(), (field.name, []))[1].append(field.type)
     return pa.struct(
-        [
-            pa.field(name, _within(f".{name}", partial(unite, name, parts)))
-            for name, parts in fields.values()
-        ]
+        [pa.field(name, _within(f".{name}", partial(unite, name, parts))) for name, parts in fields.values()]
     )
 
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from feast_hybrid.arrow.unify import spark_form
 from feast_hybrid.errors import SchemaError, SourceError
 from feast_hybrid.files.orc import read_orc_footer
-from feast_hybrid.lakes.uri import Lake
+from feast_hybrid.lakes.uri import LakeType
 
 if TYPE_CHECKING:
     from feast_hybrid.files.listing import DataFile
@@ -131,7 +131,7 @@ def read_footers(
         else:
             found[file.path] = footer
     deadline = time.monotonic() + seconds
-    is_local = location.lake is Lake.LOCAL
+    is_local = location.lake is LakeType.LOCAL
 
     def read(order: int, file: DataFile) -> None:
         if order and time.monotonic() > deadline:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.files.globs import expand
 from feast_hybrid.files.partitions import parse_folder
-from feast_hybrid.lakes.uri import Lake
+from feast_hybrid.lakes.uri import LakeType
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes.location import Location
@@ -101,7 +101,7 @@ def list_files(location: Location, *, wanted: Callable[[PartitionTexts], bool] =
             below: list[_Folder] = []
             listings = threads.map(lambda folder: filesystem.ls(folder.path, detail=True), level)
             for folder, entries in zip(level, listings, strict=True):
-                below += _read_folder(folder, entries, listing, wanted, has_markers=location.lake is Lake.ADLS)
+                below += _read_folder(folder, entries, listing, wanted, has_markers=location.lake is LakeType.ADLS)
             level = below
     listing.files.sort(key=lambda file: file.path)
     listing.empty_files.sort()

@@ -1,4 +1,4 @@
-"""The columns of a Parquet folder, read from its footers without a JVM, by the names that Spark has for their types."""
+"""The columns of a Parquet folder, read from its footers, by Spark's names for their types."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ class TestFiles:
     def test_a_folder_within_the_folder_is_refused_if_it_has_files(self, tmp_path: Path) -> None:
         lay(tmp_path, {"x.parquet": A, "deeper/_SUCCESS": b""})
         assert columns(tmp_path) == [("a", "bigint")]
-        with pytest.raises(SchemaError, match=r"deeper/still/y.parquet lies in a folder 'still' that is no partition"):
+        with pytest.raises(
+            SchemaError, match=r"deeper/still/y.parquet lies in a folder 'still' that is no partition"
+        ):
             columns(lay(tmp_path, {"deeper/still/y.parquet": A}))
 
     @pytest.mark.parametrize("path", ["nothing", "nothing/*.parquet", "no*", "{a,b}"])
@@ -122,7 +124,9 @@ class TestPartitions:
         ],
         ids=str,
     )
-    def test_they_are_integers_or_dates_only_where_each_text_can_be_had_back(self, tmp_path: Path, values: list[str], spark_type: str) -> None:
+    def test_they_are_integers_or_dates_only_where_each_text_can_be_had_back(
+        self, tmp_path: Path, values: list[str], spark_type: str
+    ) -> None:
         files = {f"p={quote(value, safe=' +:-.')}/x.parquet": A for value in values}
         assert columns(lay(tmp_path, files)) == [("a", "bigint"), ("p", spark_type)]
 
@@ -169,7 +173,16 @@ class TestGlobs:
 
     @pytest.mark.parametrize(
         "pattern",
-        ["day=*", "day=*/*.parquet", "day=[12]", "day=[!3]", "day=?", "{day=2,day=1}", "day={1,2}/x.parquet", "d{ay,ai}=*"],
+        [
+            "day=*",
+            "day=*/*.parquet",
+            "day=[12]",
+            "day=[!3]",
+            "day=?",
+            "{day=2,day=1}",
+            "day={1,2}/x.parquet",
+            "d{ay,ai}=*",
+        ],
     )
     def test_what_matches_has_no_partitions_of_its_own(self, tmp_path: Path, pattern: str) -> None:
         assert columns(tmp_path / pattern) == [("a", "bigint")]
@@ -188,7 +201,7 @@ class TestGlobs:
 
 
 class TestSchemas:
-    def one(self, folder: Path, data_type: pa.DataType, **write: Any) -> list[tuple[str, str]] | None:
+    def footer_columns(self, folder: Path, data_type: pa.DataType, **write: Any) -> list[tuple[str, str]] | None:
         pq.write_table(pa.table({"c": pa.array([], data_type)}), folder / "x.parquet", **write)
         return columns(folder)
 
@@ -202,7 +215,7 @@ class TestSchemas:
         ],
     )
     def test_int96_is_an_instant_wherever_it_stands(self, tmp_path: Path, data_type: pa.DataType, name: str) -> None:
-        assert self.one(tmp_path, data_type, use_deprecated_int96_timestamps=True) == [("c", name)]
+        assert self.footer_columns(tmp_path, data_type, use_deprecated_int96_timestamps=True) == [("c", name)]
 
     @pytest.mark.parametrize(
         ("data_type", "name"),
@@ -217,7 +230,7 @@ class TestSchemas:
         ids=str,
     )
     def test_types_as_they_come_back_from_a_footer(self, tmp_path: Path, data_type: pa.DataType, name: str) -> None:
-        assert self.one(tmp_path, data_type) == [("c", name)]
+        assert self.footer_columns(tmp_path, data_type) == [("c", name)]
 
     def test_names_are_data(self, tmp_path: Path) -> None:
         rows = pa.table({name: pa.array([1], pa.int64()) for name in ("a.b", "a;b", "`q`", "ü", "A", "a")})
@@ -225,16 +238,18 @@ class TestSchemas:
         assert columns(tmp_path) == [(name, "bigint") for name in ("a.b", "a;b", "`q`", "ü", "A", "a")]
 
     def test_nanoseconds_are_microseconds_and_for_our_own_reader(self, tmp_path: Path) -> None:
-        assert self.one(tmp_path, pa.timestamp("ns")) == [("c", "timestamp_ntz")]
+        assert self.footer_columns(tmp_path, pa.timestamp("ns")) == [("c", "timestamp_ntz")]
         found = resolve_schema(Router(()).locate(f"file://{tmp_path}"), "parquet")
         assert found is not None
         assert found.only_ours == f"column 'c' has nanoseconds in {tmp_path}/x.parquet"
 
     def test_a_column_that_spark_cannot_read_is_left_out_and_named_where_it_is_wanted(self, tmp_path: Path) -> None:
-        assert self.one(tmp_path, pa.time64("us")) == []
+        assert self.footer_columns(tmp_path, pa.time64("us")) == []
         found = resolve_schema(Router(()).locate(f"file://{tmp_path}"), "parquet")
         assert found is not None
-        reason = r"^view 'v': column 'c' cannot be read from .*/x.parquet: Spark has no type for Arrow's time64\[us\]\.$"
+        reason = (
+            r"^view 'v': column 'c' cannot be read from .*/x.parquet: Spark has no type for Arrow's time64\[us\]\.$"
+        )
         with pytest.raises(SchemaError, match=reason):
             found.require(["c"], what="view 'v'")
 

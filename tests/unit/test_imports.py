@@ -30,7 +30,7 @@ def loaded_by(statement: str) -> set[str]:
         ("import feast_hybrid.testing", set()),
         ("from feast_hybrid.testing import AdlsLake; AdlsLake('process')", set()),
         ("import feast_hybrid.lakes", {"pydantic"}),
-        ("import feast_hybrid.files.footers", {"pyarrow"}),
+        ("import feast_hybrid.files.schema", {"pyarrow", "pydantic"}),
     ],
 )
 def test_what_a_new_process_has_loaded(statement: str, loaded: set[str]) -> None:
