@@ -59,8 +59,12 @@ def epoch_micros_of_array(array: pa.Array) -> pa.Array:
 
 def floor_to_micros(array: pa.Array) -> pa.Array:
     """Timestamps in nanoseconds as microseconds, rounded towards the past, also before 1970; their zone stays."""
-    floored = pc.floor_temporal(array.cast(pa.timestamp("ns")), unit="microsecond")
-    return floored.cast(pa.timestamp("us")).cast(pa.timestamp("us", tz=array.type.tz))
+    # Arrow's own rounding goes back to nanoseconds, which the first microsecond, in 1677, begins before.
+    nanos = array.cast(pa.int64())
+    towards_1970 = pc.divide(nanos, 1000)
+    is_later = pc.greater(pc.multiply(towards_1970, 1000), nanos)
+    micros = pc.subtract(towards_1970, is_later.cast(pa.int64()))
+    return micros.cast(pa.timestamp("us")).cast(pa.timestamp("us", tz=array.type.tz))
 
 
 def in_utc(table: pa.Table) -> pa.Table:

@@ -227,9 +227,11 @@ class FolderReplacement:
         for name in names:
             if name.startswith(f".{self._target.name}.") and name.endswith(".replaced"):
                 inner = name.removeprefix(f".{self._target.name}.").removesuffix(".replaced")
-                if (parsed := _REPLACED.fullmatch(inner)) is not None:
-                    # A name of before says no time: that of the last change in the folder stands for it.
-                    times[name] = parsed["time"] or self._modified(parent.child(name))
+                parsed = _REPLACED.fullmatch(inner)
+                if parsed is None or (parsed["time"] and not _is_time(parsed["time"])):
+                    continue  # somebody else's
+                # A name of before says no time: that of the last change in the folder stands for it.
+                times[name] = parsed["time"] or self._modified(parent.child(name))
         return [parent.child(name) for name in sorted(times, key=lambda name: (times[name], name), reverse=True)]
 
     def _modified(self, folder: Location) -> str:
@@ -263,6 +265,14 @@ class FolderReplacement:
                 return found
             time.sleep(_PAUSE_SECONDS)
         return []
+
+
+def _is_time(text: str) -> bool:
+    """Whether there is such a time; digits alone are none, as where they name a month 13."""
+    try:
+        return datetime.strptime(text, _TIME).replace(tzinfo=UTC).strftime(_TIME) == text
+    except ValueError:
+        return False
 
 
 def _time_text(info: dict[str, object]) -> str:

@@ -3,7 +3,7 @@
 By themselves hdfs-native tries a NameNode that refuses for three minutes and waits for a silent one without end, and
 Azure's client tries for a minute and a half. ``feast apply`` is to say within some 20 seconds which site is down.
 Each limit has the name of Hadoop's setting for the same thing, and a site's ``options`` can set it; Spark does not
-see these defaults, and has Hadoop's own.
+see these defaults, and has those of :mod:`feast_hybrid.spark.lake_options`.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from feast_hybrid.spark.catalog import describe
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import SESSION_FORMATS
 from feast_hybrid.spark.isolated import child_session, clone_session_for, home_of_frames
+from feast_hybrid.spark.lake_options import location_options, session_options
 from feast_hybrid.spark.session import get_session, keep_secrets_out_of_plans
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Reader:
         """The call's own session, in UTC and with the settings of all sites."""
         if self._child is None:
             # In SQL text too, a time without a zone is UTC. Not in a session that a caller's own frame is moved to.
-            settings = {**self.router.hadoop_options(), "spark.sql.session.timeZone": "UTC"}
+            settings = {**session_options(self.spark, self.router), "spark.sql.session.timeZone": "UTC"}
             self._child = child_session(self.spark, settings)
         return self._child
 
@@ -73,12 +74,13 @@ class Reader:
             if (location := source.location) is not None:
                 file_format = source.file_format or "parquet"
                 own = self.child() if session is None and file_format in SESSION_FORMATS else session
-                reader = (own or self.spark).read.format(file_format)
+                reader_session = own or self.spark
+                reader = reader_session.read.format(file_format)
                 if file_format in _ZONED_FORMATS:
                     # Else the session's zone would say what a time without one means; the source may.
                     reader = reader.option("timeZone", "UTC")
                 # The site's settings come last: a source cannot overrule how a site is signed in to.
-                reader = reader.options(**source.options).options(**location.hadoop_options)
+                reader = reader.options(**source.options).options(**location_options(reader_session, location))
                 return analysed(reader.load(str(location)))
             child = session or self.child()
             frame = _table(child, source.table) if source.table is not None else child.sql(source.query or "")
@@ -154,7 +156,7 @@ def reader_for(spark: SparkConfig, router: Router, sources: Sequence[SourceSpec]
 def reader_beside(frame: DataFrame, router: Router, sources: Sequence[SourceSpec]) -> tuple[Reader, DataFrame]:
     """A reader whose frames can be joined with a caller's frame, and that frame as it can be joined."""
     if _works_in_child(frame.sparkSession, sources):
-        frame = clone_session_for(frame, router.hadoop_options())
+        frame = clone_session_for(frame, session_options(frame.sparkSession, router))
         return Reader(frame.sparkSession, router, child=frame.sparkSession), frame
     keep_secrets_out_of_plans(frame.sparkSession)
     return Reader(frame.sparkSession, router), frame

@@ -16,6 +16,7 @@ from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.sources.reader import reader_for
 from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.spark.frames import frame_of
+from feast_hybrid.spark.lake_options import location_options
 from feast_hybrid.writing.commits import known_outcome
 from feast_hybrid.writing.partitions import with_date_partition
 from feast_hybrid.writing.table_formats import add_to_iceberg, has_log
@@ -112,7 +113,7 @@ def _append_to_path(frame: DataFrame, source: SourceSpec, location: Location, *,
     elif source.file_format not in TABLE_FORMATS:  # a format with a log knows itself how it is partitioned
         partitions = list(partition_columns(location))
     writer = frame.write.format(source.file_format or "parquet").mode("append")
-    writer = writer.options(**source.options).options(**location.hadoop_options)
+    writer = writer.options(**source.options).options(**location_options(frame.sparkSession, location))
     (writer.partitionBy(*partitions) if partitions else writer).save(str(location))
 
 

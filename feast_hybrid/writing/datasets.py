@@ -12,6 +12,7 @@ from feast_hybrid.errors import WriteError
 from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.lakes.replace import aside, put_in_place, recover, remove
 from feast_hybrid.spark.formats import TABLE_FORMATS
+from feast_hybrid.spark.lake_options import location_options
 from feast_hybrid.writing.catalog_tables import replace_catalog_table
 from feast_hybrid.writing.commits import committing_by_spark
 from feast_hybrid.writing.table_formats import has_log, replace_table
@@ -90,7 +91,7 @@ def _save_path(
                 raise
         return
     writer = frame.write.format(target.file_format or "parquet").options(**target.options)
-    writer = writer.options(**location.hadoop_options)
+    writer = writer.options(**location_options(frame.sparkSession, location))
     new = aside(location)
     try:
         writer.mode("error").save(str(new))
@@ -146,7 +147,7 @@ def export(frame: DataFrame, staging_location: str, router: Router, cancellation
     folder = staging.child(f"export-{uuid.uuid4().hex}")
     with translate_client_errors(WriteError, f"exporting to {folder}", "failed"):
         try:
-            frame.write.options(**folder.hadoop_options).mode("error").parquet(str(folder))
+            frame.write.options(**location_options(frame.sparkSession, folder)).mode("error").parquet(str(folder))
             with cancellation.committing():
                 entries = folder.fs.ls(folder.path, detail=False)
         except BaseException:

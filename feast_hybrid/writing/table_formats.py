@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from feast_hybrid.spark.columns import quoted
+from feast_hybrid.spark.lake_options import location_options
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -38,7 +39,7 @@ def replace_table(frame: DataFrame, target: SourceSpec, location: Location) -> N
             frame.writeTo(name).options(**target.options).createOrReplace()
         return
     writer = frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
-    writer.options(**target.options).options(**location.hadoop_options).save(str(location))
+    writer.options(**target.options).options(**location_options(frame.sparkSession, location)).save(str(location))
 
 
 def has_log(location: Location) -> bool:
@@ -86,7 +87,7 @@ def iceberg_table(spark: SparkSession, location: Location) -> Iterator[str]:
         # A catalog takes the session's settings when it is made, which is when it is first asked for something, and
         # keeps them. Its own ones must hold no secret: Spark writes all that begins with "spark" into the properties
         # of each job, and so into its event log.
-        with _catalog_creation, _session_settings(spark, location.hadoop_options):
+        with _catalog_creation, _session_settings(spark, location_options(spark, location)):
             spark.catalog.tableExists(name)
         yield name
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import re
 import socket
+import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -23,6 +25,10 @@ from feast_hybrid.errors import (
     UnavailableError,
     WriteError,
 )
+from feast_hybrid.lakes import Router, Site
+from feast_hybrid.sources.reader import Reader
+from feast_hybrid.sources.resolve import source_spec
+from feast_hybrid.testing import AdlsLake
 from tests.integration.places import Place, abfs_speaks_to_azurite, entity, feature_store, hour, source, view
 
 if TYPE_CHECKING:
@@ -126,6 +132,101 @@ def test_an_adls_that_is_down_is_named_with_its_site(
     assert type(error) is UnavailableError
     assert "site 'cloud', abfs://lake@closedport.dfs.core.windows.net/rows is unavailable" in str(error)
     assert WRONG_KEY not in "".join(traceback.format_exception(error))
+
+
+@needs_azurite
+def test_spark_gives_up_an_adls_that_refuses_or_is_silent(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WRONG_KEY", WRONG_KEY)
+
+    def read(account: str, port: int) -> tuple[HybridError, float]:
+        site = emulator(f"127.0.0.1:{port}", f"lake@{account}.dfs.core.windows.net")
+        began = time.monotonic()
+        router = Router([Site.model_validate(site)])
+        with pytest.raises(StorageError) as caught:
+            Reader(spark, router).read(source_spec(source("rows", f"{site['uri']}/rows"), router))
+        return caught.value, time.monotonic() - began
+
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(64)
+        cases = {"refusinglake": closed_port(), "silentlake": silent.getsockname()[1]}
+        with ThreadPoolExecutor(len(cases)) as pool:
+            found = dict(zip(cases, pool.map(read, *zip(*cases.items(), strict=True)), strict=True))
+    for account, (error, _) in found.items():
+        assert isinstance(error, UnavailableError)
+        assert f"site 'cloud', abfs://lake@{account}.dfs.core.windows.net/rows" in str(error)
+    times = {account: seconds for account, (_, seconds) in found.items()}
+    assert times["refusinglake"] < 65, times
+    assert times["silentlake"] < 105, times
+
+
+class BusyAccount:
+    """In front of an Azurite: answers 503 for some seconds from the first request on, and then lets through."""
+
+    def __init__(self, endpoint: str, seconds: float) -> None:
+        host, _, port = endpoint.partition(":")
+        self._azurite, self._seconds = (host, int(port)), seconds
+        self._first = 0.0
+        self.refused = 0
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"127.0.0.1:{self._listening.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listening.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            self._first = self._first or time.monotonic()
+            busy = time.monotonic() - self._first < self._seconds
+            threading.Thread(target=self._refuse if busy else self._let_through, args=(client,), daemon=True).start()
+
+    def _refuse(self, client: socket.socket) -> None:
+        with client:
+            client.recv(65536)
+            self.refused += 1
+            client.sendall(b"HTTP/1.1 503 Server busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    def _let_through(self, client: socket.socket) -> None:
+        server = socket.create_connection(self._azurite)
+
+        def copy(one: socket.socket, other: socket.socket) -> None:
+            with suppress(OSError):
+                while content := one.recv(65536):
+                    other.sendall(content)
+            with suppress(OSError):
+                other.shutdown(socket.SHUT_WR)
+
+        with client, server:
+            back = threading.Thread(target=copy, args=(server, client), daemon=True)
+            back.start()
+            copy(client, server)
+            back.join()
+
+
+@needs_azurite
+def test_an_adls_that_is_busy_for_half_a_minute_is_read(spark: SparkSession, cloud: Place, tmp_path: Path) -> None:
+    assert isinstance(cloud.lake, AdlsLake)
+    _, _, host = cloud.uri.removeprefix("abfs://").partition("@")
+    filesystem = cloud.lake.filesystem()
+    filesystem.mkdir("busy")
+    filesystem.pipe_file("busy/rows/part-0.json", b'{"event_timestamp": "2026-01-10T00:00:00Z", "n": 1}\n')
+    front = BusyAccount(cloud.lake.endpoint, 30)
+    site = cloud.site()
+    site = {**site, "uri": f"abfs://busy@{host}", "credential": {**site["credential"], "endpoint": front.endpoint}}
+    try:
+        config = feature_store([site], tmp_path).config
+        rows = source("rows", f"abfs://busy@{host}/rows", file_format="json")
+        assert dict(rows.get_table_column_names_and_types(config))["n"] == "bigint"
+    finally:
+        front.close()
+    assert front.refused > 2
 
 
 @needs_azurite

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,59 @@ class TestOtherWriters:
         assert {f"set/{name}": content for name, content in found(folder).items()} == BATCHES
         assert found(tmp_path / "set") == {"a": b"old", "b": b"old"}
 
+    def test_a_folder_that_another_writer_has_just_moved_away_is_no_error_of_the_lakes(
+        self, target: Location, tmp_path: Path, on_rename: Callable[[Rename], None]
+    ) -> None:
+        def moved(source: str, _destination: str, rename: Callable[[], None]) -> None:
+            if source.endswith("/set"):
+                Path(source).rename(tmp_path / ".theirs")
+                raise FileNotFoundError(source)
+            rename()
+
+        on_rename(moved)
+        with pytest.raises(WriteError, match="was written by somebody else at the same time"):
+            put_in_place(target)
+
+    def test_what_a_third_writer_has_moved_away_is_not_replaced_by_older_rows(
+        self, target: Location, tmp_path: Path, on_rename: Callable[[Rename], None]
+    ) -> None:
+        def meet(source: str, _destination: str, rename: Callable[[], None]) -> None:
+            if source.endswith("/.new"):  # another came between the renames, and a third is moving its rows away
+                put(tmp_path, {".theirs/a": b"theirs"})
+                raise FileExistsError(source)
+            rename()
+
+        on_rename(meet)
+        with pytest.raises(WriteError, match="was written by somebody else at the same time"):
+            put_in_place(target)
+        assert not (tmp_path / "set").exists()
+
+    def test_rows_that_come_while_batches_are_looked_for_are_no_batches(
+        self, target: Location, tmp_path: Path, on_rename: Callable[[Rename], None]
+    ) -> None:
+        def meet(source: str, destination: str, rename: Callable[[], None]) -> None:
+            if destination.endswith(".added"):
+                put(tmp_path, {"set/c": b"theirs", "set/_SUCCESS": b""})
+                (tmp_path / "set" / "batch").unlink()
+            rename()
+            if destination.endswith(".replaced"):
+                put(tmp_path, {"set/batch": b"a batch"})
+
+        on_rename(meet)
+        with pytest.raises(WriteError, match="was written by somebody else at the same time"):
+            put_in_place(target)
+        assert found(tmp_path) == {"set/c": b"theirs", "set/_SUCCESS": b""} | ASIDE
+
+    def test_a_folder_that_is_away_for_a_moment_is_not_a_dead_writers(self, target: Location, tmp_path: Path) -> None:
+        away = tmp_path / ".set.20261126T090000.000000Z-0a.replaced"
+        (tmp_path / "set").rename(away)
+        coming = threading.Timer(0.5, lambda: (tmp_path / ".new").rename(tmp_path / "set"))
+        coming.start()
+        replace.recover(target)
+        coming.join()
+        assert found(tmp_path / "set") == {"a": b"new", "_SUCCESS": b""}
+        assert away.exists()
+
     def test_old_rows_that_another_writer_has_put_back_stay(
         self, target: Location, tmp_path: Path, on_rename: Callable[[Rename], None]
     ) -> None:
@@ -248,6 +302,18 @@ class TestDeadWriters:
         for name in older:
             assert f"file://{tmp_path}/.set.{name}.replaced" in caplog.text
             assert found(tmp_path / f".set.{name}.replaced") == {"a": b"older"}, "nothing is removed"
+
+    @pytest.mark.parametrize(
+        "time", ["20261326T090000.000000Z", "20260230T090000.000000Z", "20261126T250000.000000Z"]
+    )
+    def test_a_name_with_a_time_that_cannot_be_is_somebody_elses(
+        self, target: Location, tmp_path: Path, time: str
+    ) -> None:
+        (tmp_path / "set").rename(tmp_path / ".set.20251126T090000.000000Z-0a.replaced")
+        put(tmp_path, {f".set.{time}-0b.replaced/a": b"not ours"})
+        replace.recover(target)
+        assert found(tmp_path / "set") == {"a": b"old", "b": b"old"}
+        assert found(tmp_path / f".set.{time}-0b.replaced") == {"a": b"not ours"}
 
     def test_of_two_names_of_before_the_folder_that_was_changed_last_is_put_back(
         self, target: Location, tmp_path: Path

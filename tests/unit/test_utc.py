@@ -54,6 +54,12 @@ def test_a_date_beyond_64_bits_of_microseconds_is_null() -> None:
     assert epoch_micros_of_array(days).to_pylist() == [None, None, 106_751_991 * 86_400_000_000]
 
 
+def test_the_first_microsecond_of_nanoseconds_is_floored_too() -> None:
+    lowest = -(2**63)
+    floored = floor_to_micros(pa.array([lowest, lowest + 999, 2**63 - 1, -1000], pa.timestamp("ns")))
+    assert floored.cast(pa.int64()).to_pylist() == [lowest // 1000, (lowest + 999) // 1000, (2**63 - 1) // 1000, -1]
+
+
 @pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
 def test_nanoseconds_are_floored_and_keep_their_zone(zone: str | None) -> None:
     floored = floor_to_micros(pa.array([1_999, None, -1], pa.timestamp("ns", zone)))
