@@ -30,7 +30,7 @@ class Console:
         self._began = time.monotonic()
         self._downloads = 0.0
 
-    def say(self, text: str = "") -> None:
+    def print(self, text: str = "") -> None:
         """One or more lines, indented under the step."""
         for line in text.splitlines() or [""]:
             click.echo(f"{_INDENT}{line}".rstrip())
@@ -38,7 +38,7 @@ class Console:
     def downloaded(self, what: str, seconds: float) -> None:
         """Count download time, which is shown apart from the work."""
         self._downloads += seconds
-        self.say(f"{what}: downloaded in {seconds:.1f} s" if seconds else f"{what}: in the cache")
+        self.print(f"{what}: downloaded in {seconds:.1f} s" if seconds else f"{what}: in the cache")
 
     @contextmanager
     def step(self, title: str, where: str) -> Iterator[None]:
@@ -62,7 +62,7 @@ class Console:
             lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
             message = str(error) if isinstance(error, HybridError) else f"{type(error).__name__}: {lines[0]}"
             raise DemoError(f"step {self._step} of {self._steps} ({title}) failed: {message}") from error
-        self.say(f"{time.monotonic() - began - (self._downloads - downloads):.1f} s")
+        self.print(f"{time.monotonic() - began - (self._downloads - downloads):.1f} s")
 
     def total(self) -> None:
         """How long everything took."""

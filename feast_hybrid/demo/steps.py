@@ -71,7 +71,7 @@ def fetch_servers(console: Console) -> None:
 def _logged_to(console: Console, logger: logging.Logger) -> Iterator[None]:
     """Say when a download begins, since it may take minutes."""
     handler = logging.Handler(logging.INFO)
-    handler.emit = lambda record: console.say(record.getMessage())  # type: ignore[method-assign]  # a function will do
+    handler.emit = lambda record: console.print(record.getMessage())  # type: ignore[method-assign]  # a function will do
     handler.addFilter(lambda record: record.msg.startswith("downloading"))
     before = logger.level
     logger.setLevel(logging.INFO)
@@ -87,8 +87,8 @@ def start_lakes(console: Console, stack: contextlib.ExitStack, folder: Path) -> 
     """Start both lakes, without a container engine, and write the repo that knows where they are."""
     with console.step("Start two lakes, as plain processes", BOTH):
         running = stack.enter_context(lakes("process"))
-        console.say(f"onprem  {running.hdfs.uri}  NameNode and DataNode")
-        console.say(f"cloud   {running.adls.uri}  Azurite behind Hadoop's ABFS driver")
+        console.print(f"onprem  {running.hdfs.uri}  NameNode and DataNode")
+        console.print(f"cloud   {running.adls.uri}  Azurite behind Hadoop's ABFS driver")
         repo.write(folder, _sites(running, folder), session_conf(), progress=sys.stderr.isatty())
 
 
@@ -106,8 +106,8 @@ def read_flights(console: Console) -> Tables:
     with console.step("Read the flights of 2013", THIS_MACHINE):
         tables = read_tables()
         landed = int(tables.flights["arr_delay"].notna().sum())
-        console.say(f"{len(tables.flights):,} flights, {landed:,} of which landed where they should")
-        console.say(f"{len(tables.weather):,} hourly reports of three airports, {len(tables.planes):,} planes")
+        console.print(f"{len(tables.flights):,} flights, {landed:,} of which landed where they should")
+        console.print(f"{len(tables.weather):,} hourly reports of three airports, {len(tables.planes):,} planes")
     return tables
 
 
@@ -118,7 +118,7 @@ def start_spark(console: Console, stack: contextlib.ExitStack, folder: Path) -> 
         spark = get_session(config.spark, config.router)
         stack.callback(_stop, spark)
         stack.enter_context(_plain_interrupts())
-        console.say(f"Spark {spark.version}; its event log is in {folder / repo.EVENTS}")
+        console.print(f"Spark {spark.version}; its event log is in {folder / repo.EVENTS}")
     return spark, config.router
 
 
@@ -177,7 +177,7 @@ def _write(
     if partition:
         writer = writer.partitionBy(partition)
     writer.options(**site.hadoop_options()).parquet(f"{site.uri}/{path}")
-    console.say(f"{site.uri}/{path}: {counted.get['rows']:,} rows in {time.monotonic() - began:.1f} s")
+    console.print(f"{site.uri}/{path}: {counted.get['rows']:,} rows in {time.monotonic() - began:.1f} s")
 
 
 def apply(console: Console, folder: Path) -> FeatureStore:
@@ -191,7 +191,7 @@ def apply(console: Console, folder: Path) -> FeatureStore:
             output = f"{done.stdout}\n{done.stderr}".strip().splitlines()
             raise DemoError("\n".join(output[-15:]))
         output = [click.unstyle(line) for line in done.stdout.splitlines()]
-        console.say("\n".join(line for line in output if line.startswith(("Created", "Applying", "Deploying"))))
+        console.print("\n".join(line for line in output if line.startswith(("Created", "Applying", "Deploying"))))
         return FeatureStore(repo_path=str(folder))
 
 
@@ -202,8 +202,8 @@ def training_set(console: Console, store: FeatureStore, tables: Tables, size: in
         sample = landed.sample(min(size, len(landed)), random_state=0).sort_values("scheduled", ignore_index=True)
         due = sample["scheduled"] - pd.Timedelta(hours=AHEAD_HOURS)
         rows = sample.drop(columns=["arr_delay"]).assign(event_timestamp=due)
-        console.say(f"{len(rows):,} flights, each as of {AHEAD_HOURS} hours before its scheduled departure,")
-        console.say("with what the lakes held by then (event time and load time)")
+        console.print(f"{len(rows):,} flights, each as of {AHEAD_HOURS} hours before its scheduled departure,")
+        console.print("with what the lakes held by then (event time and load time)")
         joined = store.get_historical_features(
             rows, store.get_feature_service(SERVICE), full_feature_names=True, filter_by_created_timestamp=True
         ).to_df()
@@ -211,7 +211,9 @@ def training_set(console: Console, store: FeatureStore, tables: Tables, size: in
             raise DemoError(f"{len(rows)} flights went in, {len(joined)} came out.")
         features = [name for name in joined.columns if name not in rows.columns]
         known = 1 - joined[features].isna().to_numpy().mean()
-        console.say(f"{len(joined):,} rows, {len(features)} features of both lakes, {known:.1%} of the values known")
+        console.print(
+            f"{len(joined):,} rows, {len(features)} features of both lakes, {known:.1%} of the values known"
+        )
     return joined
 
 
@@ -220,11 +222,11 @@ def train(console: Console, flights: pd.DataFrame) -> model.Scores:
     with console.step("Train: will this flight arrive more than 15 minutes late?", THIS_MACHINE):
         features = [name for name in flights.columns if "__" in name]
         scores = model.compare(flights, features, pd.Timestamp(SPLIT))
-        console.say(f"trained on {scores.trained_on:,} flights that had arrived by {SPLIT[:10]},")
-        console.say(f"scored on {scores.tested_on:,} predicted later, of which {scores.late_share:.1%} were late")
-        console.say(f"{'':24} {'ROC AUC':>8} {'average precision':>18}")
+        console.print(f"trained on {scores.trained_on:,} flights that had arrived by {SPLIT[:10]},")
+        console.print(f"scored on {scores.tested_on:,} predicted later, of which {scores.late_share:.1%} were late")
+        console.print(f"{'':24} {'ROC AUC':>8} {'average precision':>18}")
         for name, score in (("the booking alone", scores.booking), ("with both lakes", scores.lakes)):
-            console.say(f"{name:24} {score.roc_auc:8.3f} {score.average_precision:18.3f}")
+            console.print(f"{name:24} {score.roc_auc:8.3f} {score.average_precision:18.3f}")
     return scores
 
 
@@ -237,7 +239,7 @@ def materialize(console: Console, store: FeatureStore) -> None:
             assert ttl is not None  # each view of the template has one
             with _quiet():
                 store.materialize((now - ttl).to_pydatetime(), now.to_pydatetime(), [view.name])
-            console.say(f"{view.name}: the last {_span(ttl)} in {time.monotonic() - began:.1f} s")
+            console.print(f"{view.name}: the last {_span(ttl)} in {time.monotonic() - began:.1f} s")
 
 
 def check_serving(console: Console, store: FeatureStore, tables: Tables) -> dict[str, Any]:
@@ -258,7 +260,7 @@ def check_serving(console: Console, store: FeatureStore, tables: Tables) -> dict
         example: dict[str, Any] = {str(name): value for name, value in first.items()}
         rows = pd.concat([rows, pd.DataFrame([{**example, "tailnum": "NOBODY"}])], ignore_index=True)
         found = agreement.compare(store, SERVICE, rows, now)
-        console.say(
+        console.print(
             f"{found.entities} flights: {found.values:,} values compared "  # noqa: PD011
             f"({found.nulls:,} of them null on both sides), {len(found.mismatches)} mismatches"
         )

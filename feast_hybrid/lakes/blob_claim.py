@@ -68,9 +68,11 @@ async def find_claim(container: Any, name: str) -> FoundClaim | None:
     except ResourceNotFoundError:
         return None
     now = parsedate_to_datetime(dates[0]) if dates and dates[0] else datetime.now(UTC)
-    said = json.loads(content)
+    record = json.loads(content)
     age = now - stream.properties.last_modified
-    return FoundClaim(name, stream.properties.etag, said.get("from", ""), tuple(said.get("new", ())), age, content)
+    return FoundClaim(
+        name, stream.properties.etag, record.get("from", ""), tuple(record.get("new", ())), age, content
+    )
 
 
 class Claim:
@@ -182,8 +184,8 @@ class Claim:
             raise ClaimLostError from error
 
     async def _write(self, condition: dict[str, Any]) -> None:
-        said = {"writer": self._writer, "from": self._new_folder, "new": self._new_files}
-        content = json.dumps(said).encode()
+        record = {"writer": self._writer, "from": self._new_folder, "new": self._new_files}
+        content = json.dumps(record).encode()
         began = time.monotonic()
         try:
             answer = await self._container.get_blob_client(self.name).upload_blob(content, **condition)

@@ -27,28 +27,30 @@ import pandas as pd
 from feast import Entity, FeatureStore, FeatureView, RepoConfig, ValueType
 from feast_hybrid import HybridSparkSource, SavedDatasetHybridSparkStorage
 
-given = json.loads(sys.stdin.read())
+settings = json.loads(sys.stdin.read())
 store = FeatureStore(config=RepoConfig(
-    project="p", provider="local", registry=given["registry"], online_store=None, entity_key_serialization_version=3,
-    offline_store={"type": "feast_hybrid.HybridSparkOfflineStore", "sites": given["sites"], "spark": given["spark"]}))
+    project="p", provider="local", registry=settings["registry"], online_store=None,
+    offline_store={
+        "type": "feast_hybrid.HybridSparkOfflineStore", "sites": settings["sites"], "spark": settings["spark"]},
+    entity_key_serialization_version=3))
 driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
 views = [
     FeatureView(name=name, entities=[driver], source=HybridSparkSource(
         name=name + "_rows", path=uri, timestamp_field="event_timestamp"))
-    for name, uri in given["tables"].items()
+    for name, uri in settings["tables"].items()
 ]
 store.apply([driver, *views])
 rows = pd.DataFrame({"driver_id": [2, 1], "event_timestamp": pd.to_datetime(["2026-01-10T05:00Z"] * 2)})
 
 def retrieve():
-    return store.get_historical_features(rows, [name + ":" + name for name in given["tables"]])
+    return store.get_historical_features(rows, [name + ":" + name for name in settings["tables"]])
 """
 
 
-def run(script: str, given: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[str]:
+def run(script: str, settings: dict[str, Any], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", SCRIPT + textwrap.dedent(script)],
-        input=json.dumps(given),
+        input=json.dumps(settings),
         cwd=folder,
         env=outside_of_spark(),
         capture_output=True,
@@ -59,7 +61,7 @@ def run(script: str, given: dict[str, Any], folder: Path) -> subprocess.Complete
 
 
 @pytest.fixture
-def given(write: Write, lakes_to_test: Places, tmp_path: Path) -> dict[str, Any]:
+def settings(write: Write, lakes_to_test: Places, tmp_path: Path) -> dict[str, Any]:
     keys = {"driver_id": [1, 2], "event_timestamp": [hour(0), hour(0)]}
     return {
         "registry": str(tmp_path / "registry.db"),
@@ -72,7 +74,7 @@ def given(write: Write, lakes_to_test: Places, tmp_path: Path) -> dict[str, Any]
 
 
 def test_a_standalone_cluster_retrieves_from_both_lakes_and_writes(
-    given: dict[str, Any], lakes_to_test: Places, folder: str, tmp_path: Path
+    settings: dict[str, Any], lakes_to_test: Places, folder: str, tmp_path: Path
 ) -> None:
     saved = f"{lakes_to_test.cloud.uri}{folder}/saved"
     with start_spark() as cluster:
@@ -92,7 +94,7 @@ def test_a_standalone_cluster_retrieves_from_both_lakes_and_writes(
                 "local": context.master.startswith("local"),
             }}))
             """,
-            {**given, "spark": {"master": master, "conf": conf}},
+            {**settings, "spark": {"master": master, "conf": conf}},
             tmp_path,
         )
     assert done.returncode == 0, done.stderr[-4000:]
@@ -104,7 +106,7 @@ def test_a_standalone_cluster_retrieves_from_both_lakes_and_writes(
 
 
 def test_the_key_is_in_no_event_log_registry_error_or_output(
-    given: dict[str, Any], lakes_to_test: Places, folder: str, tmp_path: Path
+    settings: dict[str, Any], lakes_to_test: Places, folder: str, tmp_path: Path
 ) -> None:
     events = tmp_path / "events"
     events.mkdir()
@@ -136,7 +138,7 @@ def test_the_key_is_in_no_event_log_registry_error_or_output(
         except Exception:
             traceback.print_exc()
         """,
-        {**given, "spark": {"master": "local[2]", "conf": conf}},
+        {**settings, "spark": {"master": "local[2]", "conf": conf}},
         tmp_path,
     )
     assert done.returncode == 0, done.stderr[-4000:]
@@ -153,7 +155,7 @@ def test_the_key_is_in_no_event_log_registry_error_or_output(
 @pytest.mark.matrix
 @EACH_TABLE_FORMAT
 def test_the_key_is_in_no_event_log_or_output_of_a_table_format_that_is_written_and_read(
-    given: dict[str, Any], lakes_to_test: Places, folder: str, tmp_path: Path, file_format: str
+    settings: dict[str, Any], lakes_to_test: Places, folder: str, tmp_path: Path, file_format: str
 ) -> None:
     events = tmp_path / "events"
     events.mkdir()
@@ -203,7 +205,7 @@ def test_the_key_is_in_no_event_log_or_output_of_a_table_format_that_is_written_
         except Exception:
             traceback.print_exc()
         """,
-        {**given, "spark": {"master": "local[2]", "conf": conf}},
+        {**settings, "spark": {"master": "local[2]", "conf": conf}},
         tmp_path,
     )
     assert done.returncode == 0, done.stderr[-4000:]
@@ -219,7 +221,7 @@ def test_the_key_is_in_no_event_log_or_output_of_a_table_format_that_is_written_
         assert secret.encode() not in (tmp_path / "registry.db").read_bytes()
 
 
-def test_a_session_without_the_lakes_driver_is_told_what_to_add(given: dict[str, Any], tmp_path: Path) -> None:
+def test_a_session_without_the_lakes_driver_is_told_what_to_add(settings: dict[str, Any], tmp_path: Path) -> None:
     done = run(
         """
         from pyspark.sql import SparkSession
@@ -229,7 +231,7 @@ def test_a_session_without_the_lakes_driver_is_told_what_to_add(given: dict[str,
         except Exception as error:
             print(type(error).__name__, error)
         """,
-        {**given, "spark": {}},
+        {**settings, "spark": {}},
         tmp_path,
     )
     assert done.returncode == 0, done.stderr[-4000:]
@@ -240,7 +242,7 @@ def test_a_session_without_the_lakes_driver_is_told_what_to_add(given: dict[str,
 
 @pytest.mark.parametrize("hidden", ["(?i)mine", None], ids=["own-pattern", "spark-s-pattern"])
 def test_an_active_session_wins_and_what_differs_is_named(
-    hidden: str | None, given: dict[str, Any], tmp_path: Path
+    hidden: str | None, settings: dict[str, Any], tmp_path: Path
 ) -> None:
     conf = {**session_conf(), **({"spark.sql.redaction.options.regex": hidden} if hidden else {})}
     done = run(
@@ -258,7 +260,7 @@ def test_an_active_session_wins_and_what_differs_is_named(
         print([str(w.message) for w in caught if "offline_store.spark" in str(w.message)])
         print(active.conf.get("spark.sql.redaction.options.regex"))
         """,
-        {**given, "spark": {"conf": {"spark.executor.memory": "3g"}}},
+        {**settings, "spark": {"conf": {"spark.executor.memory": "3g"}}},
         tmp_path,
     )
     assert done.returncode == 0, done.stderr[-4000:]

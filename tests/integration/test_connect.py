@@ -113,11 +113,11 @@ def test_a_session_of_spark_remote_in_the_environment_is_replaced_too(
     monkeypatch.setenv("SPARK_REMOTE", connect_server.uri)
     config = SparkConfig()
 
-    def ask_three_times(ask: Callable[[Callable[[], Any]], Any]) -> None:
-        first = ask(lambda: get_session(config))
-        assert ask(lambda: get_session(config)) is first
+    def get_three_sessions(run: Callable[[Callable[[], Any]], Any]) -> None:
+        first = run(lambda: get_session(config))
+        assert run(lambda: get_session(config)) is first
         first.client.release_session()
-        again = ask(lambda: get_session(config))
+        again = run(lambda: get_session(config))
         try:
             assert again is not first
             assert again.range(3).count() == 3
@@ -125,15 +125,15 @@ def test_a_session_of_spark_remote_in_the_environment_is_replaced_too(
             connect.close_client(again)
 
     if threads == "one-thread":
-        of_own_thread(lambda: ask_three_times(lambda action: action()))
+        of_own_thread(lambda: get_three_sessions(lambda action: action()))
     else:
-        ask_three_times(of_own_thread)
+        get_three_sessions(of_own_thread)
 
 
 def test_a_caller_s_own_session_that_is_gone_is_not_replaced_behind_its_back(
     connect_server: SparkConnectServer,
 ) -> None:
-    def ask() -> None:
+    def look_at_a_gone_session() -> None:
         from pyspark.sql.connect.session import SparkSession as ConnectSession
 
         session: Any = ConnectSession.builder.remote(connect_server.uri).create()
@@ -144,7 +144,7 @@ def test_a_caller_s_own_session_that_is_gone_is_not_replaced_behind_its_back(
         finally:
             connect.close_client(session)
 
-    of_own_thread(ask)
+    of_own_thread(look_at_a_gone_session)
 
 
 def test_a_child_ends_on_the_server_when_its_frames_are_gone(

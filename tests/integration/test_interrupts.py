@@ -30,14 +30,14 @@ from feast_hybrid.retrieval.job_rows import FrameRows
 from feast_hybrid.spark.session import get_session
 from tests.integration.jobs import ClassicJobs, ended
 
-given = json.loads(sys.stdin.readline())
-config = HybridSparkOfflineStoreConfig(sites=given["sites"], spark=given["spark"])
+settings = json.loads(sys.stdin.readline())
+config = HybridSparkOfflineStoreConfig(sites=settings["sites"], spark=settings["spark"])
 spark = get_session(config.spark, config.router)
-if given["server"]:
+if settings["server"]:
     from tests.integration.jobs import ConnectJobs
     from feast_hybrid.testing import SparkConnectServer
     server = SparkConnectServer("process")
-    server.web_port = given["server"]
+    server.web_port = settings["server"]
     jobs = ConnectJobs(server)
 else:
     jobs = ClassicJobs(spark)
@@ -49,15 +49,15 @@ def say_when_it_runs():
 
 slow = spark.range(0, 10**12, 1, 2).selectExpr("sum(id % 7) AS total")
 job = HybridSparkRetrievalJob(
-    FrameRows(slow, "a slow sum"), router=config.router, staging_location=given["staging"]
+    FrameRows(slow, "a slow sum"), router=config.router, staging_location=settings["staging"]
 )
 ways = {
     "to_df": job.to_df,
     "to_arrow": job.to_arrow,
-    "persist": lambda: job.persist(SavedDatasetHybridSparkStorage(path=given["saved"])),
+    "persist": lambda: job.persist(SavedDatasetHybridSparkStorage(path=settings["saved"])),
     "to_remote_storage": job.to_remote_storage,
 }
-for name in given["ways"]:
+for name in settings["ways"]:
     threading.Thread(target=say_when_it_runs, daemon=True).start()
     try:
         ways[name]()
@@ -71,7 +71,7 @@ def test_ctrl_c_ends_the_job_and_the_session_goes_on(
     request: pytest.FixtureRequest, cloud: Place, folder: str, tmp_path: Path
 ) -> None:
     ways = ["to_df", "to_arrow", "persist", "to_remote_storage"]
-    given = {
+    settings = {
         "sites": [cloud.site()],
         "spark": {"master": "local[2]", "conf": session_conf()},
         "server": 0,
@@ -81,7 +81,7 @@ def test_ctrl_c_ends_the_job_and_the_session_goes_on(
     }
     if on_connect():
         server = request.getfixturevalue("connect_server")
-        given |= {"spark": {"remote": server.uri}, "server": server.web_port}
+        settings |= {"spark": {"remote": server.uri}, "server": server.web_port}
     log = tmp_path / "errors.txt"
     with log.open("w") as errors:
         process = subprocess.Popen(
@@ -96,7 +96,7 @@ def test_ctrl_c_ends_the_job_and_the_session_goes_on(
     assert process.stdout is not None
     with process:
         try:
-            process.stdin.write(json.dumps(given) + "\n")
+            process.stdin.write(json.dumps(settings) + "\n")
             process.stdin.flush()
             for name in ways:
                 assert process.stdout.readline() == "runs\n", log.read_text()[-3000:]

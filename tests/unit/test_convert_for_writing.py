@@ -43,7 +43,7 @@ def test_all_that_is_missing_unknown_or_given_twice_is_named_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "data_type", "kept"),
+    ("rows", "data_type", "kept"),
     [
         (pa.array([1, None], pa.int32()), pa.int64(), [1, None]),
         (pa.array([1, None], pa.int64()), pa.int32(), [1, None]),
@@ -62,12 +62,12 @@ def test_all_that_is_missing_unknown_or_given_twice_is_named_at_once() -> None:
     ],
     ids=str,
 )
-def test_values_that_keep_their_value_are_taken(given: pa.Array, data_type: pa.DataType, kept: list[Any]) -> None:
-    assert put(given, data_type) == kept
+def test_values_that_keep_their_value_are_taken(rows: pa.Array, data_type: pa.DataType, kept: list[Any]) -> None:
+    assert put(rows, data_type) == kept
 
 
 @pytest.mark.parametrize(
-    ("given", "data_type"),
+    ("rows", "data_type"),
     [
         (pa.array([2**40]), pa.int32()),
         (pa.array([-1]), pa.uint8()),
@@ -88,10 +88,10 @@ def test_values_that_keep_their_value_are_taken(given: pa.Array, data_type: pa.D
     ],
     ids=str,
 )
-def test_what_does_not_fit_is_refused_with_both_types(given: pa.Array, data_type: pa.DataType) -> None:
+def test_what_does_not_fit_is_refused_with_both_types(rows: pa.Array, data_type: pa.DataType) -> None:
     with pytest.raises(SchemaError) as refused:
-        put(given, data_type)
-    assert f"column 'c' is {given.type} in the rows and {data_type} there" in str(refused.value)
+        put(rows, data_type)
+    assert f"column 'c' is {rows.type} in the rows and {data_type} there" in str(refused.value)
 
 
 def test_every_column_that_does_not_fit_is_named() -> None:
@@ -115,9 +115,9 @@ def test_naive_times_are_utc_and_instants_keep_their_moment() -> None:
 
 
 def test_nanoseconds_are_floored_to_microseconds_also_before_1970() -> None:
-    given = pa.array([1_999, -1], pa.timestamp("ns"))
+    rows = pa.array([1_999, -1], pa.timestamp("ns"))
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    assert put(given, INSTANT) == [epoch + timedelta(microseconds=1), epoch - timedelta(microseconds=1)]
+    assert put(rows, INSTANT) == [epoch + timedelta(microseconds=1), epoch - timedelta(microseconds=1)]
     schema = pa.schema([("t", pa.timestamp("ns")), ("l", pa.list_(pa.struct([("t", pa.timestamp("ns", "UTC"))])))])
     assert in_microseconds(schema) == pa.schema([("t", NAIVE), ("l", pa.list_(pa.struct([("t", INSTANT)])))])
 
@@ -137,13 +137,13 @@ def test_nested_values_are_converted_within_slices_and_beside_nulls(start: int) 
 
 
 def test_the_fields_of_a_struct_go_by_name() -> None:
-    given = pa.array([{"b": 1, "a": "x"}])
-    assert put(given, pa.struct([("a", pa.string()), ("b", pa.int32())])) == [{"a": "x", "b": 1}]
+    rows = pa.array([{"b": 1, "a": "x"}])
+    assert put(rows, pa.struct([("a", pa.string()), ("b", pa.int32())])) == [{"a": "x", "b": 1}]
 
 
 def test_pythons_dictionaries_are_maps_where_maps_are_kept() -> None:
-    given = pa.array([{"a": "x", "b": None}, {"b": "y"}, None])
-    assert put(given, pa.map_(pa.string(), pa.string())) == [[("a", "x")], [("b", "y")], None]
+    rows = pa.array([{"a": "x", "b": None}, {"b": "y"}, None])
+    assert put(rows, pa.map_(pa.string(), pa.string())) == [[("a", "x")], [("b", "y")], None]
 
 
 def test_a_table_of_several_chunks_or_none_is_one_table() -> None:

@@ -20,10 +20,10 @@ MAX_BYTES = 1 << 20
 #: A pair of key and time has 16 bytes in a task, and about as many for the readers.
 PAIRS_WANTED = MAX_BYTES // 32
 
-Given = tuple[bytes | None, bytes | None]
+CollectedKeys = tuple[bytes | None, bytes | None]
 
 
-def given(task: int, keys: np.ndarray, times: np.ndarray, batch: int = 10_000) -> Given:
+def collect_keys(task: int, keys: np.ndarray, times: np.ndarray, batch: int = 10_000) -> CollectedKeys:
     """What a task with these rows gives: pairs, hashes."""
     seen = KeysSeen([WHOLE], MAX_BYTES, task)
     for start in range(0, len(keys), batch):
@@ -32,19 +32,19 @@ def given(task: int, keys: np.ndarray, times: np.ndarray, batch: int = 10_000) -
     return seen.pairs(), seen.hashes()
 
 
-def size(tasks: list[Given]) -> int:
+def size(tasks: list[CollectedKeys]) -> int:
     return sum(len(found) for task in tasks for found in task if found is not None)
 
 
-def merged(tasks: list[Given]) -> tuple[KeyFilter | None, EntityKeys | None]:
+def merged(tasks: list[CollectedKeys]) -> tuple[KeyFilter | None, EntityKeys | None]:
     return merge_keys(tasks, MAX_BYTES)
 
 
-def spread(counts: list[int]) -> list[Given]:
+def spread(counts: list[int]) -> list[CollectedKeys]:
     """Tasks with so many rows each, every one with a key of its own."""
     starts = np.cumsum([0, *counts])
     return [
-        given(task, np.arange(starts[task], starts[task] + count), np.full(count, 5))
+        collect_keys(task, np.arange(starts[task], starts[task] + count), np.full(count, 5))
         for task, count in enumerate(counts)
     ]
 
@@ -71,7 +71,7 @@ def test_few_rows_are_told_whole_however_they_are_spread(counts: list[int]) -> N
 
 def test_pairs_that_repeat_count_once() -> None:
     keys, times = np.tile(np.arange(100), 20_000), np.tile(np.arange(50), 40_000)
-    tasks = [given(9, keys, times)]
+    tasks = [collect_keys(9, keys, times)]
     _, entity_keys = merged(tasks)
     assert entity_keys is not None
     assert len(entity_keys.codes) == 100
@@ -81,7 +81,7 @@ def test_pairs_that_repeat_count_once() -> None:
 @pytest.mark.parametrize("batch", [1_000, 70_000, 1_000_000])
 def test_where_pairs_are_too_many_the_keys_are_told(batch: int) -> None:
     keys, times = np.arange(500_000) % 3_000, np.arange(500_000)
-    tasks = [given(0, keys, times, batch), given(1, keys[:10], times[:10])]
+    tasks = [collect_keys(0, keys, times, batch), collect_keys(1, keys[:10], times[:10])]
     assert tasks[0][0] is None
     key_filter, entity_keys = merged(tasks)
     assert entity_keys is None
@@ -96,7 +96,7 @@ def test_a_task_that_has_too_many_keys_leaves_them_unknown() -> None:
         keys = pa.array(np.arange(start, start + 50_000))
         seen.add([keys], keys)
     assert (seen.pairs(), seen.hashes()) == (None, None)
-    assert merged([(None, None), given(0, np.arange(3), np.arange(3))]) == (None, None)
+    assert merged([(None, None), collect_keys(0, np.arange(3), np.arange(3))]) == (None, None)
 
 
 def test_null_keys_and_times_are_none_of_the_keys() -> None:

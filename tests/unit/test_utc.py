@@ -93,6 +93,6 @@ def test_a_table_in_utc_has_the_same_instants_at_every_depth() -> None:
 
 
 def test_schemas_change_only_where_times_stand() -> None:
-    given = pa.schema({"s": pa.timestamp("s"), "ns": pa.list_(pa.timestamp("ns", "UTC")), "n": pa.int64()})
-    assert in_instants(given) == pa.schema({"s": INSTANT, "ns": pa.list_(INSTANT), "n": pa.int64()})
-    assert in_microseconds(given) == pa.schema({"s": pa.timestamp("s"), "ns": pa.list_(INSTANT), "n": pa.int64()})
+    schema = pa.schema({"s": pa.timestamp("s"), "ns": pa.list_(pa.timestamp("ns", "UTC")), "n": pa.int64()})
+    assert in_instants(schema) == pa.schema({"s": INSTANT, "ns": pa.list_(INSTANT), "n": pa.int64()})
+    assert in_microseconds(schema) == pa.schema({"s": pa.timestamp("s"), "ns": pa.list_(INSTANT), "n": pa.int64()})

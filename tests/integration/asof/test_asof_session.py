@@ -32,7 +32,7 @@ def history_of(spark: SparkSession, feature: str = "id * 10", rows: int = 3) -> 
 
 
 def test_threads_on_one_session_get_their_own_answers(spark: SparkSession) -> None:
-    def one(n: int) -> list[tuple[int, int]]:
+    def join_in_thread(n: int) -> list[tuple[int, int]]:
         joined = asof_join(
             entities_of(spark, 20),
             [view(history_of(spark, f"id * 100 + {n}", 20))],
@@ -42,7 +42,7 @@ def test_threads_on_one_session_get_their_own_answers(spark: SparkSession) -> No
         return sorted(map(tuple, joined.select("k", "f").collect()))
 
     with ThreadPoolExecutor(16) as threads:
-        answers = list(threads.map(one, range(16)))
+        answers = list(threads.map(join_in_thread, range(16)))
     assert answers == [[(k, k * 100 + n) for k in range(20)] for n in range(16)]
 
 
