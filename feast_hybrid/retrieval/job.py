@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 
 from feast_hybrid.errors import NotSupportedError, WriteError
-from feast_hybrid.retrieval.job_rows import JobRows, SourceRows
 from feast_hybrid.spark.cancellation import Cancellation
-from feast_hybrid.spark.jobs import run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from feast_hybrid.lakes import Router
+    from feast_hybrid.retrieval.job_rows import JobRows
 
 
 class HybridSparkRetrievalJob(RetrievalJob):
@@ -132,8 +131,10 @@ class HybridSparkRetrievalJob(RetrievalJob):
             WriteError: something is there already, or the rows could not be written.
             RetrievalTimeoutError: the time ran out; nothing was changed, and nothing will be.
         """
+        from feast_hybrid.retrieval.job_rows import SourceRows
         from feast_hybrid.sources.resolve import source_spec
         from feast_hybrid.sources.saved_datasets import SavedDatasetHybridSparkStorage
+        from feast_hybrid.spark.jobs import run
         from feast_hybrid.writing.datasets import save
 
         if not isinstance(storage, SavedDatasetHybridSparkStorage):
@@ -164,6 +165,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
             NotSupportedError: there is no staging location.
             WriteError: the rows could not be written.
         """
+        from feast_hybrid.spark.jobs import run
         from feast_hybrid.writing.datasets import export
 
         if self._staging_location is None:

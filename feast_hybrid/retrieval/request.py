@@ -19,7 +19,7 @@ from feast_hybrid.retrieval.join import RetrievalJoin
 from feast_hybrid.sources.parquet_scan import scan_of
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.sources.time_range import filter_time_range
-from feast_hybrid.spark.kind import parallelism
+from feast_hybrid.spark.runtime import parallelism
 
 if TYPE_CHECKING:
     from feast.feature_view import FeatureView

@@ -14,7 +14,6 @@ from feast_hybrid.sources.feast_types import value_type_of_spark
 from feast_hybrid.sources.registry_entry import parse_entry, write_entry
 from feast_hybrid.sources.spec import SourceSpec
 from feast_hybrid.spark.columns import quoted
-from feast_hybrid.spark.sql import single_select
 
 if TYPE_CHECKING:
     from feast.repo_config import RepoConfig
@@ -118,6 +117,8 @@ class HybridSparkSource(DataSource):
                 raise SourceError(f"{what}: leave out site; the path's URI tells it.")
             parse_uri(path, what=f"path of {what}")
         if query is not None:
+            from feast_hybrid.spark.sql import single_select  # a path needs no parser of SQL
+
             single_select(query, what=f"{what}: query", error=SourceError)
             query = query.strip().rstrip("; \t\r\n")
         for tag in tags or {}:

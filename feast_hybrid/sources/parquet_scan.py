@@ -15,7 +15,7 @@ from feast_hybrid.files.partitions import typed_value
 from feast_hybrid.lakes import LakeType
 from feast_hybrid.lakes.opener import CanOpen, SiteOpener
 from feast_hybrid.sources.time_range import partition_bounds
-from feast_hybrid.spark.kind import tasks_run_here
+from feast_hybrid.spark.runtime import tasks_run_here
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.errors import MissingDependencyError, SessionError
-from feast_hybrid.spark.kind import classic_runs
 from feast_hybrid.spark.progress import show_progress
+from feast_hybrid.spark.runtime import classic_runs
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

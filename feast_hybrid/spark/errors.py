@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+
+import pyspark
+from pyspark.errors import PySparkException
 
 from feast_hybrid import errors
 from feast_hybrid.errors import (
@@ -22,6 +25,12 @@ from feast_hybrid.lakes.replace_adls import BEING_REPLACED
 from feast_hybrid.spark.causes import Cause, causes_of, summary_of
 from feast_hybrid.spark.formats import package_hint
 from feast_hybrid.spark.hadoop_azure import hadoop_version
+
+_SPARK_ERRORS: tuple[type[Exception], ...] = (PySparkException,)
+with suppress(ModuleNotFoundError):  # PySpark's client for Connect alone comes without py4j
+    from py4j.protocol import Py4JError
+
+    _SPARK_ERRORS = (PySparkException, Py4JError)
 
 
 @contextmanager
@@ -44,17 +53,10 @@ def translate_spark_errors(what: str, where: str) -> Iterator[None]:
     except HybridError:
         raise
     except Exception as error:
-        if not _is_from_spark(error):
+        if not isinstance(error, _SPARK_ERRORS):
             raise
         failure = Failure(what, where, causes_of(error))
         _raise(failure.translated(), error, failure.causes)
-
-
-def _is_from_spark(error: Exception) -> bool:
-    from py4j.protocol import Py4JError
-    from pyspark.errors import PySparkException
-
-    return isinstance(error, (PySparkException, Py4JError))
 
 
 @dataclass(frozen=True)
@@ -175,8 +177,6 @@ def _nanoseconds(failure: Failure) -> HybridError:
 
 
 def _no_format(failure: Failure) -> HybridError:
-    import pyspark
-
     return SessionError(
         f"{failure.what} ({failure.where}): the session does not know this file format; start it with the format's "
         f"package in spark.jars.packages ({package_hint(pyspark.__version__)}). {failure.summary}"

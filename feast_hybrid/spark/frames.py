@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyspark.sql.pandas.types import from_arrow_schema
+
 from feast_hybrid.arrow.utc import in_utc
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.jobs import run
@@ -17,8 +19,6 @@ def frame_of(spark: SparkSession, table: pa.Table) -> DataFrame:
     """A table as a frame, an empty one too, whose types Spark Connect does not take from the table."""
     if table.num_rows:
         return spark.createDataFrame(table)
-    from pyspark.sql.pandas.types import from_arrow_schema
-
     naive = spark.conf.get("spark.sql.timestampType") == "TIMESTAMP_NTZ"
     return spark.createDataFrame([], from_arrow_schema(table.schema, naive))
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.spark.connect import release_client
-from feast_hybrid.spark.kind import is_connect
 from feast_hybrid.spark.progress import show_progress
+from feast_hybrid.spark.runtime import is_connect
 from feast_hybrid.spark.session import keep_secrets_out_of_plans
 
 if TYPE_CHECKING:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pyspark import InheritableThread
+
 from feast_hybrid.errors import CommitUnknownError, ReplacementError, RetrievalTimeoutError
 from feast_hybrid.spark.cancellation import Cancellation
-from feast_hybrid.spark.kind import is_connect
+from feast_hybrid.spark.runtime import is_connect
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -52,8 +54,6 @@ def run(
             What was at its last step and succeeded all the same is no error, and a commit that had begun is waited
             for: its failure is raised as it is.
     """
-    from pyspark import InheritableThread
-
     tag = f"feast-hybrid-{uuid.uuid4().hex}"
     described = f"feast-hybrid: {what}"
     outcome: dict[str, Any] = {}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.lakes.timeouts import BLOB_READ_TIMEOUT, BLOB_RETRIES
 from feast_hybrid.lakes.uri import LakeType
-from feast_hybrid.spark.kind import is_connect
+from feast_hybrid.spark.runtime import is_connect
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

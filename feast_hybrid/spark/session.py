@@ -10,18 +10,19 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession, is_remote
+
 from feast_hybrid.errors import SessionError
 from feast_hybrid.lakes import LakeType, Router
 from feast_hybrid.lakes.secrets import SIGN_IN_SETTINGS
 from feast_hybrid.spark.connect import is_expired, remote_session
 from feast_hybrid.spark.hadoop_azure import with_hadoop_azure
-from feast_hybrid.spark.kind import classic_runs, is_connect
 from feast_hybrid.spark.progress import is_watched
+from feast_hybrid.spark.runtime import classic_runs, is_connect
 from feast_hybrid.spark.settings import same_setting
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
     from feast_hybrid.spark.config import SparkConfig
 
 logger = logging.getLogger(__name__)
@@ -58,9 +59,6 @@ def get_session(config: SparkConfig, router: Router | None = None, lakes: Iterab
 
 
 def _active_session(config: SparkConfig) -> SparkSession | None:
-    from pyspark.errors import PySparkException
-    from pyspark.sql import SparkSession, is_remote
-
     spark = SparkSession.getActiveSession()
     # A thread that has run no query yet has no active session of its own.
     if spark is None and is_remote():
@@ -90,8 +88,6 @@ def _active_session(config: SparkConfig) -> SparkSession | None:
 
 
 def _start_session(config: SparkConfig, router: Router, lakes: set[LakeType]) -> SparkSession:
-    from pyspark.sql import is_remote
-
     url = os.environ.get("SPARK_REMOTE", "")
     if url.startswith("sc://") and not config.master:
         return remote_session(url, config.conf, "SPARK_REMOTE of the environment")
@@ -114,8 +110,6 @@ def _start_session(config: SparkConfig, router: Router, lakes: set[LakeType]) ->
 
 
 def _start_classic(config: SparkConfig, router: Router, lakes: set[LakeType]) -> SparkSession:
-    from pyspark.sql import SparkSession
-
     settings = dict(config.conf)
     for site in router.sites:
         settings = {**site.session_conf(), **settings}
@@ -142,11 +136,9 @@ def _make_forks_safe() -> None:
     fsspec empties its instance cache in a forked child; an hdfs-native client that dies there waits for ever for
     threads that were not forked, and PySpark's launch with it.
     """
-    if "hdfs_native.fsspec" in sys.modules:
-        from hdfs_native.fsspec import HdfsFileSystem, ViewfsFileSystem
-
-        HdfsFileSystem.clear_instance_cache()
-        ViewfsFileSystem.clear_instance_cache()
+    if (driver := sys.modules.get("hdfs_native.fsspec")) is not None:
+        driver.HdfsFileSystem.clear_instance_cache()
+        driver.ViewfsFileSystem.clear_instance_cache()
 
 
 def keep_secrets_out_of_plans(spark: SparkSession) -> None:
@@ -157,8 +149,6 @@ def keep_secrets_out_of_plans(spark: SparkSession) -> None:
 
 
 def _add_pattern(spark: SparkSession, setting: str, pattern: str) -> None:
-    from pyspark.errors import PySparkException
-
     try:
         # With a second argument Spark's own default, such as (?i)url, would not be given, and so be lost.
         before = spark.conf.get(setting) or ""

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import sqlglot
+from sqlglot import TokenType, exp
+from sqlglot.errors import ParseError, SqlglotError
+from sqlglot.expressions import Table, With
+
 if TYPE_CHECKING:
-    from sqlglot.expressions import Expr, Query, Table
+    from sqlglot.expressions import Expr, Query
 
     from feast_hybrid.errors import HybridError
 
@@ -21,10 +26,6 @@ def single_select(text: str, *, what: str, error: type[HybridError]) -> Query:
     Raises:
         HybridError: of the given class; it names what was found instead, or where the text does not parse.
     """
-    import sqlglot
-    from sqlglot import TokenType, exp
-    from sqlglot.errors import ParseError, SqlglotError
-
     reason: str | None = None
     try:
         # What begins otherwise is not parsed at all: sqlglot logs warnings about statements that it does not know.
@@ -59,14 +60,10 @@ def tables_read(query: Query) -> set[str]:
     A common table expression is seen in what follows it, and in its own text only where it is recursive: in
     ``WITH t AS (SELECT * FROM t) SELECT * FROM t`` the first ``t`` is read.
     """
-    from sqlglot.expressions import Table
-
     return {table.name.lower() for table in query.find_all(Table) if not table.db and not _is_cte(table)}
 
 
 def _is_cte(table: Table) -> bool:
-    from sqlglot.expressions import With
-
     child: Expr = table
     while (parent := child.parent) is not None:
         if isinstance(parent, With):

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F
+from pyspark.sql.types import DateType, TimestampNTZType, TimestampType
+
 from feast_hybrid.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -21,8 +24,6 @@ _LONG_MIN = -(2**63)
 
 def is_time(data_type: DataType) -> bool:
     """Whether a column of this type can say when."""
-    from pyspark.sql.types import DateType, TimestampNTZType, TimestampType
-
     return isinstance(data_type, TimestampType | TimestampNTZType | DateType)
 
 
@@ -41,9 +42,6 @@ def require_time(data_type: DataType, *, owner: str, role: str, name: str) -> No
 
 def micros(column: Column, data_type: DataType) -> Column:
     """The instant as microseconds since the epoch; null where it is null or does not fit into 64 bits."""
-    from pyspark.sql import functions as F
-    from pyspark.sql.types import DateType, TimestampType
-
     if isinstance(data_type, TimestampType):
         return F.unix_micros(column)
     if isinstance(data_type, DateType):
@@ -57,6 +55,4 @@ def micros(column: Column, data_type: DataType) -> Column:
 
 def within_ttl(ts: Column, timestamp: Column, ttl: int) -> Column:
     """Whether ``ts`` is no more than ``ttl`` microseconds before ``timestamp``; both ends count."""
-    from pyspark.sql import functions as F
-
     return ts >= F.coalesce(F.try_subtract(timestamp, F.lit(ttl)), F.lit(_LONG_MIN))

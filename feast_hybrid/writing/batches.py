@@ -12,6 +12,7 @@ from feast_hybrid.arrow.utc import INSTANT
 from feast_hybrid.errors import SchemaError, WriteError
 from feast_hybrid.sources.feast_types import arrow_type_of_feast
 from feast_hybrid.sources.resolve import source_spec
+from feast_hybrid.writing.by_spark import append_by_spark
 from feast_hybrid.writing.naming import in_spark_task
 from feast_hybrid.writing.parquet_files import append_parquet
 
@@ -56,8 +57,6 @@ def append(
     if in_spark_task():
         found = source.file_format or "a table"
         raise WriteError(f"{what}: inside a Spark task only Parquet files can be written, found {found}.")
-    from feast_hybrid.writing.by_spark import append_by_spark
-
     append_by_spark(table, source, store, lambda: source_schema(view, source), what=what)
 
 

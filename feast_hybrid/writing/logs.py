@@ -13,6 +13,7 @@ from feast_hybrid.arrow.utc import in_instants
 from feast_hybrid.errors import WriteError
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.sources.saved_datasets import HybridSparkLoggingDestination
+from feast_hybrid.writing.by_spark import append_by_spark
 from feast_hybrid.writing.naming import in_spark_task
 from feast_hybrid.writing.parquet_files import append_parquet
 
@@ -49,8 +50,6 @@ def write_logs(
         return
     if in_spark_task():
         raise WriteError(f"{what}: inside a Spark task only Parquet files can be written.")
-    from feast_hybrid.writing.by_spark import append_by_spark
-
     append_by_spark(table, target, store, lambda: schema, what=what)
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
 import threading
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pyspark import TaskContext
+from pyspark import TaskContext
 
 
 @dataclass
@@ -46,7 +43,7 @@ def batch_name(place: str) -> BatchName:
     Args:
         place: tells the places apart that one task writes to.
     """
-    task = _task_context()
+    task = TaskContext.get()
     application = task and task.getLocalProperty("spark.app.id")
     if task is None or not application:
         return BatchName(f"batch-{uuid.uuid4().hex}", replaces=False)
@@ -57,15 +54,7 @@ def batch_name(place: str) -> BatchName:
 
 def in_spark_task() -> bool:
     """Whether this is an executor's Python, where there is no session."""
-    return _task_context() is not None
-
-
-def _task_context() -> TaskContext | None:
-    if "pyspark" not in sys.modules:
-        return None
-    from pyspark import TaskContext
-
-    return TaskContext.get()
+    return TaskContext.get() is not None
 
 
 def _next_number(attempt: int, place: str) -> int:

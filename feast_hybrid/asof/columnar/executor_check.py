@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from feast_hybrid.asof.scan import Ineligible, Scan
-from feast_hybrid.spark.kind import is_connect
+from feast_hybrid.spark.runtime import is_connect
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -43,13 +46,8 @@ def _run_check(session: SparkSession, scan: Scan, tasks: int) -> list[str]:
     """The errors' classes, or the modules that were not found."""
     check = scan.check
 
-    # A function within a function travels by value, and so arrives where this package is not installed; what it uses
-    # is imported in it.
+    # A function within a function travels by value, and so arrives where this package is not installed.
     def probe(batches: Iterator[Any]) -> Iterator[Any]:
-        import importlib
-
-        import pyarrow as pa
-
         failures = []
         for _ in batches:
             try:

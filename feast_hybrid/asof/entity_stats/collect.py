@@ -25,7 +25,7 @@ from feast_hybrid.asof.entity_stats.model import (
     make_key_filter,
 )
 from feast_hybrid.asof.prepare import ENTITY_TS
-from feast_hybrid.spark.kind import is_connect
+from feast_hybrid.spark.runtime import is_connect
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,8 +1,13 @@
-"""Which kind of session it is."""
+"""What a session runs on: Spark Classic in this process, or a server of Spark Connect."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from pyspark.util import is_remote_only
+
+if not is_remote_only():  # PySpark's client for Connect alone has no such class
+    from pyspark import SparkContext
 
 
 def is_connect(of_spark: Any) -> bool:
@@ -12,13 +17,7 @@ def is_connect(of_spark: Any) -> bool:
 
 def classic_runs() -> bool:
     """Whether a Spark Classic session runs in this process; never with PySpark's client for Connect alone."""
-    from pyspark.util import is_remote_only
-
-    if is_remote_only():
-        return False
-    from pyspark import SparkContext
-
-    return SparkContext._active_spark_context is not None
+    return not is_remote_only() and SparkContext._active_spark_context is not None
 
 
 def parallelism(spark: Any) -> int | None:
