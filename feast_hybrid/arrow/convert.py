@@ -1,22 +1,21 @@
 """Columns in another type: one walk over nested types, and two policies for what stands in them.
 
-Reading (:func:`convert_for_reading`) gives a file's column the type of the view's frame, as Spark's Parquet reader
-does: it widens numbers, cuts nanoseconds, and fills in fields that a struct lacks. Writing
-(:func:`convert_for_writing`) puts rows into the columns that are there, and refuses whatever would change a value.
+Reading (:func:`convert_for_reading`) gives a file's column the type that all files of the source have together: it
+widens numbers, cuts nanoseconds, fills in fields that a struct lacks, and takes one family of types for another where
+each value is the same there. Writing (:func:`convert_for_writing`) puts rows into the columns that are there, and
+refuses whatever would change a value.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feast_hybrid.arrow.types import is_any_list
-from feast_hybrid.arrow.utc import floor_to_micros
+from feast_hybrid.arrow.conversion import Conversion, is_bytes, is_text, list_offsets
+from feast_hybrid.arrow.utc import epoch_micros_of_array, floor_to_micros
 from feast_hybrid.errors import SchemaError
 
 #: Where unsigned integers fit, by their width in bits: the next wider type of Spark.
@@ -24,11 +23,13 @@ _SPARK_OF_UNSIGNED = {8: pa.int16(), 16: pa.int32(), 32: pa.int64(), 64: pa.deci
 
 
 def convert_for_reading(array: pa.Array | pa.ChunkedArray, data_type: pa.DataType) -> pa.Array:
-    """The values in another type that holds them all: wider numbers, more fields, another layout, microseconds.
+    """The values in another type: wider numbers, more fields, another layout, microseconds.
+
+    Whole numbers as doubles, doubles as whole numbers, whole numbers as text and dates as instants are had where each
+    value is the same there, as :func:`feast_hybrid.arrow.unify.resolve_type` has it.
 
     Raises:
-        SchemaError: the type does not hold them; Spark's own reader refuses such a file too.
-        pyarrow.ArrowInvalid: a value does not fit, as a time in seconds that no microseconds reach.
+        SchemaError: no value of the one type is meant by the other, or a value does not fit; it shows the first.
     """
     if isinstance(array, pa.ChunkedArray):
         if array.num_chunks == 1:
@@ -120,100 +121,46 @@ class _MismatchError(Exception):
         super().__init__(f"column {path!r} is {data_type} in the rows and {wanted} there{because}")
 
 
-class _Conversion(ABC):
-    """Converts what is nested, part by part; subclasses say what values may become.
-
-    ``path`` is the name of the column with the way to the part, for messages: ``c.field[]``.
-
-    Attributes:
-        checks_nulls: whether a null where a struct's field takes none is an error.
-        nulls_fit: whether what holds nothing but nulls goes into any type.
-    """
-
-    checks_nulls: bool
-    nulls_fit: bool
-
-    def convert(self, array: pa.Array, wanted: pa.DataType, path: str) -> pa.Array:
-        found = array.type
-        if found == wanted:
-            return array
-        if pa.types.is_null(found) or (self.nulls_fit and array.null_count == len(array)):
-            return pa.nulls(len(array), wanted)
-        if isinstance(found, pa.BaseExtensionType):
-            return self.convert(array.storage, wanted, path)
-        if pa.types.is_dictionary(found):
-            return self.convert(array.dictionary_decode(), wanted, path)
-        if pa.types.is_struct(wanted) and pa.types.is_struct(found):
-            return self._struct(array, wanted, path)
-        if _is_list(wanted) and is_any_list(found):
-            return self._list(array, wanted, path)
-        if pa.types.is_map(wanted) and (pa.types.is_map(found) or pa.types.is_struct(found)):
-            return self.map(array, wanted, path)
-        if pa.types.is_timestamp(wanted) and pa.types.is_timestamp(found):
-            return self._timestamp(array, wanted, path)
-        return self.scalar(array, wanted, path)
-
-    @abstractmethod
-    def scalar(self, array: pa.Array, wanted: pa.DataType, path: str) -> pa.Array:
-        """A type with no parts in another, or an error."""
-
-    @abstractmethod
-    def map(self, array: pa.Array, wanted: pa.DataType, path: str) -> pa.Array:
-        """A map, or a struct, as a map."""
-
-    @abstractmethod
-    def fields(self, found: pa.DataType, wanted: pa.DataType, path: str) -> list[int | None]:
-        """For each wanted field of a struct the position of the one that is there; None for nulls."""
-
-    @abstractmethod
-    def cast(self, array: pa.Array, wanted: pa.DataType, path: str) -> pa.Array:
-        """Arrow's safe cast."""
-
-    def _struct(self, array: pa.Array, wanted: pa.DataType, path: str) -> pa.Array:
-        positions = self.fields(array.type, wanted, path)
-        parts = array.flatten()  # null where the struct is
-        fields = [field.with_nullable(True) for field in wanted] if self.checks_nulls else list(wanted)
-        columns = [
-            pa.nulls(len(array), field.type)
-            if position is None
-            else self.convert(parts[position], field.type, f"{path}.{field.name}")
-            for field, position in zip(fields, positions, strict=True)
-        ]
-        struct = pa.StructArray.from_arrays(columns, fields=fields, mask=array.is_null())
-        return struct if struct.type == wanted else self.cast(struct, wanted, path)
-
-    def _list(self, array: pa.Array, wanted: pa.DataType, path: str) -> pa.Array:
-        # flatten() and the lengths leave out what null lists and slices hide.
-        lengths = pc.list_value_length(array).fill_null(0).to_numpy()
-        offsets = np.zeros(len(array) + 1, np.int32)
-        np.cumsum(lengths, out=offsets[1:])
-        values = self.convert(array.flatten(), wanted.value_type, f"{path}[]")
-        mask = array.is_null() if array.null_count else None
-        layout = pa.list_(wanted.value_field)
-        converted = pa.ListArray.from_arrays(pa.array(offsets), values, type=layout, mask=mask)
-        return converted if layout == wanted else self.cast(converted, wanted, path)
-
-    def _timestamp(self, array: pa.Array, wanted: pa.DataType, path: str) -> pa.Array:
-        """Another unit or another zone: the instant stays, a naive time is UTC, nanoseconds are floored."""
-        if array.type.unit == "ns" and wanted.unit != "ns":
-            array = floor_to_micros(array)
-        if array.type.unit != wanted.unit:
-            array = self.cast(array, pa.timestamp(wanted.unit, array.type.tz), path)
-        return array.view(pa.int64()).view(wanted)  # the same numbers, which count in UTC whatever the zone
-
-
-class _Reading(_Conversion):
+class _Reading(Conversion):
     """A file's column in the type of a view's frame."""
 
     checks_nulls = nulls_fit = False  # Spark's reader goes by the types alone
 
-    def scalar(self, array: pa.Array, wanted: pa.DataType, path: str) -> pa.Array:  # noqa: ARG002
-        if not _widens(array.type, wanted):
-            raise SchemaError(f"it is {array.type} in the file, and {wanted} in the view's frame")
-        return array.cast(wanted)
+    def scalar(self, array: pa.Array, wanted: pa.DataType, path: str) -> pa.Array:
+        found, is_ = array.type, pa.types
+        if is_.is_floating(wanted) and is_.is_integer(found):
+            # Not by Arrow's own check, which does not say which value it is.
+            return self._checked(array, wanted, path, "holds only smaller whole numbers", _is_exact)
+        if is_.is_integer(wanted) and is_.is_floating(found):
+            return self._checked(array, wanted, path, "holds only whole numbers of its size", _is_whole)
+        if is_.is_string(wanted) and (is_.is_integer(found) or (is_.is_decimal(found) and found.scale == 0)):
+            return array.cast(wanted)
+        if is_.is_timestamp(wanted) and is_.is_date(found):
+            micros = epoch_micros_of_array(array.cast(pa.date32()))
+            self._refuse_first(array, pc.invert(pc.is_valid(micros)), wanted, path, "holds no such day")
+            return micros.view(pa.timestamp("us", tz=wanted.tz)).cast(wanted)
+        if not _widens(found, wanted):
+            part = f" (in {path})" if path else ""
+            raise SchemaError(
+                f"it is {found} in the file, and {wanted} in the other files or by what is declared{part}"
+            )
+        return self.cast(array, wanted, path)
 
     def map(self, array: pa.Array, wanted: pa.DataType, path: str) -> pa.Array:
-        return array.cast(wanted) if pa.types.is_map(array.type) else self.scalar(array, wanted, path)
+        if not pa.types.is_map(array.type):
+            return self.scalar(array, wanted, path)
+        if array.type.key_type == wanted.key_type and array.type.item_type == wanted.item_type:
+            return array.cast(wanted)
+        # As a list of entries, flatten() leaves out what null maps and slices hide.
+        entries = array.cast(pa.list_(pa.struct([array.type.key_field, array.type.item_field])))
+        keys, items = entries.flatten().flatten()
+        return pa.MapArray.from_arrays(
+            list_offsets(entries),
+            self.convert(keys, wanted.key_type, f"{path}{{key}}"),
+            self.convert(items, wanted.item_type, f"{path}{{value}}"),
+            type=wanted,
+            mask=array.is_null() if array.null_count else None,
+        )
 
     def fields(self, found: pa.DataType, wanted: pa.DataType, path: str) -> list[int | None]:  # noqa: ARG002
         exact = [field.name for field in found]
@@ -227,11 +174,31 @@ class _Reading(_Conversion):
             for field in wanted
         ]
 
-    def cast(self, array: pa.Array, wanted: pa.DataType, path: str) -> pa.Array:  # noqa: ARG002
-        return array.cast(wanted)
+    def cast(self, array: pa.Array, wanted: pa.DataType, path: str) -> pa.Array:
+        try:
+            return array.cast(wanted)
+        except pa.ArrowInvalid:
+            raise _refusal(_first_that_fails(array, wanted), wanted, path, "does not hold it") from None
+
+    def _checked(
+        self,
+        array: pa.Array,
+        wanted: pa.DataType,
+        path: str,
+        reason: str,
+        fits: Callable[[pa.Array, pa.DataType], pa.Array],
+    ) -> pa.Array:
+        self._refuse_first(array, pc.invert(fits(array, wanted)), wanted, path, reason)
+        return array.cast(wanted, safe=False)
+
+    def _refuse_first(self, array: pa.Array, wrong: pa.Array, wanted: pa.DataType, path: str, reason: str) -> None:
+        """Refuse the first value that is wrong; nulls never are."""
+        place = pc.index(pc.and_(wrong, pc.is_valid(array)), True).as_py()
+        if place >= 0:
+            raise _refusal(array.slice(place, 1), wanted, path, reason)
 
 
-class _Writing(_Conversion):
+class _Writing(Conversion):
     """Rows in the type of the columns that are there."""
 
     checks_nulls = nulls_fit = True
@@ -295,11 +262,51 @@ class _Writing(_Conversion):
 _READING, _WRITING = _Reading(), _Writing()
 
 
+def _is_exact(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+    """Whether whole numbers are within those that a float tells from their neighbours."""
+    bits = {16: 11, 32: 24, 64: 53}[wanted.bit_width]
+    if array.type.bit_width <= bits:
+        return pc.is_valid(array)
+    limit = pa.scalar(2**bits, array.type)
+    low = pa.scalar(-(2**bits) if pa.types.is_signed_integer(array.type) else 0, array.type)
+    return pc.and_(pc.less_equal(array, limit), pc.greater_equal(array, low))
+
+
+def _is_whole(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+    """Whether floats are whole and within an integer's size; NaN and infinity are not."""
+    limit = 2.0 ** (wanted.bit_width - 1)
+    numbers = array.cast(pa.float64())
+    fits = pc.and_(pc.less(numbers, limit), pc.greater_equal(numbers, -limit))
+    return pc.and_(fits, pc.equal(pc.floor(numbers), numbers))
+
+
+def _first_that_fails(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+    """The first value that Arrow does not cast, by itself."""
+    while len(array) > 1:
+        half = array.slice(0, len(array) // 2)
+        try:
+            half.cast(wanted)
+        except pa.ArrowInvalid:
+            array = half
+        else:
+            array = array.slice(len(array) // 2)
+    return array
+
+
+def _refusal(value: pa.Array, wanted: pa.DataType, path: str, reason: str) -> SchemaError:
+    try:
+        shown = repr(value[0].as_py()) if is_bytes(value.type) else str(value[0])
+    except (ValueError, OverflowError):  # a time that Python has not
+        shown = f"{value.view(pa.int64() if value.type.bit_width == 64 else pa.int32())[0]} as {value.type}"
+    part = f" (in {path})" if path else ""
+    return SchemaError(f"it has the value {shown} in the file{part}, and {wanted} {reason}")
+
+
 def _widens(found: pa.DataType, wanted: pa.DataType) -> bool:
     """Whether a type of Spark's holds every value of a type in a file, as Spark's reader has it."""
     is_ = pa.types
     if is_.is_string(wanted) or is_.is_binary(wanted):
-        return _is_text(found) or _is_bytes(found)
+        return is_text(found) or is_bytes(found)
     if is_.is_integer(wanted):
         return bool(is_.is_duration(found) or (is_.is_integer(found) and found.bit_width <= wanted.bit_width))
     if is_.is_floating(wanted):
@@ -316,8 +323,8 @@ def _same_meaning(found: pa.DataType, wanted: pa.DataType) -> bool:
     """Whether every value of one type that fits into the other means the same there."""
     is_ = pa.types
     families = (
-        (_is_text, _is_text),
-        (_is_bytes, _is_bytes),
+        (is_text, is_text),
+        (is_bytes, is_bytes),
         (lambda t: is_.is_integer(t) or is_.is_floating(t), lambda t: is_.is_integer(t) or is_.is_floating(t)),
         (lambda t: is_.is_integer(t) or is_.is_decimal(t), is_.is_decimal),
         (lambda t: is_.is_date(t) or is_.is_timestamp(t), lambda t: is_.is_date(t) or is_.is_timestamp(t)),
@@ -325,18 +332,3 @@ def _same_meaning(found: pa.DataType, wanted: pa.DataType) -> bool:
         (is_.is_duration, lambda t: is_.is_duration(t) or is_.is_int64(t)),
     )
     return any(one(found) and other(wanted) for one, other in families)
-
-
-def _is_text(data_type: pa.DataType) -> bool:
-    return str(data_type) in ("string", "large_string", "string_view")
-
-
-def _is_bytes(data_type: pa.DataType) -> bool:
-    name = str(data_type)
-    return name in ("binary", "large_binary", "binary_view") or name.startswith("fixed_size_binary")
-
-
-def _is_list(data_type: pa.DataType) -> bool:
-    """Whether it is a list in a layout that Parquet's schemas have in Arrow."""
-    is_ = pa.types
-    return bool(is_.is_list(data_type) or is_.is_large_list(data_type) or is_.is_fixed_size_list(data_type))
