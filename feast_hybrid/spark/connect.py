@@ -8,14 +8,14 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
 
 from feast_hybrid.errors import MissingDependencyError, SessionError
 from feast_hybrid.spark.progress import show_progress
 from feast_hybrid.spark.runtime import classic_runs
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 logger = logging.getLogger(__name__)
 
@@ -106,8 +106,6 @@ def _active_session_of(url: str) -> SparkSession | None:
 
 
 def _open(url: str, conf: Mapping[str, str], setting: str) -> SparkSession:
-    from pyspark.sql import SparkSession
-
     if classic_runs():
         # PySpark's functions make columns of one kind in a process, and a remote session changes the kind.
         raise SessionError(
@@ -130,8 +128,6 @@ def _open(url: str, conf: Mapping[str, str], setting: str) -> SparkSession:
 
 
 def _set(spark: SparkSession, name: str, value: str) -> None:
-    from pyspark.errors import PySparkException
-
     try:
         if spark.conf.get(name, None) != value:
             spark.conf.set(name, value)

@@ -55,7 +55,7 @@ class _Bars:
 
 
 def _bar() -> Any:
-    from tqdm.auto import tqdm
+    from tqdm.auto import tqdm  # warns in a notebook without widgets, which sees no bar of Spark Classic's
 
     name = threading.current_thread().name
     what = name.removeprefix(_NAMED) if name.startswith(_NAMED) else "Spark"

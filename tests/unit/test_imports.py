@@ -29,6 +29,7 @@ def loaded_by(statement: str) -> set[str]:
         ("import feast_hybrid.asof", set()),
         ("import feast_hybrid.testing", set()),
         ("from feast_hybrid.testing import AdlsLake; AdlsLake('process')", set()),
+        ("import feast_hybrid.testing.universal.__main__", set()),
         ("import feast_hybrid.lakes", {"pydantic"}),
         ("import feast_hybrid.files.schema", {"pyarrow", "pydantic"}),
     ],

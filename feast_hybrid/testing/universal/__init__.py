@@ -8,13 +8,3 @@ watches the run, and a command that does it all, on Spark Classic and on Spark C
 
 Nothing here imports the suite's own ``tests`` package.
 """
-
-from __future__ import annotations
-
-from feast_hybrid.testing.universal.creators import (
-    AdlsDataSourceCreator,
-    HdfsDataSourceCreator,
-    HybridDataSourceCreator,
-)
-
-__all__ = ["AdlsDataSourceCreator", "HdfsDataSourceCreator", "HybridDataSourceCreator"]

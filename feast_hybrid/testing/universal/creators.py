@@ -11,7 +11,16 @@ import itertools
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from feast_hybrid.testing import Lakes, start_adls, start_connect, start_hdfs
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from feast_hybrid import (
+    HybridSparkLoggingDestination,
+    HybridSparkOfflineStoreConfig,
+    HybridSparkSource,
+    SavedDatasetHybridSparkStorage,
+)
+from feast_hybrid.testing import Lakes, session_conf, start_adls, start_connect, start_hdfs
 from feast_hybrid.testing.universal.runs import SPARK_VARIABLE
 
 if TYPE_CHECKING:
@@ -19,12 +28,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from feast_hybrid import (
-        HybridSparkLoggingDestination,
-        HybridSparkOfflineStoreConfig,
-        HybridSparkSource,
-        SavedDatasetHybridSparkStorage,
-    )
     from feast_hybrid.testing import AdlsLake, HdfsLake, SparkConnectServer
 
 
@@ -75,11 +78,6 @@ class LakeDataSourceCreator:
         timestamp_field: str | None = "ts",
     ) -> HybridSparkSource:
         """Write a table and give the source that reads it."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        from feast_hybrid import HybridSparkSource
-
         uri, lake, folder = self._place(destination_name)
         filesystem = lake.filesystem()
         filesystem.makedirs(folder, exist_ok=True)
@@ -96,9 +94,6 @@ class LakeDataSourceCreator:
 
     def create_offline_store_config(self) -> HybridSparkOfflineStoreConfig:
         """Both lakes as sites, and a session that can read them: local, or on a Connect server."""
-        from feast_hybrid import HybridSparkOfflineStoreConfig
-        from feast_hybrid.testing import session_conf
-
         if os.environ.get(SPARK_VARIABLE) == "connect":
             spark: dict[str, Any] = {"remote": session_connect().uri}
         else:
@@ -111,14 +106,10 @@ class LakeDataSourceCreator:
 
     def create_saved_dataset_destination(self) -> SavedDatasetHybridSparkStorage:
         """A folder that is not there yet."""
-        from feast_hybrid import SavedDatasetHybridSparkStorage
-
         return SavedDatasetHybridSparkStorage(path=self._place("saved_dataset")[0])
 
     def create_logged_features_destination(self) -> HybridSparkLoggingDestination:
         """A folder that is not there yet."""
-        from feast_hybrid import HybridSparkLoggingDestination
-
         return HybridSparkLoggingDestination(path=self._place("logged_features")[0])
 
     def get_prefixed_table_name(self, suffix: str) -> str:

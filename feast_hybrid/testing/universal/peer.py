@@ -8,13 +8,19 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+from feast.infra.offline_stores.contrib.spark_offline_store.spark import SparkOfflineStoreConfig
+from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import (
+    SavedDatasetSparkStorage,
+    SparkSource,
+)
+
+from feast_hybrid.testing import session_conf
+from feast_hybrid.testing.universal.creators import SMALL, arrow_ready
+
 if TYPE_CHECKING:
     import pandas as pd
-    from feast.infra.offline_stores.contrib.spark_offline_store.spark import SparkOfflineStoreConfig
-    from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import (
-        SavedDatasetSparkStorage,
-        SparkSource,
-    )
 
 
 class FeastSparkDataSourceCreator:
@@ -43,12 +49,6 @@ class FeastSparkDataSourceCreator:
         timestamp_field: str | None = "ts",
     ) -> SparkSource:
         """Write a table and give the source that reads it."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-        from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
-
-        from feast_hybrid.testing.universal.creators import arrow_ready
-
         name = self.get_prefixed_table_name(destination_name)
         folder = self._folder / name
         folder.mkdir()
@@ -65,11 +65,6 @@ class FeastSparkDataSourceCreator:
 
     def create_offline_store_config(self) -> SparkOfflineStoreConfig:
         """A local session like the one that the other creators ask for."""
-        from feast.infra.offline_stores.contrib.spark_offline_store.spark import SparkOfflineStoreConfig
-
-        from feast_hybrid.testing import session_conf
-        from feast_hybrid.testing.universal.creators import SMALL
-
         # The last is what that store's queries need, and what Feast's own tests of it set.
         conf = {
             **session_conf(),
@@ -81,8 +76,6 @@ class FeastSparkDataSourceCreator:
 
     def create_saved_dataset_destination(self) -> SavedDatasetSparkStorage:
         """A table that is not there yet."""
-        from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SavedDatasetSparkStorage
-
         return SavedDatasetSparkStorage(table=f"saved_{uuid.uuid4().hex}")
 
     def create_logged_features_destination(self) -> None:

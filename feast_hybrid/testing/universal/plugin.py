@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.testing.universal.runs import CREATOR_VARIABLE, REPORT_VARIABLE
 
 _seen: list[tuple[str, list[str]]] = []
@@ -24,8 +25,6 @@ _left_out: list[str] = []
 
 @pytest.fixture(autouse=True)
 def _watch_plans(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    from feast_hybrid import HybridSparkOfflineStore
-
     retrieve = HybridSparkOfflineStore.get_historical_features
 
     def watched(*args: Any, **kwargs: Any) -> Any:
