@@ -146,8 +146,8 @@ def _canonical_type(texts: Collection[str]) -> pa.DataType:
 
 def _integer_type(texts: Collection[str], bits: int) -> pa.DataType:
     """The narrowest integer, of so many bits or more, that holds all."""
-    needed = max(max(int(text), -int(text) - 1).bit_length() + 1 for text in texts if _is_integer(text))
-    return next(_INTEGERS[width] for width in _INTEGERS if width >= bits and width >= needed)
+    sizes = [max(int(text), -int(text) - 1).bit_length() + 1 for text in texts if _is_integer(text)]
+    return next(_INTEGERS[width] for width in _INTEGERS if width >= max([bits, *sizes]))
 
 
 def _is_integer(text: str) -> bool:

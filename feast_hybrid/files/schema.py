@@ -184,6 +184,7 @@ class _Resolution:
         # What has no rows has no values whose types could clash, as an empty day of pandas' has.
         self._groups = [group for group in self._all_groups if group.has_rows] or self._all_groups
         self._unreadable: dict[str, str] = {}
+        self._doubled: set[str] = set()  # names in lower case that a file has twice
         self._only_ours = listing.only_ours
 
     def resolve(self, required: Collection[str]) -> ResolvedSchema:
@@ -193,12 +194,14 @@ class _Resolution:
         in_files: list[tuple[str, pa.DataType]] = []
         for name in self._names():
             partition = next((known for known in folder_columns if known.lower() == name.lower()), None)
-            data_type = in_file = self._data_type(name)
+            data_type = in_file = self._data_type(name, is_read=partition is None)
+            if in_file is not None:
+                in_files.append((name, in_file))
+            if partition in partitions:
+                continue
             if partition is not None:
                 self._unreadable.pop(name, None)  # folders win
                 data_type = self._partition_type(partition, in_file)
-            if in_file is not None:
-                in_files.append((name, in_file))
             if data_type is not None:
                 columns.append(ResolvedColumn(partition or name, data_type))
                 if partition is not None:
@@ -247,16 +250,15 @@ class _Resolution:
     def _names(self) -> list[str]:
         """The columns of the files, by the spelling of the first file that has them."""
         spellings: dict[str, dict[str, None]] = {}
-        doubled: set[str] = set()
         for group in self._groups:
             lower = [column.name.lower() for column in group.columns]
             if len(set(lower)) < len(lower):
-                doubled.update(name for name in lower if lower.count(name) > 1)
+                self._doubled.update(name for name in lower if lower.count(name) > 1)
             for column in group.columns:
                 spellings.setdefault(column.name.lower(), {})[column.name] = None
         names: list[str] = []
         for name, spelt in spellings.items():
-            if name in doubled:
+            if name in self._doubled:
                 self._ours("columns that differ by case alone")
                 names += spelt
                 continue
@@ -265,8 +267,8 @@ class _Resolution:
             names.append(next(iter(spelt)))
         return names
 
-    def _data_type(self, name: str) -> pa.DataType | None:
-        """The type of a column of the files; None where it cannot be read."""
+    def _data_type(self, name: str, *, is_read: bool) -> pa.DataType | None:
+        """The type of a column of the files, which are read for it or not; None where it cannot be read."""
         found = self._found(name, self._groups)
         if found is None:
             return None
@@ -285,10 +287,11 @@ class _Resolution:
                 "files hold, or write the files anew"
             )
             return None
-        self._compare_with_spark(name, data_type)
+        if is_read:
+            self._compare_with_spark(name, data_type)
         return data_type
 
-    def _found(self, name: str, groups: Sequence[_Group], *, note: bool = True) -> list[_Found] | None:
+    def _found(self, name: str, groups: Sequence[_Group]) -> list[_Found] | None:
         """The types that a column has in files; None where one of them cannot be read."""
         found: dict[pa.DataType, str] = {}
         for group in groups:
@@ -297,12 +300,13 @@ class _Resolution:
                 reason = f"may be each of {', '.join(repr(column.name) for column in columns)} of {group.path}"
             elif columns and columns[0].data_type is None:
                 reason = f"cannot be read from {group.path}: {columns[0].unreadable}"
+            elif columns and columns[0].name != name and name.lower() in self._doubled:
+                reason = f"may be {columns[0].name!r} of {group.path} or not, since other files have both"
             else:
                 if columns:
                     found.setdefault(columns[0].data_type, group.path)
                 continue
-            if note:
-                self._unreadable[name] = reason
+            self._unreadable[name] = reason
             return None
         return [_Found(data_type, path) for data_type, path in found.items()]
 
