@@ -11,7 +11,7 @@ import errno
 import re
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,20 +23,12 @@ from feast_hybrid.errors import (
     StorageTimeoutError,
     UnavailableError,
 )
+from feast_hybrid.lakes.refusing_site import site_of
+from feast_hybrid.lakes.remote_conditions import AUTHENTICATION_REASON, AZURE_CODES, remote_meaning
 from feast_hybrid.lakes.uri import LakeType
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes.site import Site
-
-#: Azure's error codes whose meaning is not that of their HTTP status.
-_AZURE_CODES: dict[str, type[StorageError]] = {
-    "AuthenticationFailed": AuthenticationError,
-    "InvalidAuthenticationInfo": AuthenticationError,
-    "NoAuthenticationInformation": AuthenticationError,
-    "KeyBasedAuthenticationNotPermitted": AuthenticationError,
-    "OperationTimedOut": StorageTimeoutError,
-    "ServerBusy": UnavailableError,
-}
 
 _HTTP_STATUSES: dict[int, type[StorageError]] = {
     401: AuthenticationError,
@@ -61,58 +53,6 @@ _RUST_IO: dict[str, type[StorageError]] = {
     "timed out": StorageTimeoutError,
     "deadline has elapsed": StorageTimeoutError,
 }
-
-#: What Azure's status line of a 403 begins with, when it is the sign-in that failed.
-_AUTHENTICATION_REASON = "Server failed to authenticate the request"
-_NOT_AUTHENTICATED = "|".join(code for code, meaning in _AZURE_CODES.items() if meaning is AuthenticationError)
-
-#: Condition in a text from another process → meaning; the first that is met decides. Each condition is the name of an
-#: exception's class, or a code where its sender puts codes: Azure's client in Python writes ``ErrorCode:…``, Hadoop's
-#: ABFS driver ``Operation failed: "…", 403, GET, …, AuthorizationPermissionMismatch, "…"``.
-_REMOTE_CONDITIONS: tuple[tuple[re.Pattern[str], type[StorageError]], ...] = tuple(
-    (re.compile(condition, re.MULTILINE), meaning)
-    for condition, meaning in (
-        (rf"(?:ErrorCode:|rId: [^\s,]*, )(?:{_NOT_AUTHENTICATED})\b", AuthenticationError),
-        # An answer to HEAD has no body, so the code is not there: the reason is the one of the status line.
-        (rf'Operation failed: "{_AUTHENTICATION_REASON}\b', AuthenticationError),
-        (r'Operation failed: "[^\n]*", 401, [A-Z]+, ', AuthenticationError),
-        # Entra itself may be down, or be asked too often.
-        (r"\bAzureADAuthenticator\$\w+: HTTP Error (?:429|5\d\d)\b", UnavailableError),
-        (r"\bAzureADAuthenticator\$(?:HttpException|UnexpectedResponseException)\b", AuthenticationError),
-        (r"\bazure\.core\.exceptions\.ClientAuthenticationError\b", AuthenticationError),
-        (r"\bazure\.identity\.\w*\.?CredentialUnavailableError\b", AuthenticationError),
-        (r"\b(?:javax\.security\.sasl\.SaslException|org\.ietf\.jgss\.GSSException)\b", AuthenticationError),
-        (r"\borg\.apache\.hadoop\.security\.KerberosAuthException\b", AuthenticationError),
-        (r"\borg\.apache\.hadoop\.security\.token\.SecretManager\$InvalidToken\b", AuthenticationError),
-        (r"^RuntimeError: (?:GSSAPIError|SASLError|NoSASLMechanism)\b", AuthenticationError),
-        (r"\borg\.apache\.hadoop\.security\.AccessControlException\b", AccessDeniedError),
-        (r"\borg\.apache\.hadoop\.security\.authorize\.AuthorizationException\b", AccessDeniedError),
-        (r"\bjava\.nio\.file\.AccessDeniedException\b", AccessDeniedError),
-        (r'Operation failed: "[^\n]*", 403, [A-Z]+, ', AccessDeniedError),
-        (
-            r"ErrorCode:(?:Authorization\w+|InsufficientAccountPermissions|AccountIsDisabled)\b",
-            AccessDeniedError,
-        ),
-        (r"^PermissionError: ", AccessDeniedError),
-        (r"\bjava\.net\.SocketTimeoutException\b", StorageTimeoutError),
-        (r"\bazure\.core\.exceptions\.ServiceResponseTimeoutError\b", StorageTimeoutError),
-        (r'Operation failed: "[^\n]*", (?:408|504), [A-Z]+, ', StorageTimeoutError),
-        (r"ErrorCode:OperationTimedOut\b", StorageTimeoutError),
-        (r"^TimeoutError: ", StorageTimeoutError),
-        (
-            r"\bjava\.net\.(?:ConnectException|UnknownHostException|NoRouteToHostException)\b",
-            UnavailableError,
-        ),
-        (r"\borg\.apache\.hadoop\.net\.ConnectTimeoutException\b", UnavailableError),
-        (r"\borg\.apache\.hadoop\.ipc\.(?:StandbyException|RetriableException)\b", UnavailableError),
-        (r"\borg\.apache\.hadoop\.hdfs\.server\.namenode\.SafeModeException\b", UnavailableError),
-        (r'Operation failed: "[^\n]*", (?:429|500|502|503), [A-Z]+, ', UnavailableError),
-        (r"ErrorCode:ServerBusy\b", UnavailableError),
-        (r"\bazure\.core\.exceptions\.Service(?:Request|Response)(?:Timeout)?Error\b", UnavailableError),
-        (r"^Connection\w*Error: ", UnavailableError),
-        (r"^OSError: failed to lookup address information\b", UnavailableError),
-    )
-)
 
 #: What is said of a lake, and what is to be checked.
 _PHRASES: dict[type[StorageError], str] = {
@@ -182,7 +122,7 @@ def raise_from(new: HybridError, error: BaseException) -> NoReturn:
 
 @contextmanager
 def translate_client_errors(
-    error_class: type[HybridError], what: str, failed: str, *, site: Site | None = None
+    error_class: type[HybridError], what: str, failed: str, *, sites: Sequence[Site] = ()
 ) -> Iterator[None]:
     """Turn what a lake's client, or Spark on a lake, raises inside into an error of ours; ours pass as they are.
 
@@ -190,7 +130,7 @@ def translate_client_errors(
         error_class: of the error.
         what: the thing, and what was to be done with it.
         failed: what is said where the lake itself is not the reason, such as ``failed; nothing was written``.
-        site: says how the lake is signed in to, where it is known.
+        sites: those that are read or written: the error names the one that refused, and how it is signed in to.
 
     Raises:
         HybridError: of ``error_class``; its cause is a StorageError where the lake is the reason.
@@ -202,8 +142,8 @@ def translate_client_errors(
     except Exception as error:
         # A JVM's error says by its text only what it was.
         text = f"{type(error).__name__}: {error}"
-        refused = storage_error(error, what=what, where="the lake", site=site) or storage_error(
-            text, what=what, where="the lake", site=site
+        refused = storage_error(error, what=what, where="the lake", sites=sites) or storage_error(
+            text, what=what, where="the lake", sites=sites
         )
         if refused is None:
             raise_from(error_class(f"{what}: {failed}: {redacted_summary(error)}"), error)
@@ -261,14 +201,17 @@ def classify_storage_error(error: BaseException) -> type[StorageError] | None:
     return None
 
 
-def classify_remote_text(text: str) -> type[StorageError] | None:
+def classify_remote_text(text: str, trace: str = "") -> type[StorageError] | None:
     """What a text from a JVM or another process says of a lake; None where it says nothing of it.
 
     Names of exception classes and codes beside their keyword count; a number or a word of a job's own text does not.
+
+    Args:
+        text: the classes and messages.
+        trace: the stack trace of what raised it, where that is not in the text.
     """
-    for condition, meaning in _REMOTE_CONDITIONS:
-        if condition.search(text):
-            return meaning
+    if meaning := remote_meaning(text, trace):
+        return meaning
     if (number := _OS_ERROR.search(text)) and text.lstrip().startswith("OSError"):
         return _of_system(OSError(int(number[1]), ""))
     return None
@@ -298,10 +241,10 @@ def _of_azure(error: BaseException) -> type[StorageError] | None:
         return _of_azure(behind[0]) if behind else unavailable or AuthenticationError
     if isinstance(error, azure.HttpResponseError):
         # Azurite has the code of a refused action for a wrong key, but this reason in its status line.
-        if str(error.reason or "").startswith(_AUTHENTICATION_REASON):
+        if str(error.reason or "").startswith(AUTHENTICATION_REASON):
             return AuthenticationError
         status = error.status_code if isinstance(error.status_code, int) else 0
-        return _AZURE_CODES.get(_azure_code(error)) or _HTTP_STATUSES.get(status)
+        return AZURE_CODES.get(_azure_code(error)) or _HTTP_STATUSES.get(status)
     return None
 
 
@@ -340,7 +283,7 @@ def _of_hdfs_native(error: BaseException) -> type[StorageError] | None:
 
 
 def storage_error(
-    error: BaseException | str, *, what: str, where: str, site: Site | None = None
+    error: BaseException | str, *, what: str, where: str, sites: Sequence[Site] = (), trace: str = ""
 ) -> StorageError | None:
     """The error to raise for one that a lake's client raised; None where that says nothing of the lake.
 
@@ -350,17 +293,23 @@ def storage_error(
         error: what a client raised; or what a JVM or another process said.
         what: the thing, such as ``source 'weather'``.
         where: the site and the place, such as :meth:`Location.describe` gives.
-        site: says how it is signed in to, where it is known.
+        sites: those that it may be of. The one that the error is of says how it is signed in to, and its name is in
+            the error.
+        trace: of a text, the stack trace.
 
     Returns:
         AuthenticationError, AccessDeniedError, UnavailableError or StorageTimeoutError, with its cause. Its message
         has the client's first line, the service's code, and what to check; never a secret.
     """
-    meaning = classify_remote_text(error) if isinstance(error, str) else classify_storage_error(error)
+    meaning = classify_remote_text(error, trace) if isinstance(error, str) else classify_storage_error(error)
     if meaning is None:
         return None
     if isinstance(error, StorageError):
         return error
+    texts = (error, trace) if isinstance(error, str) else (f"{type(each)}: {each}" for each in error_chain(error))
+    site = site_of("\n".join(texts), sites)
+    if site is not None and f"site {site.name!r}" not in where:
+        where = f"site {site.name!r}"
     summary = redacted_summary(error).rstrip(".")
     made = meaning(
         f"{what}: {where} {_PHRASES[meaning]}: {summary}{_codes(error)}. {_advice(meaning, site, summary)}"

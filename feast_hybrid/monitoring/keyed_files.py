@@ -188,7 +188,7 @@ class KeyedFiles:
 
     def _translate_errors(self, failed: str, error_class: type[HybridError]) -> AbstractContextManager[None]:
         what = f"monitoring metrics at {self._root.describe()}"
-        return translate_client_errors(error_class, what, failed, site=self._root.site)
+        return translate_client_errors(error_class, what, failed, sites=[self._root.site])
 
 
 def _folder_name(column: str, value: str) -> str:

@@ -92,7 +92,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
         return frame
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        return self._rows.to_arrow(timeout)
+        return self._rows.to_arrow(timeout, self._router.sites)
 
     def to_df(
         self, validation_reference: ValidationReference | None = None, timeout: int | None = None
@@ -134,6 +134,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
         from feast_hybrid.retrieval.job_rows import SourceRows
         from feast_hybrid.sources.resolve import source_spec
         from feast_hybrid.sources.saved_datasets import SavedDatasetHybridSparkStorage
+        from feast_hybrid.sources.spec import sites_of
         from feast_hybrid.spark.jobs import run
         from feast_hybrid.writing.datasets import save
 
@@ -145,7 +146,13 @@ class HybridSparkRetrievalJob(RetrievalJob):
         cancellation = Cancellation()
         run(
             frame.sparkSession,
-            lambda: save(frame, target, cancellation, overwrite=allow_overwrite),
+            lambda: save(
+                frame,
+                target,
+                cancellation,
+                overwrite=allow_overwrite,
+                sites=sites_of(target, self._router),
+            ),
             timeout=timeout,
             what=f"persisting {self._rows.what} to {destination.location}",
             cancellation=cancellation,

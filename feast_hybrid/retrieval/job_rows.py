@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from feast_hybrid.asof import JoinPlan
+    from feast_hybrid.lakes import Site
 
 
 class JobRows(Protocol):
@@ -32,8 +33,8 @@ class JobRows(Protocol):
     def to_spark(self) -> DataFrame:
         """All columns, in Spark."""
 
-    def to_arrow(self, timeout: float | None) -> pa.Table:
-        """All columns, collected; ``timeout`` is in seconds."""
+    def to_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
+        """All columns, collected; ``timeout`` is in seconds, and an error names which of the sites it is of."""
 
 
 class FrameRows:
@@ -48,12 +49,12 @@ class FrameRows:
         """The frame itself."""
         return self._frame
 
-    def to_arrow(self, timeout: float | None) -> pa.Table:
+    def to_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
         """The frame, collected; planned anew, since Spark keeps the failure of a stage that was cancelled.
 
         Its rows are in one piece: of several, Feast's default engine writes the first to the online store.
         """
-        return collect(self._frame.select("*"), timeout=timeout, what=self.what).combine_chunks()
+        return collect(self._frame.select("*"), timeout=timeout, what=self.what, sites=sites).combine_chunks()
 
 
 class SourceRows(FrameRows):

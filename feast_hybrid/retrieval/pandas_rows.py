@@ -23,6 +23,7 @@ from feast_hybrid.spark.frames import collect, frame_of
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from feast_hybrid.lakes import Site
     from feast_hybrid.retrieval.job_rows import JobRows
     from feast_hybrid.retrieval.join import RetrievalJoin
 
@@ -163,7 +164,7 @@ class JoinedPandasRows:
         """All columns of the pandas frame, and the features, in Spark."""
         return self._join.apply(self._rows.full(self._join.spark))[0]
 
-    def to_arrow(self, timeout: float | None) -> pa.Table:
+    def to_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
         """The features collected and put beside the pandas frame's rows, in their order."""
         names = self._numbered.columns
         first_feature = 1 + len({*self._join.keys, self._rows.timestamp})
@@ -171,7 +172,7 @@ class JoinedPandasRows:
         # By position: a feature may have any name.
         numbered = self._numbered.toDF(*(f"c{position}" for position in range(len(names))))
         features = numbered.select(*(f"c{position}" for position in positions))
-        table = collect(features, timeout=timeout, what=self.what)
+        table = collect(features, timeout=timeout, what=self.what, sites=sites)
         return self._rows.attach(table.rename_columns([names[position] for position in positions]))
 
 

@@ -85,7 +85,7 @@ def resolved_files(source: SourceSpec, location: Location) -> ResolvedSchema:
     except HybridError:  # such as a secret that is not set
         raise
     except Exception as error:
-        refused = storage_error(error, what=what, where=where, site=location.site)
+        refused = storage_error(error, what=what, where=where, sites=[location.site])
         raise_from(refused or SourceError(f"{what}: {where} cannot be read: {redacted_summary(error)}"), error)
     if resolved is None:
         format_name = "ORC" if source.file_format == "orc" else "Parquet"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import SourceNotFoundError
 from feast_hybrid.lakes.replace import left_over
+from feast_hybrid.sources.spec import sites_of
 from feast_hybrid.spark.catalog import describe
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import SESSION_FORMATS
@@ -70,7 +71,7 @@ class Reader:
         return self._read(source, session)
 
     def _read(self, source: SourceSpec, session: SparkSession | None) -> DataFrame:
-        with translate_spark_errors(f"source {source.name!r}", source.describe()):
+        with translate_spark_errors(f"source {source.name!r}", source.describe(), sites_of(source, self.router)):
             if (location := source.location) is not None:
                 file_format = source.file_format or "parquet"
                 own = self.child() if session is None and file_format in SESSION_FORMATS else session

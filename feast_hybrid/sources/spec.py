@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from feast_hybrid.lakes import Location, Site
+    from feast_hybrid.lakes import Location, Router, Site
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,3 +69,8 @@ class SourceSpec:
             return self.location.describe()
         rows = f"table {self.table}" if self.table is not None else "a query"
         return f"site {self.site.name!r}, {rows}" if self.site is not None else rows
+
+
+def sites_of(source: SourceSpec, router: Router) -> Sequence[Site]:
+    """The sites that an error may be of where a source is read or written: a path's own, else any."""
+    return [source.location.site] if source.location is not None else router.sites

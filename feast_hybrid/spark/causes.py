@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from feast_hybrid.lakes.errors import redacted_summary
@@ -49,17 +49,20 @@ class Cause:
         condition: Spark's error condition; empty where it has none. ``GRPC.`` and a status where a Connect server did
             not come to answer.
         in_python: whether a Python worker raised it.
+        trace: its stack trace, where there is one: who raised it.
     """
 
     exception_class: str
     message: str
     condition: str = ""
     in_python: bool = False
+    trace: str = ""
 
     @property
-    def text(self) -> str:
-        """The class and the message, as a traceback has them."""
-        return f"{self.exception_class}: {self.message}" if self.exception_class else self.message
+    def own_text(self) -> str:
+        """The class and the message, as a traceback has them, without other exceptions in it."""
+        message = _IN_PYTHON.sub("", _LOST_TASK.split(self.message, maxsplit=1)[0])
+        return f"{self.exception_class}: {message}" if self.exception_class else message
 
     @property
     def summary(self) -> str:
@@ -104,7 +107,19 @@ def _java_causes(error: BaseException) -> list[Cause]:
             throwable = throwable.getCause()
     except Exception:  # the JVM may be gone, or have died of this
         return found
+    # Java has the frames of each, one by one; the text has them too.
+    traced = _parsed(_trace_of(error))
+    if len(traced) == len(found):
+        return [replace(cause, trace=other.trace) for cause, other in zip(found, traced, strict=True)]
     return found
+
+
+def _trace_of(error: BaseException) -> str:
+    """The text of a Java exception with its stack trace; empty where it has none."""
+    try:
+        return str(getattr(error, "getStackTrace", lambda: None)() or error)
+    except Exception:  # the JVM may be gone
+        return ""
 
 
 def _text_causes(error: BaseException) -> list[Cause]:
@@ -114,7 +129,8 @@ def _text_causes(error: BaseException) -> list[Cause]:
     traced = _parsed(trace) if trace else []
     name = outermost.exception_class or (traced[0].exception_class if traced else type(error).__name__)
     condition = outermost.condition or _condition_of(error, from_server=bool(trace))
-    return [Cause(name, outermost.message, condition), *(traced[1:] or others)]
+    frames = (traced[:1] or [outermost])[0].trace
+    return [Cause(name, outermost.message, condition, trace=frames), *(traced[1:] or others)]
 
 
 def _condition_of(error: BaseException, *, from_server: bool) -> str:
@@ -138,7 +154,7 @@ def _within(cause: Cause) -> Iterator[Cause]:
 
 def _raised_in_python(cause: Cause) -> Iterator[Cause]:
     for raised in _IN_PYTHON.finditer(cause.message):
-        yield Cause(raised["name"], raised["message"] or "", in_python=True)
+        yield Cause(raised["name"], raised["message"] or "", in_python=True, trace=raised[0])
 
 
 def _parsed(text: str) -> list[Cause]:
@@ -148,7 +164,8 @@ def _parsed(text: str) -> list[Cause]:
     for segment in segments[:_MAX_CAUSES]:
         head = _STACK_FRAMES.split(segment, maxsplit=1)[0]
         named = _CLASS_AND_MESSAGE.match(head)
-        found.append(_cause(named[1], named[2] or "") if named else _cause("", head))
+        cause = _cause(named[1], named[2] or "") if named else _cause("", head)
+        found.append(replace(cause, trace=segment[len(head) :]))
     return found
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyspark
 from pyspark.errors import PySparkException
@@ -26,6 +27,9 @@ from feast_hybrid.spark.causes import Cause, causes_of, summary_of
 from feast_hybrid.spark.formats import package_hint
 from feast_hybrid.spark.hadoop_azure import hadoop_version
 
+if TYPE_CHECKING:
+    from feast_hybrid.lakes import Site
+
 _SPARK_ERRORS: tuple[type[Exception], ...] = (PySparkException,)
 with suppress(ModuleNotFoundError):  # PySpark's client for Connect alone comes without py4j
     from py4j.protocol import Py4JError
@@ -34,12 +38,13 @@ with suppress(ModuleNotFoundError):  # PySpark's client for Connect alone comes 
 
 
 @contextmanager
-def translate_spark_errors(what: str, where: str) -> Iterator[None]:
+def translate_spark_errors(what: str, where: str, sites: Sequence[Site] = ()) -> Iterator[None]:
     """Turn what Spark raises inside into an error that names the thing and what to change.
 
     Args:
         what: such as ``source 'weather'``.
         where: such as ``site 'cloud' at abfss://…``.
+        sites: those that may be read or written: the error says how the one that it is of is signed in to.
 
     Raises:
         SourceNotFoundError: nothing is there.
@@ -55,7 +60,7 @@ def translate_spark_errors(what: str, where: str) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, _SPARK_ERRORS):
             raise
-        failure = Failure(what, where, causes_of(error))
+        failure = Failure(what, where, causes_of(error), sites)
         _raise(failure.translated(), error, failure.causes)
 
 
@@ -67,11 +72,13 @@ class Failure:
         what: the thing, such as ``source 'weather'``.
         where: the site and the place.
         causes: from the outermost to the innermost.
+        sites: those that it may be of.
     """
 
     what: str
     where: str
     causes: Sequence[Cause]
+    sites: Sequence[Site] = ()
 
     @property
     def summary(self) -> str:
@@ -96,7 +103,7 @@ class Failure:
         # What has a condition of Spark's own is Spark's to say, whatever its text: a job may raise any.
         if cause.condition and not cause.condition.startswith("GRPC."):
             return None
-        return storage_error(cause.text, what=self.what, where=self.where)
+        return storage_error(cause.own_text, what=self.what, where=self.where, sites=self.sites, trace=cause.trace)
 
 
 def _raise(translated: HybridError, error: Exception, causes: Sequence[Cause]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
+    from feast_hybrid.lakes import Site
+
 
 def frame_of(spark: SparkSession, table: pa.Table) -> DataFrame:
     """A table as a frame, an empty one too, whose types Spark Connect does not take from the table."""
@@ -23,13 +26,19 @@ def frame_of(spark: SparkSession, table: pa.Table) -> DataFrame:
     return spark.createDataFrame([], from_arrow_schema(table.schema, naive))
 
 
-def collect(frame: DataFrame, *, timeout: float | None, what: str) -> pa.Table:
+def collect(frame: DataFrame, *, timeout: float | None, what: str, sites: Sequence[Site] = ()) -> pa.Table:
     """Bring a frame's rows to the driver as Arrow, instants in UTC.
+
+    Args:
+        frame: the rows.
+        timeout: seconds; None for no limit.
+        what: how an error names them.
+        sites: those that may be read, which an error may be of.
 
     Raises:
         RetrievalTimeoutError: the time ran out; the job was cancelled.
         RetrievalError: the job failed.
     """
-    with translate_spark_errors(what, "while it ran"):
+    with translate_spark_errors(what, "while it ran", sites):
         table = run(frame.sparkSession, frame.toArrow, timeout=timeout, what=what)
     return in_utc(table)

@@ -14,6 +14,7 @@ from feast_hybrid.errors import SourceError, SourceNotFoundError, WriteError
 from feast_hybrid.files.listing import partition_columns
 from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.sources.reader import reader_for
+from feast_hybrid.sources.spec import sites_of
 from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.spark.frames import frame_of
 from feast_hybrid.spark.lake_options import location_options
@@ -57,7 +58,9 @@ def append_by_spark(
         CommitUnknownError: the answer to the commit was lost.
         StorageError: what is there could not be read.
     """
-    with translate_client_errors(WriteError, what, "failed; nothing was written"):
+    with translate_client_errors(
+        WriteError, what, "failed; nothing was written", sites=sites_of(source, store.router)
+    ):
         _append(table, source, store, first_schema, what=what)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from feast.errors import SavedDatasetLocationAlreadyExists
@@ -20,7 +21,7 @@ from feast_hybrid.writing.table_formats import has_log, replace_table
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from feast_hybrid.lakes import Location, Router
+    from feast_hybrid.lakes import Location, Router, Site
     from feast_hybrid.sources.spec import SourceSpec
     from feast_hybrid.spark.cancellation import Cancellation
 
@@ -41,6 +42,7 @@ def save(
     cancellation: Cancellation,
     *,
     overwrite: bool,
+    sites: Sequence[Site] = (),
 ) -> None:
     """Write a frame as the whole content of a path or table.
 
@@ -52,6 +54,7 @@ def save(
         target: the path or the table.
         cancellation: of the caller who waits: once cancelled, nothing is put in place.
         overwrite: whether what is there may be replaced.
+        sites: those that are read and written, which an error may be of.
 
     Raises:
         WriteError: something is there and may not be replaced, or the write failed.
@@ -59,7 +62,7 @@ def save(
         WriteCancelledError: the caller has given up.
     """
     what = f"saving to {target.describe()}"
-    with translate_client_errors(WriteError, what, "failed; nothing was changed"):
+    with translate_client_errors(WriteError, what, "failed; nothing was changed", sites=sites):
         if target.location is not None:
             _save_path(frame, target, target.location, what, cancellation, overwrite=overwrite)
         else:
@@ -145,7 +148,7 @@ def export(frame: DataFrame, staging_location: str, router: Router, cancellation
     """
     staging = router.locate(staging_location, what="offline_store.staging_location")
     folder = staging.child(f"export-{uuid.uuid4().hex}")
-    with translate_client_errors(WriteError, f"exporting to {folder}", "failed"):
+    with translate_client_errors(WriteError, f"exporting to {folder}", "failed", sites=[*router.sites, folder.site]):
         try:
             frame.write.options(**location_options(frame.sparkSession, folder)).mode("error").parquet(str(folder))
             with cancellation.committing():

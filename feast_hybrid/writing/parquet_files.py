@@ -53,7 +53,7 @@ def append_parquet(
     if _GLOB & set(location.uri.path):
         raise WriteError(f"{what}: {location} is a pattern; rows are written to one folder.")
     name = batch_name(str(location))
-    with translate_client_errors(WriteError, what, "failed; nothing was written", site=location.site):
+    with translate_client_errors(WriteError, what, "failed; nothing was written", sites=[location.site]):
         existing = _existing(location, declared, what)
         if existing is None:
             schema = in_microseconds(first_schema())

@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
-from feast_hybrid import HybridSparkOfflineStore
+from feast_hybrid import HybridSparkOfflineStore, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import (
     AuthenticationError,
     HybridError,
@@ -29,7 +30,18 @@ from feast_hybrid.lakes import Router, Site
 from feast_hybrid.sources.reader import Reader
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.testing import AdlsLake
-from tests.integration.places import Place, abfs_speaks_to_azurite, entity, feature_store, hour, source, view
+from tests.integration.places import (
+    Place,
+    Places,
+    abfs_speaks_to_azurite,
+    entity,
+    feature_store,
+    format_jars,
+    hour,
+    retrieve,
+    source,
+    view,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -241,7 +253,29 @@ def test_a_wrong_key_is_said_to_be_refused_and_not_shown(
     error = refusal(site, source("rows", site["uri"] + "/rows", file_format=file_format), tmp_path)
     assert type(error) is AuthenticationError
     assert f"site 'cloud', {site['uri']}/rows does not accept the sign-in" in str(error)
+    assert "credential type 'emulator' with account_key from environment variable WRONG_KEY" in str(error)
     assert WRONG_KEY not in "".join(traceback.format_exception(error))
+
+
+@needs_azurite
+@pytest.mark.parametrize("file_format", ["parquet", "delta"])
+def test_a_sign_in_that_is_refused_while_saving_names_its_site_and_credential(
+    lakes_to_test: Places, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_format: str
+) -> None:
+    if file_format == "delta" and not format_jars("delta"):
+        pytest.skip("no release of Delta runs on this PySpark")
+    monkeypatch.setenv("WRONG_KEY", WRONG_KEY)
+    _, _, host = lakes_to_test.cloud.uri.removeprefix("abfs://").partition("@")
+    assert isinstance(lakes_to_test.cloud.lake, AdlsLake)
+    site = emulator(lakes_to_test.cloud.lake.endpoint, f"wrong-save-{file_format}@{host}")
+    rows = source("rows", write(lakes_to_test.onprem, "rows", {"k": [1], "event_timestamp": [hour(0)], "f": [1]}))
+    key = entity("k")
+    store = feature_store([lakes_to_test.onprem.site(), site], tmp_path, key, view("stats", rows, key))
+    job = retrieve(store, pd.DataFrame({"k": [1], "event_timestamp": [hour(1)]}), ["stats:f"])
+    with pytest.raises(WriteError, match="site 'cloud' does not accept the sign-in") as caught:
+        job.persist(SavedDatasetHybridSparkStorage(path=f"{site['uri']}/set", file_format=file_format))
+    assert "credential type 'emulator' with account_key from environment variable WRONG_KEY" in str(caught.value)
+    assert WRONG_KEY not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_format_that_the_session_lacks_is_named(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
@@ -13,7 +14,7 @@ from feast.on_demand_feature_view import OnDemandFeatureView, on_demand_feature_
 from feast.types import Int64
 
 from feast_hybrid import HybridSparkRetrievalJob
-from feast_hybrid.lakes import Router
+from feast_hybrid.lakes import Router, Site
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -39,7 +40,7 @@ class Collected:
     def to_spark(self) -> DataFrame:
         raise NotImplementedError
 
-    def to_arrow(self, timeout: float | None) -> pa.Table:  # noqa: ARG002
+    def to_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:  # noqa: ARG002
         return TABLE
 
 

@@ -264,6 +264,15 @@ ABFS = "org.apache.hadoop.fs.azurebfs.contracts.exceptions.AbfsRestOperationExce
             "is unavailable",
         ),
         (
+            [
+                IN_ANOTHER_THREAD,
+                ("org.apache.spark.shuffle.FetchFailedException", "Failed to connect to executor-1/10.0.0.1:7337"),
+                ("java.net.ConnectException", "Connection refused"),
+            ],
+            RetrievalError,
+            "Connection refused",
+        ),
+        (
             [("java.net.SocketTimeoutException", "60000 millis timeout while waiting")],
             StorageTimeoutError,
             "did not answer in time",
@@ -364,7 +373,15 @@ def test_an_error_of_this_package_in_a_python_worker_is_that_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "raised", ["OSError: full", "pyarrow.lib.ArrowInvalid: no Parquet: Error", "zlib.error: bad", "AssertionError"]
+    "raised",
+    [
+        "OSError: full",
+        "pyarrow.lib.ArrowInvalid: no Parquet: Error",
+        "zlib.error: bad",
+        "AssertionError",
+        "TimeoutError: no model",
+        "PermissionError: x",
+    ],
 )
 def test_any_other_error_in_a_python_worker_is_told_by_its_last_line(raised: str) -> None:
     error = in_worker(raised + "\nContent: <xml>")

@@ -173,13 +173,18 @@ ABFS = 'Operation failed: "{reason}", {status}, {method}, http://127.0.0.1:1/a?t
         ),
         ("org.apache.hadoop.security.AccessControlException: Permission denied: user=a", AccessDeniedError),
         ("java.net.ConnectException: Call From a/1 to b:8020 failed", UnavailableError),
-        ("java.net.UnknownHostException: b", UnavailableError),
+        ("java.net.UnknownHostException: b", None),
+        ("java.net.UnknownHostException: b\n\tat org.apache.hadoop.security.SecurityUtil.a(b)", UnavailableError),
+        ("java.net.ConnectException: Connection refused\n\tat org.apache.spark.network.client.a(b)", None),
+        ("Traceback …\nTimeoutError: the model's server", None),
+        ("Traceback …\n  File site-packages/azure/storage/blob/x.py\nTimeoutError: it", StorageTimeoutError),
         ("org.apache.hadoop.net.ConnectTimeoutException: 60000 millis timeout", UnavailableError),
         ("java.net.SocketTimeoutException: 60000 millis timeout", StorageTimeoutError),
         ("Traceback …\nazure.core.exceptions.ClientAuthenticationError: Server failed", AuthenticationError),
         ("azure.core.exceptions.HttpResponseError: no\nErrorCode:AuthorizationFailure", AccessDeniedError),
         ("azure.core.exceptions.ServiceRequestError: Cannot connect", UnavailableError),
-        ("Traceback …\nPermissionError: /a", AccessDeniedError),
+        ("Traceback …\nPermissionError: /a", None),
+        ("Traceback …\n  File feast_hybrid/lakes/x.py\nPermissionError: /a", AccessDeniedError),
         ("OSError: Connection refused (os error 111)", UnavailableError),
         ("Lost task 403.0 in stage 1.0 (TID 403): java.lang.IllegalStateException", None),
         ("Task 403 failed, 403, and again", None),
@@ -210,7 +215,7 @@ class TestMessages:
             answered(403, "AuthenticationFailed"),
             what="source 's'",
             where="site 'cloud', abfss://…",
-            site=site(type="account_key", account_key={"env": "THE_KEY"}),
+            sites=[site(type="account_key", account_key={"env": "THE_KEY"})],
         )
         assert type(error) is AuthenticationError
         assert str(error) == (
@@ -222,12 +227,12 @@ class TestMessages:
 
     def test_denied_access_says_what_to_check_on_each_lake(self) -> None:
         denied = PermissionError("no")
-        of_adls = storage_error(denied, what="s", where="there", site=site(type="sas", token={"file": "/token"}))
+        of_adls = storage_error(denied, what="s", where="there", sites=[site(type="sas", token={"file": "/token"})])
         assert "credential type 'sas' with token from file /token. Check its role on the container" in str(of_adls)
-        of_hdfs = storage_error(denied, what="s", where="there", site=site(type="simple"))
+        of_hdfs = storage_error(denied, what="s", where="there", sites=[site(type="simple")])
         assert str(of_hdfs) == (
-            "s: there denies access: PermissionError: no. It was signed in to by credential type 'simple'. Check the "
-            "owner and the permissions of the path and of the folders above it."
+            "s: site 'cloud' denies access: PermissionError: no. It was signed in to by credential type 'simple'. "
+            "Check the owner and the permissions of the path and of the folders above it."
         )
 
     def test_a_stack_of_java_is_left_out(self) -> None:
@@ -295,6 +300,47 @@ def test_what_a_client_raises_is_translated_without_its_secret(error: Exception)
         assert CANARY not in text
     shown = "".join(traceback.format_exception(caught.value))
     assert "Failed to upload" in shown, "the rest can be read"
+
+
+ABFS_REFUSES = ABFS.format(reason="Server failed to authenticate the request. x", status=403, method="GET", more="")
+
+
+def adls(name: str, container: str, account: str) -> Site:
+    credential = {"type": "account_key", "account_key": {"env": f"{name.upper()}_KEY"}}
+    uri = f"abfss://{container}@{account}.dfs.core.windows.net"
+    return Site.model_validate({"name": name, "uri": uri, "credential": credential})
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://first.dfs.core.windows.net/raw/x", "first"),
+        ("https://second.blob.core.windows.net/raw?restype=container", "second"),
+        ("https://second.dfs.core.windows.net/curated/x", "third"),
+        ("https://elsewhere.dfs.core.windows.net/raw/x", None),
+    ],
+)
+def test_of_several_sites_the_one_is_named_that_refused(url: str, name: str | None) -> None:
+    sites = [adls("first", "raw", "first"), adls("second", "raw", "second"), adls("third", "curated", "second")]
+    sites.append(Site.model_validate({"name": "onprem", "uri": "hdfs://lake"}))
+    with (
+        pytest.raises(WriteError, match="does not accept the sign-in") as caught,
+        translate_client_errors(WriteError, "saving", "failed", sites=sites),
+    ):
+        raise RuntimeError(f"{ABFS_REFUSES} {url}")
+    named = [each for each in ("first", "second", "third", "onprem") if f"site {each!r}" in str(caught.value)]
+    assert named == ([name] if name else [])
+    assert (f"account_key from environment variable {str(name).upper()}_KEY" in str(caught.value)) == bool(name)
+
+
+def test_of_one_hdfs_and_one_adls_a_refusal_of_hdfs_is_that_ones() -> None:
+    onprem = {"name": "onprem", "uri": "hdfs://lake", "credential": {"type": "kerberos", "principal": "me@CORP"}}
+    text = "org.apache.hadoop.security.KerberosAuthException: failure to login"
+    error = storage_error(
+        text, what="rows", where="while it ran", sites=[adls("first", "raw", "first"), Site.model_validate(onprem)]
+    )
+    assert "rows: site 'onprem' does not accept the sign-in" in str(error)
+    assert "It was signed in to by credential type 'kerberos'." in str(error)
 
 
 def test_a_translated_error_has_the_lakes_reason_as_its_cause_and_ours_pass() -> None:

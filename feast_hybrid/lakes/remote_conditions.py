@@ -1,0 +1,105 @@
+"""What a text from a JVM or another process says of a lake: names of exception classes, and codes.
+
+Each condition is the name of an exception's class, or a code where its sender puts codes: Azure's client in Python
+writes ``ErrorCode:…``, Hadoop's ABFS driver ``Operation failed: "…", 403, GET, …, AuthorizationPermissionMismatch,
+"…"``. Classes that anything on a network or a disk raises, such as a user's own function or a shuffle of Spark's,
+count only where a lake's client raised them.
+"""
+
+from __future__ import annotations
+
+import re
+
+from feast_hybrid.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    StorageError,
+    StorageTimeoutError,
+    UnavailableError,
+)
+
+#: Azure's error codes whose meaning is not that of their HTTP status.
+AZURE_CODES: dict[str, type[StorageError]] = {
+    "AuthenticationFailed": AuthenticationError,
+    "InvalidAuthenticationInfo": AuthenticationError,
+    "NoAuthenticationInformation": AuthenticationError,
+    "KeyBasedAuthenticationNotPermitted": AuthenticationError,
+    "OperationTimedOut": StorageTimeoutError,
+    "ServerBusy": UnavailableError,
+}
+
+#: What Azure's status line of a 403 begins with, when it is the sign-in that failed.
+AUTHENTICATION_REASON = "Server failed to authenticate the request"
+_NOT_AUTHENTICATED = "|".join(code for code, meaning in AZURE_CODES.items() if meaning is AuthenticationError)
+
+_Conditions = tuple[tuple[str, type[StorageError]], ...]
+
+#: The first that is met decides.
+_OF_LAKES: _Conditions = (
+    (rf"(?:ErrorCode:|rId: [^\s,]*, )(?:{_NOT_AUTHENTICATED})\b", AuthenticationError),
+    # An answer to HEAD has no body, so the code is not there: the reason is the one of the status line.
+    (rf'Operation failed: "{AUTHENTICATION_REASON}\b', AuthenticationError),
+    (r'Operation failed: "[^\n]*", 401, [A-Z]+, ', AuthenticationError),
+    # Entra itself may be down, or be asked too often.
+    (r"\bAzureADAuthenticator\$\w+: HTTP Error (?:429|5\d\d)\b", UnavailableError),
+    (r"\bAzureADAuthenticator\$(?:HttpException|UnexpectedResponseException)\b", AuthenticationError),
+    (r"\bazure\.core\.exceptions\.ClientAuthenticationError\b", AuthenticationError),
+    (r"\bazure\.identity\.\w*\.?CredentialUnavailableError\b", AuthenticationError),
+    (r"\b(?:javax\.security\.sasl\.SaslException|org\.ietf\.jgss\.GSSException)\b", AuthenticationError),
+    (r"\borg\.apache\.hadoop\.security\.KerberosAuthException\b", AuthenticationError),
+    (r"\borg\.apache\.hadoop\.security\.token\.SecretManager\$InvalidToken\b", AuthenticationError),
+    (r"^RuntimeError: (?:GSSAPIError|SASLError|NoSASLMechanism)\b", AuthenticationError),
+    (r"\borg\.apache\.hadoop\.security\.AccessControlException\b", AccessDeniedError),
+    (r"\borg\.apache\.hadoop\.security\.authorize\.AuthorizationException\b", AccessDeniedError),
+    (r'Operation failed: "[^\n]*", 403, [A-Z]+, ', AccessDeniedError),
+    (
+        r"ErrorCode:(?:Authorization\w+|InsufficientAccountPermissions|AccountIsDisabled)\b",
+        AccessDeniedError,
+    ),
+    (r"\bazure\.core\.exceptions\.ServiceResponseTimeoutError\b", StorageTimeoutError),
+    (r'Operation failed: "[^\n]*", (?:408|504), [A-Z]+, ', StorageTimeoutError),
+    (r"ErrorCode:OperationTimedOut\b", StorageTimeoutError),
+    (r"\borg\.apache\.hadoop\.net\.ConnectTimeoutException\b", UnavailableError),
+    (r"\borg\.apache\.hadoop\.ipc\.(?:StandbyException|RetriableException)\b", UnavailableError),
+    (r"\borg\.apache\.hadoop\.hdfs\.server\.namenode\.SafeModeException\b", UnavailableError),
+    (r'Operation failed: "[^\n]*", (?:429|500|502|503), [A-Z]+, ', UnavailableError),
+    (r"ErrorCode:ServerBusy\b", UnavailableError),
+    (r"\bazure\.core\.exceptions\.Service(?:Request|Response)(?:Timeout)?Error\b", UnavailableError),
+)
+
+#: The same for classes that are no lake's own.
+_OF_ANYTHING: _Conditions = (
+    (r"^PermissionError: ", AccessDeniedError),
+    (r"\bjava\.nio\.file\.AccessDeniedException\b", AccessDeniedError),
+    (r"\bjava\.net\.SocketTimeoutException\b", StorageTimeoutError),
+    (r"^TimeoutError: ", StorageTimeoutError),
+    (
+        r"\bjava\.net\.(?:ConnectException|UnknownHostException|NoRouteToHostException)\b",
+        UnavailableError,
+    ),
+    (r"^Connection\w*Error: ", UnavailableError),
+    (r"^OSError: failed to lookup address information\b", UnavailableError),
+)
+
+#: What only a lake's client writes: its packages in a class or a stack trace, and its words.
+_CLIENT = re.compile(
+    r"\borg\.apache\.hadoop\.(?:fs\.azurebfs|hdfs|ipc|net|security)\b"
+    r"|\b(?:hdfs_native|adlfs)\b|\bazure[./](?:core|identity|storage)\b|\bfeast_hybrid/lakes/"
+    r"|\bOperation failed: \"|\bCall From \S+ to \S+ failed\b|\b\d+ millis timeout\b"
+    r"|\bRPCError\(|\(os error \d+\)|^OSError: failed to lookup address information\b",
+    re.MULTILINE,
+)
+
+
+def remote_meaning(text: str, trace: str = "") -> type[StorageError] | None:
+    """What a text says of a lake; None where it says nothing of it.
+
+    Args:
+        text: the classes and messages.
+        trace: the stack trace of what raised it, where that is not in the text.
+    """
+    for conditions in (_OF_LAKES, _OF_ANYTHING if _CLIENT.search(f"{text}\n{trace}") else ()):
+        for condition, meaning in conditions:
+            if re.search(condition, text, re.MULTILINE):
+                return meaning
+    return None
