@@ -4,7 +4,8 @@ The service decides: the blob is created only where there is none (``If-None-Mat
 as it was seen last (``If-Match`` with its ETag). Its owner writes it anew every minute; where that has not been done
 for five minutes, by the service's own clock, another writer may take it over, by the same condition.
 
-An owner that could not write it for three minutes stops by itself, before anybody can have taken it over.
+An owner that could not write it for three minutes does so before it goes on, or stops: nobody can have taken it over
+before.
 """
 
 from __future__ import annotations
@@ -23,15 +24,23 @@ from typing import Any
 from azure.core import MatchConditions
 from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 
+from feast_hybrid.errors import WriteError
+
 #: A claim that has not been renewed for so long may be taken over.
 DEAD_AFTER = timedelta(minutes=5)
-#: How often its owner renews it, and after how long without success it stops.
+#: How often its owner renews it, and after how long without success it does nothing else before.
 _RENEWED_EVERY = timedelta(minutes=1)
-_STOPS_AFTER = timedelta(minutes=3)
+_STALE_AFTER = timedelta(minutes=3)
 
 
-class ClaimLostError(Exception):
-    """The claim is another writer's now, or may be."""
+class ClaimLostError(WriteError):
+    """The claim is another writer's now."""
+
+    def __init__(self, claim: str) -> None:
+        super().__init__(
+            f"{claim}: nothing was heard of this writer for {DEAD_AFTER.seconds} s, and another one has taken its "
+            "claim on the folder over. Save again."
+        )
 
 
 @dataclass(frozen=True)
@@ -131,14 +140,17 @@ class Claim:
         async with self._changing:
             await self._renew()
 
-    def check(self) -> None:
-        """Before each step: see that the claim cannot be another writer's yet.
+    async def check(self) -> None:
+        """Before each step: see that the claim cannot be another writer's.
 
         Raises:
-            ClaimLostError: it is, or it could not be renewed for so long that it may be.
+            ClaimLostError: it is.
+            AzureError: it may be, and the service could not be asked.
         """
-        if self._lost or time.monotonic() - self._renewed_at > _STOPS_AFTER.total_seconds():
-            raise ClaimLostError
+        if self._lost:
+            raise ClaimLostError(self.name)
+        if time.monotonic() - self._renewed_at > _STALE_AFTER.total_seconds():
+            await self.verify()
 
     async def release(self) -> None:
         """Delete the blob.
@@ -146,8 +158,8 @@ class Claim:
         Raises:
             ClaimLostError: the claim is another writer's.
         """
+        await self.check()
         async with self._changing:
-            self.check()
             try:
                 await self._container.get_blob_client(self.name).delete_blob(
                     etag=self._etag, match_condition=MatchConditions.IfNotModified
@@ -156,7 +168,7 @@ class Claim:
                 return  # an answer that was lost: whoever takes it over writes it anew first
             except ResourceModifiedError as error:
                 self._lost = True
-                raise ClaimLostError from error
+                raise ClaimLostError(self.name) from error
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
@@ -181,7 +193,7 @@ class Claim:
             await self._write(_as_seen(self._etag))
         except (ResourceModifiedError, ResourceNotFoundError) as error:
             self._lost = True
-            raise ClaimLostError from error
+            raise ClaimLostError(self.name) from error
 
     async def _write(self, condition: dict[str, Any]) -> None:
         record = {"writer": self._writer, "from": self._new_folder, "new": self._new_files}

@@ -208,7 +208,7 @@ class BlobReplacement:
         return bool((await container.get_blob_client(name).get_blob_properties()).copy.status == "success")
 
     async def _copy(self, container: Any, claim: Claim, source: str, target: str) -> None:
-        claim.check()
+        await claim.check()
         blob = container.get_blob_client(target)
         await blob.start_copy_from_url(container.get_blob_client(source).url)
         while (status := (await blob.get_blob_properties()).copy.status) == "pending":
@@ -224,7 +224,7 @@ class BlobReplacement:
 
         async def delete(blob: Any) -> None:
             if claim is not None:
-                claim.check()
+                await claim.check()
             # A folder's ETag may change with what is in it.
             condition = {} if _is_folder(blob) else _as_listed(blob)
             client = container.get_blob_client(blob.name)

@@ -12,14 +12,17 @@ import pytest
 from pyspark.sql import functions as F
 from pyspark.sql.types import LongType
 
-from feast_hybrid.errors import RetrievalError
+from feast_hybrid import SavedDatasetHybridSparkStorage
+from feast_hybrid.errors import RetrievalError, WriteError
+from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
+from feast_hybrid.retrieval.job_rows import FrameRows
 from feast_hybrid.spark.frames import collect
 from tests.integration.places import Place, classic_only
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
-    from tests.integration.conftest import Write
+    from tests.integration.conftest import MakeStore, Write
 
 pytestmark = pytest.mark.connect
 
@@ -39,6 +42,19 @@ def failure_of(frame: DataFrame) -> str:
 def test_a_function_that_fails_in_a_python_worker_is_named_by_its_exception(spark: SparkSession) -> None:
     frame = spark.range(1).select(failing("id").alias("n"))
     assert failure_of(frame) == "the rows (while it ran): ZeroDivisionError: integer division or modulo by zero"
+
+
+def test_a_timeout_of_a_users_own_function_is_no_lakes(
+    spark: SparkSession, make_store: MakeStore, onprem: Place, folder: str
+) -> None:
+    def ask_model(_: int) -> int:
+        raise TimeoutError("the model is slow")
+
+    frame = spark.range(1).select(F.udf(ask_model, LongType())("id").alias("n"))
+    assert failure_of(frame) == "the rows (while it ran): TimeoutError: the model is slow"
+    job = HybridSparkRetrievalJob(FrameRows(frame, "rows"), router=make_store().config.offline_store.router)
+    with pytest.raises(WriteError, match=r"nothing was changed: .*TimeoutError: the model is slow"):
+        job.persist(SavedDatasetHybridSparkStorage(path=f"{onprem.uri}{folder}/set"))
 
 
 def test_what_fails_in_a_broadcast_is_told_by_its_cause(spark: SparkSession) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -16,8 +17,8 @@ import fsspec.asyn
 import pytest
 from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 
-from feast_hybrid.errors import HybridError
-from feast_hybrid.lakes import Location, Router, Site, replace
+from feast_hybrid.errors import HybridError, WriteError
+from feast_hybrid.lakes import Location, Router, Site, blob_claim, replace
 from feast_hybrid.lakes.replace_adls import BEING_REPLACED
 
 #: What each writer's files are called; ``data.parquet`` is a name of the old rows' too.
@@ -422,6 +423,51 @@ def test_of_many_who_find_a_dead_writer_one_ends_its_replacement(world: Callable
     good = [writer for writer in writers if writer.outcome is None]
     assert here.service.rows() in [writer.rows for writer in good]
     assert all(writer in good or refused(writer.outcome) for writer in writers)
+
+
+def test_a_writer_that_was_stopped_for_a_while_asks_first_whether_the_claim_is_still_its_own(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in range(1, steps(world) + 1):
+        for taken_over in (False, True):
+            here = world()
+            slow, other = here.writer("slow"), here.writer("other")
+            monotonic = [0.0]
+            monkeypatch.setattr(blob_claim, "time", SimpleNamespace(monotonic=lambda clock=monotonic: clock[0]))
+
+            async def meet(
+                request: int,
+                step: int = step,
+                here: World = here,
+                other: Writer = other,
+                clock: list[float] = monotonic,
+                taken_over: bool = taken_over,
+            ) -> None:
+                if request == step:
+                    clock[0] = 301.0
+                    here.service.now += timedelta(seconds=301)
+                    if taken_over:
+                        with suppress(WriteError):  # another request of the writer's has renewed it before
+                            await in_thread(lambda: replace.recover(other.target))
+
+            slow.client.meet = meet
+            slow.save()
+            here.assert_never_mixed(slow)
+            assert slow.outcome is None or (taken_over and refused(slow.outcome))
+            assert here.service.rows() in ([OLD_ROWS, slow.rows] if slow.outcome else [slow.rows])
+
+
+def test_a_claim_that_is_renewed_all_the_time_is_its_owners(
+    world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = steps(world)
+    monkeypatch.setattr(blob_claim, "_RENEWED_EVERY", timedelta(0))
+    here = world()
+    writer = here.writer("busy")
+    assert writer.save() is None
+    assert writer.client.requests > needed
+    assert here.service.rows() == writer.rows
+    assert not any(BEING_REPLACED in name for name in here.service.blobs)
 
 
 def test_an_answer_that_is_lost_leaves_the_claim_its_owners(world: Callable[..., World]) -> None:
