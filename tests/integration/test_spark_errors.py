@@ -47,10 +47,10 @@ def test_a_function_that_fails_in_a_python_worker_is_named_by_its_exception(spar
 def test_a_timeout_of_a_users_own_function_is_no_lakes(
     spark: SparkSession, make_store: MakeStore, onprem: Place, folder: str
 ) -> None:
-    def ask_model(_: int) -> int:
+    def ask_model() -> int:
         raise TimeoutError("the model is slow")
 
-    frame = spark.range(1).select(F.udf(ask_model, LongType())("id").alias("n"))
+    frame = spark.range(1).select(F.udf(lambda _: ask_model(), LongType())("id").alias("n"))
     assert failure_of(frame) == "the rows (while it ran): TimeoutError: the model is slow"
     job = HybridSparkRetrievalJob(FrameRows(frame, "rows"), router=make_store().config.offline_store.router)
     with pytest.raises(WriteError, match=r"nothing was changed: .*TimeoutError: the model is slow"):
