@@ -62,11 +62,11 @@ def scan_of(source: SourceSpec, frame: DataFrame, start: datetime | None, end: d
     except Exception as error:
         # Spark's reader will say what is wrong, in its own time; this text may hold what the file system was given.
         return Ineligible(f"site {site.name!r} cannot be listed: {type(error).__name__}")
-    # Tasks that run here need no site for what is on this disk. For all else they are asked: a secret may be
-    # missing in workers on this machine too, which have the environment that Spark was started in.
+    # Tasks that run here need no site for what is on this disk. They are asked all the same: their Python may lack
+    # this package, and a secret may be missing in the environment that Spark was started in.
     on_this_disk = location.lake is LakeType.LOCAL and tasks_run_here(frame.sparkSession)
     opener = os.fspath if on_this_disk else SiteOpener(location)
-    check = None if on_this_disk or not files else CanOpen(opener, files[0].path)
+    check = CanOpen(opener, files[0].path) if files else None
 
     def files_within(first_micros: int | None, last_micros: int | None) -> tuple[ScanFile, ...]:
         first, last = partition_bounds(source, types, _as_datetime(first_micros), _as_datetime(last_micros))
