@@ -66,6 +66,7 @@ class ResolvedSchema:
             alike, given these columns as its schema.
         int96: whether the first file's times are INT96, for writers.
         first_file: its path; the file may have no rows.
+        missing_in: column → the first file with rows that has it not, neither by itself nor by its folder.
         file_schema: the columns that files hold, those among them that folders give too; for writers.
     """
 
@@ -78,6 +79,7 @@ class ResolvedSchema:
     only_ours: str | None
     int96: bool
     first_file: str
+    missing_in: Mapping[str, str]
     file_schema: pa.Schema
 
     def find(self, name: str) -> ResolvedColumn | None:
@@ -87,19 +89,35 @@ class ResolvedSchema:
         ]
         return found[0] if len(found) == 1 else None
 
-    def require(self, names: Collection[str], *, what: str) -> None:
+    def require(self, names: Collection[str], *, what: str = "", in_each_file: bool = False) -> None:
         """Refuse columns that are not there or that cannot be read.
 
         Args:
             names: of the source's columns that are wanted.
-            what: names the view or the source and its place, for the message.
+            what: names the view or the source and its place, for the message; empty where the caller does.
+            in_each_file: whether each file with rows must have them: without its key or its event time a row would
+                vanish.
 
         Raises:
             SchemaError: names such a column.
         """
+        prefix = f"{what}: " if what else ""
         for name in names:
-            if self.find(name) is None:
-                raise SchemaError(f"{what}: {_why_missing(name, self)}")
+            column = self.find(name)
+            if column is None:
+                raise SchemaError(f"{prefix}{self._why_missing(name)}")
+            if in_each_file and column.name in self.missing_in:
+                raise SchemaError(
+                    f"{prefix}{self.missing_in[column.name]} has no column {name!r}, without which its rows would be "
+                    "lost. Write it anew with the column, or move it away."
+                )
+
+    def _why_missing(self, name: str) -> str:
+        reason = next((why for known, why in self.unreadable.items() if known.lower() == name.lower()), None)
+        if reason is not None:
+            return f"column {name!r} {reason}."
+        columns = ", ".join(column.name for column in self.columns)
+        return f"there is no column {name!r}. The columns are {columns}."
 
     def to_arrow(self) -> pa.Schema:
         """The columns as a schema of Arrow's."""
@@ -147,7 +165,9 @@ def resolve_schema(
         if not listing.files:
             return None
         footers = read_footers(location, file_format, listing.files, seconds=seconds)
-    return _Resolution(listing, footers, declared or {}).resolve(required)
+    resolved = _Resolution(listing, footers, declared or {}).resolve()
+    resolved.require(required, in_each_file=True)
+    return resolved
 
 
 class _Group(NamedTuple):
@@ -187,7 +207,7 @@ class _Resolution:
         self._doubled: set[str] = set()  # names in lower case that a file has twice
         self._only_ours = listing.only_ours
 
-    def resolve(self, required: Collection[str]) -> ResolvedSchema:
+    def resolve(self) -> ResolvedSchema:
         folder_columns = list(self._listing.folder_texts)
         columns: list[ResolvedColumn] = []
         partitions: dict[str, pa.DataType] = {}
@@ -217,7 +237,7 @@ class _Resolution:
         unchecked = len(files) - len(self._footers)
         if unchecked:
             self._ours(f"{unchecked} files' footers have not been read")
-        resolved = ResolvedSchema(
+        return ResolvedSchema(
             columns=tuple(columns),
             partition_columns=tuple(name for name in folder_columns if name in partitions),
             files=tuple(
@@ -239,10 +259,9 @@ class _Resolution:
             only_ours=self._only_ours,
             int96=first.int96,
             first_file=files[0].path,
+            missing_in=self._missing_in(columns),
             file_schema=pa.schema(in_files),
         )
-        self._check_required(required, resolved)
-        return resolved
 
     def _ours(self, reason: str) -> None:
         self._only_ours = self._only_ours or reason
@@ -355,18 +374,14 @@ class _Resolution:
             return self._declared[name]
         return next((found for known, found in self._declared.items() if known.lower() == name.lower()), None)
 
-    def _check_required(self, required: Collection[str], resolved: ResolvedSchema) -> None:
-        for name in required:
-            column = resolved.find(name)
-            if column is None:
-                raise SchemaError(_why_missing(name, resolved))
-            for group in self._groups:
-                if column.name not in group.folders and not _columns_of(group, column.name):
-                    raise SchemaError(
-                        f"{group.path} has no column {name!r}, without which its rows would be lost; its columns are "
-                        f"{', '.join(each.name for each in group.columns)}. Write it anew with the column, or move "
-                        "it away."
-                    )
+    def _missing_in(self, columns: Sequence[ResolvedColumn]) -> dict[str, str]:
+        missing: dict[str, str] = {}
+        for group in self._groups:
+            names = {column.name.lower() for column in group.columns} | {name.lower() for name in group.folders}
+            for column in columns:
+                if column.name.lower() not in names:
+                    missing.setdefault(column.name, group.path)
+        return missing
 
 
 def _grouped(files: Sequence[DataFile], footers: Mapping[str, Footer]) -> list[_Group]:
@@ -411,13 +426,6 @@ def _no_common_type(error: NoCommonTypeError, left: _Found, right: _Found) -> st
         f"is {error.left} in {left.path} and {error.right} in {right.path}{part}, and no type holds both. {advice}, "
         "or write one of the files anew"
     )
-
-
-def _why_missing(name: str, resolved: ResolvedSchema) -> str:
-    reason = next((why for known, why in resolved.unreadable.items() if known.lower() == name.lower()), None)
-    if reason is not None:
-        return f"column {name!r} {reason}."
-    return f"there is no column {name!r}. The columns are {', '.join(column.name for column in resolved.columns)}."
 
 
 def _spark_widens(found: pa.DataType | None, wanted: pa.DataType) -> bool:

@@ -12,7 +12,7 @@ from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_erro
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
-    from feast_hybrid.lakes import Location, Router
+    from feast_hybrid.lakes import Router
     from feast_hybrid.sources.spec import SourceSpec
     from feast_hybrid.spark.config import SparkConfig
 
@@ -31,8 +31,8 @@ def source_columns(source: SourceSpec, spark: SparkConfig, router: Router) -> li
         SchemaError: its folders cannot be read as partitions.
         SourceError: a file is damaged, or of another format.
     """
-    if source.location is not None and source.file_format in ("parquet", "orc") and not source.options:
-        resolved = resolved_files(source, source.location)
+    resolved = _resolved_files(source)
+    if resolved is not None:
         return [(column.name, spark_type_of_arrow(column.data_type)) for column in resolved.columns]
     from feast_hybrid.sources.reader import reader_for  # a footer needs no Spark
 
@@ -50,9 +50,14 @@ def validate_source(source: SourceSpec, spark: SparkConfig, router: Router) -> N
     Raises:
         SourceNotFoundError: nothing is there.
         StorageError: the site cannot be reached, does not accept the sign-in, or denies access.
-        SchemaError: a column that the source names is missing.
+        SchemaError: a column that the source names is missing, or its event time is missing in a file.
+        SourceError: a file is damaged, or of another format.
     """
-    columns = [name for name, _ in source_columns(source, spark, router)]
+    resolved = _resolved_files(source)
+    if resolved is not None:
+        columns = [column.name for column in resolved.columns]
+    else:
+        columns = [name for name, _ in source_columns(source, spark, router)]
     named = {
         "timestamp_field": source.timestamp_field,
         "created_timestamp_column": source.created_timestamp_field,
@@ -60,6 +65,8 @@ def validate_source(source: SourceSpec, spark: SparkConfig, router: Router) -> N
     }
     for role, name in named.items():
         if name and name not in columns and source.column_of(name) not in columns:
+            if resolved is not None and source.column_of(name) in resolved.unreadable:
+                resolved.require([source.column_of(name)], what=f"source {source.name!r} ({source.describe()})")
             raise SchemaError(
                 f"source {source.name!r} ({source.describe()}): {role} is {name!r}, but the columns are "
                 f"{', '.join(columns)}."
@@ -70,10 +77,16 @@ def validate_source(source: SourceSpec, spark: SparkConfig, router: Router) -> N
                 f"source {source.name!r} ({source.describe()}): field_mapping names {name!r}, but the columns are "
                 f"{', '.join(columns)}."
             )
+    if resolved is not None and source.timestamp_field:
+        what = f"source {source.name!r} ({source.describe()})"
+        resolved.require([source.timestamp], what=what, in_each_file=True)
 
 
-def resolved_files(source: SourceSpec, location: Location) -> ResolvedSchema:
-    """What the files of a source hold, with errors that name the source and its place."""
+def _resolved_files(source: SourceSpec) -> ResolvedSchema | None:
+    """What a source's files hold, with errors that name it and its place; None where Spark reads them."""
+    location = source.location
+    if location is None or source.file_format not in ("parquet", "orc") or source.options:
+        return None
     what = f"source {source.name!r}"
     where = location.describe()
     try:

@@ -164,9 +164,11 @@ class TestRefusals:
 
     def test_a_file_without_a_required_column(self, tmp_path: Path) -> None:
         write(tmp_path, {"a.parquet": {"k": [1], "t": [1]}, "b.parquet": {"t": [1], "w": [1]}})
-        assert list(types(resolve(tmp_path))) == ["k", "t", "w"]
+        schema = resolve(tmp_path)
+        assert list(types(schema)) == ["k", "t", "w"]
+        assert schema.missing_in == {"k": f"{tmp_path}/b.parquet", "w": f"{tmp_path}/a.parquet"}
         with pytest.raises(
-            SchemaError, match=r"b.parquet has no column 'k', without which .* its columns are t, w\."
+            SchemaError, match=r"b.parquet has no column 'k', without which its rows would be lost\. Write"
         ):
             resolve(tmp_path, required=["k", "t"])
         with pytest.raises(SchemaError, match=r"^there is no column 'z'\. The columns are k, t, w\.$"):
