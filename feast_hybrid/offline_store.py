@@ -123,12 +123,13 @@ class HybridSparkOfflineStore(OfflineStore):
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
         """
         from feast_hybrid.asof.latest import latest_rows
-        from feast_hybrid.retrieval.pull import pull_job, rows_between
+        from feast_hybrid.retrieval.pull import pull_job, pulled_columns, rows_between
         from feast_hybrid.sources.resolve import source_spec
 
         store = _store_config(config)
         source = source_spec(data_source, store.router)
-        frame = rows_between(store, source, timestamp_field, start_date, end_date)
+        columns = pulled_columns(join_key_columns, feature_name_columns, timestamp_field, created_timestamp_column)
+        frame = rows_between(store, source, timestamp_field, start_date, end_date, columns, join_key_columns)
         latest = latest_rows(
             frame,
             keys=join_key_columns,
@@ -160,19 +161,17 @@ class HybridSparkOfflineStore(OfflineStore):
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
         """
-        from feast_hybrid.retrieval.pull import pull_job, rows_between, select_columns
+        from feast_hybrid.retrieval.pull import pull_job, pulled_columns, rows_between, select_columns
         from feast_hybrid.sources.resolve import source_spec
 
         store = _store_config(config)
         source = source_spec(data_source, store.router)
-        frame = rows_between(store, source, timestamp_field, start_date, end_date)
-        columns = [*join_key_columns, *feature_name_columns, timestamp_field]
-        if created_timestamp_column:
-            columns.append(created_timestamp_column)
-        selected = select_columns(frame, source, columns)
-        return pull_job(
-            store, source, selected if feature_name_columns else frame, join_key_columns, feature_name_columns
-        )
+        columns = pulled_columns(join_key_columns, feature_name_columns, timestamp_field, created_timestamp_column)
+        frame = rows_between(store, source, timestamp_field, start_date, end_date, columns, join_key_columns)
+        # Without features it has every column, and still has to have those that are named.
+        named = [*join_key_columns, timestamp_field, *filter(None, [created_timestamp_column])]
+        selected = select_columns(frame, source, columns or named)
+        return pull_job(store, source, selected if columns else frame, join_key_columns, feature_name_columns)
 
     @staticmethod
     def offline_write_batch(

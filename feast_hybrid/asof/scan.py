@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ScanFile:
-    """One Parquet file.
+    """One file.
 
     Args:
         path: As the scan's opener takes it.
@@ -32,7 +32,7 @@ class Ineligible:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scan:
-    """The Parquet files that a view's frame reads, for tasks that read them without Spark's reader.
+    """The files that a view's frame reads, for tasks that read them without Spark's reader.
 
     The frame's schema says which columns there are and of which types; a file that lacks one gives nulls. ``files``,
     ``open`` and ``check`` travel to the executors: they must hold no secret.
@@ -40,7 +40,8 @@ class Scan:
     Args:
         files: All files; each row of the frame is in one of them. Files that the join's times rule out may be left
             out where the frame leaves them out too.
-        open: What ``pyarrow.parquet.ParquetFile`` takes, for a file's path; called in tasks, so it is pickled.
+        open: What pyarrow's readers take, for a file's path; called in tasks, so it is pickled.
+        file_format: ``parquet``, or ``orc``, which the columnar strategy does not read.
         where: Names the place in plans, such as ``site 'onprem'``.
         check: Raises where tasks cannot open files: run in executors, until they once could.
         within: Chooses from ``files`` those that can hold rows between two times in microseconds, None for no bound;
@@ -49,6 +50,7 @@ class Scan:
 
     files: tuple[ScanFile, ...]
     open: Callable[[str], Any]
+    file_format: str = "parquet"
     where: str = "local files"
     check: Callable[[], None] | None = None
     within: Callable[[int | None, int | None], tuple[ScanFile, ...]] | None = None

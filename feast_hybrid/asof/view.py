@@ -35,6 +35,7 @@ class AsOfView:
         ttl: How old a row may be to still count, inclusive. ``None``, zero and less mean: any age.
         features: Pairs of (source column, output column).
         scan: The files that ``frame`` reads, which can then be read without it; or why they are not known.
+        notes: What :meth:`JoinPlan.describe` says of how the history is read, such as files that were left out.
     """
 
     name: str
@@ -45,6 +46,7 @@ class AsOfView:
     ttl: timedelta | None = None
     features: Sequence[tuple[str, str]]
     scan: Scan | Ineligible = _NOT_KNOWN
+    notes: tuple[str, ...] = ()
 
     @property
     def ttl_micros(self) -> int | None:

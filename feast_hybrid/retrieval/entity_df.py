@@ -14,10 +14,11 @@ from feast_hybrid.retrieval.entity_rows import EntityRows, SparkRows
 from feast_hybrid.retrieval.history_rows import rows_of_histories
 from feast_hybrid.retrieval.pandas_rows import PandasRows
 from feast_hybrid.sources.data_source import HybridSparkSource
-from feast_hybrid.sources.reader import Reader, analysed, reader_beside, reader_for
+from feast_hybrid.sources.reader import Reader, reader_beside, reader_for
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.errors import translate_spark_errors
+from feast_hybrid.spark.frames import analysed
 from feast_hybrid.spark.sql import single_select, tables_read
 
 if TYPE_CHECKING:

@@ -69,7 +69,9 @@ def _date_range(views: Sequence[RequestedView], dates: tuple[datetime | None, da
 
 
 def _read(view: RequestedView, reader: Reader, bounds: Bounds) -> _History:
-    frame = filter_time_range(reader.read(view.source), view.source, view.source.timestamp, *bounds)
+    columns = [*(column for _, column in view.keys), view.source.timestamp]
+    rows = reader.open(view.source, columns, required=columns, between=bounds)
+    frame = filter_time_range(rows.frame, view.source, view.source.timestamp, *bounds)
     return _History(view, frame, {field.name: field.dataType for field in frame.schema.fields})
 
 

@@ -31,6 +31,8 @@ def rows_between(
     timestamp: str,
     start: datetime | None,
     end: datetime | None,
+    columns: Sequence[str] | None = None,
+    keys: Sequence[str] = (),
 ) -> DataFrame:
     """A source's rows with start ≤ ``timestamp`` ≤ end, lazily.
 
@@ -40,17 +42,28 @@ def rows_between(
         timestamp: the source's column of the event time.
         start: None for no bound; naive times are UTC.
         end: None for no bound; naive times are UTC.
+        columns: the source's columns that will be used; None for all.
+        keys: those by which its rows are found: each file has to have them.
 
     Raises:
         SourceError, SourceNotFoundError, StorageError: the source cannot be read.
         SchemaError: it has no such column, or one that does not say when.
     """
-    frame = reader_for(store.spark, store.router, [source]).read(source)
+    reader = reader_for(store.spark, store.router, [source])
+    rows = reader.open(source, columns, required=[*keys, timestamp], between=(start, end))
+    frame = rows.frame
     if timestamp not in frame.columns:
         raise SchemaError(
             f"source {source.name!r} lacks the event time {timestamp!r}; it has {', '.join(frame.columns)}."
         )
     return filter_time_range(frame, source, timestamp, start, end)
+
+
+def pulled_columns(
+    keys: Sequence[str], features: Sequence[str], timestamp: str, created: str | None
+) -> list[str] | None:
+    """The source's columns that a pull takes; None for all, where no features are named."""
+    return [*keys, *features, timestamp, *([created] if created else [])] if features else None
 
 
 def select_columns(frame: DataFrame, source: SourceSpec, columns: Sequence[str]) -> DataFrame:

@@ -16,7 +16,6 @@ from feast_hybrid.asof import AsOfView, Ineligible
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.retrieval.entity_rows import Bounds, EntityRows, require_keys
 from feast_hybrid.retrieval.join import RetrievalJoin
-from feast_hybrid.sources.parquet_scan import scan_of
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.sources.time_range import filter_time_range
 from feast_hybrid.spark.runtime import parallelism
@@ -56,12 +55,12 @@ class RequestedView:
             bounds: the first and last time of the entity rows, where they are known.
             scan: whether to look for the source's files, for joins that read them themselves.
         """
-        frame = reader.read(self.source)
-        self._refuse_aggregations(frame.columns)
         ttl = self.view.ttl
         start = _earlier(bounds[0], ttl) if ttl and bounds is not None else None
         end = None if bounds is None else bounds[1]
-        files = scan_of(self.source, frame, start, end) if scan else Ineligible("the strategy is 'window'")
+        rows = reader.open(self.source, self._columns, required=self._required, between=(start, end))
+        frame = rows.frame
+        self._refuse_aggregations(frame.columns)
         if bounds is not None:
             frame = filter_time_range(frame, self.source, self.source.timestamp, start, end)
         return AsOfView(
@@ -72,8 +71,20 @@ class RequestedView:
             created=self.source.created_timestamp,
             ttl=ttl,
             features=self.features,
-            scan=files,
+            scan=rows.scan if scan else Ineligible("the strategy is 'window'"),
+            notes=rows.notes,
         )
+
+    @property
+    def _required(self) -> list[str]:
+        """The source's columns without which a row is no answer: keys and event time."""
+        return [*(column for _, column in self.keys), self.source.timestamp]
+
+    @property
+    def _columns(self) -> list[str]:
+        """The source's columns that the join takes."""
+        created = self.source.created_timestamp
+        return [*self._required, *([created] if created else []), *(column for column, _ in self.features)]
 
     def _refuse_aggregations(self, columns: Sequence[str]) -> None:
         """Feast aggregates when it materialises; a source may hold what was aggregated already."""
@@ -117,7 +128,7 @@ def requested_views(
 
 
 def _requested(view: FeatureView, features: Sequence[str], full_feature_names: bool, router: Router) -> RequestedView:
-    source = source_spec(view.batch_source, router, view=view.name)
+    source = source_spec(view.batch_source, router, view=view)
     name = view.projection.name_to_use()
     join_keys = view.projection.join_key_map
     return RequestedView(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from feast_hybrid.arrow.types import spark_type_of_arrow
-from feast_hybrid.errors import HybridError, SchemaError, SourceError, SourceNotFoundError
-from feast_hybrid.files.schema import ResolvedSchema, resolve_schema
-from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
+from feast_hybrid.errors import SchemaError
+from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
+    from feast_hybrid.files.schema import ResolvedSchema
     from feast_hybrid.lakes import Router
     from feast_hybrid.sources.spec import SourceSpec
     from feast_hybrid.spark.config import SparkConfig
@@ -31,8 +31,7 @@ def source_columns(source: SourceSpec, spark: SparkConfig, router: Router) -> li
         SchemaError: its folders cannot be read as partitions.
         SourceError: a file is damaged, or of another format.
     """
-    resolved = _resolved_files(source)
-    if resolved is not None:
+    if (resolved := _resolved_files(source)) is not None:
         return [(column.name, spark_type_of_arrow(column.data_type)) for column in resolved.columns]
     from feast_hybrid.sources.reader import reader_for  # a footer needs no Spark
 
@@ -77,30 +76,14 @@ def validate_source(source: SourceSpec, spark: SparkConfig, router: Router) -> N
                 f"source {source.name!r} ({source.describe()}): field_mapping names {name!r}, but the columns are "
                 f"{', '.join(columns)}."
             )
-    if resolved is not None and source.timestamp_field:
-        what = f"source {source.name!r} ({source.describe()})"
-        resolved.require([source.timestamp], what=what, in_each_file=True)
+    if resolved is not None:
+        what = f"{source.label} ({source.describe()})"
+        # What views declare and the files do not hold so.
+        resolved.require([name for name in source.declared if name in resolved.unreadable], what=what)
+        if source.timestamp_field:
+            resolved.require([source.timestamp], what=what, in_each_file=True)
 
 
 def _resolved_files(source: SourceSpec) -> ResolvedSchema | None:
-    """What a source's files hold, with errors that name it and its place; None where Spark reads them."""
-    location = source.location
-    if location is None or source.file_format not in ("parquet", "orc") or source.options:
-        return None
-    what = f"source {source.name!r}"
-    where = location.describe()
-    try:
-        resolved = resolve_schema(location, source.file_format or "parquet")
-    except FileNotFoundError:
-        raise SourceNotFoundError(f"{what}: nothing is at {where}.") from None
-    except (SchemaError, SourceError) as error:
-        raise type(error)(f"{what} ({where}): {error}") from None
-    except HybridError:  # such as a secret that is not set
-        raise
-    except Exception as error:
-        refused = storage_error(error, what=what, where=where, sites=[location.site])
-        raise_from(refused or SourceError(f"{what}: {where} cannot be read: {redacted_summary(error)}"), error)
-    if resolved is None:
-        format_name = "ORC" if source.file_format == "orc" else "Parquet"
-        raise SourceNotFoundError(f"{what}: {where} holds no {format_name} files.")
-    return resolved
+    """What a source's files hold; None where Spark reads them."""
+    return file_schema(source) if ineligibility_reason(source) is None else None

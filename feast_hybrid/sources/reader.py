@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from feast_hybrid.errors import SourceNotFoundError
+from feast_hybrid.asof import Ineligible
+from feast_hybrid.errors import SourceNotFoundError, UnavailableError
 from feast_hybrid.lakes.replace import left_over
+from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason
+from feast_hybrid.sources.files_frame import SourceFrame, files_frame
 from feast_hybrid.sources.spec import sites_of
 from feast_hybrid.spark.catalog import describe
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import SESSION_FORMATS
+from feast_hybrid.spark.frames import analysed
 from feast_hybrid.spark.isolated import child_session, clone_session_for, home_of_frames
 from feast_hybrid.spark.lake_options import location_options, session_options
-from feast_hybrid.spark.session import get_session, keep_secrets_out_of_plans, warn_of_waiting_for_hosts
+from feast_hybrid.spark.runtime import is_connect
+from feast_hybrid.spark.session import get_session, keep_secrets_out_of_plans
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pyspark.sql import DataFrame, SparkSession
 
     from feast_hybrid.lakes import Location, Router
@@ -56,36 +63,84 @@ class Reader:
         """A reader that does all of the call's work in the child session."""
         return Reader(self.child(), self.router, child=self.child())
 
-    def read(self, source: SourceSpec, *, session: SparkSession | None = None) -> DataFrame:
-        """All rows of a source, lazily.
+    def read(
+        self, source: SourceSpec, columns: Sequence[str] | None = None, *, session: SparkSession | None = None
+    ) -> DataFrame:
+        """The rows of a source, lazily; see :meth:`open`."""
+        required = [source.timestamp] if source.timestamp_field else []
+        return self.open(source, columns, required=required, session=session).frame
+
+    def open(
+        self,
+        source: SourceSpec,
+        columns: Sequence[str] | None = None,
+        *,
+        required: Collection[str] = (),
+        between: tuple[datetime | None, datetime | None] = (None, None),
+        session: SparkSession | None = None,
+    ) -> SourceFrame:
+        """The rows of a source, lazily, and its files where they are known.
 
         Args:
             source: where the rows are.
+            columns: the source's columns that will be used; None for all, each of which has to be readable. The frame
+                may have others too.
+            required: those that each file has to have: join keys and event time. Without them a file's rows would be
+                lost.
+            between: no rows before the first time and after the second are wanted; the frame may hold some.
             session: the session to read in; by default the call's, or its child for what takes no options.
+
+        Raises:
+            SourceNotFoundError: nothing is there.
+            SourceError: a file cannot be read.
+            StorageError: the site cannot be reached, does not accept the sign-in, or denies access.
+            SchemaError: types of a column do not go together, or a file lacks a required column.
         """
         try:
-            return self._read(source, session)
+            return self._open(source, columns, required, between, session)
         except SourceNotFoundError as error:
             if source.location is None or not _comes_back(source.location, error):
                 raise
-        return self._read(source, session)
+        return self._open(source, columns, required, between, session)
 
-    def _read(self, source: SourceSpec, session: SparkSession | None) -> DataFrame:
-        with translate_spark_errors(f"source {source.name!r}", source.describe(), sites_of(source, self.router)):
-            if (location := source.location) is not None:
-                file_format = source.file_format or "parquet"
-                own = self.child() if session is None and file_format in SESSION_FORMATS else session
-                reader_session = own or self.spark
-                reader = reader_session.read.format(file_format)
-                if file_format in _ZONED_FORMATS:
-                    # Else the session's zone would say what a time without one means; the source may.
-                    reader = reader.option("timeZone", "UTC")
-                # The site's settings come last: a source cannot overrule how a site is signed in to.
-                reader = reader.options(**source.options).options(**location_options(reader_session, location))
-                return analysed(reader.load(str(location)))
-            child = session or self.child()
-            frame = _table(child, source.table) if source.table is not None else child.sql(source.query or "")
-            return analysed(frame)
+    def _open(
+        self,
+        source: SourceSpec,
+        columns: Sequence[str] | None,
+        required: Collection[str],
+        between: tuple[datetime | None, datetime | None],
+        session: SparkSession | None,
+    ) -> SourceFrame:
+        reason = ineligibility_reason(source)
+        if reason is None:
+            try:
+                resolved = file_schema(source, required)
+            except UnavailableError as error:
+                # A client of Spark Connect may not reach what its server does.
+                if not is_connect(session or self.spark):
+                    raise
+                reason = f"its files cannot be listed from here: {type(error).__name__}"
+            else:
+                sites = sites_of(source, self.router)
+                return files_frame(session or self.spark, source, resolved, columns, required, between, sites)
+        with translate_spark_errors(source.label, source.describe(), sites_of(source, self.router)):
+            return SourceFrame(self._read_by_spark(source, session), Ineligible(reason))
+
+    def _read_by_spark(self, source: SourceSpec, session: SparkSession | None) -> DataFrame:
+        """The rows of a source whose columns Spark finds out."""
+        if (location := source.location) is not None:
+            file_format = source.file_format or "parquet"
+            own = self.child() if session is None and file_format in SESSION_FORMATS else session
+            reader_session = own or self.spark
+            reader = reader_session.read.format(file_format)
+            if file_format in _ZONED_FORMATS:
+                # Else the session's zone would say what a time without one means; the source may.
+                reader = reader.option("timeZone", "UTC")
+            # The site's settings come last: a source cannot overrule how a site is signed in to.
+            reader = reader.options(**source.options).options(**location_options(reader_session, location))
+            return analysed(reader.load(str(location)))
+        child = session or self.child()
+        return analysed(_table(child, source.table) if source.table is not None else child.sql(source.query or ""))
 
 
 def _table(session: SparkSession, name: str) -> DataFrame:
@@ -97,12 +152,6 @@ def _table(session: SparkSession, name: str) -> DataFrame:
     # Spark refuses another value of an option that the table has itself.
     own = "timezone=" in known.get("Storage Properties", "").lower()
     return session.read.option("timeZone", "UTC").table(name) if zoned and not own else session.table(name)
-
-
-def analysed(frame: DataFrame) -> DataFrame:
-    """The frame, once Spark has found its columns, which Connect would do at the first use of it only."""
-    frame.schema  # noqa: B018
-    return frame
 
 
 def _comes_back(location: Location, error: SourceNotFoundError) -> bool:
@@ -156,8 +205,6 @@ def reader_for(spark: SparkConfig, router: Router, sources: Sequence[SourceSpec]
 
 def reader_beside(frame: DataFrame, router: Router, sources: Sequence[SourceSpec]) -> tuple[Reader, DataFrame]:
     """A reader whose frames can be joined with a caller's frame, and that frame as it can be joined."""
-    lakes = {source.location.lake for source in sources if source.location is not None}
-    warn_of_waiting_for_hosts(frame.sparkSession, lakes | router.lakes)
     if _works_in_child(frame.sparkSession, sources):
         frame = clone_session_for(frame, session_options(frame.sparkSession, router))
         return Reader(frame.sparkSession, router, child=frame.sparkSession), frame

@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import SourceError
 from feast_hybrid.sources.data_source import HybridSparkSource
+from feast_hybrid.sources.declared import declared_by_views, declared_types
 
 if TYPE_CHECKING:
     from feast.data_source import DataSource
+    from feast.feature_view import FeatureView
 
     from feast_hybrid.lakes import Router
     from feast_hybrid.sources.spec import SourceSpec
 
 
-def source_spec(source: DataSource | None, router: Router, *, view: str | None = None) -> SourceSpec:
+def source_spec(source: DataSource | None, router: Router, *, view: FeatureView | None = None) -> SourceSpec:
     """What a source means, with its place found on its site.
 
     Args:
         source: Feast's object.
         router: finds the site.
-        view: the feature view that the source belongs to, for messages; None for a source by itself.
+        view: the feature view that the source belongs to; None where Feast does not say it: then what is declared of
+            the source's columns is looked up by :func:`feast_hybrid.sources.declared.declared_by_views`.
 
     Raises:
         SourceError: it is of a class that this store does not know.
         RoutingError: it is on none of the configured sites, or does not say on which of several.
     """
     if isinstance(source, HybridSparkSource):
-        return source.resolve(router)
+        spec = source.resolve(router)
+        if view is None:
+            return replace(spec, declared=declared_by_views(source, spec))
+        return replace(spec, view=view.name, declared=declared_types(view, spec))
     found = type(source).__name__ if source is not None else "none"
     if view is not None:
         raise SourceError(
-            f"feature view {view!r} has a batch source of type {found}; this offline store reads "
+            f"feature view {view.name!r} has a batch source of type {found}; this offline store reads "
             "and writes HybridSparkSource. Change the class's name in the repository and run feast apply."
         )
     name = f"source {source.name!r}" if source is not None else "the source"

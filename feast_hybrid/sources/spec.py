@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from feast_hybrid.lakes import Location, Router, Site
 
 
@@ -30,6 +32,8 @@ class SourceSpec:
         date_partition_column: a partition column that is derived from the event time in UTC.
         date_partition_format: its values, as ``strftime`` writes them.
         field_mapping: column in the source → name in Feast.
+        view: the feature view that it is read for, for messages; None where it is read by itself.
+        declared: what the feature view says of its columns, by the source's names: their types in Arrow.
     """
 
     name: str
@@ -44,6 +48,14 @@ class SourceSpec:
     date_partition_column: str | None = None
     date_partition_format: str = "%Y-%m-%d"
     field_mapping: Mapping[str, str] = field(default_factory=dict)
+    view: str | None = None
+    declared: Mapping[str, pa.DataType] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The view, where there is one, and the source, for messages."""
+        source = f"source {self.name!r}"
+        return source if self.view is None else f"view {self.view!r}: {source}"
 
     @property
     def timestamp(self) -> str:

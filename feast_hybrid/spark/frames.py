@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from feast_hybrid.arrow.utc import in_utc
+from feast_hybrid.errors import SchemaError
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.jobs import run
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
     from feast_hybrid.lakes import Site
@@ -24,6 +26,12 @@ def frame_of(spark: SparkSession, table: pa.Table) -> DataFrame:
         return spark.createDataFrame(table)
     naive = spark.conf.get("spark.sql.timestampType") == "TIMESTAMP_NTZ"
     return spark.createDataFrame([], from_arrow_schema(table.schema, naive))
+
+
+def analysed(frame: DataFrame) -> DataFrame:
+    """The frame, once Spark has found its columns, which Connect would do at the first use of it only."""
+    frame.schema  # noqa: B018
+    return frame
 
 
 def collect(frame: DataFrame, *, timeout: float | None, what: str, sites: Sequence[Site] = ()) -> pa.Table:
@@ -41,4 +49,28 @@ def collect(frame: DataFrame, *, timeout: float | None, what: str, sites: Sequen
     """
     with translate_spark_errors(what, "while it ran", sites):
         table = run(frame.sparkSession, frame.toArrow, timeout=timeout, what=what)
+    _require_text(table, what)
     return in_utc(table)
+
+
+def _require_text(table: pa.Table, what: str) -> None:
+    """Refuse text that is none: Spark and Arrow carry any bytes, Python would fail on them without saying where.
+
+    Raises:
+        SchemaError: it names the column and the first row.
+    """
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if "string" not in str(column.type):
+            continue
+        row = 0
+        for chunk in column.chunks:
+            try:
+                chunk.validate(full=True)
+            except pa.ArrowInvalid as error:
+                found = re.search(r"at string index (\d+)", str(error))
+                # Within lists and structs the index is that of a part.
+                where = f"row {row + int(found[1])} of" if found and pa.types.is_string(chunk.type) else "a row of"
+                raise SchemaError(
+                    f"{what}: {where} column {name!r} is no UTF-8 text; write it anew, as text or as binary."
+                ) from None
+            row += len(chunk)

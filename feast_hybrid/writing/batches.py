@@ -30,7 +30,7 @@ def write_batch(
     progress: Callable[[int], Any] | None,
 ) -> None:
     """See :meth:`feast_hybrid.HybridSparkOfflineStore.offline_write_batch`."""
-    source = source_spec(view.batch_source, store.router, view=view.name)
+    source = source_spec(view.batch_source, store.router, view=view)
     what = f"feature view {view.name!r}"
     if source.query is not None:
         raise WriteError(f"{what}: source {source.name!r} is a query; rows are written to a path or a table.")
@@ -51,8 +51,7 @@ def append(
 ) -> None:
     """Add rows in the source's names, by pyarrow where the source is Parquet files, else by Spark."""
     if source.file_format == "parquet":
-        declared = declared_types(view, source)
-        append_parquet(table, source, lambda: source_schema(view, source), declared=declared, what=what)
+        append_parquet(table, source, lambda: source_schema(view, source), what=what)
         return
     if in_spark_task():
         found = source.file_format or "a table"
@@ -90,13 +89,6 @@ def source_schema(view: FeatureView, source: SourceSpec) -> pa.Schema:
     """
     if not view.features:
         raise SchemaError(f"feature view {view.name!r} names no features and its source is empty; give it a schema.")
-    columns = declared_types(view, source)
-    columns.pop(source.date_partition_column or "", None)
-    return pa.schema(list(columns.items()))
-
-
-def declared_types(view: FeatureView, source: SourceSpec) -> dict[str, pa.DataType]:
-    """The types that a view declares for its source's columns: of join keys, features and times."""
     columns: dict[str, pa.DataType] = {}
     for field in [*view.entity_columns, *view.features]:
         if field.name != DUMMY_ENTITY_ID:
@@ -106,4 +98,6 @@ def declared_types(view: FeatureView, source: SourceSpec) -> dict[str, pa.DataTy
             # Named as in Feast or as in the source; a name that is both is Feast's, as when it is read.
             is_feasts = timestamp in source.field_mapping.values()
             columns[timestamp if is_feasts else source.field_mapping.get(timestamp, timestamp)] = INSTANT
-    return {source.column_of(name): data_type for name, data_type in columns.items()}
+    in_source = {source.column_of(name): data_type for name, data_type in columns.items()}
+    in_source.pop(source.date_partition_column or "", None)
+    return pa.schema(list(in_source.items()))

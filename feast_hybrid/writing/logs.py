@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,8 +46,8 @@ def write_logs(
     if not table.num_rows:
         return
     if target.file_format == "parquet":
-        declared = dict(zip(schema.names, schema.types, strict=True))
-        append_parquet(table, target, lambda: schema, declared=declared, what=what, columns_may_differ=True)
+        declared = replace(target, declared=dict(zip(schema.names, schema.types, strict=True)))
+        append_parquet(table, declared, lambda: schema, what=what, columns_may_differ=True)
         return
     if in_spark_task():
         raise WriteError(f"{what}: inside a Spark task only Parquet files can be written.")

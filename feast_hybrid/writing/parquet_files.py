@@ -30,7 +30,6 @@ def append_parquet(
     source: SourceSpec,
     first_schema: Callable[[], pa.Schema],
     *,
-    declared: Mapping[str, pa.DataType] | None = None,
     what: str,
     columns_may_differ: bool = False,
 ) -> None:
@@ -40,7 +39,6 @@ def append_parquet(
         table: the rows, in the source's names.
         source: a path of Parquet files, or where there will be some.
         first_schema: the columns where there is no file yet, in the source's names.
-        declared: the types that are declared for columns of the source.
         what: how an error names the rows and the place.
         columns_may_differ: whether the rows may have other columns than the files.
 
@@ -54,7 +52,7 @@ def append_parquet(
         raise WriteError(f"{what}: {location} is a pattern; rows are written to one folder.")
     name = batch_name(str(location))
     with translate_client_errors(WriteError, what, "failed; nothing was written", sites=[location.site]):
-        existing = _existing(location, declared, what)
+        existing = _existing(location, source.declared, what)
         if existing is None:
             schema = in_microseconds(first_schema())
             partitions = tuple(filter(None, [source.date_partition_column]))
@@ -74,7 +72,7 @@ def append_parquet(
         publish(files, replace=name.replaces)
 
 
-def _existing(location: Location, declared: Mapping[str, pa.DataType] | None, what: str) -> ResolvedSchema | None:
+def _existing(location: Location, declared: Mapping[str, pa.DataType], what: str) -> ResolvedSchema | None:
     path = location.path
     try:
         existing = resolve_schema(location, "parquet", declared=declared)

@@ -41,7 +41,7 @@ def view_of(
 ) -> ViewSpec:
     return ViewSpec(
         view_id=view_id,
-        name=f"view {view_id}",
+        what=f"view 'view {view_id}'",
         keys=tuple(KeyColumn(form, SourceColumn(name, data_type)) for name, form, data_type in keys),
         timestamp=SourceColumn("ts", UTC),
         created=SourceColumn("c", UTC) if created else None,

@@ -51,7 +51,10 @@ def test_what_feast_apply_loads_has_neither_spark_nor_a_lakes_driver(statement: 
     assert loaded_by(statement).isdisjoint({"adlfs", "azure", "hdfs_native", "pyspark", "sqlglot"})
 
 
-KERNEL = ("spec", "read", "file_columns", "match", "entity_keys", "ranks", "blocks", "join", "keys")
+KERNEL = (
+    *("spec", "read", "read_rows", "file_batches", "file_columns", "row_groups", "match", "entity_keys", "ranks"),
+    *("blocks", "join", "keys"),
+)
 
 
 def test_what_the_tasks_of_the_columnar_join_run_loads_neither_spark_nor_feast() -> None:

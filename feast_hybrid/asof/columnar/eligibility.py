@@ -53,6 +53,8 @@ def check_view(history: History, view_id: int) -> Eligible | Ineligible:
     scan, binding = history.view.scan, history.binding
     if isinstance(scan, Ineligible):
         return scan
+    if scan.file_format != "parquet":
+        return Ineligible(f"its files are {scan.file_format}")
     if not binding.keys:
         return Ineligible("no keys: all of it would be one bucket")
     keys: dict[str, list[KeyColumn]] = {}
@@ -75,7 +77,7 @@ def check_view(history: History, view_id: int) -> Eligible | Ineligible:
     timestamp, *rest = columns
     spec = ViewSpec(
         view_id=view_id,
-        name=history.name,
+        what=f"view {history.name!r} ({scan.where})",
         keys=tuple(column for name in key_names(history) for column in keys[name]),
         timestamp=timestamp,
         created=rest[0] if optional else None,

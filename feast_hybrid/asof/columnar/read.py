@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from feast_hybrid.arrow.utc import epoch_micros_of_array
 from feast_hybrid.asof.columnar.blocks import concat_batches, split_into_blocks
-from feast_hybrid.asof.columnar.file_columns import FileColumns
+from feast_hybrid.asof.columnar.file_batches import read_columns
 from feast_hybrid.asof.columnar.keys import hashed, key_filter_slot
 from feast_hybrid.asof.columnar.match import keep_best_matches
-from feast_hybrid.errors import SourceNotFoundError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from feast_hybrid.asof.columnar.file_columns import FileColumns
     from feast_hybrid.asof.columnar.spec import FileSplit, KeyFilter, ViewSpec
 
-#: Rows of a batch, and the bytes that it has at most while it is decoded.
-_BATCH_ROWS, _BATCH_BYTES = 1 << 18, 64 << 20
 #: After as many rows, a key filter that keeps more than this share of them is no longer used.
 _TRIAL_ROWS, _USELESS_SHARE = 100_000, 0.8
 #: It takes longer to look for matches among some rows than to pass them on where the entity rows are more than so
@@ -122,68 +118,18 @@ def read_split(split: FileSplit, view: ViewSpec) -> Iterator[pa.RecordBatch]:
     """The rows of a part of a file that can be a match, as the view's blocks have them.
 
     Raises:
-        SchemaError: A column of the file does not go with the view's frame.
+        SchemaError: A column of the file does not go with the view's frame, or the file lacks a key or the time.
+        SourceError: The file cannot be read.
         JoinError: The file's old times are in a calendar that only Spark's reader converts.
         SourceNotFoundError: The file is gone.
     """
-    with (
-        _opened(split, view) as source,
-        pq.ParquetFile(source, pre_buffer=True, coerce_int96_timestamp_unit="us") as file,
-    ):
-        columns = FileColumns(split, view, file)
-        groups = [
-            n
-            for n in range(file.metadata.num_row_groups)
-            if split.start <= _offset(file.metadata.row_group(n)) < split.end and columns.may_match(n)
-        ]
-        if not groups:
-            return
-        row_filter = _RowFilter(view, columns)
-        for batch, rows in _batches(file, groups, list(columns.in_file.values())):
-            chosen = row_filter.choose(batch, rows)
-            if chosen is not None:
-                yield chosen
-
-
-def _batches(
-    file: pq.ParquetFile, groups: list[int], columns: list[str]
-) -> Iterator[tuple[pa.RecordBatch | None, int]]:
-    """The columns of some row groups in batches, and how many rows each has; no batches where no column is wanted."""
-    found = [file.metadata.row_group(n) for n in groups]
-    if not columns:
-        yield from ((None, group.num_rows) for group in found)
-        return
-    width = sum(group.total_byte_size for group in found) / max(1, sum(group.num_rows for group in found))
-    width *= len(columns) / max(1, file.metadata.num_columns)
-    size = int(min(_BATCH_ROWS, max(1024, _BATCH_BYTES / max(width, 1))))
-    for batch in file.iter_batches(batch_size=size, row_groups=groups, columns=columns, use_threads=False):
-        yield batch, batch.num_rows
-
-
-@contextmanager
-def _opened(split: FileSplit, view: ViewSpec) -> Iterator[Any]:
-    source: Any = None
-    try:
-        source = split.open(split.path)
-        yield source
-    except FileNotFoundError:
-        raise SourceNotFoundError(
-            f"view {view.name!r}: {split.path} was there when the plan was made, and is gone; ask for the features "
-            "again"
-        ) from None
-    finally:
-        # pyarrow leaves files open that it did not open itself.
-        if hasattr(source, "close"):
-            source.close()
-
-
-def _offset(group: Any) -> int:
-    """Where a row group begins."""
-    column = group.column(0)
-    start = column.data_page_offset
-    if column.dictionary_page_offset is not None:
-        start = min(start, column.dictionary_page_offset)
-    return int(start)
+    required = {view.timestamp.name, *(key.source.name for key in view.keys)}
+    row_filter: _RowFilter | None = None
+    for columns, batch, rows in read_columns(split, view, view.columns, required):
+        row_filter = row_filter or _RowFilter(view, columns)
+        chosen = row_filter.choose(batch, rows)
+        if chosen is not None:
+            yield chosen
 
 
 class _RowFilter:

@@ -63,7 +63,7 @@ class ViewSpec:
 
     Args:
         view_id: The view's number, which marks its blocks.
-        name: For errors.
+        what: Names the view and its place, for errors.
         keys: In the order of the entity rows' key columns; those that repeat follow the one that they repeat.
         timestamp: The source's column.
         created: The source's column, if it has one.
@@ -80,7 +80,7 @@ class ViewSpec:
     """
 
     view_id: int
-    name: str
+    what: str
     keys: tuple[KeyColumn, ...]
     timestamp: SourceColumn
     created: SourceColumn | None
@@ -127,6 +127,7 @@ class FileSplit:
     end: int
     partitions: Mapping[str, Any]
     open: Callable[[str], Any]
+    file_format: str = "parquet"
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,147 @@
+"""The wanted columns of a part of a file, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.orc
+import pyarrow.parquet as pq
+
+from feast_hybrid.asof.columnar.file_columns import FileColumns
+from feast_hybrid.asof.columnar.row_groups import RowGroups
+from feast_hybrid.errors import SourceError, SourceNotFoundError
+
+if TYPE_CHECKING:
+    from feast_hybrid.asof.columnar.spec import FileSplit, SourceColumn, ViewSpec
+
+#: Rows of a batch, and the bytes that it has at most while it is decoded.
+_BATCH_ROWS, _BATCH_BYTES = 1 << 18, 64 << 20
+
+#: A file's columns, some rows of the file, and how many they are; no rows where none of the wanted columns is in it.
+Batch = tuple[FileColumns, pa.RecordBatch | None, int]
+
+
+def read_columns(
+    split: FileSplit, view: ViewSpec, wanted: Sequence[SourceColumn], required: Collection[str]
+) -> Iterator[Batch]:
+    """The rows of a part of a file, but for row groups that cannot hold a match.
+
+    Args:
+        split: Which part of which file.
+        view: Names the source, and says which rows can be a match.
+        wanted: The columns that are read.
+        required: Those that each file has to have.
+
+    Raises:
+        SchemaError: The file lacks a required column, or a wanted one could be several of its columns.
+        SourceError: The file cannot be read.
+        SourceNotFoundError: The file is gone.
+    """
+    with _opened(split, view) as source:
+        if split.file_format == "orc":
+            yield from _read_orc(source, split, view, wanted, required)
+        else:
+            yield from _read_parquet(source, split, view, wanted, required)
+
+
+def _read_parquet(
+    source: Any, split: FileSplit, view: ViewSpec, wanted: Sequence[SourceColumn], required: Collection[str]
+) -> Iterator[Batch]:
+    with pq.ParquetFile(source, pre_buffer=True, coerce_int96_timestamp_unit="us") as file:
+        metadata = file.metadata.metadata or {}
+        columns = _columns(file.schema_arrow.names, metadata, split, view, wanted, required)
+        row_groups = RowGroups(file, columns, view)
+        groups = [
+            n
+            for n in range(file.metadata.num_row_groups)
+            if split.start <= _offset(file.metadata.row_group(n)) < split.end and row_groups.may_match(n)
+        ]
+        if groups:
+            for batch, rows in _batches(file, groups, list(columns.in_file.values())):
+                yield columns, batch, rows
+
+
+def _read_orc(
+    source: Any, split: FileSplit, view: ViewSpec, wanted: Sequence[SourceColumn], required: Collection[str]
+) -> Iterator[Batch]:
+    """An ORC file is read by the part that it begins in."""
+    if split.start:
+        return
+    file = pyarrow.orc.ORCFile(source)
+    columns = _columns(file.schema.names, {}, split, view, wanted, required)
+    names = list(columns.in_file.values())
+    if not names:
+        yield columns, None, file.nrows
+        return
+    for stripe in range(file.nstripes):
+        batch = file.read_stripe(stripe, columns=names)
+        yield columns, batch, batch.num_rows
+
+
+def _columns(
+    names: Sequence[str],
+    metadata: dict[bytes, bytes],
+    split: FileSplit,
+    view: ViewSpec,
+    wanted: Sequence[SourceColumn],
+    required: Collection[str],
+) -> FileColumns:
+    return FileColumns(
+        split.path,
+        names,
+        metadata,
+        split.partitions,
+        wanted=wanted,
+        required=required,
+        case_sensitive=view.case_sensitive,
+        what=view.what,
+    )
+
+
+def _batches(
+    file: pq.ParquetFile, groups: list[int], columns: list[str]
+) -> Iterator[tuple[pa.RecordBatch | None, int]]:
+    """The columns of some row groups in batches, and how many rows each has; no batches where no column is wanted."""
+    found = [file.metadata.row_group(n) for n in groups]
+    if not columns:
+        yield from ((None, group.num_rows) for group in found)
+        return
+    width = sum(group.total_byte_size for group in found) / max(1, sum(group.num_rows for group in found))
+    width *= len(columns) / max(1, file.metadata.num_columns)
+    size = int(min(_BATCH_ROWS, max(1024, _BATCH_BYTES / max(width, 1))))
+    for batch in file.iter_batches(batch_size=size, row_groups=groups, columns=columns, use_threads=False):
+        yield batch, batch.num_rows
+
+
+@contextmanager
+def _opened(split: FileSplit, view: ViewSpec) -> Iterator[Any]:
+    source: Any = None
+    try:
+        source = split.open(split.path)
+        yield source
+    except FileNotFoundError:
+        raise SourceNotFoundError(
+            f"{view.what}: {split.path} was there when the plan was made, and is gone; ask for the features again"
+        ) from None
+    except pa.ArrowException as error:
+        raise SourceError(f"{view.what}: {split.path} cannot be read: {error}") from None
+    except OSError as error:
+        if type(error) is not OSError or error.errno is not None:
+            raise  # the file system's, not Arrow's
+        raise SourceError(f"{view.what}: {split.path} cannot be read: {error}") from error
+    finally:
+        # pyarrow leaves files open that it did not open itself.
+        if hasattr(source, "close"):
+            source.close()
+
+
+def _offset(group: Any) -> int:
+    """Where a row group begins."""
+    column = group.column(0)
+    start = column.data_page_offset
+    if column.dictionary_page_offset is not None:
+        start = min(start, column.dictionary_page_offset)
+    return int(start)

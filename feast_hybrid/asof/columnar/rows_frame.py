@@ -1,0 +1,86 @@
+"""A frame of files' rows that this package's own reader reads in Spark's tasks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from pyspark.sql.types import StructField, StructType
+
+from feast_hybrid.asof.columnar.read_rows import ReadRows
+from feast_hybrid.asof.columnar.spec import FileSplit, SourceColumn, ViewSpec
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+    from feast_hybrid.asof.scan import Scan
+
+#: Bytes of files that a task reads, and of one file at a time.
+_TASK_BYTES = 64 << 20
+
+
+def rows_frame(
+    session: SparkSession,
+    scan: Scan,
+    columns: Sequence[tuple[StructField, SourceColumn]],
+    *,
+    required: Collection[str],
+    timestamp: str | None,
+    low: int | None = None,
+    high: int | None = None,
+    what: str,
+) -> DataFrame:
+    """The rows of a scan's files, lazily.
+
+    Args:
+        session: Reads them.
+        scan: The files.
+        columns: Of the frame, as Spark and as Arrow have them; one or more.
+        required: Those that each file has to have.
+        timestamp: The column by which row groups are left out.
+        low: No earlier microsecond is wanted; row groups that hold later ones too are read whole.
+        high: Nor a later one.
+        what: Names the source and its place, for errors.
+    """
+    by_name = {column.name: column for _, column in columns}
+    values = tuple(by_name.values())
+    time = by_name.get(timestamp or "")
+    view = ViewSpec(
+        view_id=0,
+        what=what,
+        keys=(),
+        timestamp=time or values[0],
+        created=None,
+        by_created=False,
+        ttl=None,
+        values=values,
+        ranked=(),
+        outputs=(),
+        case_sensitive=False,
+        low=low if time else None,
+        high=high if time else None,
+    )
+    tasks = _tasks(scan)
+    read = ReadRows(tasks, view, frozenset(required))
+    schema = StructType([field for field, _ in columns])
+    return session.range(0, len(tasks), 1, max(1, len(tasks))).mapInArrow(read, schema)
+
+
+def _tasks(scan: Scan) -> tuple[tuple[FileSplit, ...], ...]:
+    tasks: list[tuple[FileSplit, ...]] = []
+    pending: list[FileSplit] = []
+    size = 0
+    for file in scan.files:
+        parts = 1 if scan.file_format == "orc" else max(1, math.ceil(file.size / _TASK_BYTES))
+        length = math.ceil(file.size / parts)
+        for part in range(parts):
+            start, end = part * length, (part + 1) * length
+            pending.append(FileSplit(0, file.path, start, end, file.partitions, scan.open, scan.file_format))
+            size += length
+            if size >= _TASK_BYTES:
+                tasks.append(tuple(pending))
+                pending, size = [], 0
+    if pending:
+        tasks.append(tuple(pending))
+    return tuple(tasks)

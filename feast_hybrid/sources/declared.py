@@ -1,0 +1,62 @@
+"""What feature views say of their sources' columns, and which views those are."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING, Any
+
+from feast.base_feature_view import BaseFeatureView
+from feast.feature_view import DUMMY_ENTITY_ID
+
+from feast_hybrid.errors import SchemaError
+from feast_hybrid.sources.feast_types import arrow_type_of_feast
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from feast.data_source import DataSource
+    from feast.feature_view import FeatureView
+
+    from feast_hybrid.sources.spec import SourceSpec
+
+
+def declared_types(view: FeatureView, source: SourceSpec) -> dict[str, pa.DataType]:
+    """The types in Arrow that a view declares of its join keys and features, by the source's names.
+
+    A type that Feast has no Arrow type for is left out: such a column is what the files say.
+    """
+    declared: dict[str, pa.DataType] = {}
+    for field in [*view.entity_columns, *view.features]:
+        if field.name != DUMMY_ENTITY_ID:
+            try:
+                declared[source.column_of(field.name)] = arrow_type_of_feast(field.dtype, field.name)
+            except SchemaError:
+                continue
+    return declared
+
+
+def views_of(source: DataSource) -> list[FeatureView]:
+    """The feature views of this process whose batch source is this very object.
+
+    Feast hands ``feast apply`` and its engines the source of a view, and not the view: what it declares is found by
+    asking the interpreter who refers to the source. docs/adr/0008 says why.
+    """
+    views: dict[int, Any] = {}
+    for referrer in gc.get_referrers(source):
+        # An object's attributes may be a dictionary of their own.
+        owners = gc.get_referrers(referrer) if type(referrer) is dict else [referrer]
+        for owner in owners:
+            is_view = issubclass(type(owner), BaseFeatureView)
+            if is_view and getattr(owner, "batch_source", None) is source:
+                views[id(owner)] = owner
+    return list(views.values())
+
+
+def declared_by_views(source: DataSource, spec: SourceSpec) -> dict[str, pa.DataType]:
+    """What the views of a source declare of its columns; where they disagree, nothing of that column."""
+    declared: dict[str, pa.DataType] = {}
+    disputed: set[str] = set()
+    for view in views_of(source):
+        for name, data_type in declared_types(view, spec).items():
+            if declared.setdefault(name, data_type) != data_type:
+                disputed.add(name)
+    return {name: data_type for name, data_type in declared.items() if name not in disputed}

@@ -1,0 +1,135 @@
+"""Frames of files whose schema is resolved: by Spark's reader where it reads them alike, else by our own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from feast_hybrid.arrow.utc import to_epoch_micros
+from feast_hybrid.asof import Ineligible, Scan
+from feast_hybrid.asof.columnar.executor_check import check_executors
+from feast_hybrid.asof.columnar.rows_frame import rows_frame
+from feast_hybrid.asof.columnar.spec import SourceColumn
+from feast_hybrid.errors import SourceError
+from feast_hybrid.sources.scan import scan_of
+from feast_hybrid.spark.errors import translate_spark_errors
+from feast_hybrid.spark.frames import analysed
+from feast_hybrid.spark.lake_options import location_options
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
+
+    from feast_hybrid.files.schema import ResolvedSchema
+    from feast_hybrid.lakes import Site
+    from feast_hybrid.sources.spec import SourceSpec
+
+#: What a session could say otherwise: no file is left out in silence, and times are in one calendar.
+_PINNED = {
+    "parquet": {
+        "ignoreCorruptFiles": "false",
+        "ignoreMissingFiles": "false",
+        "datetimeRebaseMode": "CORRECTED",
+        "int96RebaseMode": "CORRECTED",
+    },
+    "orc": {"ignoreCorruptFiles": "false", "ignoreMissingFiles": "false"},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class SourceFrame:
+    """A source's rows, and its files.
+
+    Attributes:
+        frame: the rows, lazy.
+        scan: its files; or why they are not known.
+        notes: what a reader of the plan should know, such as files that were left out.
+    """
+
+    frame: DataFrame
+    scan: Scan | Ineligible
+    notes: tuple[str, ...] = ()
+
+
+def files_frame(
+    session: SparkSession,
+    source: SourceSpec,
+    resolved: ResolvedSchema,
+    columns: Sequence[str] | None,
+    required: Collection[str],
+    between: tuple[datetime | None, datetime | None],
+    sites: Sequence[Site],
+) -> SourceFrame:
+    """The rows of files; see :meth:`feast_hybrid.sources.reader.Reader.open`. Errors may be of one of the sites."""
+    schema = from_arrow_schema(resolved.to_arrow(), prefer_timestamp_ntz=True)
+    partition_types = {field.name: field.dataType for field in schema if field.name in resolved.partition_columns}
+    scan = scan_of(source, resolved, partition_types, session, *between)
+    unreadable = {name.lower() for name in resolved.unreadable}
+    wanted = resolved.unreadable if columns is None else [name for name in columns if name.lower() in unreadable]
+    resolved.require(wanted, what=f"{source.label} ({source.describe()})")
+    notes = _notes(resolved)
+    with translate_spark_errors(source.label, source.describe(), sites):
+        if resolved.only_ours is None:
+            return SourceFrame(_by_spark(session, source, schema), scan, notes)
+        rows = _by_us(session, source, resolved, schema, scan, columns, required, between)
+        return SourceFrame(rows, scan, (*notes, f"read without Spark's reader: {resolved.only_ours}"))
+
+
+def _by_spark(session: SparkSession, source: SourceSpec, schema: StructType) -> DataFrame:
+    location = source.location
+    assert location is not None
+    file_format = source.file_format or "parquet"
+    reader = session.read.format(file_format).schema(schema)
+    # The session's zone would say what a time without one means, as in the name of a folder.
+    reader = reader.option("timeZone", "UTC").options(**_PINNED[file_format])
+    return analysed(reader.options(**location_options(session, location)).load(str(location)))
+
+
+def _by_us(
+    session: SparkSession,
+    source: SourceSpec,
+    resolved: ResolvedSchema,
+    schema: StructType,
+    scan: Scan | Ineligible,
+    columns: Sequence[str] | None,
+    required: Collection[str],
+    between: tuple[datetime | None, datetime | None],
+) -> DataFrame:
+    refusal = (
+        f"{source.label} ({source.describe()}): {resolved.only_ours}, which Spark's own reader does not read right, "
+        "and feast-hybrid's reader cannot be used: "
+    )
+    if isinstance(scan, Ineligible):
+        raise SourceError(f"{refusal}{scan.reason}.")
+    if (unable := check_executors(session, scan)) is not None:
+        raise SourceError(f"{refusal}{unable.reason}.")
+    names = None if columns is None else {name.lower() for name in columns}
+    available = [
+        (field, SourceColumn(column.name, column.data_type))
+        for field, column in zip(schema.fields, resolved.columns, strict=True)
+    ]
+    chosen = [pair for pair in available if names is None or pair[1].name.lower() in names]
+    start, end = between
+    return rows_frame(
+        session,
+        scan,
+        chosen or available,
+        required=required,
+        timestamp=source.timestamp if source.timestamp_field else None,
+        low=None if start is None else to_epoch_micros(start),
+        high=None if end is None else to_epoch_micros(end),
+        what=f"{source.label} ({source.describe()})",
+    )
+
+
+def _notes(resolved: ResolvedSchema) -> tuple[str, ...]:
+    if not resolved.empty_files:
+        return ()
+    first, *others = resolved.empty_files
+    more = f" and {len(others)} more" if others else ""
+    return (f"left out {first}{more}, of 0 bytes",)
