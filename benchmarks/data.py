@@ -82,7 +82,9 @@ def _histories(histories: tuple[History, ...]) -> list[str]:
 
 def _history(history: History) -> str:
     # What is asked for and how long it lasts changes no row.
-    spec = f"{FORMAT} {replace(history, used_features=0, ttl=None)!r}"
+    spec = f"{FORMAT} {replace(history, used_features=0, ttl=None, file_steps=None)!r}"
+    if history.file_steps is not None:
+        spec += f" in files of {history.file_steps} steps"
     kept = fetch(f"bench-{history.name}", spec, lambda folder: write_history(history, folder / "rows"))
     return str(kept.path / "rows")
 
@@ -116,7 +118,7 @@ def _files(history: History, steps: Iterator[pa.Table]) -> Iterator[tuple[str, l
             full = (START + number * history.step).date() != day
             name = f"day={day}/part-0.parquet"
         else:
-            full = sum(map(len, held)) + len(table) > FILE_ROWS
+            full = len(held) == history.file_steps or sum(map(len, held)) + len(table) > FILE_ROWS
             name = f"part-{written:05}.parquet"
         if full or number == history.steps:
             yield name, held

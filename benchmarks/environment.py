@@ -10,7 +10,7 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-from feast_hybrid.testing.artifacts import java
+from feast_hybrid.spark.java import find_java
 
 PACKAGES = ("feast-hybrid", "feast", "pyspark", "dbl-tempo", "duckdb", "pyarrow", "numpy", "pandas")
 
@@ -55,7 +55,7 @@ def _memory_gib() -> float:
 
 
 def _java() -> str:
-    output = subprocess.run([java(), "-version"], capture_output=True, text=True, check=False).stderr
+    output = subprocess.run([find_java(), "-version"], capture_output=True, text=True, check=False).stderr
     found = re.search(r'version "([^"]+)"', output)
     return found[1] if found else "unknown"
 

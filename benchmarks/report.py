@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 TITLES = {
     "ours": "ours",
+    "ours-columnar": "ours, columnar",
+    "ours-window": "ours, window",
     "chain": "ASOF chain",
     "feast": "Feast's Spark store",
     "tempo": "dbl-tempo",
@@ -176,13 +178,17 @@ def _how() -> str:
   `local[{THREADS}]`, the heap of the table, {settings}, all else as Spark has it. Between
   runs temporary views and caches are dropped and garbage is collected.
 - A first run of each contender is not counted, and its answer is compared with DuckDB's: number of rows, and of each
-  column count, sum and sum weighted by row; in `small` every value of every row. Further ones are not counted until
-  it has run for {WARM:g} seconds, so that the JVM is as warm for each. Then they take turns: A B C A B C ….
+  column count, sum and sum weighted by row; where entity rows are a pandas frame every value of every row. Further
+  ones are not counted until it has run for {WARM:g} seconds, so that the JVM is as warm for each. Then they take
+  turns: A B C A B C ….
 - A run begins with reading the schemas or looking up the registry. It ends when all values are computed: in Spark's
-  `noop` sink, in DuckDB's batches, of which none is kept; in `small` from a pandas frame into a pandas frame.
+  `noop` sink, in DuckDB's batches, of which none is kept; in `small` and `views-pandas` from a pandas frame into a
+  pandas frame.
 - Ours and Feast's Spark store go through Feast's `get_historical_features`. The chain is SQL that reads only the
   columns asked for, and applies the ttl afterwards; dbl-tempo gets only those columns too. DuckDB reads the same
   files with {THREADS} threads, and as much memory as the heap.
+- `ours` is what the planner chooses; `ours, columnar` and `ours, window` are held to one strategy, in the shapes
+  where the choice is not plain from the size.
 - A peer that takes more than 5 times the first run of ours (10 times in `hot`), and more than {FLOOR:g} s, is
   stopped, and counts with that.
 - Histories have no two rows of one key and time, so there is one right answer. Files are in the order of time.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -13,6 +13,8 @@ DAY = timedelta(days=1)
 
 SPARK_PEERS = ("feast", "chain", "tempo")
 EVERYBODY = ("ours", *SPARK_PEERS, "duckdb")
+STRATEGIES = ("ours-columnar", "ours-window")
+"""What the planner chooses from: they take part where the choice is not plain from the size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,7 @@ class History:
         used_features: how many of them are asked for.
         ttl: of the view; None for none.
         partitioned: whether each day is a partition, ``day=2026-01-01``.
+        file_steps: how many steps make a file; None for as many as make one of some 75 MB.
     """
 
     name: str
@@ -47,6 +50,7 @@ class History:
     used_features: int = 2
     ttl: timedelta | None = None
     partitioned: bool = False
+    file_steps: int | None = field(default=None, repr=False)
 
     @property
     def rows(self) -> int:
@@ -175,6 +179,24 @@ def shapes(scale: float = 1.0) -> dict[str, Shape]:
         "1,000 entity rows in a pandas frame, 3 views × 100,000 rows",
         histories=tuple(History(name=f"v{i}", keys=1_000, steps=100) for i in range(3)),
         entities=Entities(rows=1_000, keys=(("k", 1_000),), until=START + 100 * HOUR, pandas=True),
+        contenders=("ours", *STRATEGIES, *SPARK_PEERS, "duckdb"),
+    )
+    for pandas, name in ((False, "views"), (True, "views-pandas")):
+        add(
+            name,
+            f"40 views × 10,000 rows with 8 features, 1,000 entity rows in a {'pandas' if pandas else 'Spark'} frame",
+            histories=tuple(
+                History(name=f"v{i}", keys=1_000, steps=10, features=8, used_features=8) for i in range(40)
+            ),
+            entities=Entities(rows=1_000, keys=(("k", 1_000),), until=START + 10 * HOUR, pandas=pandas),
+            contenders=("ours", *STRATEGIES, "feast", "chain", "duckdb"),
+        )
+    add(
+        "files",
+        f"3 views of 1,000 files with 1,000 rows each, {n(100_000):,} entity rows",
+        histories=tuple(History(name=f"v{i}", keys=1_000, steps=1_000, file_steps=1) for i in range(3)),
+        entities=Entities(rows=n(100_000), keys=(("k", 1_000),), until=START + 1_000 * HOUR),
+        contenders=("ours", *STRATEGIES, *SPARK_PEERS, "duckdb"),
     )
     add(
         "far",

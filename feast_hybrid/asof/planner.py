@@ -28,6 +28,8 @@ Outcomes = Mapping[int, ColumnarView | Ineligible]
 #: Below this, a pass over entity rows of unknown number may take longer than what it spares; and without it, nobody
 #: knows how many buckets they need.
 SMALL = 32 << 20
+#: From so many views on it does not: each is a join in Spark's plan, which takes its time for a few rows too.
+MANY_VIEWS = 3
 #: With no more entity rows than this, Spark's strategies cut a history to their keys before they shuffle it.
 FEW_ROWS = 200_000
 #: Where Spark has no bound on the bytes of an Arrow batch, a bucket's blocks travel in one, which holds 2 GiB.
@@ -101,7 +103,7 @@ def choose(prepared: Prepared, request: JoinRequest) -> JoinPlan:
         outcomes = _unless_unbounded(session, outcomes)
         if request.strategy == "auto" and stats.rows is None:
             outcomes = _unless_small(outcomes)
-        outcomes = {n: _if_executors_can(session, found, request.parallelism) for n, found in outcomes.items()}
+        outcomes = _unless_unreadable(session, outcomes, request.parallelism)
     views = {n: found for n, found in outcomes.items() if isinstance(found, ColumnarView)}
     known = PlannerStats(stats.rows, stats.low, stats.high)
     if views:
@@ -169,8 +171,9 @@ def _unless_unbounded(session: SparkSession, outcomes: Outcomes) -> Outcomes:
 
 
 def _unless_small(outcomes: Outcomes) -> Outcomes:
-    """No view by columns where too little is read to count the entity rows for it."""
-    if sum(estimate.read_bytes for estimate in _estimates(outcomes)) >= SMALL:
+    """No view by columns where too little is read, of few views, to count the entity rows for it."""
+    estimates = _estimates(outcomes)
+    if len(estimates) >= MANY_VIEWS or sum(estimate.read_bytes for estimate in estimates) >= SMALL:
         return outcomes
     return _without(outcomes, "little to read for entity rows that may be many")
 
@@ -183,12 +186,12 @@ def _without(outcomes: Outcomes, reason: str) -> Outcomes:
     return {n: found if isinstance(found, Ineligible) else Ineligible(reason) for n, found in outcomes.items()}
 
 
-def _if_executors_can(
-    session: SparkSession, found: ColumnarView | Ineligible, parallelism: int | None
-) -> ColumnarView | Ineligible:
-    if isinstance(found, Ineligible):
-        return found
-    return check_executors(session, found.scan, parallelism) or found
+def _unless_unreadable(session: SparkSession, outcomes: Outcomes, parallelism: int | None) -> Outcomes:
+    """No view by columns whose files executors cannot open."""
+    views = {n: found for n, found in outcomes.items() if isinstance(found, ColumnarView)}
+    checked = check_executors(session, [view.scan for view in views.values()], parallelism)
+    refused = {n: found for n, found in zip(views, checked, strict=True) if isinstance(found, Ineligible)}
+    return {**outcomes, **refused}
 
 
 def _reads(view: ColumnarView) -> str:

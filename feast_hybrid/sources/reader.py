@@ -19,7 +19,7 @@ from feast_hybrid.spark.frames import analysed
 from feast_hybrid.spark.isolated import child_session, clone_session_for, home_of_frames
 from feast_hybrid.spark.lake_options import location_options, session_options
 from feast_hybrid.spark.runtime import is_connect
-from feast_hybrid.spark.session import get_session, keep_secrets_out_of_plans
+from feast_hybrid.spark.session import get_session, keep_secrets_out_of_plans, warn_of_waiting_for_hosts
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -205,6 +205,8 @@ def reader_for(spark: SparkConfig, router: Router, sources: Sequence[SourceSpec]
 
 def reader_beside(frame: DataFrame, router: Router, sources: Sequence[SourceSpec]) -> tuple[Reader, DataFrame]:
     """A reader whose frames can be joined with a caller's frame, and that frame as it can be joined."""
+    lakes = {source.location.lake for source in sources if source.location is not None}
+    warn_of_waiting_for_hosts(frame.sparkSession, lakes | router.lakes)
     if _works_in_child(frame.sparkSession, sources):
         frame = clone_session_for(frame, session_options(frame.sparkSession, router))
         return Reader(frame.sparkSession, router, child=frame.sparkSession), frame

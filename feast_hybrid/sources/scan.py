@@ -58,8 +58,8 @@ def scan_of(
         paths = {file.path for file in within(_as_datetime(low), _as_datetime(high))}
         return tuple(file for file in files if file.path in paths)
 
-    # Tasks that run here need no site for what is on this disk. For all else they are asked: a secret may be
-    # missing in workers on this machine too, which have the environment that Spark was started in.
+    # Tasks that run here need no site for what is on this disk. They are asked all the same: their Python may lack
+    # this package, and a secret may be missing in the environment that Spark was started in.
     files = within(start, end)
     on_this_disk = location.lake is LakeType.LOCAL and tasks_run_here(session)
     opener = os.fspath if on_this_disk else SiteOpener(location)
@@ -68,7 +68,7 @@ def scan_of(
         open=opener,
         file_format=source.file_format or "parquet",
         where=f"site {site.name!r}",
-        check=None if on_this_disk or not files else CanOpen(opener, files[0].path),
+        check=CanOpen(opener, files[0].path) if files else None,
         within=within_micros if day in partition_types else None,
     )
 

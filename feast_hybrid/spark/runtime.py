@@ -26,5 +26,5 @@ def parallelism(spark: Any) -> int | None:
 
 
 def tasks_run_here(spark: Any) -> bool:
-    """Whether tasks run on this machine with this Python, and so can do what this process can."""
+    """Whether tasks run on this machine, and so find the files of this process."""
     return not is_connect(spark) and str(spark.sparkContext.master).partition("[")[0] == "local"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from feast_hybrid.lakes import LakeType, Router
 from feast_hybrid.lakes.secrets import SIGN_IN_SETTINGS
 from feast_hybrid.spark.connect import is_expired, remote_session
 from feast_hybrid.spark.hadoop_azure import with_hadoop_azure
+from feast_hybrid.spark.java import find_java
 from feast_hybrid.spark.progress import is_watched
 from feast_hybrid.spark.runtime import classic_runs, is_connect
 from feast_hybrid.spark.settings import same_setting
@@ -31,6 +34,11 @@ logger = logging.getLogger(__name__)
 _SECRET_OPTIONS = f"(?i){SIGN_IN_SETTINGS}"
 #: The same in the text of what a client asks of a Connect server, which writes it down too, as the call site of jobs.
 _SECRET_IN_TEXT = _SECRET_OPTIONS + r'[^"]*"\s*value:\s*"[^"]*"'
+
+#: How long a task waits for an executor on a host that has its data.
+LOCALITY_WAIT = "spark.locality.wait"
+#: The sessions in which this was looked at.
+_looked_at: weakref.WeakSet[SparkSession] = weakref.WeakSet()
 
 #: Held while a session starts in this process, so that threads share it.
 _starting = threading.Lock()
@@ -48,13 +56,16 @@ def get_session(config: SparkConfig, router: Router | None = None, lakes: Iterab
 
     Raises:
         SessionError: no session can be had; it says what to set.
-        MissingDependencyError: a server is to be used, and Spark Connect's packages are missing.
+        MissingDependencyError: a server is to be used, and Spark Connect's packages are missing; or a session is to
+            be started here, and there is no Java, or one that is too old.
     """
+    router, to_read = router or Router(), set(lakes)
     if config.remote:
         spark = remote_session(config.remote, config.conf)
     else:
-        spark = _active_session(config) or _start_session(config, router or Router(), set(lakes))
+        spark = _active_session(config) or _start_session(config, router, to_read)
     keep_secrets_out_of_plans(spark)
+    warn_of_waiting_for_hosts(spark, to_read | router.lakes)
     return spark
 
 
@@ -110,6 +121,9 @@ def _start_session(config: SparkConfig, router: Router, lakes: set[LakeType]) ->
 
 
 def _start_classic(config: SparkConfig, router: Router, lakes: set[LakeType]) -> SparkSession:
+    _make_forks_safe()
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:  # else the JVM runs already: spark-submit started this process
+        find_java()
     settings = dict(config.conf)
     for site in router.sites:
         settings = {**site.session_conf(), **settings}
@@ -120,13 +134,13 @@ def _start_classic(config: SparkConfig, router: Router, lakes: set[LakeType]) ->
     if master.startswith("local"):
         # Local workers must be of this environment; a cluster's Python is the cluster's to say.
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        settings.setdefault(LOCALITY_WAIT, "0s")  # else it may wait for ever: see warn_of_waiting_for_hosts
     # Spark's own progress bar, where somebody sees it: else its control characters end up in a log.
     settings.setdefault("spark.ui.showConsoleProgress", str(is_watched()).lower())
     builder = SparkSession.builder.appName(config.app_name).master(master)
     for key, value in settings.items():
         builder = builder.config(key, value)
     logger.info("Starting a Spark session on %s", master)
-    _make_forks_safe()
     return builder.getOrCreate()
 
 
@@ -139,6 +153,25 @@ def _make_forks_safe() -> None:
     if (driver := sys.modules.get("hdfs_native.fsspec")) is not None:
         driver.HdfsFileSystem.clear_instance_cache()
         driver.ViewfsFileSystem.clear_instance_cache()
+
+
+def warn_of_waiting_for_hosts(spark: SparkSession, lakes: Iterable[LakeType]) -> None:
+    """Warn of a local session that waits for HDFS's hosts, once, where HDFS is among what it reads.
+
+    A task that reads a file is kept for an executor on one of the file's hosts until a time is over, and a local
+    session, which has no such executor, does not look at the clock: its only occasion is another task that ends.
+    """
+    if LakeType.HDFS not in lakes or spark in _looked_at:
+        return
+    _looked_at.add(spark)
+    wait = spark.conf.get(LOCALITY_WAIT, None) or "3s"
+    if str(spark.conf.get("spark.master", None)).partition("[")[0] == "local" and re.match("0+[a-z]*$", wait) is None:
+        warnings.warn(
+            f"This local Spark session keeps tasks that read HDFS waiting for HDFS's hosts ({LOCALITY_WAIT}={wait}), "
+            f"perhaps for ever. Start it with {LOCALITY_WAIT}=0s; sessions that feast-hybrid starts have that.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def keep_secrets_out_of_plans(spark: SparkSession) -> None:

@@ -87,7 +87,7 @@ def lakes(mode: str | None = None) -> Iterator[Lakes]:
 @contextmanager
 def start_all(servers: Sequence[Server]) -> Iterator[None]:
     """Start the servers at the same time, and end them all when the context ends."""
-    with ExitStack() as stack, ThreadPoolExecutor(len(servers)) as pool:
+    with ExitStack() as stack, ThreadPoolExecutor(max(len(servers), 1)) as pool:
         starts = []
         for server in servers:
             stack.callback(server.stop)

@@ -40,7 +40,7 @@ _MODE = click.option(
 def up(mode: str | None, with_spark: bool, with_connect: bool) -> None:
     """Start both lakes, print an offline_store section for them, and stay until Ctrl-C."""
     hdfs, adls = HdfsLake(mode), AdlsLake(mode)
-    servers: list[Server] = [hdfs, adls]
+    servers: list[Server] = []
     spark = SparkCluster(mode) if with_spark else None
     if spark is not None:
         servers.append(spark)
@@ -50,7 +50,8 @@ def up(mode: str | None, with_spark: bool, with_connect: bool) -> None:
     over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: over.set())
     try:
-        with start_all(servers):
+        # Spark's workers get the lakes' keys.
+        with start_all((hdfs, adls)), start_all(servers):
             click.echo(offline_store_section(hdfs, adls, spark, connect))
             click.echo("Ready. Ctrl-C ends them, and all their data with them.", err=True)
             over.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import secrets
 import urllib.request
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from feast_hybrid.lakes.credentials import Emulator
 
 SCRIPT = Path(__file__).with_name("azurite.js")
+KEY_VARIABLE = re.compile(r"FEAST_HYBRID_\w+_KEY")
+"""How the variables are called that hold the keys of accounts."""
 
 
 class AdlsLake(Lake):

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
 import hashlib
 import importlib.metadata
 import importlib.util
 import logging
 import os
+import platform
 import re
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import MissingDependencyError, TestServerError
 from feast_hybrid.spark.hadoop_azure import hadoop_version, pyspark_home
+from feast_hybrid.spark.java import find_java
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +40,9 @@ HADOOP_VERSION = "3.5.0"
 AZURITE = "azurite@>=3.37.0 <3.38"
 """The npm package that serves the Blob endpoint. 3.37 wants Node 22 or newer."""
 
-JAVA_MINIMUM = 17
+WORKERS_PYTHON = "3.11"
+"""The Python of the images' Debian, which runs Spark's Python workers there."""
+
 JAR_TYPES = ("jar", "bundle")  # OSGi artifacts are of type "bundle" in Ivy's eyes
 
 
@@ -105,28 +109,6 @@ def fetch(name: str, spec: str, download: Callable[[Path], None]) -> Artifact:
         seconds = time.monotonic() - began
     log.info("downloaded %s in %.1f s", name, seconds)
     return Artifact(final, seconds)
-
-
-@functools.cache
-def java() -> str:
-    """The path of a Java of at least version 17: ``$JAVA_HOME``'s, or else the one on ``PATH``.
-
-    Raises:
-        MissingDependencyError: There is none, or it is too old.
-    """
-    home = os.environ.get("JAVA_HOME")
-    found = str(Path(home) / "bin" / "java") if home else shutil.which("java")
-    if not found or not os.access(found, os.X_OK):
-        where = f"JAVA_HOME={home} has no bin/java" if home else "no java on PATH and JAVA_HOME is not set"
-        raise MissingDependencyError(f"Java {JAVA_MINIMUM} or newer is needed: {where}.")
-    output = subprocess.run([found, "-version"], capture_output=True, text=True, check=False).stderr
-    version = re.search(r'version "(\d+)', output)
-    if version is None or int(version[1]) < JAVA_MINIMUM:
-        raise MissingDependencyError(
-            f"Java {JAVA_MINIMUM} or newer is needed; {found} says: {output.strip() or 'nothing'}. "
-            "Set JAVA_HOME to a newer one."
-        )
-    return found
 
 
 def pyspark_version() -> str:
@@ -200,6 +182,64 @@ def azurite() -> Artifact:
     return fetch("azurite", AZURITE, download)
 
 
+def workers_run_this_python() -> bool:
+    """Whether the images' Python can run this one's functions: Spark wants the same minor version."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}" == WORKERS_PYTHON
+
+
+def workers_packages() -> Artifact:
+    """What this package requires, in this environment's versions, as wheels unpacked for the images' Python.
+
+    PySpark is not among them: Spark has its own part of it for workers. Only for a Python of the same minor version,
+    since pip goes by the markers of the one that it runs in.
+    """
+    pins = _pins()
+    machine = {"AMD64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+    # pip takes a wheel for an older C library only where that one is named too; Debian 12 has 2.36.
+    platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(36, 16, -1)] + [f"manylinux2014_{machine}"]
+
+    def download(folder: Path) -> None:
+        constraints = folder / "constraints.txt"
+        constraints.write_text("".join(f"{name}=={version}\n" for name, version in _installed().items()))
+        options = ["--quiet", "--disable-pip-version-check", "--no-compile", "--only-binary=:all:"]
+        options += [
+            "--implementation",
+            "cp",
+            "--python-version",
+            WORKERS_PYTHON,
+            "--target",
+            str(folder / "packages"),
+        ]
+        options += [option for name in platforms for option in ("--platform", name)]
+        _run("pip", [sys.executable, "-m", "pip", "install", *options, "-c", str(constraints), *pins], cwd=folder)
+        constraints.unlink()
+
+    return fetch("python-packages", f"{WORKERS_PYTHON} {machine} {' '.join(pins)}", download)
+
+
+def _pins() -> list[str]:
+    """The requirements of this package, and the clients of online stores that are installed, each as it is here."""
+    installed = _installed()
+    required = [line for line in importlib.metadata.requires("feast-hybrid") or () if "extra ==" not in line]
+    names = {_canonical(re.split(r"[^\w.-]", line)[0]) for line in required} | {"redis", "hiredis"}
+    pins = sorted(f"{name}=={installed[name]}" for name in names - {"pyspark"} if name in installed)
+    # Debian's patch release is one that redis wants it for; this interpreter's may not be.
+    return [*pins, "async-timeout"]
+
+
+def _installed() -> dict[str, str]:
+    """The versions of the installed packages that an index has too."""
+    return {
+        _canonical(found.name): found.version
+        for found in importlib.metadata.distributions()
+        if "+" not in found.version and _canonical(found.name) != "feast-hybrid"
+    }
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _module(jar: str) -> str:
     return re.sub(r"-\d.*$", "", jar.removesuffix(".jar"))
 
@@ -220,7 +260,7 @@ def _ivy(modules: Sequence[str], folder: Path) -> None:
         f'<dependencies defaultconf="default->master,runtime">{dependencies}</dependencies></ivy-module>'
     )
     pattern = f"{folder}/[artifact]-[revision](-[classifier]).[ext]"
-    command = [java(), "-jar", str(jars[0]), "-ivy", str(description), "-confs", "default"]
+    command = [find_java(), "-jar", str(jars[0]), "-ivy", str(description), "-confs", "default"]
     with locked("ivy"):  # Ivy's cache is no place for two at once
         _run(
             "Apache Ivy",

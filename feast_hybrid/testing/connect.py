@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from feast_hybrid.testing import artifacts
 from feast_hybrid.testing.lake import Server
 from feast_hybrid.testing.services import HOST, Service, free_ports
-from feast_hybrid.testing.spark import python_mounts, spark_service
+from feast_hybrid.testing.spark import lake_keys, runs_python, spark_service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ CONNECT = "org.apache.spark.sql.connect.service.SparkConnectServer"
 class SparkConnectServer(Server):
     """A Spark application of its own that clients reach by ``sc://127.0.0.1:PORT``.
 
-    It runs local executors; Python functions run in this interpreter, where a container can have it as
+    It runs local executors; Python functions run in this interpreter, and in a container in the image's, as
     :class:`~feast_hybrid.testing.spark.SparkCluster` says.
 
     Args:
@@ -65,8 +65,8 @@ class SparkConnectServer(Server):
 
     @property
     def runs_python(self) -> bool:
-        """Whether it can run Python functions; reads and joins need no Python."""
-        return self.mode == "process" or bool(python_mounts())
+        """Whether it can run this Python's functions; reads and joins of the JVM need no Python."""
+        return runs_python(self.mode)
 
     def jobs(self, status: str | None = None) -> list[dict[str, Any]]:
         """The jobs that Spark's UI shows, newest first, as its REST interface gives them.
@@ -100,14 +100,15 @@ class SparkConnectServer(Server):
             "spark.port.maxRetries": "0",
             "spark.sql.warehouse.dir": f"{local}/warehouse",
             "spark.sql.session.timeZone": "UTC",
+            "spark.locality.wait": "0s",
         }
-        mounts = python_mounts()
+        mounts: tuple[str, ...] = ()
         if self.hadoop_azure:
             settings["spark.jars"] = ",".join(artifacts.azure_jars().jars())
-            mounts = (*mounts, str(artifacts.azure_jars().path))
+            mounts = (str(artifacts.azure_jars().path),)
         settings |= self.conf
         options = [part for key, value in settings.items() for part in ("--conf", f"{key}={value}")]
-        environment = {"PYSPARK_PYTHON": sys.executable if self.runs_python else "python3"}
+        environment = {**lake_keys(), "PYSPARK_PYTHON": sys.executable if self.mode == "process" else "python3"}
         if user := os.environ.get("HADOOP_USER_NAME"):
             environment["HADOOP_USER_NAME"] = user
         arguments = (

@@ -8,6 +8,7 @@ import re
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
+from feast_hybrid.spark.java import find_java
 from feast_hybrid.testing import artifacts
 from feast_hybrid.testing.lake import Lake
 from feast_hybrid.testing.services import HOST, Service, free_ports
@@ -93,7 +94,7 @@ class HdfsLake(Lake):
         command: tuple[str, ...] = ()
         if self.mode == "process":
             jars = artifacts.hdfs_jars().path
-            run = (artifacts.java(), *JVM, "-cp", f"{jars}:{jars}/*", main, *options)
+            run = (find_java(), *JVM, "-cp", f"{jars}:{jars}/*", main, *options)
             # A shell, so that formatting and serving are one service, as they are in the image.
             script = 'if [ "$1" = format ]; then shift; "$@" -format -nonInteractive || exit; fi; exec "$@"'
             command = ("sh", "-c", script, "sh", "format", *run)

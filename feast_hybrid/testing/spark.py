@@ -9,12 +9,13 @@ import urllib.request
 from pathlib import Path
 
 from feast_hybrid.spark.hadoop_azure import pyspark_home
+from feast_hybrid.spark.java import find_java
 from feast_hybrid.testing import artifacts
+from feast_hybrid.testing.adls import KEY_VARIABLE
 from feast_hybrid.testing.lake import Server
 from feast_hybrid.testing.services import HOST, Service, free_ports
 
 MASTER = "org.apache.spark.deploy.master.Master"
-DEBIAN_PYTHON = "/usr/bin/python3.11"
 WORKER = "org.apache.spark.deploy.worker.Worker"
 
 
@@ -26,15 +27,17 @@ def session_conf() -> dict[str, str]:
         "spark.driver.bindAddress": HOST,
         "spark.ui.enabled": "false",
         "spark.sql.session.timeZone": "UTC",
+        "spark.locality.wait": "0s",
     }
 
 
 class SparkCluster(Server):
     """A master and a worker, whose executors run in processes and folders of their own.
 
-    Python workers must have the driver's Python: while the cluster runs, ``PYSPARK_PYTHON`` is this
-    interpreter unless it is set already. A container has it where this interpreter is that of a virtual
-    environment made from Debian 12's own Python, which the image has too; see :attr:`runs_python`.
+    Processes run Python workers in this interpreter: while the cluster runs, ``PYSPARK_PYTHON`` names it, unless it
+    is set already. Containers run them in the image's own ``python3``, which has this package and what it requires,
+    in this environment's versions; leave ``PYSPARK_PYTHON`` unset for those. Workers have the keys of the lakes that
+    were started before the cluster.
 
     Args:
         mode: ``container`` or ``process``.
@@ -58,8 +61,8 @@ class SparkCluster(Server):
 
     @property
     def runs_python(self) -> bool:
-        """Whether executors can run Python functions; JVM reads and joins need no Python."""
-        return self.mode == "process" or bool(python_mounts())
+        """Whether executors can run this Python's functions; JVM reads and joins need no Python."""
+        return runs_python(self.mode)
 
     def session_conf(self) -> dict[str, str]:
         """The settings of a session on this cluster that reaches both lakes."""
@@ -89,8 +92,9 @@ class SparkCluster(Server):
             # Its port would be the same for every cluster, and nobody needs it.
             "SPARK_MASTER_OPTS": "-Dspark.master.rest.enabled=false",
         }
-        mounts = python_mounts() if main == WORKER else ()
-        return spark_service(self.mode, name, (main, "--host", HOST, *options), environment, mounts)
+        if main == WORKER:
+            environment |= lake_keys()
+        return spark_service(self.mode, name, (main, "--host", HOST, *options), environment)
 
     def _ready(self) -> str | None:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -102,7 +106,7 @@ class SparkCluster(Server):
         return None if workers == 1 else "the worker to register"
 
     def _started(self) -> None:
-        if "PYSPARK_PYTHON" not in os.environ:
+        if self.mode == "process" and "PYSPARK_PYTHON" not in os.environ:
             os.environ["PYSPARK_PYTHON"] = sys.executable
             self._set_python = True
 
@@ -121,14 +125,16 @@ def spark_service(
     if mode == "process":
         home = pyspark_home()
         command = (str(home / "bin" / "spark-class"), *arguments)
-        java_home = str(Path(artifacts.java()).resolve().parents[1])
+        java_home = str(Path(find_java()).resolve().parents[1])
         environment |= {"SPARK_HOME": str(home), "JAVA_HOME": java_home, "PYSPARK_PYTHON": sys.executable}
     return Service(name, command, image="spark", arguments=arguments, environment=environment, mounts=mounts)
 
 
-def python_mounts() -> tuple[str, ...]:
-    """What a container needs of this host to run this Python: nothing where that cannot be."""
-    if sys.prefix == sys.base_prefix or os.path.realpath(sys.executable) != DEBIAN_PYTHON:
-        return ()
-    # The environment, and this package's own folder, which an editable install leaves where it is.
-    return (sys.prefix, str(Path(__file__).parents[2]))
+def runs_python(mode: str) -> bool:
+    """Whether a server's Python workers can run this Python's functions."""
+    return mode == "process" or artifacts.workers_run_this_python()
+
+
+def lake_keys() -> dict[str, str]:
+    """The variables of this process in which test lakes keep their keys."""
+    return {name: value for name, value in os.environ.items() if KEY_VARIABLE.fullmatch(name)}

@@ -15,7 +15,7 @@ from benchmarks.oracle import differences
 from benchmarks.report import number, report, seconds_table, table, targets_table
 from benchmarks.results import Outcome, Result, load, missing, save
 from benchmarks.shapes import START, History, shapes
-from benchmarks.targets import TARGETS, against_fastest
+from benchmarks.targets import TARGETS, against_best_strategy, against_fastest
 
 HOUR = timedelta(hours=1)
 
@@ -55,6 +55,12 @@ def test_the_worst_shape_counts() -> None:
     worst = TARGETS[0]
     assert worst.value(results) == pytest.approx(1.5)
     assert worst.met(results) is False
+
+
+def test_the_planner_s_choice_is_compared_with_the_better_strategy_where_both_took_part() -> None:
+    chosen = result("views", ours=6.0, **{"ours-columnar": 5.0, "ours-window": None})
+    assert against_best_strategy(chosen) == pytest.approx(1.2)
+    assert against_best_strategy(result("dense", ours=6.0, chain=1.0)) is None
 
 
 def test_targets_between_shapes_need_both_of_them() -> None:
@@ -175,6 +181,13 @@ def test_a_partition_holds_its_day(tmp_path: Path) -> None:
     assert [folder.name for folder in sorted(tmp_path.iterdir())] == [f"day=2026-01-0{day}" for day in range(1, 7)]
     times = pq.ParquetFile(tmp_path / "day=2026-01-02" / "part-0.parquet").read()["ts"].to_pylist()
     assert {time.day for time in times} == {2}
+
+
+def test_files_hold_as_many_steps_as_they_are_to(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    write_history(history(file_steps=5), tmp_path)
+    assert [pq.read_metadata(file).num_rows for file in sorted(tmp_path.iterdir())] == [100, 100, 40]
 
 
 def test_the_same_seed_gives_the_same_rows(tmp_path: Path) -> None:

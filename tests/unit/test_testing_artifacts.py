@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from feast_hybrid.errors import MissingDependencyError, TestServerError
+from feast_hybrid.errors import TestServerError
 from feast_hybrid.testing import artifacts
 
 if TYPE_CHECKING:
@@ -71,31 +71,3 @@ def test_two_at_once_download_once() -> None:
     for thread in threads:
         thread.join()
     assert len(downloads) == 1
-
-
-@pytest.mark.parametrize(
-    ("output", "message"),
-    [
-        ('openjdk version "11.0.2" 2019-01-15', "Java 17 or newer is needed; .*11.0.2"),
-        ("no idea", "Java 17 or newer is needed; .*no idea"),
-    ],
-)
-def test_a_java_that_is_too_old_is_refused(
-    output: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = tmp_path / "bin" / "java"
-    program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\necho '{output}' >&2\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    artifacts.java.cache_clear()
-    with pytest.raises(MissingDependencyError, match=message):
-        artifacts.java()
-
-
-def test_a_java_home_without_java_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    artifacts.java.cache_clear()
-    with pytest.raises(MissingDependencyError, match=f"JAVA_HOME={tmp_path} has no bin/java"):
-        artifacts.java()
-    artifacts.java.cache_clear()

@@ -1,67 +1,107 @@
-"""Whether executors can open a view's files: they try it once, in a tiny job."""
+"""Whether executors can open views' files: they try it once, in a tiny job."""
 
 from __future__ import annotations
 
 import importlib
+import pickle
+import platform
+import sys
+import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
+from pyspark import cloudpickle
+from pyspark.sql import functions as F
 
 from feast_hybrid.asof.scan import Ineligible, Scan
+from feast_hybrid.spark.causes import causes_of, summary_of
 from feast_hybrid.spark.runtime import is_connect
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    #: Its name in plans, and how its files are opened.
+    Place = tuple[str, str]
+
 #: The places and sign-ins with which executors can open files: for each session of Spark Connect, which has its own
 #: Python files, and for each application of Spark Classic, whose sessions share their executors.
-_readable_by_session: weakref.WeakKeyDictionary[Any, set[tuple[str, str]]] = weakref.WeakKeyDictionary()
-_readable_by_application: dict[str | None, set[tuple[str, str]]] = {}
+_readable_by_session: weakref.WeakKeyDictionary[Any, set[Place]] = weakref.WeakKeyDictionary()
+_readable_by_application: dict[str | None, set[Place]] = {}
+#: What was warned of.
+_warned_of: set[str] = set()
 
 
-def check_executors(session: SparkSession, scan: Scan, parallelism: int | None = None) -> Ineligible | None:
-    """Why the session's executors cannot read a scan's files, if they cannot.
+def check_executors(
+    session: SparkSession, scans: Iterable[Scan], parallelism: int | None = None
+) -> list[Scan | Ineligible]:
+    """The scans, or why the session's executors cannot read their files.
 
-    Runs a job until a session or application has once succeeded for a place, unless there is nothing to check.
+    Runs a job for each place, until a session or application has once succeeded for it, unless there is nothing to
+    check. Warns, once, of a Python that cannot run this package's code.
     """
-    if scan.check is None:
-        return None
     if is_connect(session):
         readable = _readable_by_session.setdefault(session, set())
     else:
         readable = _readable_by_application.setdefault(session.conf.get("spark.app.id", None), set())
-    place = (scan.where, repr(scan.open))
-    if place in readable:
-        return None
-    failures = _run_check(session, scan, parallelism or 2)
-    if failures:
-        return Ineligible(f"executors cannot open files on {scan.where}: {', '.join(failures)}")
-    readable.add(place)  # not what failed, which may be fixed
-    return None
+    unreadable: dict[Place, Ineligible] = {}
+    found: list[Scan | Ineligible] = []
+    for scan in scans:
+        place = (scan.where, repr(scan.open))
+        if scan.check is not None and place not in readable and place not in unreadable:
+            failures = _run_check(session, scan, parallelism or 2)
+            if failures:
+                unreadable[place] = Ineligible(", ".join(failures))
+            else:
+                readable.add(place)  # not what failed, which may be fixed
+        found.append(unreadable.get(place, scan))
+    return found
 
 
 def _run_check(session: SparkSession, scan: Scan, tasks: int) -> list[str]:
-    """The errors' classes, or the modules that were not found."""
-    check = scan.check
+    """What executors say, each thing once; nothing where all can read."""
+    # As bytes, which are unpickled where an error can be caught.
+    check = cloudpickle.dumps(scan.check)
 
-    # A function within a function travels by value, and so arrives where this package is not installed.
-    def probe(batches: Iterator[Any]) -> Iterator[Any]:
-        failures = []
-        for _ in batches:
-            try:
-                importlib.import_module("feast_hybrid.asof.columnar.read")
-                if check is not None:
-                    check()
-            except Exception as error:
-                # The error's own text might hold what was given to a file system.
-                failures.append(getattr(error, "name", None) or type(error).__name__)
-        yield pa.RecordBatch.from_pydict({"failure": pa.array(failures, pa.string())})
+    # A function within a function travels by value, and so arrives where this package is not installed. It uses the
+    # standard library alone, and is no Arrow function: Arrow may be what is missing.
+    def probe(_: int) -> str:
+        try:
+            importlib.import_module("feast_hybrid.asof.columnar.read")
+            pickle.loads(check)()  # noqa: S301  # the driver has made it
+        except ImportError as error:
+            lacks = f"has no module {error.name!r}" if error.name else "cannot import this package"
+            return f"python {sys.executable} (Python {platform.python_version()}) {lacks}"
+        except Exception as error:
+            # The error's own text might hold what was given to a file system.
+            return f"error {type(error).__name__}"
+        return ""
 
     try:
-        rows = session.range(0, tasks, 1, tasks).mapInArrow(probe, "failure string").collect()
+        answers = session.range(0, tasks, 1, tasks).select(F.udf(probe, "string", useArrow=False)("id")).collect()
     except Exception as error:
-        # A check that cannot be unpickled there fails before it is called.
-        return [type(error).__name__]
-    return sorted({row["failure"] for row in rows})
+        # A Python that is not there, or of another version, fails before the function is called.
+        reason = f"the workers' Python cannot run tasks: {summary_of(causes_of(error))}"
+        _warn_of(reason)
+        return [reason]
+    failures = []
+    for failure in sorted({row[0] for row in answers} - {""}):
+        what, _, text = failure.partition(" ")
+        if what == "python":
+            text = f"the workers' Python, {text}"
+            _warn_of(text)
+        else:
+            text = f"executors cannot open files on {scan.where}: {text}"
+        failures.append(text)
+    return failures
+
+
+def _warn_of(reason: str) -> None:
+    if reason not in _warned_of:
+        _warned_of.add(reason)
+        warnings.warn(
+            f"Spark reads feature views by itself, which takes longer: {reason}. Install feast-hybrid there, or set "
+            "PYSPARK_PYTHON, before the session starts, to a Python that has it.",
+            UserWarning,
+            stacklevel=2,
+        )

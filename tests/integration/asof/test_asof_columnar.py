@@ -97,17 +97,20 @@ def test_the_plan_says_that_it_is_used_what_is_read_and_what_was_asked(spark: Sp
     assert "entity rows" not in silent
 
 
-def test_it_is_taken_but_for_a_little_history_and_entity_rows_of_unknown_number(
+def test_it_is_taken_but_for_few_views_of_a_little_history_and_entity_rows_of_unknown_number(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entities, views = entities_of(spark, 100), views_of(history_of(spark, 100), tmp_path)
     known = plan(entities, views, timestamp="t", stats=EntityStats(rows=100, may_collect=False))
     assert [step.strategy for step in known.steps] == ["columnar"] * 3
-    description = plan(entities, views, timestamp="t").describe()
-    assert "window (not columnar: little to read for entity rows that may be many)" in description
-    monkeypatch.setattr(planner, "SMALL", 1)
+    description = plan(entities, views[:2], timestamp="t").describe()
+    assert description.count("window (not columnar: little to read for entity rows that may be many)") == 2
     description = plan(entities, views, timestamp="t").describe()
     assert description.count(": columnar (") == 3
+    assert "entity rows: 100, counted by a pass over them" in description
+    monkeypatch.setattr(planner, "SMALL", 1)
+    description = plan(entities, views[:2], timestamp="t").describe()
+    assert description.count(": columnar (") == 2
     assert "entity rows: 100, counted by a pass over them" in description
 
 

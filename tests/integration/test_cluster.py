@@ -1,0 +1,88 @@
+"""A Spark Standalone cluster whose workers hold this package: what runs in Python runs there, on both lakes.
+
+The cluster runs as ``LAKES`` says: in containers the image's own Python is what its workers run.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from feast_hybrid.testing import start_spark
+from feast_hybrid.testing.redis import RedisServer
+from tests.integration.places import Places, at, classic_only, outside_of_spark
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.integration.conftest import Write
+
+pytestmark = classic_only("a program whose driver is its own")
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+import pandas as pd
+from tests.integration.places import at, entity, feature_store, retrieve, source, view
+
+given = json.loads(sys.argv[1])
+conf = given["conf"]
+driver = entity("driver", join_key="driver_id")
+views = [view(name, source(name + "_rows", path), driver) for name, path in given["tables"].items()]
+online = {"type": "redis", "connection_string": given["redis"]}
+store = feature_store(
+    given["sites"], Path(given["folder"]), driver, *views,
+    spark={"master": conf.pop("spark.master"), "conf": conf},
+    repo={"batch_engine": {"type": "spark.engine"}, "online_store": online},
+)
+entity_rows = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(1), at(1)]})
+features = ["stats:trips", "moods:mood"]
+job = retrieve(store, entity_rows, features)
+history = job.to_df().sort_values("driver_id")
+store.materialize(at(0), at(5))
+served = store.get_online_features(features, [{"driver_id": key} for key in (1, 2, 3)]).to_dict()
+print(json.dumps({"plan": job.explain(), "history": history[["trips", "mood"]].values.tolist(), "online": served}))
+"""
+
+
+def test_workers_join_by_columns_and_run_feast_s_spark_engine(
+    lakes_to_test: Places, write: Write, tmp_path: Path
+) -> None:
+    rows = {"driver_id": [1, 2], "event_timestamp": [at(0), at(0)]}
+    tables = {
+        "stats": write(lakes_to_test.onprem, "stats", {**rows, "trips": [10, 20]}),
+        "moods": write(lakes_to_test.cloud, "moods", {**rows, "mood": ["a", "b"]}),
+    }
+    with start_spark() as cluster, RedisServer() as redis:
+        if not cluster.runs_python:
+            pytest.skip("the image's Python is of another version than this one")
+        environment = outside_of_spark()
+        if cluster.mode == "container":
+            del environment["PYSPARK_PYTHON"]  # it names this machine's
+        given = {
+            "sites": lakes_to_test.sites(),
+            "tables": tables,
+            "folder": str(tmp_path),
+            "conf": cluster.session_conf(),
+            "redis": redis.uri,
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, json.dumps(given)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr[-6000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    for name, site in (("stats", "onprem"), ("moods", "cloud")):
+        assert f"view '{name}': columnar" in found["plan"], found["plan"] + done.stderr[-3000:]
+        assert f"files on site '{site}'" in found["plan"]
+    assert found["history"] == [[10, "a"], [20, "b"]]
+    assert found["online"] == {"driver_id": [1, 2, 3], "trips": [10, 20, None], "mood": ["a", "b", None]}
