@@ -14,7 +14,7 @@ import pytest
 
 from feast_hybrid.testing import start_spark
 from feast_hybrid.testing.redis import RedisServer
-from tests.integration.places import Places, at, classic_only, outside_of_spark
+from tests.integration.places import Places, classic_only, hour, outside_of_spark
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 import pandas as pd
-from tests.integration.places import at, entity, feature_store, retrieve, source, view
+from tests.integration.places import entity, feature_store, hour, retrieve, source, view
 
 given = json.loads(sys.argv[1])
 conf = given["conf"]
@@ -39,11 +39,11 @@ store = feature_store(
     spark={"master": conf.pop("spark.master"), "conf": conf},
     repo={"batch_engine": {"type": "spark.engine"}, "online_store": online},
 )
-entity_rows = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [at(1), at(1)]})
+entity_rows = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [hour(1), hour(1)]})
 features = ["stats:trips", "moods:mood"]
 job = retrieve(store, entity_rows, features)
 history = job.to_df().sort_values("driver_id")
-store.materialize(at(0), at(5))
+store.materialize(hour(0), hour(5))
 served = store.get_online_features(features, [{"driver_id": key} for key in (1, 2, 3)]).to_dict()
 print(json.dumps({"plan": job.explain(), "history": history[["trips", "mood"]].values.tolist(), "online": served}))
 """
@@ -52,7 +52,7 @@ print(json.dumps({"plan": job.explain(), "history": history[["trips", "mood"]].v
 def test_workers_join_by_columns_and_run_feast_s_spark_engine(
     lakes_to_test: Places, write: Write, tmp_path: Path
 ) -> None:
-    rows = {"driver_id": [1, 2], "event_timestamp": [at(0), at(0)]}
+    rows = {"driver_id": [1, 2], "event_timestamp": [hour(0), hour(0)]}
     tables = {
         "stats": write(lakes_to_test.onprem, "stats", {**rows, "trips": [10, 20]}),
         "moods": write(lakes_to_test.cloud, "moods", {**rows, "mood": ["a", "b"]}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pickle
 import platform
+import re
 import sys
 import warnings
 import weakref
@@ -15,7 +16,6 @@ from pyspark import cloudpickle
 from pyspark.sql import functions as F
 
 from feast_hybrid.asof.scan import Ineligible, Scan
-from feast_hybrid.spark.causes import causes_of, summary_of
 from feast_hybrid.spark.runtime import is_connect
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 #: Python files, and for each application of Spark Classic, whose sessions share their executors.
 _readable_by_session: weakref.WeakKeyDictionary[Any, set[Place]] = weakref.WeakKeyDictionary()
 _readable_by_application: dict[str | None, set[Place]] = {}
+#: What Spark says of a Python that cannot run tasks, in the traces of a job that fails.
+_NO_PYTHON = re.compile(
+    r"(?<=\[PYTHON_VERSION_MISMATCH\] )[^\n]*|Cannot run program \"[^\"]*\"[^\n]*|\w*Error: No module named [\w.']*"
+)
 #: What was warned of.
 _warned_of: set[str] = set()
 
@@ -81,7 +85,8 @@ def _run_check(session: SparkSession, scan: Scan, tasks: int) -> list[str]:
         answers = session.range(0, tasks, 1, tasks).select(F.udf(probe, "string", useArrow=False)("id")).collect()
     except Exception as error:
         # A Python that is not there, or of another version, fails before the function is called.
-        reason = f"the workers' Python cannot run tasks: {summary_of(causes_of(error))}"
+        found = _NO_PYTHON.search(str(error))
+        reason = f"the workers' Python cannot run tasks: {found[0] if found else type(error).__name__}"
         _warn_of(reason)
         return [reason]
     failures = []
