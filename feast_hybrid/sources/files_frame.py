@@ -104,10 +104,9 @@ def _by_us(
         f"{source.label} ({source.describe()}): {resolved.only_ours}, which Spark's own reader does not read right, "
         "and feast-hybrid's reader cannot be used: "
     )
-    if isinstance(scan, Ineligible):
-        raise SourceError(f"{refusal}{scan.reason}.")
-    if (unable := check_executors(session, scan)) is not None:
-        raise SourceError(f"{refusal}{unable.reason}.")
+    (usable,) = [scan] if isinstance(scan, Ineligible) else check_executors(session, [scan])
+    if isinstance(usable, Ineligible):
+        raise SourceError(f"{refusal}{usable.reason}.")
     names = None if columns is None else {name.lower() for name in columns}
     available = [
         (field, SourceColumn(column.name, column.data_type))
@@ -117,7 +116,7 @@ def _by_us(
     start, end = between
     return rows_frame(
         session,
-        scan,
+        usable,
         chosen or available,
         required=required,
         timestamp=source.timestamp if source.timestamp_field else None,
