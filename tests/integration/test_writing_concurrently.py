@@ -137,8 +137,8 @@ class TestSparkTasks:
                 try:
                     HybridSparkOfflineStore.offline_write_batch(config, of, pa.Table.from_batches([batch]), None)
                 except WriteError as error:
-                    yield pa.RecordBatch.from_pydict({"said": [str(error)]})
+                    yield pa.RecordBatch.from_pydict({"message": [str(error)]})
 
         frame = spark.range(1).selectExpr("id as driver_id", "id as trips", "current_timestamp() as event_timestamp")
-        (message,) = [row.message for row in frame.mapInArrow(write, "said string").collect()]
+        (message,) = [row.message for row in frame.mapInArrow(write, "message string").collect()]
         assert "inside a Spark task only Parquet files can be written, found orc" in message
