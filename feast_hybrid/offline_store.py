@@ -57,8 +57,9 @@ class HybridSparkOfflineStore(OfflineStore):
             feature_views: the views that are referred to.
             feature_refs: ``view:feature`` each.
             entity_df: rows with join keys and a time column, ``event_timestamp`` or the only one: a pandas frame,
-                a Spark frame, or SQL text in which a source's name stands for its rows. None for the distinct
-                (join keys, event time) of the views' own rows between ``start_date`` and ``end_date``.
+                whatever exports an Arrow stream (pyarrow, Polars, DuckDB), a Spark frame, or SQL text in which a
+                source's name stands for its rows. None for the distinct (join keys, event time) of the views' own
+                rows between ``start_date`` and ``end_date``.
             registry: the registry.
             project: the project.
             full_feature_names: whether features are called ``view__feature``.
@@ -73,6 +74,7 @@ class HybridSparkOfflineStore(OfflineStore):
 
         from feast_hybrid.retrieval.entity_df import entity_rows_of, open_reader
         from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
+        from feast_hybrid.retrieval.on_demand import require_request_data
         from feast_hybrid.retrieval.request import plan_join, requested_views, retrieval_metadata
 
         # Resolve: which rows the views' sources mean, and in which session they are read.
@@ -83,6 +85,8 @@ class HybridSparkOfflineStore(OfflineStore):
         # Collect: the entity rows, and what is known of them without running a job.
         dates = (kwargs.get("start_date"), kwargs.get("end_date"))
         rows = entity_rows_of(entity_df, views, reader, registry, project, dates)
+        if entity_df is not None:
+            require_request_data(on_demand, rows.columns)
         # Plan: each history cut to what the rows can see, and a way to join it.
         join = plan_join(
             rows,

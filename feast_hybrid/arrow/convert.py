@@ -90,7 +90,7 @@ def spark_compatible(array: pa.Array) -> pa.Array:
     """The values in a type that Spark has, for local frames; other types stay, those too that Spark will refuse.
 
     Unsigned integers become the next wider signed type, nanoseconds are floored to microseconds, dictionaries are
-    decoded, half-precision numbers become floats.
+    decoded, views of text and bytes are laid out plainly, half-precision numbers become floats.
     """
     data_type = array.type
     if pa.types.is_dictionary(data_type):
@@ -99,8 +99,10 @@ def spark_compatible(array: pa.Array) -> pa.Array:
         return array.cast(_SPARK_OF_UNSIGNED[data_type.bit_width])
     if pa.types.is_timestamp(data_type) and data_type.unit == "ns":
         return floor_to_micros(array)
-    if pa.types.is_large_string(data_type):
+    if pa.types.is_large_string(data_type) or pa.types.is_string_view(data_type):
         return array.cast(pa.string())
+    if pa.types.is_binary_view(data_type):
+        return array.cast(pa.binary())
     if pa.types.is_float16(data_type):
         return array.cast(pa.float32())
     return array

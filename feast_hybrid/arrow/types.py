@@ -151,5 +151,19 @@ def replace_leaf_types(data_type: pa.DataType, replace: Callable[[pa.DataType], 
     return replace(data_type)
 
 
+def without_views(data_type: pa.DataType) -> pa.DataType:
+    """The type with text and bytes laid out in one buffer, not as views, which Arrow turns into no pandas column."""
+    is_ = pa.types
+    if is_.is_dictionary(data_type):
+        return pa.dictionary(data_type.index_type, without_views(data_type.value_type), data_type.ordered)
+    if is_.is_large_list(data_type):
+        return pa.large_list(_replaced(data_type.value_field, without_views))
+    if is_.is_list(data_type) or is_.is_struct(data_type) or is_.is_map(data_type):
+        return replace_leaf_types(data_type, without_views)
+    if is_.is_string_view(data_type):
+        return pa.large_string()
+    return pa.large_binary() if is_.is_binary_view(data_type) else data_type
+
+
 def _replaced(field: pa.Field, replace: Callable[[pa.DataType], pa.DataType]) -> pa.Field:
     return field.with_type(replace_leaf_types(field.type, replace))

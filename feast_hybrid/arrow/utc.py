@@ -40,6 +40,16 @@ def from_epoch_micros(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
+def datetimes_of(low: int | None, high: int | None) -> tuple[datetime, datetime] | None:
+    """The instants of two counts of microseconds; None without them, or where no datetime is one of them."""
+    if low is None or high is None:
+        return None
+    try:
+        return from_epoch_micros(low), from_epoch_micros(high)
+    except OverflowError:
+        return None
+
+
 def epoch_micros_of_array(array: pa.Array) -> pa.Array:
     """Times as microseconds since the epoch, as :func:`feast_hybrid.spark.times.micros` gives them.
 

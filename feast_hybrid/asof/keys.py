@@ -74,6 +74,8 @@ class Domain:
             value = column.cast("double")
             whole = value.try_cast("long")
             return F.when((whole.cast("double") == value) & (value < F.lit(2.0**63)), whole)
+        if isinstance(data_type, T.CharType):
+            return F.rtrim(column)  # Spark pads it when it reads it
         if self.family == _FLOAT:
             # As Spark's own joins: every NaN equals every NaN, and -0.0 equals 0.0.
             value = column.cast("double")

@@ -7,12 +7,14 @@ features.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
+from pyspark.sql.types import CharType
 
 from feast_hybrid.asof import ties
 from feast_hybrid.asof.keys import Domain, domain
@@ -183,8 +185,8 @@ def prepare(
         source = _Frame(view.frame, f"view {view.name!r}", "__fh_s", case_sensitive)
         bound = []
         for entity_name, source_name in view.keys:
-            entity_column = frame.bind(entity_name, f"join key of view {view.name!r}")
-            source_column = source.bind(source_name, "key column")
+            entity_column = frame.bind_key(entity_name, f"join key of view {view.name!r}")
+            source_column = source.bind_key(source_name, "key column")
             common = domain(
                 entity_column.data_type,
                 source_column.data_type,
@@ -230,6 +232,13 @@ class _Frame:
         """
         i = position(name, self._names, case_sensitive=self.case_sensitive, owner=self._owner, role=role)
         return BoundColumn(self._names[i], self.aliases[i], self._fields[i].dataType)
+
+    def bind_key(self, name: str, role: str) -> BoundColumn:
+        """Find a key column; ``char(n)``, which a table's frame calls a string, has its own type."""
+        column = self.bind(name, role)
+        metadata = self._fields[self.aliases.index(column.alias)].metadata or {}
+        length = re.fullmatch(r"char\((\d+)\)", str(metadata.get("__CHAR_VARCHAR_TYPE_STRING", "")))
+        return column if length is None else replace(column, data_type=CharType(int(length[1])))
 
     def bind_time(self, name: str, role: str) -> BoundColumn:
         """Find a column that holds times."""

@@ -8,8 +8,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pyarrow as pa
 
+from feast_hybrid.arrow.types import without_views
 from feast_hybrid.errors import EntityFrameError
+from feast_hybrid.retrieval.entity_columns import refuse_values_of
 from feast_hybrid.retrieval.entity_rows import EntityRows, SparkRows
 from feast_hybrid.retrieval.history_rows import rows_of_histories
 from feast_hybrid.retrieval.pandas_rows import PandasRows
@@ -28,6 +31,13 @@ if TYPE_CHECKING:
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
     from feast_hybrid.retrieval.request import RequestedView
     from feast_hybrid.sources.spec import SourceSpec
+
+
+#: The names of sources in SQL text are found by a parser that knows less than Spark's own.
+_UNPARSED_HINT = (
+    " Where Spark takes this text, it has syntax that the parser which looks for sources' names (SQLGlot) does not "
+    "know: give a Spark frame instead, entity_df=spark.sql(...)."
+)
 
 
 def open_reader(
@@ -56,7 +66,8 @@ def entity_rows_of(
     """The entity rows of a request.
 
     Args:
-        entity_df: a pandas frame, a Spark frame, SQL text, or None for the rows of the views themselves.
+        entity_df: a pandas frame, whatever exports an Arrow stream, a Spark frame, SQL text, or None for the rows of
+            the views themselves.
         views: what is asked for.
         reader: reads sources, in the session of the call.
         registry: knows the sources that SQL text may name.
@@ -74,10 +85,60 @@ def entity_rows_of(
         return rows_of_histories(views, reader, dates)
     if _is_spark_frame(entity_df):
         return SparkRows.of(entity_df)
+    _refuse_lazy(entity_df)
+    if hasattr(entity_df, "__arrow_c_stream__"):
+        return PandasRows.of(_frame_of_arrow(entity_df), of_arrow=True)
     raise EntityFrameError(
-        f"entity_df is a {type(entity_df).__name__}; give a pandas frame, a Spark frame, SQL text, or None with "
-        "start_date and end_date."
+        f"entity_df is a {_class_of(entity_df)}, which exports no Arrow stream (__arrow_c_stream__). What is taken: "
+        "a pandas or Spark frame, whatever exports one (pyarrow, Polars, DuckDB), SQL text, or None with start_date "
+        "and end_date."
     )
+
+
+def _frame_of_arrow(entity_df: Any) -> pd.DataFrame:
+    """What exports an Arrow stream, as a frame whose columns keep their Arrow types.
+
+    Raises:
+        EntityFrameError: Arrow cannot read it, or a value is none of its column's type.
+    """
+    try:
+        table = pa.table(entity_df)
+    except (pa.ArrowException, TypeError) as fault:
+        raise EntityFrameError(
+            f"entity_df is a {_class_of(entity_df)}, of whose columns one has a type that pyarrow {pa.__version__} "
+            f"cannot read ({fault}): its columns are {', '.join(_columns_with_types(entity_df))}."
+        ) from None
+    refuse_values_of(table)
+    table = table.cast(pa.schema([(field.name, without_views(field.type)) for field in table.schema]))
+    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    if twice:
+        raise EntityFrameError(f"entity_df has several columns named {', '.join(twice)}; names must differ.")
+    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    return frame
+
+
+def _columns_with_types(entity_df: Any) -> list[str]:
+    names = [str(name) for name in getattr(entity_df, "columns", ())]
+    types = [str(data_type) for data_type in getattr(entity_df, "dtypes", ())]
+    return [f"{name} ({data_type})" for name, data_type in zip(names, types, strict=False)] or ["not known"]
+
+
+def _class_of(entity_df: Any) -> str:
+    return f"{type(entity_df).__module__}.{type(entity_df).__qualname__}"
+
+
+def _refuse_lazy(entity_df: Any) -> None:
+    """Name what to call of frames whose rows are elsewhere, whether or not they export Arrow.
+
+    Raises:
+        EntityFrameError: it is one of pandas-on-Spark, Dask, or lazily of Polars.
+    """
+    module = type(entity_df).__module__
+    for library, method in (("pyspark.pandas", "to_spark"), ("dask", "compute"), ("polars", "collect")):
+        if f"{module}.".startswith(f"{library}.") and hasattr(entity_df, method):
+            raise EntityFrameError(
+                f"entity_df is a {_class_of(entity_df)}, which is not taken as it is: give entity_df.{method}()."
+            )
 
 
 def _is_spark_frame(entity_df: Any) -> bool:
@@ -89,7 +150,8 @@ def _run_sql(
     query: str, views: Sequence[RequestedView], reader: Reader, registry: BaseRegistry, project: str
 ) -> DataFrame:
     """Run SQL in which a source's name stands for its rows; the names are seen by this call alone."""
-    names = tables_read(single_select(query, what="entity_df", error=EntityFrameError))
+    select = single_select(query, what="entity_df", error=EntityFrameError, unparsed_hint=_UNPARSED_HINT)
+    names = tables_read(select)
     sources = _sources_called(names, views, reader, registry, project)
     # Read in the call's own session, where alone the views can be seen; all of them under names of their own before
     # the first gets its source's name, which may be that of a table that another source reads.

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from pyspark.errors import PySparkTypeError
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_type
 
-from feast_hybrid.arrow.utc import from_epoch_micros, to_epoch_micros
+from feast_hybrid.arrow.utc import datetimes_of, to_epoch_micros
 from feast_hybrid.asof import EntityStats
 from feast_hybrid.errors import EntityFrameError
 from feast_hybrid.retrieval.job_rows import FrameRows, JobRows
@@ -51,7 +53,7 @@ class EntityRows(ABC):
 
     @abstractmethod
     def bounds(self) -> Bounds | None:
-        """The first and last time; runs a job where they are not known. None without rows."""
+        """The first and last time; runs a job where they are not known. None as for the known ones."""
 
     @abstractmethod
     def stats(self, keys: Sequence[str]) -> EntityStats:
@@ -86,8 +88,16 @@ class SparkRows(EntityRows):
         """Check a caller's frame and find its time column.
 
         Raises:
-            EntityFrameError: no time column can be found.
+            EntityFrameError: no time column can be found, or a column cannot be collected.
         """
+        for field in frame.schema.fields:
+            try:
+                to_arrow_type(field.dataType)
+            except PySparkTypeError:
+                raise EntityFrameError(
+                    f"entity_df column {field.name!r} is {field.dataType.simpleString()}, which cannot be collected: "
+                    "leave it out, or cast it to a string."
+                ) from None
         times = [field.name for field in frame.schema.fields if is_time(field.dataType)]
         return cls(frame, pick_timestamp(list(frame.columns), times))
 
@@ -107,7 +117,7 @@ class SparkRows(EntityRows):
             return self.of_histories
         time = micros(F.col(quoted(self.timestamp)), self.frame.schema[self.timestamp].dataType)
         low, high = self.frame.select(F.min(time), F.max(time)).collect()[0]
-        return None if low is None else (from_epoch_micros(low), from_epoch_micros(high))
+        return datetimes_of(low, high)
 
     def stats(self, keys: Sequence[str]) -> EntityStats:  # noqa: ARG002
         """See :meth:`EntityRows.stats`; over rows of histories, which take long to read, the planner runs no pass."""

@@ -5,18 +5,21 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyspark.errors import PySparkTypeError
+from pyspark.sql.pandas.types import from_arrow_type
 
-from feast_hybrid.arrow.convert import combined, spark_compatible
-from feast_hybrid.arrow.utc import to_epoch_micros
+from feast_hybrid.arrow.convert import spark_compatible
+from feast_hybrid.arrow.utc import datetimes_of
 from feast_hybrid.asof import EntityStats
 from feast_hybrid.errors import EntityFrameError
+from feast_hybrid.retrieval.entity_columns import column_to_arrow, refuse_columns, with_uuids_as_text
 from feast_hybrid.retrieval.entity_rows import Bounds, EntityRows, pick_timestamp, require_keys
+from feast_hybrid.retrieval.entity_times import time_column
 from feast_hybrid.spark.columns import is_case_sensitive, refuse_clashes
 from feast_hybrid.spark.frames import collect, frame_of
 
@@ -37,17 +40,30 @@ class PandasRows(EntityRows):
 
     Only the join keys, the time and a row number travel to Spark and back, so that every other column comes back
     untouched and the rows keep their order.
+
+    Attributes:
+        frame: the rows.
+        timestamp: their time column.
+        times: its instants, in microseconds and UTC.
+        of_arrow: whether the rows came as Arrow, and so leave without what pandas notes of its own types.
     """
 
     frame: pd.DataFrame
     timestamp: str
+    times: pa.Array
+    of_arrow: bool = False
 
     @classmethod
-    def of(cls, frame: pd.DataFrame) -> PandasRows:
+    def of(cls, frame: pd.DataFrame, *, of_arrow: bool = False) -> PandasRows:
         """Check a caller's frame and find its time column.
 
+        Args:
+            frame: the rows.
+            of_arrow: whether they came as Arrow.
+
         Raises:
-            EntityFrameError: no time column can be found, it holds numbers, or the columns' names cannot be used.
+            EntityFrameError: no time column can be found, it holds what is no time, a column holds what cannot
+                travel, or the columns' names cannot be used.
         """
         if frame.columns.nlevels > 1:
             raise EntityFrameError(
@@ -61,8 +77,10 @@ class PandasRows(EntityRows):
         if any(not isinstance(name, str) for name in frame.columns):
             frame = frame.rename(columns=str)
         timestamp = pick_timestamp(names, [name for name in frame.columns if _is_time(frame[name].dtype)])
-        _refuse_numbers(frame[timestamp], timestamp)
-        return cls(frame, timestamp)
+        times = time_column(frame[timestamp], timestamp)
+        frame = with_uuids_as_text(frame)
+        refuse_columns(frame.drop(columns=timestamp))
+        return cls(frame, timestamp, times, of_arrow)
 
     @property
     def columns(self) -> list[str]:
@@ -76,10 +94,8 @@ class PandasRows(EntityRows):
 
     def bounds(self) -> Bounds | None:
         """See :meth:`EntityRows.bounds`; none are asked of Spark."""
-        times = self._times().dropna()
-        if times.empty:
-            return None
-        return times.min().to_pydatetime(warn=False), times.max().to_pydatetime(warn=False)
+        low, high = self._micros()
+        return datetimes_of(low, high)
 
     def numbered(self, spark: SparkSession, keys: Sequence[str]) -> DataFrame:
         """Row number, join keys and time, in Spark. The number's name is used once, so it is nobody else's.
@@ -90,14 +106,13 @@ class PandasRows(EntityRows):
         require_keys(keys, self.frame.columns)
         columns: dict[str, Any] = {f"__fh_row_{uuid.uuid4().hex}": pa.array(range(len(self.frame)), pa.int64())}
         columns |= self._key_arrays(keys)
-        columns[self.timestamp] = self._time_array()
+        columns[self.timestamp] = self.times
         return frame_of(spark, pa.table(columns))
 
     def stats(self, keys: Sequence[str]) -> EntityStats:
         """See :meth:`EntityRows.stats`; all of it is known."""
-        bounds = self.bounds()
-        low, high = (None, None) if bounds is None else map(to_epoch_micros, bounds)
-        table = pa.table(self._key_arrays(keys) | {self.timestamp: self._time_array()})
+        low, high = self._micros()
+        table = pa.table(self._key_arrays(keys) | {self.timestamp: self.times})
         return EntityStats(rows=len(self.frame), low=low, high=high, table=table, may_collect=False)
 
     def join(self, join: RetrievalJoin) -> JobRows:
@@ -118,34 +133,35 @@ class PandasRows(EntityRows):
         """
         columns: dict[str, Any] = {}
         for name in self.columns:
-            columns[name] = (
-                self._time_array() if name == self.timestamp else spark_compatible(_arrow(self.frame[name], name))
-            )
+            columns[name] = self.times if name == self.timestamp else self._for_spark(name)
         return frame_of(spark, pa.table(columns))
+
+    def _for_spark(self, name: str) -> pa.Array:
+        array = spark_compatible(column_to_arrow(self.frame[name], name))
+        try:
+            from_arrow_type(array.type)
+        except PySparkTypeError:
+            raise EntityFrameError(
+                f"entity_df column {name!r} is {array.type}, which Spark has no type for: cast it, or collect the "
+                "result by to_df or to_arrow, where it comes back as it is."
+            ) from None
+        return array
 
     def attach(self, features: pa.Table) -> pa.Table:
         """Put features, whose first column has the row numbers, beside the rows they belong to."""
         if features.num_rows != len(self.frame):
             raise AssertionError(f"{len(self.frame)} entity rows have {features.num_rows} answers")
         ordered = features.take(pc.sort_indices(features.column(0)))
-        try:
-            table = pa.Table.from_pandas(self.frame, preserve_index=False)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-            raise EntityFrameError(f"entity_df has a column that Arrow cannot hold: {error}") from error
+        table = pa.Table.from_pandas(self.frame, preserve_index=False)
+        if self.of_arrow:
+            table = table.replace_schema_metadata(None)
         for position in range(1, ordered.num_columns):
             table = table.append_column(ordered.schema.field(position), ordered.column(position))
         return table
 
-    def _times(self) -> pd.Series[Any]:
-        try:
-            return pd.to_datetime(self.frame[self.timestamp], utc=True)
-        except (ValueError, TypeError) as error:
-            raise EntityFrameError(f"entity_df column {self.timestamp!r} does not hold times: {error}") from error
-
-    def _time_array(self) -> pa.Array:
-        # Floored, not rounded: a row must not see what happened after it.
-        floored = self._times().dt.floor("us").dt.as_unit("us")
-        return pa.Array.from_pandas(floored, type=pa.timestamp("us", tz="UTC"))
+    def _micros(self) -> tuple[int | None, int | None]:
+        extremes = pc.min_max(self.times.view(pa.int64())).as_py()
+        return extremes["min"], extremes["max"]
 
 
 class JoinedPandasRows:
@@ -183,32 +199,9 @@ def _is_time(dtype: Any) -> bool:
     return bool(pd.api.types.is_datetime64_any_dtype(dtype))
 
 
-def _refuse_numbers(series: pd.Series[Any], name: str) -> None:
-    """pandas takes numbers for nanoseconds since 1970; who writes them means seconds or milliseconds as a rule."""
-    dtype = series.dtype
-    values = dtype.categories if isinstance(dtype, pd.CategoricalDtype) else series.dropna()
-    if pd.api.types.is_numeric_dtype(values.dtype):
-        numbers = len(values) > 0
-    else:
-        numbers = values.dtype == object and any(isinstance(value, Number) for value in values)
-    if numbers:
-        raise EntityFrameError(
-            f"entity_df column {name!r} does not hold times: it has numbers (dtype {dtype}), which do not say their "
-            f"unit. Turn them into times first, such as by pd.to_datetime(entity_df[{name!r}], unit='s', utc=True)."
-        )
-
-
-def _arrow(series: pd.Series[Any], name: str) -> pa.Array:
-    try:
-        array = pa.Array.from_pandas(series)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        raise EntityFrameError(f"entity_df column {name!r} holds values of no one type: {error}") from error
-    return combined(array)
-
-
 def _key_array(series: pd.Series[Any], name: str) -> pa.Array:
     """A key as Spark can compare it. pandas turns integers with gaps into floats: turn them back."""
-    array = spark_compatible(_arrow(series, name))
+    array = spark_compatible(column_to_arrow(series, name))
     if pa.types.is_floating(array.type):
         whole = pc.all(pc.and_(pc.equal(pc.floor(array), array), pc.less(pc.abs(array), _EXACT_FLOAT_LIMIT)))
         if whole.as_py() in (True, None):

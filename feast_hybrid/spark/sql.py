@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from feast_hybrid.errors import HybridError
 
 
-def single_select(text: str, *, what: str, error: type[HybridError]) -> Query:
+def single_select(text: str, *, what: str, error: type[HybridError], unparsed_hint: str = "") -> Query:
     """Parse SQL text and refuse whatever is not one SELECT.
 
     Args:
         text: as Spark would be given it.
         what: how the message names it, such as ``source 'weather': query``.
         error: what to raise.
+        unparsed_hint: what to do about text that does not parse here and may in Spark; a sentence, after a space.
 
     Raises:
         HybridError: of the given class; it names what was found instead, or where the text does not parse.
@@ -45,7 +46,7 @@ def single_select(text: str, *, what: str, error: type[HybridError]) -> Query:
     except RecursionError:
         reason = "it is nested too deeply"
     if reason is not None:
-        raise error(f"{what} does not parse as Spark SQL: {reason.rstrip('.')}.")
+        raise error(f"{what} does not parse as Spark SQL: {reason.rstrip('.')}.{unparsed_hint}")
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
         statement_types = ", ".join(statement.key.upper() for statement in statements)
         raise error(f"{what} must be a single SELECT; found {statement_types}.")

@@ -1,0 +1,138 @@
+"""Columns of local entity rows in Arrow, or refused with the column and the first row that is at fault."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from feast_hybrid.arrow.convert import combined
+from feast_hybrid.errors import EntityFrameError
+
+#: What Arrow raises for values that it has no one type for, that are no text, or that have more than 64 bits.
+_FAULTS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeError, TypeError)
+
+#: What no column of Spark's or Arrow's can be, and what to make of it first.
+_REMEDIES: tuple[tuple[type[Any], str], ...] = (
+    (pd.SparseDtype, "make it dense by .sparse.to_dense()"),
+    (pd.PeriodDtype, "turn it into times by .dt.to_timestamp()"),
+    (pd.IntervalDtype, "keep its .array.left and .array.right as two columns"),
+)
+
+
+def column_to_arrow(series: pd.Series[Any], name: str) -> pa.Array:
+    """A column in one piece; Arrow's UUIDs are their text.
+
+    Args:
+        series: the column.
+        name: what it is called, for the error.
+
+    Raises:
+        EntityFrameError: it holds what cannot travel: it names the column, and the first row at fault.
+    """
+    _refuse_type(series.dtype, name)
+    try:
+        array = combined(pa.Array.from_pandas(series))
+    except _FAULTS as fault:
+        row = _first_row(len(series), lambda rows: _converts(series.iloc[:rows]))
+        reason = str(fault).encode("utf-8", "backslashreplace").decode()
+        value = series.iloc[row]
+        raise EntityFrameError(
+            f"entity_df column {name!r} holds values of no one type: row {row} (the first is 0) is {value!r} of type "
+            f"{type(value).__name__}: {reason.rstrip('.')}."
+        ) from None
+    _refuse_values(array, name)
+    return _uuids_as_text(array)
+
+
+def with_uuids_as_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with UUID objects as their text; the frame itself where it has none."""
+    texts = {
+        str(name): series.map(lambda value: str(value) if isinstance(value, uuid.UUID) else value)
+        for name, series in frame.items()
+        if series.dtype == object and any(isinstance(value, uuid.UUID) for value in series)
+    }
+    return frame.assign(**texts) if texts else frame
+
+
+def refuse_values_of(table: pa.Table) -> None:
+    """Refuse a table with text that is no UTF-8 or with a map that has a key twice.
+
+    Raises:
+        EntityFrameError: it names the column and the first row at fault.
+    """
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        _refuse_values(combined(column), name)
+
+
+def refuse_columns(frame: pd.DataFrame) -> None:
+    """Refuse a frame with a column that could not come back in Arrow; those of numbers and times are not looked at.
+
+    Raises:
+        EntityFrameError: it names the column, and the first row at fault.
+    """
+    for name in frame.columns:
+        dtype = frame[name].dtype
+        _refuse_type(dtype, name)
+        if pd.api.types.is_object_dtype(dtype) or isinstance(dtype, pd.CategoricalDtype | pd.StringDtype):
+            column_to_arrow(frame[name], name)
+
+
+def _refuse_type(dtype: Any, name: str) -> None:
+    remedy = next((remedy for refused, remedy in _REMEDIES if isinstance(dtype, refused)), None)
+    if getattr(dtype, "kind", "") == "c":
+        remedy = "keep its real and imaginary parts as two columns"
+    if remedy is not None:
+        raise EntityFrameError(f"entity_df column {name!r} is {dtype}, which neither Arrow nor Spark has: {remedy}.")
+
+
+def _refuse_values(array: pa.Array, name: str) -> None:
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid as fault:
+        row = _first_row(len(array), lambda rows: _is_valid(array.slice(0, rows)))
+        raise EntityFrameError(
+            f"entity_df column {name!r} is {array.type}, which row {row} (the first is 0) is not: {fault}."
+        ) from None
+    if pa.types.is_map(array.type):
+        for row, pairs in enumerate(array):
+            keys = [key for key, _ in pairs.as_py() or ()]
+            twice = next((key for number, key in enumerate(keys) if key in keys[:number]), None)
+            if twice is not None:
+                raise EntityFrameError(
+                    f"entity_df column {name!r} has in row {row} (the first is 0) a map with the key {twice!r} twice."
+                )
+
+
+def _uuids_as_text(array: pa.Array) -> pa.Array:
+    if getattr(array.type, "extension_name", "") == "arrow.uuid":
+        return pa.array([None if value is None else str(value) for value in array.to_pylist()], pa.string())
+    return array
+
+
+def _converts(series: pd.Series[Any]) -> bool:
+    try:
+        pa.Array.from_pandas(series)
+    except _FAULTS:
+        return False
+    return True
+
+
+def _is_valid(array: pa.Array) -> bool:
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _first_row(rows: int, holds: Callable[[int], bool]) -> int:
+    """The first row with which so many rows from the start hold no longer."""
+    good, bad = 0, rows
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if holds(middle) else (good, middle)
+    return good
