@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pyspark.errors import PySparkTypeError
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import to_arrow_type
+from pyspark.sql.types import CalendarIntervalType, YearMonthIntervalType
 
 from feast_hybrid.arrow.utc import datetimes_of, to_epoch_micros
 from feast_hybrid.asof import EntityStats
@@ -91,13 +90,11 @@ class SparkRows(EntityRows):
             EntityFrameError: no time column can be found, or a column cannot be collected.
         """
         for field in frame.schema.fields:
-            try:
-                to_arrow_type(field.dataType)
-            except PySparkTypeError:
+            if isinstance(field.dataType, CalendarIntervalType | YearMonthIntervalType):
                 raise EntityFrameError(
                     f"entity_df column {field.name!r} is {field.dataType.simpleString()}, which cannot be collected: "
                     "leave it out, or cast it to a string."
-                ) from None
+                )
         times = [field.name for field in frame.schema.fields if is_time(field.dataType)]
         return cls(frame, pick_timestamp(list(frame.columns), times))
 
