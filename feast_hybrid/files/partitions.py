@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -196,32 +195,3 @@ def _is_in_calendar(time: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def typed_value(column: str, text: str | None, spark_type: str) -> Any:
-    """A partition's value as Spark types it; None for null.
-
-    Args:
-        column: the partition column, for messages.
-        text: as :func:`parse_folder` gives it.
-        spark_type: the name of the column's type in Spark.
-
-    Raises:
-        SchemaError: its type depends on the session, as a timestamp does, or the text is none of the type.
-    """
-    if text is None:
-        return None
-    try:
-        if spark_type == "string" or spark_type.startswith("string "):  # a collation follows
-            return text
-        if spark_type in ("tinyint", "smallint", "int", "bigint"):
-            return int(text)
-        if spark_type == "date":
-            return date.fromisoformat(text)
-        if spark_type.startswith("decimal"):
-            return Decimal(text)
-        if spark_type == "double":
-            return float(text)
-    except (ValueError, ArithmeticError):
-        pass
-    raise SchemaError(f"partition column {column!r} is {spark_type}: its values are Spark's to read")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from feast_hybrid.errors import SchemaError, SourceError
 from feast_hybrid.files.listing import list_files, partition_columns
-from feast_hybrid.files.partitions import typed_value
 from feast_hybrid.lakes import Location, Router
 
 
@@ -140,27 +136,3 @@ def test_what_is_no_pattern_is_said(tmp_path: Path, pattern: str) -> None:
 
 def test_the_partition_columns_are_known_whatever_the_format(tmp_path: Path) -> None:
     assert partition_columns(lay(tmp_path, "day=1/hour=2/x.csv", "day=2/hour=1/x.csv")) == ("day", "hour")
-
-
-@pytest.mark.parametrize(
-    ("text", "spark_type", "value"),
-    [
-        (None, "int", None),
-        ("007", "int", 7),
-        ("007", "string", "007"),
-        ("x", "string collate UTF8_LCASE", "x"),
-        ("2026-01-10", "date", date(2026, 1, 10)),
-        ("12", "decimal(20,0)", Decimal(12)),
-        ("2.5", "double", 2.5),
-    ],
-)
-def test_a_partitions_value_has_its_columns_type(text: str | None, spark_type: str, value: Any) -> None:
-    assert typed_value("p", text, spark_type) == value
-
-
-@pytest.mark.parametrize(
-    ("text", "spark_type"), [("x", "int"), ("2026-01-10 10:00:00", "timestamp"), ("1d", "double")]
-)
-def test_a_value_that_only_spark_can_read_is_refused(text: str, spark_type: str) -> None:
-    with pytest.raises(SchemaError, match=f"partition column 'p' is {spark_type}: its values are Spark's to read"):
-        typed_value("p", text, spark_type)
