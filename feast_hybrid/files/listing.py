@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.files.globs import expand
 from feast_hybrid.files.partitions import parse_folder
+from feast_hybrid.files.table_formats import refuse_table
 from feast_hybrid.lakes.uri import LakeType
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def list_files(location: Location, *, wanted: Callable[[PartitionTexts], bool] =
     Raises:
         FileNotFoundError: nothing is there.
         SchemaError: the folders cannot be read as partitions: Spark would refuse them, or leave files out.
+        TableFormatError: the files are those of a table, whose log says which of them count.
     """
     listing = Listing()
     level = [_Folder(path, {}) for path in expand(location)]
@@ -101,6 +103,8 @@ def list_files(location: Location, *, wanted: Callable[[PartitionTexts], bool] =
             below: list[_Folder] = []
             listings = threads.map(lambda folder: filesystem.ls(folder.path, detail=True), level)
             for folder, entries in zip(level, listings, strict=True):
+                if not folder.partitions and folder.within is None:
+                    refuse_table(location, folder.path.rstrip("/"), entries)
                 below += _read_folder(folder, entries, listing, wanted, has_markers=location.lake is LakeType.ADLS)
             level = below
     listing.files.sort(key=lambda file: file.path)

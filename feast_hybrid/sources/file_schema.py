@@ -7,11 +7,14 @@ strategy, both pulls, batches, and ``feast apply``.
 from __future__ import annotations
 
 from collections.abc import Collection
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import HybridError, SchemaError, SourceError, SourceNotFoundError
 from feast_hybrid.files.schema import ResolvedSchema, resolve_schema
+from feast_hybrid.files.table_formats import TableFormatError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
+from feast_hybrid.spark.formats import package
 
 if TYPE_CHECKING:
     from feast_hybrid.sources.spec import SourceSpec
@@ -55,6 +58,8 @@ def file_schema(source: SourceSpec, required: Collection[str] = ()) -> ResolvedS
         )
     except FileNotFoundError:
         raise SourceNotFoundError(f"{source.label}: nothing is at {where}.") from None
+    except TableFormatError as error:
+        raise SourceError(f"{source.label} ({where}): {error}. {_package_hint(error.file_format)}") from None
     except (SchemaError, SourceError) as error:
         raise type(error)(f"{source.label} ({where}): {error}") from None
     except HybridError:  # such as a secret that is not set
@@ -68,3 +73,12 @@ def file_schema(source: SourceSpec, required: Collection[str] = ()) -> ResolvedS
         format_name = "ORC" if source.file_format == "orc" else "Parquet"
         raise SourceNotFoundError(f"{source.label}: {where} holds no {format_name} files.")
     return resolved
+
+
+def _package_hint(file_format: str) -> str:
+    """What reads a table format with the Spark that is installed."""
+    spark = version("pyspark")
+    needed = package(file_format, spark)
+    if needed is None:
+        return f"No package of that format is known for PySpark {spark}; docs/formats.md lists those that are tested."
+    return f"Spark needs its package: {needed} (spark.jars.packages)."

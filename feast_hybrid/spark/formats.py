@@ -40,7 +40,7 @@ SESSION_FORMATS = frozenset({"iceberg"})
 
 def package(file_format: str, spark_version: str) -> str | None:
     """The Maven coordinates of a format's package that works on a Spark; None where none is known to."""
-    return _PACKAGES[file_format].get(".".join(spark_version.split(".")[:2]))
+    return _PACKAGES.get(file_format, {}).get(".".join(spark_version.split(".")[:2]))
 
 
 def package_hint(spark_version: str) -> str:
