@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -129,16 +129,17 @@ class Layout:
         return {name: drift.declared for name, drift in self.features.items()} | more
 
 
-def layout(seed: int) -> Layout:
-    """A folder of one to four files, the same for the same seed."""
+def layout(seed: int, key: FeastType) -> Layout:
+    """A folder of one to four files, the same for the same seed; its key is declared so."""
     chance = random.Random(seed)
-    made = Layout(seed, chance.choice(KEYS), {name: chance.choice(FEATURES) for name in ("v", "w")})
+    keys = [drift for drift in KEYS if drift.declared == key]
+    made = Layout(seed, chance.choice(keys), {name: chance.choice(FEATURES) for name in ("v", "w")})
     if chance.random() < 0.1:
         made.refused = "v"
         made.features["v"] = chance.choice(REFUSED)
     folders: Sequence[str | None] = ()
     if chance.random() < 0.4:
-        made.in_folders = chance.choice(("k", "z"))
+        made.in_folders = chance.choice(("k", "z") if key == String else ("z",))
         folders = chance.choice(FOLDERS)
         if made.in_folders == "k":
             made.key = Drift(String, ())
@@ -157,7 +158,7 @@ def layout(seed: int) -> Layout:
             held = drift.in_files[n % len(drift.in_files)]
             if held is not None:
                 columns[name] = _array(chance, held, rows, nulls=True)
-        if chance.random() < 0.2:
+        if chance.random() < 0.2:  # Spark has no such type
             columns["nobody_wants"] = pa.array([None] * rows, pa.time64("us"))
         names = list(columns)
         chance.shuffle(names)
@@ -199,9 +200,6 @@ def _path(chance: random.Random, column: str | None, folders: Sequence[str | Non
         return f"{column}=__HIVE_DEFAULT_PARTITION__/{name}"
     # pyarrow and polars encode all that is not plain; Spark and Hive what a path cannot have.
     return f"{column}={quote(text, safe='') if chance.random() < 0.5 else text}/{name}"
-
-
-_WRITERS: tuple[Callable[[pa.Table], bytes], ...] = ()
 
 
 def _encoded(chance: random.Random, table: pa.Table) -> bytes:

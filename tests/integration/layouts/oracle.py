@@ -64,6 +64,8 @@ def history(files: Mapping[str, bytes], declared: Mapping[str, FeastType], in_fo
             for t in tables.values()
             if name in t.column_names
         }
+        if not types and name != in_folders:
+            raise RefusedError  # no file has it
         meanings[name] = (lambda value: value) if name == in_folders else _meaning(feast_type, list(types.values()))
     rows = []
     for path, table in tables.items():
@@ -72,7 +74,7 @@ def history(files: Mapping[str, bytes], declared: Mapping[str, FeastType], in_fo
             if in_folders:
                 row[in_folders] = folder
             values = {name: _value(meanings[name], row.get(name)) for name in declared}
-            rows.append(values | {"ts": _instant(row["ts"])})
+            rows.append(values | {"ts": instant(row["ts"])})
     return History(rows)
 
 
@@ -110,9 +112,9 @@ def _meaning(declared: FeastType, types: list[pa.DataType]) -> Callable[[Any], A
     if families == {"whole"} and declared == Float64 and any(data_type.bit_width <= 32 for data_type in types):
         return float
     if families == {"date", "time"}:
-        return _instant
+        return instant
     if families == {"time"}:
-        return _instant
+        return instant
     if len(families) > 1 or (families == {"text"} and numbers):
         raise RefusedError
     if families == {"list"} and isinstance(declared, Array):
@@ -132,7 +134,8 @@ def _real(value: Any) -> float:
     return float(value)
 
 
-def _instant(value: Any) -> datetime:
+def instant(value: Any) -> datetime:
+    """The instant of a time or date; naive ones are UTC, nanoseconds are floored."""
     if isinstance(value, pd.Timestamp):  # what Arrow makes of nanoseconds
         value = value.floor("us").to_pydatetime()
     if isinstance(value, datetime):
@@ -146,5 +149,5 @@ def comparable(value: Any) -> Any:
     if isinstance(value, float) and math.isnan(value):
         return "NaN"
     if isinstance(value, datetime):
-        return _instant(value)
+        return instant(value)
     return tuple(map(comparable, value)) if isinstance(value, list) else value
