@@ -170,6 +170,35 @@ def resolve_schema(
     return resolved
 
 
+class FolderColumns(NamedTuple):
+    """What folders say of files in any format.
+
+    Attributes:
+        types: of the columns that they give, the outermost first.
+        only_ours: why Spark would read them otherwise; None where it does not.
+        empty_files: those of zero bytes.
+    """
+
+    types: Mapping[str, pa.DataType]
+    only_ours: str | None
+    empty_files: tuple[str, ...]
+
+
+def folder_columns(location: Location, declared: Mapping[str, pa.DataType]) -> FolderColumns:
+    """The columns that the folders at a place give, whatever the format of the files.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        SchemaError: the folders cannot be read as partitions, or a name is none of the declared type.
+    """
+    listing = list_files(location)
+    lower = {name.lower(): data_type for name, data_type in declared.items()}
+    types = {
+        name: partition_type(name, texts, lower.get(name.lower())) for name, texts in listing.folder_texts.items()
+    }
+    return FolderColumns(types, listing.only_ours, tuple(listing.empty_files))
+
+
 class _Group(NamedTuple):
     """Files of one schema below folders of the same partition columns.
 

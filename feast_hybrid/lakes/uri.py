@@ -200,7 +200,8 @@ def _has_password(authority: str, path: str) -> bool:
 
 
 def _checked_path(path: str, what: str) -> str:
-    segments = path.split("/")
+    # Those of a pattern's alternatives too: {a,../b}.
+    segments = re.split(r"[/{},]", path)
     if ".." in segments or "." in segments:
         raise RoutingError(f"{what}: the path {_shown(path)} has a '.' or '..' segment; write the path out.")
     collapsed = re.sub("/{2,}", "/", path)

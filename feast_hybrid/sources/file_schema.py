@@ -6,18 +6,28 @@ strategy, both pulls, batches, and ``feast apply``.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from feast_hybrid.errors import HybridError, SchemaError, SourceError, SourceNotFoundError
+from feast_hybrid.errors import HybridError, RoutingError, SchemaError, SourceError, SourceNotFoundError
+from feast_hybrid.files.globs import SIGNS
 from feast_hybrid.files.schema import ResolvedSchema, resolve_schema
 from feast_hybrid.files.table_formats import TableFormatError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
 from feast_hybrid.spark.formats import package
 
 if TYPE_CHECKING:
+    from feast_hybrid.lakes import Router
     from feast_hybrid.sources.spec import SourceSpec
+
+logger = logging.getLogger(__name__)
+
+#: The notes of empty files that were logged.
+_noted: set[tuple[str, str]] = set()
 
 _FORMATS = frozenset({"parquet", "orc"})
 
@@ -49,13 +59,26 @@ def file_schema(source: SourceSpec, required: Collection[str] = ()) -> ResolvedS
         StorageError: the site cannot be reached, does not accept the sign-in, or denies access.
         SchemaError: types of a column do not go together, or a file lacks a required column.
     """
+    assert source.location is not None
+    with source_errors(source):
+        resolved = resolve_schema(
+            source.location, source.file_format or "parquet", declared=source.declared, required=required
+        )
+    if resolved is None:
+        format_name = "ORC" if source.file_format == "orc" else "Parquet"
+        raise SourceNotFoundError(f"{source.label}: {source.describe()} holds no {format_name} files.")
+    note_empty_files(source, resolved.empty_files)
+    return resolved
+
+
+@contextmanager
+def source_errors(source: SourceSpec) -> Iterator[None]:
+    """What is raised while a source's place is read becomes an error of ours that names the source and the site."""
     location = source.location
     assert location is not None
     where = location.describe()
     try:
-        resolved = resolve_schema(
-            location, source.file_format or "parquet", declared=source.declared, required=required
-        )
+        yield
     except FileNotFoundError:
         raise SourceNotFoundError(f"{source.label}: nothing is at {where}.") from None
     except TableFormatError as error:
@@ -69,10 +92,44 @@ def file_schema(source: SourceSpec, required: Collection[str] = ()) -> ResolvedS
         raise_from(
             refused or SourceError(f"{source.label}: {where} cannot be read: {redacted_summary(error)}"), error
         )
-    if resolved is None:
-        format_name = "ORC" if source.file_format == "orc" else "Parquet"
-        raise SourceNotFoundError(f"{source.label}: {where} holds no {format_name} files.")
-    return resolved
+
+
+def refuse_other_sites(source: SourceSpec, paths: Collection[str], router: Router) -> None:
+    """Refuse a pattern that expands to what another site covers, or none.
+
+    Args:
+        source: a path.
+        paths: that it expands to, as its file system has them.
+        router: knows the sites.
+
+    Raises:
+        RoutingError: names the site and a path.
+    """
+    location = source.location
+    if location is None or not SIGNS & set(location.uri.path):
+        return
+    prefix = location.path.removesuffix(location.uri.path)
+    for folder in {path.rpartition("/")[0] for path in paths}:
+        uri = replace(location.uri, path=folder.removeprefix(prefix) or "/")
+        site = router.route(uri, what=f"path of {source.label}")
+        if site.name != location.site.name:
+            raise RoutingError(
+                f"{source.label}: {location} begins on site {location.site.name!r} and also expands to {uri}, which "
+                f"is on site {site.name!r}. Name the folders of one site, and make a source for each site."
+            )
+
+
+def note_empty_files(source: SourceSpec, empty_files: Sequence[str]) -> tuple[str, ...]:
+    """Log, once for each file, that files of no bytes are left out; and what a plan says of it."""
+    if not empty_files:
+        return ()
+    first, *others = empty_files
+    more = f" and {len(others)} more" if others else ""
+    note = f"left out {first}{more}, of 0 bytes"
+    if (source.name, note) not in _noted:
+        _noted.add((source.name, note))
+        logger.warning("%s (%s): %s.", source.label, source.describe(), note)
+    return (note,)
 
 
 def _package_hint(file_format: str) -> str:

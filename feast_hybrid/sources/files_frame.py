@@ -14,6 +14,7 @@ from feast_hybrid.asof.columnar.executor_check import check_executors
 from feast_hybrid.asof.columnar.rows_frame import rows_frame
 from feast_hybrid.asof.columnar.spec import SourceColumn
 from feast_hybrid.errors import SourceError
+from feast_hybrid.sources.file_schema import note_empty_files
 from feast_hybrid.sources.scan import scan_of
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.frames import analysed
@@ -72,7 +73,7 @@ def files_frame(
     unreadable = {name.lower() for name in resolved.unreadable}
     wanted = resolved.unreadable if columns is None else [name for name in columns if name.lower() in unreadable]
     resolved.require(wanted, what=f"{source.label} ({source.describe()})")
-    notes = _notes(resolved)
+    notes = note_empty_files(source, resolved.empty_files)
     with translate_spark_errors(source.label, source.describe(), sites):
         if resolved.only_ours is None:
             return SourceFrame(_by_spark(session, source, schema), scan, notes)
@@ -124,11 +125,3 @@ def _by_us(
         high=None if end is None else to_epoch_micros(end),
         what=f"{source.label} ({source.describe()})",
     )
-
-
-def _notes(resolved: ResolvedSchema) -> tuple[str, ...]:
-    if not resolved.empty_files:
-        return ()
-    first, *others = resolved.empty_files
-    more = f" and {len(others)} more" if others else ""
-    return (f"left out {first}{more}, of 0 bytes",)

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 from feast_hybrid.asof import Ineligible
 from feast_hybrid.errors import SourceNotFoundError, UnavailableError
 from feast_hybrid.lakes.replace import left_over
-from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason
+from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason, refuse_other_sites
 from feast_hybrid.sources.files_frame import SourceFrame, files_frame
 from feast_hybrid.sources.spec import sites_of
+from feast_hybrid.sources.text_frame import is_zoned, text_frame
 from feast_hybrid.spark.catalog import describe
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import SESSION_FORMATS
 from feast_hybrid.spark.frames import analysed
 from feast_hybrid.spark.isolated import child_session, clone_session_for, home_of_frames
-from feast_hybrid.spark.lake_options import location_options, session_options
+from feast_hybrid.spark.lake_options import session_options
 from feast_hybrid.spark.runtime import is_connect
 from feast_hybrid.spark.session import get_session, keep_secrets_out_of_plans, warn_of_waiting_for_hosts
 
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from feast_hybrid.lakes import Location, Router
     from feast_hybrid.sources.spec import SourceSpec
     from feast_hybrid.spark.config import SparkConfig
-
-#: Formats of Spark's own whose reader takes a time zone: for times without one, in text or in partitions' names.
-_ZONED_FORMATS = frozenset({"parquet", "orc", "avro", "csv", "json", "xml", "text"})
 
 #: Seconds for which a folder can be away while another takes its place.
 _REPLACEMENT_SECONDS = 2.0
@@ -115,6 +113,7 @@ class Reader:
         if reason is None:
             try:
                 resolved = file_schema(source, required)
+                refuse_other_sites(source, [file.path for file in resolved.files], self.router)
             except UnavailableError as error:
                 # A client of Spark Connect may not reach what its server does.
                 if not is_connect(session or self.spark):
@@ -124,23 +123,13 @@ class Reader:
                 sites = sites_of(source, self.router)
                 return files_frame(session or self.spark, source, resolved, columns, required, between, sites)
         with translate_spark_errors(source.label, source.describe(), sites_of(source, self.router)):
-            return SourceFrame(self._read_by_spark(source, session), Ineligible(reason))
-
-    def _read_by_spark(self, source: SourceSpec, session: SparkSession | None) -> DataFrame:
-        """The rows of a source whose columns Spark finds out."""
-        if (location := source.location) is not None:
-            file_format = source.file_format or "parquet"
-            own = self.child() if session is None and file_format in SESSION_FORMATS else session
-            reader_session = own or self.spark
-            reader = reader_session.read.format(file_format)
-            if file_format in _ZONED_FORMATS:
-                # Else the session's zone would say what a time without one means; the source may.
-                reader = reader.option("timeZone", "UTC")
-            # The site's settings come last: a source cannot overrule how a site is signed in to.
-            reader = reader.options(**source.options).options(**location_options(reader_session, location))
-            return analysed(reader.load(str(location)))
-        child = session or self.child()
-        return analysed(_table(child, source.table) if source.table is not None else child.sql(source.query or ""))
+            if source.location is not None:
+                own = self.child() if session is None and source.file_format in SESSION_FORMATS else session
+                frame, notes = text_frame(own or self.spark, source, source.location)
+                return SourceFrame(frame, Ineligible(reason), notes)
+            child = session or self.child()
+            rows = _table(child, source.table) if source.table is not None else child.sql(source.query or "")
+            return SourceFrame(analysed(rows), Ineligible(reason))
 
 
 def _table(session: SparkSession, name: str) -> DataFrame:
@@ -148,7 +137,7 @@ def _table(session: SparkSession, name: str) -> DataFrame:
     if session.conf.get("spark.sql.session.timeZone") == "UTC":
         return session.table(name)
     known = describe(session, name)
-    zoned = known.get("Provider", "").lower() in _ZONED_FORMATS
+    zoned = is_zoned(known.get("Provider", "").lower())
     # Spark refuses another value of an option that the table has itself.
     own = "timezone=" in known.get("Storage Properties", "").lower()
     return session.read.option("timeZone", "UTC").table(name) if zoned and not own else session.table(name)
