@@ -22,7 +22,7 @@ from feast.types import FeastType, Float64, Int64, String, UnixTimestamp
 
 from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.errors import SchemaError
-from tests.integration.layouts.generate import START, Layout, layout
+from tests.integration.layouts.generate import KEY_TEXTS, START, Layout, layout
 from tests.integration.layouts.oracle import History, RefusedError, Row, comparable, history, instant
 from tests.integration.places import Place, feature_store, source
 
@@ -175,8 +175,9 @@ class Batch:
 
     def _refused(self, case: Case) -> None:
         """Every verb says the same, and names view or source, and column."""
-        frame = pd.DataFrame({_KEY: self._keys([1 if self.key == Int64 else "a"])})
-        frame["event_timestamp"] = pd.to_datetime([END], utc=True)
+        # All keys: a value that is not looked at is not found to be wrong.
+        frame = pd.DataFrame({_KEY: self._keys([1, 2, 3] if self.key == Int64 else KEY_TEXTS)})
+        frame["event_timestamp"] = pd.to_datetime([END] * len(frame), utc=True)
         verbs: list[Callable[[], Any]] = [
             lambda: self._historical([case], "columnar", frame),
             lambda: self._historical([case], "window", frame),

@@ -102,6 +102,10 @@ TIMES = (
 FOLDERS = (("01234", "90210"), ("7", "007"), ("São", "a b"), ("1", "2"), ("x", None), ("2026-01-01", "2026-01-02"))
 
 
+#: All keys that are text.
+KEY_TEXTS = sorted({"a", "7", "8", *(text for texts in FOLDERS for text in texts if text is not None)})
+
+
 @dataclass
 class Layout:
     """One folder of files.
@@ -144,12 +148,14 @@ def layout(seed: int, key: FeastType) -> Layout:
         if made.in_folders == "k":
             made.key = Drift(String, ())
     times = chance.choice(TIMES)
-    count = max(chance.randint(1, 4), 2 if made.refused else 1)
+    # Each type of a column that must not be alone has a file with rows.
+    drifts = bool(made.refused) or len(made.key.in_files) > 1
+    count = max(chance.randint(1, 4), 2 if drifts else 1)
     clock = iter(range(1, 1000))
     for n in range(count):
         columns: dict[str, pa.Array] = {}
         rows = chance.randint(1, 5)
-        if n and not made.refused and chance.random() < 0.1:
+        if n and not drifts and chance.random() < 0.1:
             rows = 0
         if made.in_folders != "k":
             columns["k"] = _array(chance, made.key.in_files[n % len(made.key.in_files)], rows, nulls=False)
