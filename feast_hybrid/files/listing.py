@@ -128,6 +128,8 @@ def _read_folder(
         The folders in it that are to be listed.
     """
     below: list[_Folder] = []
+    # Azurite lists a folder that was made as such twice: as a prefix of others, and as itself.
+    entries = list({(str(entry["name"]).rstrip("/"), entry["type"] == "file"): entry for entry in entries}.values())
     folders = {str(entry["name"]).rstrip("/") for entry in entries if entry["type"] != "file"}
     for entry in entries:
         path = str(entry["name"]).rstrip("/")

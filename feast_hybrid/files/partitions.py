@@ -27,6 +27,8 @@ _FOLDER = re.compile(r"^([^=/]+)=(.*)$")
 _ESCAPED = re.compile(r"[\x00-\x1f\x7f\"#%'*/:=?\\{\[\]^]")
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+#: To the second, as Spark names a folder, or with a fraction that does not end in a zero.
+_TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{0,5}[1-9])?")
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _CANONICAL_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
@@ -67,7 +69,8 @@ def partition_type(column: str, texts: Collection[str | None], declared: pa.Data
     """The type of a partition column.
 
     Undeclared, it is a 32- or 64-bit integer where each text is the one that is written for an integer (``7``, not
-    ``007`` or ``+7``), a date where each is an ISO date, and text otherwise. Declared text stays text. A declared
+    ``007`` or ``+7``), a date where each is an ISO date, a time in UTC where each is one as Spark writes it
+    (``2026-01-10 09:30:00``), and text otherwise. Declared text stays text. A declared
     type that folders do not spell, such as a decimal, leaves what would be there undeclared.
 
     Args:
@@ -135,11 +138,13 @@ def partition_value(text: str | None, data_type: pa.DataType) -> Any:
 
 
 def _canonical_type(texts: Collection[str]) -> pa.DataType:
-    """An integer or a date where a text can be had back from each value, else text."""
+    """An integer, a date or a time in UTC where a text can be had back from each value, else text."""
     if texts and all(_CANONICAL_INTEGER.fullmatch(text) and _is_integer(text) for text in texts):
         return _integer_type(texts, 32)
     if texts and all(_DATE.fullmatch(text) and _is_in_calendar(text) for text in texts):
         return pa.date32()
+    if texts and all(_TIMESTAMP.fullmatch(text) and _is_in_calendar(text) for text in texts):
+        return pa.timestamp("us", tz="UTC")
     return pa.string()
 
 

@@ -91,11 +91,11 @@ class SiteBlobFileSystem(AzureBlobFileSystem):
 def _blob_client_options(options: Mapping[str, str]) -> dict[str, Any]:
     """Arguments of Azure's asynchronous blob client; times in seconds."""
     # A busy account answers at once and is asked again more often than one that cannot be reached or is silent.
-    tries: dict[str, Any] = {"retry_total": 3, "retry_connect": 2, "retry_read": 1, "retry_status": 3}
+    tries: dict[str, Any] = {"retry_total": 5, "retry_connect": 2, "retry_read": 1, "retry_status": 5}
     if timeouts.BLOB_RETRIES in options:
         tries = dict.fromkeys(tries, int(options[timeouts.BLOB_RETRIES]))
     return {
-        # pauses of 1, 3 and 5 s
+        # pauses of 1, 3, 5, 9 and 17 s: half a minute in which an account is busy is carried
         "retry_policy": ExponentialRetry(initial_backoff=1, increment_base=2, random_jitter_range=1, **tries),
         "connection_timeout": int(options.get(timeouts.BLOB_CONNECT_TIMEOUT, 5_000)) / 1000,
         "read_timeout": int(options.get(timeouts.BLOB_READ_TIMEOUT, 10_000)) / 1000,

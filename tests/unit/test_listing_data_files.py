@@ -136,3 +136,16 @@ def test_what_is_no_pattern_is_said(tmp_path: Path, pattern: str) -> None:
 
 def test_the_partition_columns_are_known_whatever_the_format(tmp_path: Path) -> None:
     assert partition_columns(lay(tmp_path, "day=1/hour=2/x.csv", "day=2/hour=1/x.csv")) == ("day", "hour")
+
+
+def test_a_folder_that_is_listed_twice_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    location = lay(tmp_path, "day=1/x.parquet", "day=2/y.parquet")
+    filesystem = location.fs
+    listed = filesystem.ls
+
+    def twice(path: str, detail: bool = True) -> list[Any]:
+        entries = list(listed(path, detail=detail))
+        return [*entries, *(entry | {"name": f"{entry['name']}/"} for entry in entries if entry["type"] != "file")]
+
+    monkeypatch.setattr(type(filesystem), "ls", lambda _, path, detail=True: twice(path, detail))
+    assert [file.path.rpartition("/")[2] for file in list_files(location).files] == ["x.parquet", "y.parquet"]
