@@ -112,7 +112,7 @@ class TestPartitions:
             (["2024-01-01"], "date"),
             (["2024-02-30"], "string"),
             (["2024-1-1"], "string"),
-            (["2024-01-01 10:00:00"], "string"),
+            (["2024-01-01 10:00:00"], "timestamp"),
             (["2024-01-01", "1"], "string"),
             (["true"], "string"),
             (["1_000"], "string"),
@@ -124,7 +124,7 @@ class TestPartitions:
         ],
         ids=str,
     )
-    def test_they_are_integers_or_dates_only_where_each_text_can_be_had_back(
+    def test_they_are_integers_dates_and_times_only_where_each_text_can_be_had_back(
         self, tmp_path: Path, values: list[str], spark_type: str
     ) -> None:
         files = {f"p={quote(value, safe=' +:-.')}/x.parquet": A for value in values}
