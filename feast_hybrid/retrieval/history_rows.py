@@ -80,7 +80,7 @@ def _require_columns(history: _History) -> None:
     missing = [name for name in (timestamp, *(column for _, column in view.keys)) if name not in history.types]
     if missing:
         raise SchemaError(
-            f"view {view.name!r}: source {view.source.name!r} lacks {', '.join(missing)}; "
+            f"view {view.name!r}: source {view.source.name!r} lacks {', '.join(map(repr, missing))}; "
             f"it has {', '.join(history.types)}."
         )
     require_time(history.types[timestamp], owner=f"view {view.name!r}", role="timestamp column", name=timestamp)

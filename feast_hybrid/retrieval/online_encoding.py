@@ -6,8 +6,9 @@ takes neither for what it is. It does take JSON text for maps and structs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
@@ -26,8 +27,12 @@ from pyspark.sql.types import (
 from feast_hybrid.spark.columns import quoted
 
 
-def encode_for_online(frame: DataFrame, features: Sequence[str]) -> DataFrame:
-    """The frame with those features as JSON text or times that Feast could not take as they are.
+def encode_for_online(
+    frame: DataFrame, features: Sequence[str], declared: Mapping[str, pa.DataType] | None = None
+) -> DataFrame:
+    """The frame with those features as text or times that Feast could not take as they are.
+
+    Whole numbers that are declared as text become text here: with a null beside them, Feast makes ``7.0`` of 7.
 
     Maps and structs with values that JSON has no type for stay as they are: Feast refuses them, where text would be
     another value than the historical one.
@@ -35,12 +40,16 @@ def encode_for_online(frame: DataFrame, features: Sequence[str]) -> DataFrame:
     Args:
         frame: rows of a source.
         features: the columns that go online.
+        declared: the types that are declared for columns.
     """
+    as_text = {name for name, data_type in (declared or {}).items() if pa.types.is_string(data_type)}
     columns: list[Column] = []
     for field in frame.schema.fields:
         column = F.col(quoted(field.name))
         if field.name in features:
-            column = _online_value(column, field.dataType).alias(field.name)
+            is_text = field.name in as_text and isinstance(field.dataType, IntegralType)
+            column = column.cast("string") if is_text else _online_value(column, field.dataType)
+            column = column.alias(field.name)
         columns.append(column)
     return frame.select(*columns)
 

@@ -75,7 +75,10 @@ def select_columns(frame: DataFrame, source: SourceSpec, columns: Sequence[str])
     columns = list(dict.fromkeys(columns))
     missing = [name for name in columns if name not in frame.columns]
     if missing:
-        raise SchemaError(f"source {source.name!r} lacks {', '.join(missing)}; it has {', '.join(frame.columns)}.")
+        raise SchemaError(
+            f"{source.label} ({source.describe()}) lacks {', '.join(map(repr, missing))}; it has "
+            f"{', '.join(frame.columns)}."
+        )
     return frame.select(*map(quoted, columns))
 
 
@@ -93,7 +96,7 @@ def pull_job(
     what = f"source {source.name!r}"
     rows = FrameRows(frame, what)
     if source.timestamp_field:
-        encoded = encode_for_online(_visible_in_feast(frame, source.field_mapping), features)
+        encoded = encode_for_online(_visible_in_feast(frame, source.field_mapping), features, source.declared)
         if not join_keys:
             encoded = encoded.withColumn(DUMMY_ENTITY_ID, F.lit(DUMMY_ENTITY_VAL))
         rows = SourceRows(encoded, what, source.field_mapping, join_keys, kept=frame)

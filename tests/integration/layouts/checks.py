@@ -153,6 +153,9 @@ class Batch:
     def _pull(self, case: Case, verb: str) -> None:
         assert case.meaning is not None
         rows = case.meaning.latest() if verb == "latest" else case.rows
+        # What goes to Feast's engines as text is text.
+        texts = {name for name, declared in case.layout.declared.items() if declared == String}
+        rows = [{n: str(v) if n in texts and v is not None else v for n, v in row.items()} for row in rows]
         found = [
             values({**row, "ts": instant(row["ts"])}, ["k", "ts", *case.features])
             for row in self._pulled(case, verb).to_pylist()
@@ -223,6 +226,8 @@ def online_value(declared: FeastType, value: Any) -> Any:
         return None
     if declared == UnixTimestamp:
         return instant(value).replace(microsecond=0)
+    if isinstance(value, list):  # Feast makes NaN of a null within
+        return comparable([float("nan") if part is None else part for part in value])
     if declared == String:
         return str(value)
     return float(value) if declared == Float64 else comparable(value)
