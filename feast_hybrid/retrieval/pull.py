@@ -47,7 +47,7 @@ def rows_between(
 
     Raises:
         SourceError, SourceNotFoundError, StorageError: the source cannot be read.
-        SchemaError: it has no such column, or one that does not say when.
+        SchemaError: it lacks one of the columns, or its event time does not say when.
     """
     reader = reader_for(store.spark, store.router, [source])
     rows = reader.open(source, columns, required=[*keys, timestamp], between=(start, end))
@@ -56,6 +56,7 @@ def rows_between(
         raise SchemaError(
             f"source {source.name!r} lacks the event time {timestamp!r}; it has {', '.join(frame.columns)}."
         )
+    _require(columns or [], frame, source)
     return filter_time_range(frame, source, timestamp, start, end)
 
 
@@ -73,13 +74,17 @@ def select_columns(frame: DataFrame, source: SourceSpec, columns: Sequence[str])
         SchemaError: it lacks some of them.
     """
     columns = list(dict.fromkeys(columns))
-    missing = [name for name in columns if name not in frame.columns]
+    _require(columns, frame, source)
+    return frame.select(*map(quoted, columns))
+
+
+def _require(columns: Sequence[str], frame: DataFrame, source: SourceSpec) -> None:
+    missing = [name for name in dict.fromkeys(columns) if name not in frame.columns]
     if missing:
         raise SchemaError(
             f"{source.label} ({source.describe()}) lacks {', '.join(map(repr, missing))}; it has "
             f"{', '.join(frame.columns)}."
         )
-    return frame.select(*map(quoted, columns))
 
 
 def pull_job(
