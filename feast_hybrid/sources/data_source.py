@@ -241,10 +241,13 @@ class HybridSparkSource(DataSource):
             SourceNotFoundError: nothing is there, or the site cannot be reached. Says which site was asked.
             SchemaError: a column that this source names is missing.
         """
+        from feast_hybrid.sources.declared import join_keys_of_views
         from feast_hybrid.sources.inference import validate_source
+        from feast_hybrid.sources.resolve import source_spec
 
         store = config.offline_store
-        validate_source(self.resolve(store.router), store.spark, store.router)
+        spec = source_spec(self, store.router)
+        validate_source(spec, store.spark, store.router, keys=join_keys_of_views(self, spec))
 
     @staticmethod
     def source_datatype_to_feast_value_type() -> Callable[[str], ValueType]:

@@ -51,6 +51,12 @@ def views_of(source: DataSource) -> list[FeatureView]:
     return list(views.values())
 
 
+def join_keys_of_views(source: DataSource, spec: SourceSpec) -> list[str]:
+    """The join keys of a source's views, by the source's names."""
+    fields = [field for view in views_of(source) for field in view.entity_columns if field.name != DUMMY_ENTITY_ID]
+    return list(dict.fromkeys(spec.column_of(field.name) for field in fields))
+
+
 def declared_by_views(source: DataSource, spec: SourceSpec) -> dict[str, pa.DataType]:
     """What the views of a source declare of its columns; where they disagree, nothing of that column."""
     declared: dict[str, pa.DataType] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from feast_hybrid.arrow.types import spark_type_of_arrow
@@ -43,8 +44,14 @@ def columns_of(schema: StructType) -> list[tuple[str, str]]:
     return [(field.name, field.dataType.simpleString()) for field in schema.fields]
 
 
-def validate_source(source: SourceSpec, spark: SparkConfig, router: Router) -> None:
-    """Check that a source's rows are there and have the columns that it names.
+def validate_source(source: SourceSpec, spark: SparkConfig, router: Router, *, keys: Collection[str] = ()) -> None:
+    """Check that a source's rows are there and have the columns that it and its views name.
+
+    Args:
+        source: where the rows are, and what its views declare.
+        spark: the session to start, for sources whose columns only Spark can tell.
+        router: knows the sites whose settings that session gets.
+        keys: the join keys of its views, by the source's names.
 
     Raises:
         SourceNotFoundError: nothing is there.
@@ -81,7 +88,8 @@ def validate_source(source: SourceSpec, spark: SparkConfig, router: Router) -> N
         # What views declare and the files do not hold so.
         resolved.require([name for name in source.declared if name in resolved.unreadable], what=what)
         if source.timestamp_field:
-            resolved.require([source.timestamp], what=what, in_each_file=True)
+            # A file without its time or its key would lose its rows.
+            resolved.require([source.timestamp, *keys], what=what, in_each_file=True)
 
 
 def _resolved_files(source: SourceSpec) -> ResolvedSchema | None:
