@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from feast.data_source import DataSource
@@ -241,13 +242,14 @@ class HybridSparkSource(DataSource):
             SourceNotFoundError: nothing is there, or the site cannot be reached. Says which site was asked.
             SchemaError: a column that this source names is missing.
         """
-        from feast_hybrid.sources.declared import join_keys_of_views
+        from feast_hybrid.sources.declared import agreed_types, join_keys, views_of
         from feast_hybrid.sources.inference import validate_source
-        from feast_hybrid.sources.resolve import source_spec
 
         store = config.offline_store
-        spec = source_spec(self, store.router)
-        validate_source(spec, store.spark, store.router, keys=join_keys_of_views(self, spec))
+        views = views_of(self)
+        source = self.resolve(store.router)
+        source = replace(source, declared=agreed_types(views, source))
+        validate_source(source, store.spark, store.router, keys=join_keys(views, source))
 
     @staticmethod
     def source_datatype_to_feast_value_type() -> Callable[[str], ValueType]:

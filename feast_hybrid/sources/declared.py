@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from feast.base_feature_view import BaseFeatureView
@@ -51,18 +52,18 @@ def views_of(source: DataSource) -> list[FeatureView]:
     return list(views.values())
 
 
-def join_keys_of_views(source: DataSource, spec: SourceSpec) -> list[str]:
+def join_keys(views: Sequence[FeatureView], source: SourceSpec) -> list[str]:
     """The join keys of a source's views, by the source's names."""
-    fields = [field for view in views_of(source) for field in view.entity_columns if field.name != DUMMY_ENTITY_ID]
-    return list(dict.fromkeys(spec.column_of(field.name) for field in fields))
+    fields = [field for view in views for field in view.entity_columns if field.name != DUMMY_ENTITY_ID]
+    return list(dict.fromkeys(source.column_of(field.name) for field in fields))
 
 
-def declared_by_views(source: DataSource, spec: SourceSpec) -> dict[str, pa.DataType]:
+def agreed_types(views: Sequence[FeatureView], source: SourceSpec) -> dict[str, pa.DataType]:
     """What the views of a source declare of its columns; where they disagree, nothing of that column."""
     declared: dict[str, pa.DataType] = {}
     disputed: set[str] = set()
-    for view in views_of(source):
-        for name, data_type in declared_types(view, spec).items():
+    for view in views:
+        for name, data_type in declared_types(view, source).items():
             if declared.setdefault(name, data_type) != data_type:
                 disputed.add(name)
     return {name: data_type for name, data_type in declared.items() if name not in disputed}

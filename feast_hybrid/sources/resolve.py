@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import SourceError
 from feast_hybrid.sources.data_source import HybridSparkSource
-from feast_hybrid.sources.declared import declared_by_views, declared_types
+from feast_hybrid.sources.declared import agreed_types, declared_types, views_of
 
 if TYPE_CHECKING:
     from feast.data_source import DataSource
@@ -24,7 +24,7 @@ def source_spec(source: DataSource | None, router: Router, *, view: FeatureView 
         source: Feast's object.
         router: finds the site.
         view: the feature view that the source belongs to; None where Feast does not say it: then what is declared of
-            the source's columns is looked up by :func:`feast_hybrid.sources.declared.declared_by_views`.
+            the source's columns is what :func:`feast_hybrid.sources.declared.views_of` finds.
 
     Raises:
         SourceError: it is of a class that this store does not know.
@@ -33,7 +33,7 @@ def source_spec(source: DataSource | None, router: Router, *, view: FeatureView 
     if isinstance(source, HybridSparkSource):
         spec = source.resolve(router)
         if view is None:
-            return replace(spec, declared=declared_by_views(source, spec))
+            return replace(spec, declared=agreed_types(views_of(source), spec))
         return replace(spec, view=view.name, declared=declared_types(view, spec))
     found = type(source).__name__ if source is not None else "none"
     if view is not None:
