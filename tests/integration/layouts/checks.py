@@ -88,10 +88,9 @@ class Batch:
         readable = [case for case in self.cases if case.meaning is not None]
         self._history(readable, "columnar")
         first = self.cases[0].layout.seed
-        if EVERY_VERB or first // TOGETHER % 5 == 0:
-            self._history(readable, "window")
         for n, case in enumerate(readable):
             verbs: list[Callable[[Case], None]] = [
+                lambda case: self._history([case], "window"),
                 self._without_entities,
                 partial(self._pull, verb="all"),
                 partial(self._pull, verb="latest"),
