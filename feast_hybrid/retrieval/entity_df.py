@@ -22,7 +22,7 @@ from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.frames import analysed
-from feast_hybrid.spark.sql import single_select, tables_read
+from feast_hybrid.spark.sql import columns_read, single_select, tables_read
 
 if TYPE_CHECKING:
     from feast.infra.registry.base_registry import BaseRegistry
@@ -156,8 +156,9 @@ def _run_sql(
     # Read in the call's own session, where alone the views can be seen; all of them under names of their own before
     # the first gets its source's name, which may be that of a table that another source reads.
     own_names = {source.name: f"__fh_{uuid.uuid4().hex}" for source in sources}
+    columns = columns_read(select)
     for source in sources:
-        reader.read(source, session=reader.spark).createOrReplaceTempView(own_names[source.name])
+        reader.read(source, columns, session=reader.spark).createOrReplaceTempView(own_names[source.name])
     for name, own_name in own_names.items():
         reader.spark.table(own_name).createOrReplaceTempView(quoted(name))
     with translate_spark_errors("entity_df", "SQL text"):

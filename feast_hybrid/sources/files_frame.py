@@ -61,7 +61,7 @@ def files_frame(
     session: SparkSession,
     source: SourceSpec,
     resolved: ResolvedSchema,
-    columns: Sequence[str] | None,
+    columns: Collection[str] | None,
     required: Collection[str],
     between: tuple[datetime | None, datetime | None],
     sites: Sequence[Site],
@@ -97,7 +97,7 @@ def _by_us(
     resolved: ResolvedSchema,
     schema: StructType,
     scan: Scan | Ineligible,
-    columns: Sequence[str] | None,
+    columns: Collection[str] | None,
     required: Collection[str],
     between: tuple[datetime | None, datetime | None],
 ) -> DataFrame:

@@ -62,7 +62,7 @@ class Reader:
         return Reader(self.child(), self.router, child=self.child())
 
     def read(
-        self, source: SourceSpec, columns: Sequence[str] | None = None, *, session: SparkSession | None = None
+        self, source: SourceSpec, columns: Collection[str] | None = None, *, session: SparkSession | None = None
     ) -> DataFrame:
         """The rows of a source, lazily; see :meth:`open`."""
         required = [source.timestamp] if source.timestamp_field else []
@@ -71,7 +71,7 @@ class Reader:
     def open(
         self,
         source: SourceSpec,
-        columns: Sequence[str] | None = None,
+        columns: Collection[str] | None = None,
         *,
         required: Collection[str] = (),
         between: tuple[datetime | None, datetime | None] = (None, None),
@@ -104,7 +104,7 @@ class Reader:
     def _open(
         self,
         source: SourceSpec,
-        columns: Sequence[str] | None,
+        columns: Collection[str] | None,
         required: Collection[str],
         between: tuple[datetime | None, datetime | None],
         session: SparkSession | None,

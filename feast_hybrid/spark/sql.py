@@ -64,6 +64,13 @@ def tables_read(query: Query) -> set[str]:
     return {table.name.lower() for table in query.find_all(Table) if not table.db and not _is_cte(table)}
 
 
+def columns_read(query: Query) -> set[str] | None:
+    """Names that a query may read columns by, in lower case; None where it reads whatever there is, by a star."""
+    if any(not isinstance(star.parent, exp.Count) for star in query.find_all(exp.Star)):
+        return None
+    return {identifier.name.lower() for identifier in query.find_all(exp.Identifier)}
+
+
 def _is_cte(table: Table) -> bool:
     child: Expr = table
     while (parent := child.parent) is not None:

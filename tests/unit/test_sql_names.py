@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from feast_hybrid.errors import EntityFrameError
-from feast_hybrid.spark.sql import single_select, tables_read
+from feast_hybrid.spark.sql import columns_read, single_select, tables_read
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,17 @@ from feast_hybrid.spark.sql import single_select, tables_read
 )
 def test_the_names_that_a_query_reads(query: str, names: set[str]) -> None:
     assert tables_read(single_select(query, what="entity_df", error=EntityFrameError)) == names
+
+
+@pytest.mark.parametrize(
+    ("query", "columns"),
+    [
+        ("SELECT a, b AS c FROM t WHERE `D` > 1", {"a", "b", "c", "d", "t"}),
+        ("SELECT count(*) AS n FROM t GROUP BY k", {"n", "t", "k"}),
+        ("SELECT * FROM t", None),
+        ("SELECT t.* FROM t", None),
+        ("WITH x AS (SELECT * FROM t) SELECT a FROM x", None),
+    ],
+)
+def test_the_columns_that_a_query_may_read(query: str, columns: set[str] | None) -> None:
+    assert columns_read(single_select(query, what="entity_df", error=EntityFrameError)) == columns

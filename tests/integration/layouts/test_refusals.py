@@ -163,3 +163,16 @@ def test_a_column_that_nobody_asks_for_may_be_anything(make_store: MakeStore, on
     store = make_store(key, FeatureView(name="rows", entities=[key], schema=schema, source=source("rows", uri)))
     frame = pd.DataFrame({"k": [1, 2], "event_timestamp": [hour(2)] * 2})
     assert retrieve(store, frame, ["rows:v"]).to_df()["v"].tolist() == [10, 10]
+
+
+def test_sql_text_reads_the_columns_that_it_names(make_store: MakeStore, cloud: Place, folder: str) -> None:
+    uri = f"{cloud.uri}{folder}"
+    cloud.put(f"{uri}/a.parquet", parquet({**GOOD, "mixed": [1]}))
+    cloud.put(f"{uri}/b.parquet", parquet({**GOOD, "k": [2], "mixed": [[1]]}))
+    key = entity("k")
+    schema = [Field(name="k", dtype=Int64), Field(name="v", dtype=Int64)]
+    store = make_store(key, FeatureView(name="view", entities=[key], schema=schema, source=source("rows", uri)))
+    job = retrieve(store, "SELECT k, event_timestamp FROM rows", ["view:v"])
+    assert sorted(job.to_df()["v"]) == [10, 10]
+    with pytest.raises(SchemaError, match=r"source 'rows'.*column 'mixed' is "):
+        retrieve(store, "SELECT * FROM rows", ["view:v"])
