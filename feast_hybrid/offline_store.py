@@ -80,7 +80,7 @@ class HybridSparkOfflineStore(OfflineStore):
         # Resolve: which rows the views' sources mean, and in which session they are read.
         store = _store_config(config)
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
-        views = requested_views(feature_views, feature_refs, on_demand, full_feature_names, store.router)
+        views = requested_views(feature_views, feature_refs, on_demand, full_feature_names, config, registry, project)
         reader, entity_df = open_reader(store, views, entity_df)
         # Collect: the entity rows, and what is known of them without running a job.
         dates = (kwargs.get("start_date"), kwargs.get("end_date"))

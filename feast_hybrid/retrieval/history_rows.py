@@ -14,7 +14,6 @@ from pyspark.sql import functions as F
 
 from feast_hybrid.errors import EntityFrameError, SchemaError
 from feast_hybrid.retrieval.entity_rows import EVENT_TIMESTAMP, Bounds, SparkRows
-from feast_hybrid.sources.time_range import filter_time_range
 from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.times import micros, require_time
 
@@ -69,14 +68,13 @@ def _date_range(views: Sequence[RequestedView], dates: tuple[datetime | None, da
 
 
 def _read(view: RequestedView, reader: Reader, bounds: Bounds) -> _History:
-    columns = [*(column for _, column in view.keys), view.source.timestamp]
-    rows = reader.open(view.source, columns, required=columns, between=bounds)
-    frame = filter_time_range(rows.frame, view.source, view.source.timestamp, *bounds)
+    columns = [*(column for _, column in view.keys), view.timestamp]
+    frame = view.rows(reader, columns, columns, bounds).frame
     return _History(view, frame, {field.name: field.dataType for field in frame.schema.fields})
 
 
 def _require_columns(history: _History) -> None:
-    view, timestamp = history.view, history.view.source.timestamp
+    view, timestamp = history.view, history.view.timestamp
     missing = [name for name in (timestamp, *(column for _, column in view.keys)) if name not in history.types]
     if missing:
         raise SchemaError(
@@ -109,7 +107,7 @@ def _keys_and_time(history: _History) -> DataFrame:
     # By position: the source's columns may have any names.
     numbered = history.frame.toDF(*(f"c{position}" for position in range(len(history.types))))
     column_of = {name: F.col(f"c{position}") for position, name in enumerate(history.types)}
-    timestamp = history.view.source.timestamp
+    timestamp = history.view.timestamp
     time = F.timestamp_micros(micros(column_of[timestamp], history.types[timestamp]))
     keys = [column_of[column].alias(key) for key, column in history.view.keys]
     return numbered.select(*keys, time.alias(EVENT_TIMESTAMP)).dropna(subset=[quoted(EVENT_TIMESTAMP)])

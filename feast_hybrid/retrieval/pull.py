@@ -98,14 +98,27 @@ def pull_job(
 
     The source of a saved dataset or of logs has no event time of its own: no engine reads it.
     """
-    what = f"source {source.name!r}"
-    rows = FrameRows(frame, what)
+    rows = FrameRows(frame, f"source {source.name!r}")
     if source.timestamp_field:
-        encoded = encode_for_online(_visible_in_feast(frame, source.field_mapping), features, source.declared)
-        if not join_keys:
-            encoded = encoded.withColumn(DUMMY_ENTITY_ID, F.lit(DUMMY_ENTITY_VAL))
-        rows = SourceRows(encoded, what, source.field_mapping, join_keys, kept=frame)
+        rows = engine_rows(source, frame, join_keys, features)
     return HybridSparkRetrievalJob(rows, router=store.router, staging_location=store.staging_location)
+
+
+def engine_rows(
+    source: SourceSpec, frame: DataFrame, join_keys: Sequence[str], features: Sequence[str]
+) -> SourceRows:
+    """A source's rows in the forms of Feast's engines.
+
+    Args:
+        source: what was read.
+        frame: its rows.
+        join_keys: by the source's names; none for a view without entities, which gets Feast's dummy key.
+        features: by the source's names; none for rows that a transformation gets.
+    """
+    encoded = encode_for_online(_visible_in_feast(frame, source.field_mapping), features, source.declared)
+    if not join_keys:
+        encoded = encoded.withColumn(DUMMY_ENTITY_ID, F.lit(DUMMY_ENTITY_VAL))
+    return SourceRows(encoded, f"source {source.name!r}", source.field_mapping, join_keys, kept=frame)
 
 
 def _visible_in_feast(frame: DataFrame, field_mapping: Mapping[str, str]) -> DataFrame:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from feast.feature_view import DUMMY_ENTITY_ID
+from feast.errors import EntityNotFoundException
+from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_NAME
 from feast.infra.offline_stores.offline_store import RetrievalMetadata
 from feast.utils import _get_requested_feature_views_to_features_dict
 
@@ -16,13 +17,19 @@ from feast_hybrid.asof import AsOfView, Ineligible
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.retrieval.entity_rows import Bounds, EntityRows, require_keys
 from feast_hybrid.retrieval.join import RetrievalJoin
+from feast_hybrid.retrieval.transformed import TransformedRows, reads_sink
+from feast_hybrid.sources.files_frame import SourceFrame
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.sources.time_range import filter_time_range
+from feast_hybrid.sources.view_rules import refuse_missing_key, require_supported, transforms
 from feast_hybrid.spark.runtime import parallelism
 
 if TYPE_CHECKING:
     from feast.feature_view import FeatureView
+    from feast.infra.registry.base_registry import BaseRegistry
     from feast.on_demand_feature_view import OnDemandFeatureView
+    from feast.repo_config import RepoConfig
+    from pyspark.sql import DataFrame
 
     from feast_hybrid.lakes import Router
     from feast_hybrid.sources.reader import Reader
@@ -36,9 +43,11 @@ class RequestedView:
     Attributes:
         name: what full feature names begin with.
         view: Feast's object.
-        source: what its batch source means.
-        keys: pairs of (entity column, source column).
-        features: pairs of (source column, output column).
+        source: what the source means that is read for it.
+        keys: pairs of (entity column, column of its rows).
+        features: pairs of (column of its rows, output column).
+        join_keys: by Feast's names.
+        transformed: makes its rows of the source's; None where they are the source's.
     """
 
     name: str
@@ -46,6 +55,44 @@ class RequestedView:
     source: SourceSpec
     keys: tuple[tuple[str, str], ...]
     features: tuple[tuple[str, str], ...]
+    join_keys: tuple[str, ...] = ()
+    transformed: TransformedRows | None = None
+
+    @property
+    def timestamp(self) -> str:
+        """The event time's column of its rows."""
+        return self.source.timestamp if self.transformed is None else self.transformed.timestamp
+
+    def rows(
+        self,
+        reader: Reader,
+        columns: Sequence[str],
+        required: Sequence[str],
+        between: tuple[datetime | None, datetime | None],
+    ) -> SourceFrame:
+        """The view's rows between two times.
+
+        Args:
+            reader: reads the source.
+            columns: that will be used.
+            required: those without which a row is no answer.
+            between: the first and the last time; None for no bound.
+
+        Raises:
+            SourceError, SourceNotFoundError, StorageError: the source cannot be read.
+            SchemaError: a column is missing.
+            RetrievalError: the view's transformation failed.
+        """
+        start, end = between
+        if self.transformed is not None:
+            frame = self.transformed.frame(reader, end)
+            self._require_made(frame, columns)
+            # What partitions the source need not be a column any more.
+            unpartitioned = replace(self.source, date_partition_column=None)
+            frame = filter_time_range(frame, unpartitioned, self.timestamp, start, end)
+            return SourceFrame(frame, Ineligible("a transformation makes its rows"))
+        rows = reader.open(self.source, columns, required=required, between=(start, end))
+        return replace(rows, frame=filter_time_range(rows.frame, self.source, self.timestamp, start, end))
 
     def as_of_view(self, reader: Reader, bounds: Bounds | None, *, scan: bool = True) -> AsOfView:
         """The view for the as-of join, its history cut to what entity rows within the bounds can see.
@@ -58,17 +105,14 @@ class RequestedView:
         ttl = self.view.ttl
         start = _earlier(bounds[0], ttl) if ttl and bounds is not None else None
         end = None if bounds is None else bounds[1]
-        rows = reader.open(self.source, self._columns, required=self._required, between=(start, end))
-        frame = rows.frame
-        self._refuse_aggregations(frame.columns)
-        if bounds is not None:
-            frame = filter_time_range(frame, self.source, self.source.timestamp, start, end)
+        rows = self.rows(reader, self._columns, self._required, (start, end))
+        self._refuse_aggregations(rows.frame.columns)
         return AsOfView(
             name=self.name,
-            frame=frame,
+            frame=rows.frame,
             keys=self.keys,
-            timestamp=self.source.timestamp,
-            created=self.source.created_timestamp,
+            timestamp=self.timestamp,
+            created=self._created(rows.frame.columns),
             ttl=ttl,
             features=self.features,
             scan=rows.scan if scan else Ineligible("the strategy is 'window'"),
@@ -77,14 +121,29 @@ class RequestedView:
 
     @property
     def _required(self) -> list[str]:
-        """The source's columns without which a row is no answer: keys and event time."""
-        return [*(column for _, column in self.keys), self.source.timestamp]
+        """The columns without which a row is no answer: keys and event time."""
+        return [*(column for _, column in self.keys), self.timestamp]
 
     @property
     def _columns(self) -> list[str]:
-        """The source's columns that the join takes."""
-        created = self.source.created_timestamp
+        """The columns that the join takes."""
+        created = self.source.created_timestamp if self.transformed is None else None
         return [*self._required, *([created] if created else []), *(column for column, _ in self.features)]
+
+    def _created(self, columns: Sequence[str]) -> str | None:
+        """The created time's column; a transformation may leave it out."""
+        if self.transformed is None:
+            return self.source.created_timestamp
+        return self.transformed.created if self.transformed.created in columns else None
+
+    def _require_made(self, frame: DataFrame, columns: Sequence[str]) -> None:
+        available = {name.lower() for name in frame.columns}
+        missing = [name for name in dict.fromkeys(columns) if name.lower() not in available]
+        if missing:
+            raise SchemaError(
+                f"view {self.name!r}: its transformation gives no column {', '.join(missing)}; it gives "
+                f"{', '.join(frame.columns)}."
+            )
 
     def _refuse_aggregations(self, columns: Sequence[str]) -> None:
         """Feast aggregates when it materialises; a source may hold what was aggregated already."""
@@ -114,36 +173,86 @@ def requested_views(
     feature_refs: Sequence[str],
     on_demand: Sequence[OnDemandFeatureView],
     full_feature_names: bool,
-    router: Router,
+    config: RepoConfig,
+    registry: BaseRegistry,
+    project: str,
 ) -> list[RequestedView]:
     """Which features are asked of which view, in the order of the references.
 
+    Args:
+        feature_views: those that are referred to.
+        feature_refs: ``view:feature`` each.
+        on_demand: views whose inputs are asked for, too.
+        full_feature_names: whether features are called ``view__feature``.
+        config: says how sites are reached, and which engine runs transformations.
+        registry: knows join keys that views do not have.
+        project: the project in the registry.
+
     Raises:
         SourceError, RoutingError: a view's batch source is of another class, or on no site.
+        NotSupportedError: a view asks for what cannot be answered.
+        SchemaError: the registry has none of a view's entities.
     """
     by_view, _ = _get_requested_feature_views_to_features_dict(
         list(feature_refs), list(feature_views), list(on_demand)
     )
-    return [_requested(view, features, full_feature_names, router) for view, features in by_view.items()]
+    views = []
+    for view, features in by_view.items():
+        require_supported(view)
+        join_keys = _join_keys(view, registry, project)
+        views.append(_requested(view, features, join_keys, full_feature_names, config))
+    return views
 
 
-def _requested(view: FeatureView, features: Sequence[str], full_feature_names: bool, router: Router) -> RequestedView:
+def _join_keys(view: FeatureView, registry: BaseRegistry, project: str) -> list[str]:
+    """A view's join keys: all of its entities', also those that Feast did not find in the source.
+
+    Feast leaves out of a view what it does not find; a view without keys would give one row's values to everybody.
+    """
+    keys = [column.name for column in view.entity_columns if column.name != DUMMY_ENTITY_ID]
+    entities = [name for name in view.entities if name != DUMMY_ENTITY_NAME]
+    if len(keys) >= len(entities):
+        return keys
+    for name in entities:
+        try:
+            keys.append(registry.get_entity(name, project, allow_cache=True).join_key)
+        except EntityNotFoundException:
+            raise SchemaError(
+                f"view {view.name!r}: its entity {name!r} is not in the registry; apply it together with the view."
+            ) from None
+    return list(dict.fromkeys(keys))
+
+
+def _requested(
+    view: FeatureView,
+    features: Sequence[str],
+    join_keys: Sequence[str],
+    full_feature_names: bool,
+    config: RepoConfig,
+) -> RequestedView:
+    router: Router = config.offline_store.router
     source = source_spec(view.batch_source, router, view=view)
+    transformed = None
+    if transforms(view) and not reads_sink(view, source):
+        transformed = TransformedRows(view, router, config)
+        source = transformed.source
     name = view.projection.name_to_use()
-    join_keys = view.projection.join_key_map
+    entity_columns = view.projection.join_key_map
+
+    def column_of(feast_name: str) -> str:
+        return feast_name if transformed is not None else source.column_of(feast_name)
+
     return RequestedView(
         name=name,
         view=view,
         source=source,
-        keys=tuple(
-            (join_keys.get(column.name, column.name), source.column_of(column.name))
-            for column in view.entity_columns
-            if column.name != DUMMY_ENTITY_ID
-        ),
+        keys=tuple((entity_columns.get(key, key), column_of(key)) for key in join_keys),
         features=tuple(
-            (source.column_of(feature), f"{name}__{feature}" if full_feature_names else feature)
+            (column_of(feature), f"{name}__{feature}" if full_feature_names else feature)
             for feature in dict.fromkeys(features)
         ),
+        join_keys=tuple(join_keys),
+        transformed=transformed,
     )
 
 
@@ -167,11 +276,15 @@ def plan_join(
     Raises:
         EntityFrameError: the rows lack a join key.
         SourceError, SourceNotFoundError, StorageError: a source cannot be read.
-        SchemaError: a source lacks an aggregation.
+        SchemaError: a source lacks a join key or an aggregation, or a transformation a column.
+        RetrievalError: a transformation failed.
     """
     keys = list(dict.fromkeys(key for view in views for key, _ in view.keys))
+    for view in views:
+        _require_keys_of_source(view, reader, rows.columns)
     require_keys(keys, rows.columns)
-    bounds = rows.known_bounds
+    # What a transformation makes can depend on which rows it sees: it is the same for all forms of entity rows.
+    bounds = rows.bounds() if any(view.transformed for view in views) else rows.known_bounds
     reads_files = strategy in ("auto", "columnar")
     return RetrievalJoin(
         spark=reader.spark,
@@ -184,6 +297,18 @@ def plan_join(
         parallelism=parallelism(reader.spark),
         what=f"historical features of {', '.join(view.name for view in views)}",
     )
+
+
+def _require_keys_of_source(view: RequestedView, reader: Reader, entity_columns: Sequence[str]) -> None:
+    """Refuse a view of which Feast did not know all join keys, and whose source lacks one."""
+    known = {column.name for column in view.view.entity_columns}
+    for key in view.join_keys:
+        if key in known:
+            continue
+        columns = reader.open(view.source).frame.columns
+        if view.source.column_of(key).lower() not in {name.lower() for name in columns}:
+            entities = ", ".join(view.view.entities)
+            refuse_missing_key(view.view, entities, repr(key), view.source, columns, entity_columns)
 
 
 def retrieval_metadata(rows: EntityRows, feature_refs: Sequence[str]) -> RetrievalMetadata:

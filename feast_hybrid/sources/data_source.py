@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from feast.data_source import DataSource
 from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
 
-from feast_hybrid.errors import SourceError
+from feast_hybrid.errors import SourceError, SourceNotFoundError
 from feast_hybrid.lakes import parse_uri
 from feast_hybrid.sources.feast_types import value_type_of_spark
 from feast_hybrid.sources.registry_entry import parse_entry, write_entry
@@ -236,20 +236,37 @@ class HybridSparkSource(DataSource):
         return f"HybridSparkSource(name={self.name!r}, location={self.location!r})"
 
     def validate(self, config: RepoConfig) -> None:
-        """Ask the site whether the rows are there and have the columns that this source names.
+        """Ask the site whether the rows are there and have the columns that this source and its views name.
+
+        Where the rows are those that a view's transformation will write (``sink_source``), they may be missing yet.
 
         Raises:
             SourceNotFoundError: nothing is there, or the site cannot be reached. Says which site was asked.
-            SchemaError: a column that this source names is missing.
+            SchemaError: a column that this source names is missing, or a view's join key; or what a view declares is
+                not what a column holds.
+            NotSupportedError: a view asks for what cannot be answered.
         """
         from feast_hybrid.sources.declared import agreed_types, join_keys, views_of
         from feast_hybrid.sources.inference import validate_source
+        from feast_hybrid.sources.view_rules import check_columns, require_supported
 
         store = config.offline_store
         views = views_of(self)
+        for view in views:
+            require_supported(view)
         source = self.resolve(store.router)
         source = replace(source, declared=agreed_types(views, source))
-        validate_source(source, store.spark, store.router, keys=join_keys(views, source))
+        try:
+            validate_source(
+                source,
+                store.spark,
+                store.router,
+                keys=join_keys(views, source),
+                check=lambda columns: check_columns(views, source, columns),
+            )
+        except SourceNotFoundError:
+            if not views or any(not getattr(view, "source_views", None) for view in views):
+                raise
 
     @staticmethod
     def source_datatype_to_feast_value_type() -> Callable[[str], ValueType]:
@@ -261,11 +278,23 @@ class HybridSparkSource(DataSource):
 
         Raises:
             SourceNotFoundError: nothing is there, or the site cannot be reached. Says which site was asked.
+            SchemaError: a view's join key is missing.
+            NotSupportedError: a view asks for what cannot be answered.
         """
+        from feast_hybrid.sources.declared import agreed_types, views_of
         from feast_hybrid.sources.inference import source_columns
+        from feast_hybrid.sources.view_rules import check_columns, require_supported
 
         store = config.offline_store
-        return source_columns(self.resolve(store.router), store.spark, store.router)
+        views = views_of(self)
+        # ``FeatureStore.apply`` validates no source: where Feast infers a view's columns, it asks here.
+        for view in views:
+            require_supported(view)
+        source = self.resolve(store.router)
+        source = replace(source, declared=agreed_types(views, source))
+        columns = source_columns(source, store.spark, store.router)
+        check_columns(views, source, [name for name, _ in columns])
+        return columns
 
     def get_table_query_string(self) -> str:
         """How SQL text names this source's rows; see :attr:`table_ref`."""

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from feast.base_feature_view import BaseFeatureView
-from feast.feature_view import DUMMY_ENTITY_ID
+from feast.batch_feature_view import BatchFeatureView
+from feast.entity import Entity
+from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
+from feast.feature_view_utils import has_transformation
 
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.sources.feast_types import arrow_type_of_feast
@@ -15,7 +18,6 @@ from feast_hybrid.sources.feast_types import arrow_type_of_feast
 if TYPE_CHECKING:
     import pyarrow as pa
     from feast.data_source import DataSource
-    from feast.feature_view import FeatureView
 
     from feast_hybrid.sources.spec import SourceSpec
 
@@ -23,8 +25,11 @@ if TYPE_CHECKING:
 def declared_types(view: FeatureView, source: SourceSpec) -> dict[str, pa.DataType]:
     """The types in Arrow that a view declares of its join keys and features, by the source's names.
 
-    A type that Feast has no Arrow type for is left out: such a column is what the files say.
+    A type that Feast has no Arrow type for is left out: such a column is what the files say. So is all of a view
+    whose source a transformation gets: it declares what that makes, as a sink has it.
     """
+    if isinstance(view, BatchFeatureView) and has_transformation(view) and not view.source_views:
+        return {}
     declared: dict[str, pa.DataType] = {}
     for field in [*view.entity_columns, *view.features]:
         if field.name != DUMMY_ENTITY_ID:
@@ -67,3 +72,13 @@ def agreed_types(views: Sequence[FeatureView], source: SourceSpec) -> dict[str, 
             if declared.setdefault(name, data_type) != data_type:
                 disputed.add(name)
     return {name: data_type for name, data_type in declared.items() if name not in disputed}
+
+
+def entities_named(name: str) -> list[Entity]:
+    """The entities of that name in this process; of one that is gone, or defined twice, none or several."""
+    return [found for found in gc.get_objects() if issubclass(type(found), Entity) and found.name == name]
+
+
+def feature_views() -> list[FeatureView]:
+    """The feature views of this process, whoever made them."""
+    return [found for found in gc.get_objects() if issubclass(type(found), FeatureView)]

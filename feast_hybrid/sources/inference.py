@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from feast_hybrid.arrow.types import spark_type_of_arrow
@@ -44,7 +44,14 @@ def columns_of(schema: StructType) -> list[tuple[str, str]]:
     return [(field.name, field.dataType.simpleString()) for field in schema.fields]
 
 
-def validate_source(source: SourceSpec, spark: SparkConfig, router: Router, *, keys: Collection[str] = ()) -> None:
+def validate_source(
+    source: SourceSpec,
+    spark: SparkConfig,
+    router: Router,
+    *,
+    keys: Collection[str] = (),
+    check: Callable[[Sequence[str]], None] | None = None,
+) -> None:
     """Check that a source's rows are there and have the columns that it and its views name.
 
     Args:
@@ -52,6 +59,7 @@ def validate_source(source: SourceSpec, spark: SparkConfig, router: Router, *, k
         spark: the session to start, for sources whose columns only Spark can tell.
         router: knows the sites whose settings that session gets.
         keys: the join keys of its views, by the source's names.
+        check: gets the source's columns, to refuse views that they do not fit.
 
     Raises:
         SourceNotFoundError: nothing is there.
@@ -83,6 +91,8 @@ def validate_source(source: SourceSpec, spark: SparkConfig, router: Router, *, k
                 f"source {source.name!r} ({source.describe()}): field_mapping names {name!r}, but the columns are "
                 f"{', '.join(columns)}."
             )
+    if check is not None:
+        check(columns)
     if resolved is not None:
         what = f"{source.label} ({source.describe()})"
         # What views declare and the files do not hold so.

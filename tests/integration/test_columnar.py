@@ -183,7 +183,9 @@ def scans(store: FeatureStore) -> list[Scan]:
     from feast_hybrid.retrieval.request import requested_views
     from feast_hybrid.sources.reader import reader_for
 
-    views = requested_views(store.list_feature_views(), FEATURES, [], False, store.config.offline_store.router)
+    views = requested_views(
+        store.list_feature_views(), FEATURES, [], False, store.config, store.registry, store.project
+    )
     config = store.config.offline_store
     reader = reader_for(config.spark, config.router, [each.source for each in views])
     found = [each.as_of_view(reader, None).scan for each in views]

@@ -1,0 +1,172 @@
+"""What feature views ask for that would not be answered as it is meant: refused when applied, and when read."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from feast.batch_feature_view import BatchFeatureView
+from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_NAME
+from feast.feature_view_utils import get_transformation_function, has_transformation
+from feast.labeling.conflict_policy import ConflictPolicy
+from feast.labeling.label_view import LabelView
+
+from feast_hybrid.errors import NotSupportedError, SchemaError
+from feast_hybrid.sources.declared import entities_named, feature_views
+from feast_hybrid.sources.feast_types import arrow_type_of_feast
+
+if TYPE_CHECKING:
+    from feast.feature_view import FeatureView
+
+    # What Feast hands around as feature views.
+    View = FeatureView | LabelView
+
+    from feast_hybrid.sources.spec import SourceSpec
+
+logger = logging.getLogger(__name__)
+
+#: Pairs of views whose keys' types were said to differ.
+_noted: set[tuple[str, str, str]] = set()
+
+
+def require_supported(view: View) -> None:
+    """Refuse what a view asks for by itself, whatever its source holds.
+
+    Raises:
+        NotSupportedError: a ttl below zero, a label view's policy, or a transformation that cannot be run; it names
+            the view and what to change.
+    """
+    if view.ttl is not None and view.ttl < timedelta(0):
+        raise NotSupportedError(
+            f"view {view.name!r}: its ttl is {view.ttl.total_seconds():g} seconds; give one above zero, or zero for "
+            "features of any age."
+        )
+    if isinstance(view, LabelView) and view.conflict_policy is not ConflictPolicy.LAST_WRITE_WINS:
+        raise NotSupportedError(
+            f"view {view.name!r}: its conflict_policy is {view.conflict_policy.value!r}, which has no meaning as "
+            "of a time here. History gives the latest label, which is 'last_write_wins': set that, or keep labels on "
+            "which people agreed in a source of their own."
+        )
+    if isinstance(view, BatchFeatureView):
+        _require_runnable(view)
+
+
+def transforms(view: Any) -> bool:
+    """Whether it is a batch feature view whose features are made by a transformation."""
+    return isinstance(view, BatchFeatureView) and has_transformation(view)
+
+
+def check_columns(views: Sequence[View], source: SourceSpec, columns: Sequence[str]) -> None:
+    """Check that a source has its views' join keys; and say where other views declare them otherwise.
+
+    Args:
+        views: of the source.
+        source: what it means.
+        columns: that it has.
+
+    Raises:
+        SchemaError: an entity's join key is no column of the source.
+    """
+    for view in views:
+        _require_join_keys(view, source, columns)
+        _warn_of_other_key_types(view)
+
+
+def _require_runnable(view: BatchFeatureView) -> None:
+    """Refuse a transformation that neither Feast's Spark store nor its engines could run.
+
+    Raises:
+        NotSupportedError: it names the view, and the mode.
+    """
+    if not has_transformation(view):
+        return
+    what = f"view {view.name!r}"
+    if len(view.source_views or ()) > 1 and not view.offline:
+        raise NotSupportedError(
+            f"{what} is made of several views, whose histories have no common rows. Set offline=True and a "
+            "sink_source with a path, and materialise it: history then reads the sink."
+        )
+    transformation = view.feature_transformation
+    mode = getattr(transformation, "mode", None) or view.mode
+    mode = getattr(mode, "value", mode)
+    known = "Write it for 'python' or 'pandas', whose functions take the engine's frame and give one"
+    if transformation is not None and not hasattr(type(transformation), "from_proto"):
+        raise NotSupportedError(
+            f"{what}: Feast cannot read a transformation with mode={mode!r} back from its registry. {known}."
+        )
+    if mode == "substrait" or get_transformation_function(view) is None:
+        raise NotSupportedError(
+            f"{what}: a transformation with mode={mode!r} is run by none of Feast's engines here. {known}."
+        )
+
+
+def _require_join_keys(view: View, source: SourceSpec, columns: Sequence[str]) -> None:
+    available = {column.lower() for column in columns}
+    for name in view.entities:
+        if name == DUMMY_ENTITY_NAME:
+            continue
+        # Feast keeps an entity's name in the view, and its join key elsewhere.
+        keys = {entity.join_key for entity in entities_named(name)}
+        if keys and all(source.column_of(key).lower() not in available for key in keys):
+            refuse_missing_key(view, name, " or ".join(map(repr, sorted(keys))), source, columns)
+    for key in (field.name for field in view.entity_columns if field.name != DUMMY_ENTITY_ID):
+        if source.column_of(key).lower() not in available:
+            refuse_missing_key(view, ", ".join(view.entities), repr(key), source, columns)
+
+
+def refuse_missing_key(
+    view: View, entity: str, key: str, source: SourceSpec, columns: Sequence[str], asked: Sequence[str] = ()
+) -> None:
+    """Say that a view's join key is no column of its source.
+
+    Args:
+        view: the view.
+        entity: the entity's name.
+        key: its join key, in quotes.
+        source: the view's source.
+        columns: of the source.
+        asked: the columns of the entity rows, where there are any.
+
+    Raises:
+        SchemaError: always.
+    """
+    entity_rows = f"; entity_df has {', '.join(asked)}" if asked else ""
+    raise SchemaError(
+        f"view {view.name!r}: entity {entity!r} has the join key {key}, which source {source.name!r} "
+        f"({source.describe()}) lacks; it has {', '.join(columns)}{entity_rows}. Give the entity the source's column "
+        "(join_keys=[...]), or the source a field_mapping."
+    )
+
+
+def _warn_of_other_key_types(view: View) -> None:
+    """Say where another view declares a join key of one name in a type that compares otherwise."""
+    keys = {field.name: field.dtype for field in view.entity_columns}
+    for other in feature_views() if keys else ():
+        if other.name == view.name or not set(other.entities) & set(view.entities):
+            continue
+        for field in other.entity_columns:
+            if field.name not in keys or _family(field.dtype, field.name) == _family(keys[field.name], field.name):
+                continue
+            first, second = sorted((view.name, other.name))
+            if (first, second, field.name) not in _noted:
+                _noted.add((first, second, field.name))
+                logger.warning(
+                    "join key %r is declared %s in view %r and %s in view %r: their rows and online keys do not "
+                    "match each other. Declare one type.",
+                    field.name,
+                    keys[field.name],
+                    view.name,
+                    field.dtype,
+                    other.name,
+                )
+
+
+def _family(data_type: Any, column: str) -> str:
+    """Whole numbers are equal by value whatever their width."""
+    try:
+        name = str(arrow_type_of_feast(data_type, column))
+    except SchemaError:
+        return str(data_type)
+    return "a whole number" if name in ("int32", "int64") else name
