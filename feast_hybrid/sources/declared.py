@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from feast.base_feature_view import BaseFeatureView
@@ -74,11 +75,32 @@ def agreed_types(views: Sequence[FeatureView], source: SourceSpec) -> dict[str, 
     return {name: data_type for name, data_type in declared.items() if name not in disputed}
 
 
-def entities_named(name: str) -> list[Entity]:
-    """The entities of that name in this process; of one that is gone, or defined twice, none or several."""
-    return [found for found in gc.get_objects() if issubclass(type(found), Entity) and found.name == name]
+@dataclass(frozen=True)
+class LiveObjects:
+    """Feast's objects in this process, whoever made them: what a repository defines while it is applied.
+
+    Attributes:
+        entities: by any names; several may have one.
+        views: batch and stream feature views.
+    """
+
+    entities: tuple[Entity, ...]
+    views: tuple[FeatureView, ...]
+
+    @classmethod
+    def find(cls) -> LiveObjects:
+        """Look at all objects, once."""
+        entity_classes, view_classes = _with_subclasses(Entity), _with_subclasses(FeatureView)
+        found = [thing for thing in gc.get_objects() if type(thing) in entity_classes or type(thing) in view_classes]
+        return cls(
+            entities=tuple(thing for thing in found if type(thing) in entity_classes),
+            views=tuple(thing for thing in found if type(thing) in view_classes),
+        )
+
+    def join_keys(self, entity: str) -> set[str]:
+        """The join keys of the entities of that name; none where it is gone, several where it was defined again."""
+        return {found.join_key for found in self.entities if found.name == entity}
 
 
-def feature_views() -> list[FeatureView]:
-    """The feature views of this process, whoever made them."""
-    return [found for found in gc.get_objects() if issubclass(type(found), FeatureView)]
+def _with_subclasses(base: type) -> set[type]:
+    return {base}.union(*map(_with_subclasses, base.__subclasses__()))

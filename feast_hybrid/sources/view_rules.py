@@ -14,7 +14,7 @@ from feast.labeling.conflict_policy import ConflictPolicy
 from feast.labeling.label_view import LabelView
 
 from feast_hybrid.errors import NotSupportedError, SchemaError
-from feast_hybrid.sources.declared import entities_named, feature_views
+from feast_hybrid.sources.declared import LiveObjects
 from feast_hybrid.sources.feast_types import arrow_type_of_feast
 
 if TYPE_CHECKING:
@@ -69,9 +69,12 @@ def check_columns(views: Sequence[View], source: SourceSpec, columns: Sequence[s
     Raises:
         SchemaError: an entity's join key is no column of the source.
     """
+    if not views:
+        return
+    live = LiveObjects.find()
     for view in views:
-        _require_join_keys(view, source, columns)
-        _warn_of_other_key_types(view)
+        _require_join_keys(view, source, columns, live)
+        _warn_of_other_key_types(view, live)
 
 
 def _require_runnable(view: BatchFeatureView) -> None:
@@ -102,13 +105,13 @@ def _require_runnable(view: BatchFeatureView) -> None:
         )
 
 
-def _require_join_keys(view: View, source: SourceSpec, columns: Sequence[str]) -> None:
+def _require_join_keys(view: View, source: SourceSpec, columns: Sequence[str], live: LiveObjects) -> None:
     available = {column.lower() for column in columns}
     for name in view.entities:
         if name == DUMMY_ENTITY_NAME:
             continue
         # Feast keeps an entity's name in the view, and its join key elsewhere.
-        keys = {entity.join_key for entity in entities_named(name)}
+        keys = live.join_keys(name)
         if keys and all(source.column_of(key).lower() not in available for key in keys):
             refuse_missing_key(view, name, " or ".join(map(repr, sorted(keys))), source, columns)
     for key in (field.name for field in view.entity_columns if field.name != DUMMY_ENTITY_ID):
@@ -140,10 +143,10 @@ def refuse_missing_key(
     )
 
 
-def _warn_of_other_key_types(view: View) -> None:
+def _warn_of_other_key_types(view: View, live: LiveObjects) -> None:
     """Say where another view declares a join key of one name in a type that compares otherwise."""
     keys = {field.name: field.dtype for field in view.entity_columns}
-    for other in feature_views() if keys else ():
+    for other in live.views:
         if other.name == view.name or not set(other.entities) & set(view.entities):
             continue
         for field in other.entity_columns:

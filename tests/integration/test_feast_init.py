@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from feast import FeatureStore
 from feast.data_source import PushMode
 
+from feast_hybrid.errors import SchemaError
 from tests.integration.test_cli_round import Repo
 
 if TYPE_CHECKING:
@@ -105,11 +106,22 @@ def test_the_spark_template_works_with_one_class_name_and_the_paths_changed(
         {
             "feast.infra.offline_stores.contrib.spark_offline_store.spark_source": "feast_hybrid",
             "SparkSource": "HybridSparkSource",
-            # Feast's template leaves out the join keys, and then finds none in its own data.
-            'name="driver",': 'name="driver", join_keys=["driver_id"],',
-            'name="customer",': 'name="customer", join_keys=["customer_id"],',
             'f"{CURRENT_DIR}/data/driver_hourly_stats.parquet"': repr(drivers),
             'f"{CURRENT_DIR}/data/customer_daily_profile.parquet"': repr(customers),
+        },
+    )
+    # Feast's template leaves out the join keys, and then finds none in its own data.
+    missing = (
+        r"view 'driver_hourly_stats': entity 'driver' has the join key 'driver', which source .* lacks; it has .*"
+    )
+    with pytest.raises(SchemaError, match=missing + "driver_id"):
+        repo.feast("apply")
+    del sys.modules["feature_definitions"]
+    replace(
+        repo,
+        {
+            'name="driver",': 'name="driver", join_keys=["driver_id"],',
+            'name="customer",': 'name="customer", join_keys=["customer_id"],',
         },
     )
     assert "Created feature view customer_daily_profile" in repo.feast("apply")

@@ -223,6 +223,18 @@ class TestOfAnotherView:
         asked = retrieve(store, entity_rows([1, 2], hour(5)), ["marks:mark"])
         assert answers(asked, "driver_id", "mark") == [(1, 99.0), (2, None)]
 
+    def test_materialisation_fills_the_sink_that_history_then_reads(
+        self, store_with: Callable[..., FeatureStore], write: Write, cloud: Place, onprem: Place, folder: str
+    ) -> None:
+        def chain(sink: str) -> list[BatchFeatureView]:
+            return self.chain(write(cloud, "trips", ROWS), sink, "local", offline=True)
+
+        store = store_with("local", *chain(f"{onprem.uri}{folder}/sink"))
+        store.materialize(hour(0), hour(5), feature_views=["marks"])
+        asked = retrieve(store, entity_rows([1, 2], hour(5)), ["marks:mark"])
+        assert "a transformation makes its rows" not in asked.explain()
+        assert answers(asked, "driver_id", "mark") == online(store, ["marks:mark"], [1, 2]) == [(1, 31.0), (2, 21.0)]
+
     def test_with_offline_and_nothing_in_the_sink_history_is_computed(
         self,
         store_with: Callable[..., FeatureStore],
