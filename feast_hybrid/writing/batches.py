@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,8 @@ def write_batch(
         raise WriteError(f"{what}: source {source.name!r} is a query; rows are written to a path or a table.")
     what = f"writing rows of {what} to {source.describe()}"
     if table.num_rows:
-        append(store, table=in_source_names(table, source, what), source=source, view=view, what=what)
+        rows = in_source_names(_without_pandas_index(table), source, what)
+        append(store, table=rows, source=source, view=view, what=what)
     if progress is not None:
         progress(table.num_rows)
 
@@ -57,6 +59,13 @@ def append(
         found = source.file_format or "a table"
         raise WriteError(f"{what}: inside a Spark task only Parquet files can be written, found {found}.")
     append_by_spark(table, source, store, lambda: source_schema(view, source), what=what)
+
+
+def _without_pandas_index(table: pa.Table) -> pa.Table:
+    """The rows without the numbers of a pandas frame's rows: Feast's local engine adds them where it has sorted."""
+    index = (table.schema.pandas_metadata or {}).get("index_columns", [])
+    unnamed = [name for name in index if isinstance(name, str) and re.fullmatch(r"__index_level_\d+__", name)]
+    return table.drop_columns([name for name in unnamed if name in table.column_names])
 
 
 def in_source_names(table: pa.Table, source: SourceSpec, what: str) -> pa.Table:

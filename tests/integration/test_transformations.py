@@ -72,11 +72,11 @@ def as_text(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def mark_by_pandas(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.assign(mark=frame["speed"] + 1)
+    return frame.assign(mark=frame["speed"] + 1)[["driver_id", "event_timestamp", "mark"]]
 
 
 def mark_by_spark(frame: Any) -> pd.DataFrame:
-    made: pd.DataFrame = frame.withColumn("mark", frame["speed"] + 1)
+    made: pd.DataFrame = frame.withColumn("mark", frame["speed"] + 1).select("driver_id", "event_timestamp", "mark")
     return made
 
 

@@ -120,6 +120,45 @@ def test_a_negative_ttl(store: FeatureStore, rows: Callable[..., HybridSparkSour
         apply_by_command(store, [driver], [stats])
 
 
+def test_a_negative_ttl_that_was_applied_without_validation(
+    store: FeatureStore, rows: Callable[..., HybridSparkSource]
+) -> None:
+    driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
+    schema = [Field(name="driver_id", dtype=Int64), Field(name="trips", dtype=Int64)]
+    store.apply(
+        [
+            driver,
+            FeatureView(name="stats", entities=[driver], source=rows(), schema=schema, ttl=timedelta(seconds=-0.5)),
+        ]
+    )
+    asked = pa.table({"driver_id": [1], "event_timestamp": [NOW]}).to_pandas()
+    with pytest.raises(NotSupportedError, match=r"view 'stats': its ttl is -0.5 seconds"):
+        store.get_historical_features(asked, ["stats:trips"])
+
+
+def test_a_view_of_several_views_without_a_sink_to_read(
+    store: FeatureStore, rows: Callable[..., HybridSparkSource], tmp_path: Path
+) -> None:
+    driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
+    schema = [Field(name="driver_id", dtype=Int64), Field(name="trips", dtype=Int64)]
+    merged: Any = lambda left, right: left.merge(right)  # noqa: E731
+    parents: Any = [
+        FeatureView(name=name, entities=[driver], source=rows(name), schema=schema) for name in ("left", "right")
+    ]
+    both = BatchFeatureView(
+        name="both",
+        entities=[driver],
+        source=parents,
+        sink_source=HybridSparkSource(name="sink", path=f"file://{tmp_path}/sink", timestamp_field="event_timestamp"),
+        schema=schema,
+        mode="pandas",
+        udf=merged,
+        udf_string="",
+    )
+    with pytest.raises(NotSupportedError, match=r"view 'both' is made of several views.*offline=True and a sink"):
+        apply_by_command(store, [driver], [*parents, both])
+
+
 def test_a_transformation_that_the_registry_does_not_give_back(
     store: FeatureStore, rows: Callable[..., HybridSparkSource]
 ) -> None:
