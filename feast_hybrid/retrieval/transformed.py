@@ -25,6 +25,7 @@ from feast_hybrid.errors import NotSupportedError, RetrievalError, SchemaError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary
 from feast_hybrid.retrieval.pull import engine_rows
 from feast_hybrid.sources.feast_types import arrow_type_of_feast
+from feast_hybrid.sources.file_schema import source_errors
 from feast_hybrid.sources.reader import is_missing
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.sources.time_range import filter_time_range
@@ -134,7 +135,9 @@ def reads_sink(view: FeatureView, sink: SourceSpec) -> bool:
     """
     if not (view.source_views and view.offline and sink.location is not None):
         return False
-    if is_missing(sink):
+    with source_errors(sink):
+        missing = is_missing(sink)
+    if missing:
         logger.warning(
             "view %r: nothing is at its sink yet (%s); its transformation is run instead. Materialise it first.",
             view.name,

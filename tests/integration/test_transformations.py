@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 from feast import BatchFeatureView, Field
+from feast.batch_feature_view import batch_feature_view
 from feast.types import Float64, Int64
 
 from feast_hybrid.errors import RetrievalError, SchemaError
@@ -59,6 +60,15 @@ def by_spark(frame: Any) -> pd.DataFrame:  # Feast takes no other word for what 
     return made
 
 
+def by_decorator(frame: pd.DataFrame) -> pd.DataFrame:  # the decorator changes the function's module
+    return frame.assign(speed=frame["km"] / frame["hours"], km=frame["km"] * 1000).drop(columns=["hours"])
+
+
+def by_polars(frame: Any) -> pd.DataFrame:
+    made: pd.DataFrame = frame.with_columns(speed=frame["km"] / frame["hours"], km=frame["km"] * 1000).drop("hours")
+    return made
+
+
 def total(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(km=frame.groupby("driver_id")["km"].transform("sum"), speed=1.0)
 
@@ -97,10 +107,9 @@ def engine(request: pytest.FixtureRequest) -> str:
 def store_with(lakes_to_test: Places, spark: SparkSession, tmp_path: Path) -> Callable[..., FeatureStore]:
     """``store_with(engine, view, …)``"""
 
-    def make(engine: str, *objects: Any) -> FeatureStore:
-        return feature_store(
-            lakes_to_test.sites(), tmp_path, DRIVER, *objects, repo={"batch_engine": {"type": engine}}
-        )
+    def make(engine: str | dict[str, str], *objects: Any) -> FeatureStore:
+        repo = {"batch_engine": {"type": engine} if isinstance(engine, str) else engine}
+        return feature_store(lakes_to_test.sites(), tmp_path, DRIVER, *objects, repo=repo)
 
     return make
 
@@ -171,6 +180,28 @@ def test_a_function_for_spark_is_run_on_spark_where_the_local_engine_could_not(
     store_with: Callable[..., FeatureStore], write: Write, cloud: Place
 ) -> None:
     store = store_with("local", batch_view(source("trip_rows", write(cloud, "trips", ROWS)), by_spark, "python"))
+    assert answers(retrieve(store, entity_rows([1], hour(5)), FEATURES), *NAMES) == [(1, 30000.0, 30.0, 5)]
+
+
+def test_a_local_engine_on_polars(store_with: Callable[..., FeatureStore], write: Write, cloud: Place) -> None:
+    store = store_with(
+        {"type": "local", "backend": "polars"},
+        batch_view(source("trip_rows", write(cloud, "trips", ROWS)), by_polars),
+    )
+    expected = [(1, 30000.0, 30.0, 5), (2, 20000.0, 20.0, None)]
+    assert answers(retrieve(store, entity_rows([1, 2], hour(5)), FEATURES), *NAMES) == expected
+
+
+def test_a_decorated_function_is_run_though_feast_says_offline(
+    store_with: Callable[..., FeatureStore], write: Write, onprem: Place
+) -> None:
+    """The decorator's default is ``offline=True``, for which Feast's Spark store reads the source's own ``km``."""
+    rows = source("trip_rows", write(onprem, "trips", ROWS))
+    entities: Any = [DRIVER]
+    trips: Any = batch_feature_view(mode="pandas", entities=entities, schema=SCHEMA, source=rows)(by_decorator)
+    assert trips.offline
+    trips.name = trips.projection.name = "trips"
+    store = store_with("local", trips)
     assert answers(retrieve(store, entity_rows([1], hour(5)), FEATURES), *NAMES) == [(1, 30000.0, 30.0, 5)]
 
 
