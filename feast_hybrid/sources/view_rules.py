@@ -12,6 +12,7 @@ from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_NAME
 from feast.feature_view_utils import get_transformation_function, has_transformation
 from feast.labeling.conflict_policy import ConflictPolicy
 from feast.labeling.label_view import LabelView
+from feast.stream_feature_view import StreamFeatureView
 
 from feast_hybrid.errors import NotSupportedError, SchemaError
 from feast_hybrid.sources.declared import LiveObjects
@@ -51,6 +52,8 @@ def require_supported(view: View) -> None:
         )
     if isinstance(view, BatchFeatureView):
         _require_runnable(view)
+    elif isinstance(view, StreamFeatureView) and has_transformation(view):
+        _warn_of_function(view)
 
 
 def transforms(view: Any) -> bool:
@@ -77,6 +80,18 @@ def check_columns(views: Sequence[View], source: SourceSpec, columns: Sequence[s
         _warn_of_other_key_types(view, live)
 
 
+def _warn_of_function(view: View) -> None:
+    """Say once that a stream view's function is run by Feast's engines, and not on history."""
+    if (view.name, "", "") not in _noted:
+        _noted.add((view.name, "", ""))
+        logger.warning(
+            "view %r has a function, which feast materialize runs on the rows of its batch source; history shows "
+            "these rows as they are. Make it a batch feature view, or keep transformed rows in its batch source and "
+            "materialise a view without the function.",
+            view.name,
+        )
+
+
 def _require_runnable(view: BatchFeatureView) -> None:
     """Refuse a transformation that neither Feast's Spark store nor its engines could run.
 
@@ -86,6 +101,12 @@ def _require_runnable(view: BatchFeatureView) -> None:
     if not has_transformation(view):
         return
     what = f"view {view.name!r}"
+    if view.offline and not view.source_views:
+        raise NotSupportedError(
+            f"{what} has a transformation and offline=True, with a source that is no view: Feast's engines would add "
+            "the transformed rows to that source, and transform them again. Leave offline out, or make it of a view, "
+            "with a sink_source."
+        )
     if len(view.source_views or ()) > 1 and not view.offline:
         raise NotSupportedError(
             f"{what} is made of several views, whose histories have no common rows. Set offline=True and a "

@@ -249,3 +249,23 @@ def test_a_label_views_policy(
     asked = pa.table({"driver_id": [1], "event_timestamp": [NOW]}).to_pandas()
     with pytest.raises(NotSupportedError, match=f"view 'labels': its conflict_policy is '{policy.value}'"):
         store.get_historical_features(asked, ["labels:trips"])
+
+
+def test_a_transformation_that_would_be_written_into_its_own_source_is_refused(
+    store: FeatureStore, rows: Callable[..., HybridSparkSource]
+) -> None:
+    driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
+    view = BatchFeatureView(
+        name="doubled",
+        entities=[driver],
+        mode="pandas",
+        udf=lambda frame: frame,
+        udf_string="lambda frame: frame",
+        schema=[Field(name="driver_id", dtype=Int64), Field(name="trips", dtype=Int64)],
+        source=rows(),
+        ttl=timedelta(days=1),
+        online=True,
+        offline=True,
+    )
+    with pytest.raises(NotSupportedError, match=r"'doubled' has a transformation and offline=True"):
+        apply_by_command(store, [driver], [view])
