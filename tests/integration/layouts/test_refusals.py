@@ -99,18 +99,18 @@ FAULTS = {
 
 
 @pytest.fixture
-def broken(request: pytest.FixtureRequest, make_store: MakeStore, place: Place, folder: str) -> FeatureStore:
-    fault: Fault = FAULTS[request.getfixturevalue("fault")]
+def broken(fault: str, make_store: MakeStore, place: Place, folder: str) -> tuple[FeatureStore, FeatureView]:
+    """A store, and its one view as the repository's module holds it."""
+    of_folder = FAULTS[fault]
     uri = f"{place.uri}{folder}"
-    good = orc(GOOD) if fault.file_format == "orc" else parquet(GOOD)
-    for path, content in {f"a.{fault.file_format}": good, **fault.files}.items():
+    good = orc(GOOD) if of_folder.file_format == "orc" else parquet(GOOD)
+    for path, content in {f"a.{of_folder.file_format}": good, **of_folder.files}.items():
         place.put(f"{uri}/{path}", content)
     key = entity("k")
-    schema = [Field(name="k", dtype=Int64), Field(name="v", dtype=fault.declared)]
-    of = source("rows_of_it", uri, file_format=fault.file_format)
+    schema = [Field(name="k", dtype=Int64), Field(name="v", dtype=of_folder.declared)]
+    of = source("rows_of_it", uri, file_format=of_folder.file_format)
     view = FeatureView(name="the_view", entities=[key], schema=schema, source=of, ttl=timedelta(days=1))
-    request.node.user_properties.append(("view", view))  # as the repository's module holds it
-    return make_store(key, view)
+    return make_store(key, view), view
 
 
 def verbs(store: FeatureStore, view: FeatureView) -> dict[str, Callable[[], Any]]:
@@ -137,10 +137,9 @@ def verbs(store: FeatureStore, view: FeatureView) -> dict[str, Callable[[], Any]
 
 @pytest.mark.parametrize("role", ["onprem", "cloud"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_verb_names_what_is_wrong(broken: FeatureStore, fault: str, request: pytest.FixtureRequest) -> None:
+def test_every_verb_names_what_is_wrong(broken: tuple[FeatureStore, FeatureView], fault: str) -> None:
     expected = FAULTS[fault]
-    view: Any = dict(request.node.user_properties)["view"]
-    for verb, call in verbs(broken, view).items():
+    for verb, call in verbs(*broken).items():
         if verb == "apply" and not expected.at_apply:
             continue
         # A frame of Spark's is out of our hands: what it raises while it runs is Spark's.
