@@ -225,7 +225,7 @@ def test_other_formats_and_options_are_left_to_spark_and_said(
 ) -> None:
     rows = {"driver_id": [1], "event_timestamp": [hour(0)], "rate": [0.5]}
     path = write(onprem, "rows", rows)
-    filtered = source("filtered", path, options={"mergeSchema": "true"})
+    filtered = source("filtered", path, options={"pathGlobFilter": "*.parquet"})
     query = "SELECT 1L AS driver_id, current_timestamp() AS event_timestamp, 1 AS n"
     queried = HybridSparkSource(name="queried", site="onprem", query=query, timestamp_field="event_timestamp")
     small = feature_store(
