@@ -41,14 +41,13 @@ from fsspec.asyn import sync
 from feast_hybrid.errors import ReplacementError, WriteError
 from feast_hybrid.lakes.blob_claim import DEAD_AFTER, Claim, ClaimLostError, FoundClaim, find_claim
 from feast_hybrid.lakes.errors import raise_from, redacted_summary
+from feast_hybrid.lakes.markers import BEING_REPLACED
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes.location import Location
 
 logger = logging.getLogger(__name__)
 
-#: The unreadable file: no reader passes it over for its name, and text readers try to unzip it.
-BEING_REPLACED = "part-being-replaced-"
 _CLAIM = f"{BEING_REPLACED}now.gz"
 _MAX_PARALLEL_REQUESTS = 16
 _CONFLICT = 409

@@ -13,11 +13,19 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from feast_hybrid.errors import HybridError, RoutingError, SchemaError, SourceError, SourceNotFoundError
+from feast_hybrid.errors import (
+    HybridError,
+    RetrievalError,
+    RoutingError,
+    SchemaError,
+    SourceError,
+    SourceNotFoundError,
+)
 from feast_hybrid.files.globs import SIGNS
 from feast_hybrid.files.schema import ResolvedSchema, resolve_schema
 from feast_hybrid.files.table_formats import TableFormatError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
+from feast_hybrid.lakes.markers import BEING_REPLACED
 from feast_hybrid.spark.formats import package
 
 if TYPE_CHECKING:
@@ -84,6 +92,11 @@ def source_errors(source: SourceSpec) -> Iterator[None]:
     except TableFormatError as error:
         raise SourceError(f"{source.label} ({where}): {error}. {_package_hint(error.file_format)}") from None
     except (SchemaError, SourceError) as error:
+        if f"/{BEING_REPLACED}" in str(error):
+            raise RetrievalError(
+                f"{source.label} ({where}): its rows are being replaced at this moment, or a writer died while it "
+                "did so. Read again; if that does not help, save the dataset again."
+            ) from None
         raise type(error)(f"{source.label} ({where}): {error}") from None
     except HybridError:  # such as a secret that is not set
         raise

@@ -22,7 +22,7 @@ from feast_hybrid.errors import (
     StorageError,
 )
 from feast_hybrid.lakes.errors import RedactedError, raise_from, redacted, storage_error
-from feast_hybrid.lakes.replace_adls import BEING_REPLACED
+from feast_hybrid.lakes.markers import BEING_REPLACED
 from feast_hybrid.spark.causes import Cause, causes_of, summary_of
 from feast_hybrid.spark.formats import package_hint
 from feast_hybrid.spark.hadoop_azure import hadoop_version

@@ -11,7 +11,8 @@ import pytest
 from feast_hybrid.errors import ReplacementError
 from feast_hybrid.lakes import Location, Router, Site, replace, replace_adls
 from feast_hybrid.lakes.blob_claim import Claim
-from feast_hybrid.lakes.replace_adls import BEING_REPLACED, BlobReplacement
+from feast_hybrid.lakes.markers import BEING_REPLACED
+from feast_hybrid.lakes.replace_adls import BlobReplacement
 from tests.integration.places import Place, Places, abfs_speaks_to_azurite
 
 pytestmark = pytest.mark.skipif(not abfs_speaks_to_azurite(), reason="there is no ADLS with this PySpark")

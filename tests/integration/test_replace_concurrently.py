@@ -16,7 +16,7 @@ import pytest
 
 from feast_hybrid.errors import WriteError
 from feast_hybrid.lakes import Location, Router, Site, replace
-from feast_hybrid.lakes.replace_adls import BEING_REPLACED
+from feast_hybrid.lakes.markers import BEING_REPLACED
 from tests.integration.places import Place, abfs_speaks_to_azurite, outside_of_spark
 
 #: What a writer's file is called, and that all writers have; the more files, the longer is a moment on ADLS.

@@ -19,7 +19,7 @@ from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, Re
 
 from feast_hybrid.errors import HybridError, WriteError
 from feast_hybrid.lakes import Location, Router, Site, blob_claim, replace
-from feast_hybrid.lakes.replace_adls import BEING_REPLACED
+from feast_hybrid.lakes.markers import BEING_REPLACED
 
 #: What each writer's files are called; ``data.parquet`` is a name of the old rows' too.
 FILES = ("data.parquet", "day=1/more.parquet", "_SUCCESS")
