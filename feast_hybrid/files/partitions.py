@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -126,6 +127,8 @@ def partition_value(text: str | None, data_type: pa.DataType) -> Any:
         return int(text)
     if is_.is_floating(data_type):
         return float(text)
+    if is_.is_decimal(data_type):
+        return Decimal(text)
     if is_.is_boolean(data_type):
         return text.lower() == "true"
     if is_.is_date(data_type):

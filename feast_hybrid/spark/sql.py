@@ -65,7 +65,12 @@ def tables_read(query: Query) -> set[str]:
 
 
 def columns_read(query: Query) -> set[str] | None:
-    """Names that a query may read columns by, in lower case; None where it reads whatever there is, by a star."""
+    """Names that a query may read columns by, in lower case; None where it reads columns that it does not name.
+
+    So does a star, a natural join, and a pivot, which groups by all other columns.
+    """
+    if query.find(exp.Pivot) or any(join.method == "NATURAL" for join in query.find_all(exp.Join)):
+        return None
     if any(not isinstance(star.parent, exp.Count) for star in query.find_all(exp.Star)):
         return None
     return {identifier.name.lower() for identifier in query.find_all(exp.Identifier)}

@@ -44,6 +44,8 @@ def test_the_names_that_a_query_reads(query: str, names: set[str]) -> None:
         ("SELECT count(*) AS n FROM t GROUP BY k", {"n", "t", "k"}),
         ("SELECT * FROM t", None),
         ("SELECT t.* FROM t", None),
+        ("SELECT k, event_timestamp FROM t NATURAL JOIN u", None),
+        ("SELECT a FROM t PIVOT (sum(n) FOR m IN ('x', 'y'))", None),
         ("WITH x AS (SELECT * FROM t) SELECT a FROM x", None),
     ],
 )
