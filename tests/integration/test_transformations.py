@@ -10,7 +10,7 @@ from feast import BatchFeatureView, Field
 from feast.batch_feature_view import batch_feature_view
 from feast.types import Float64, Int64
 
-from feast_hybrid.errors import RetrievalError, SchemaError
+from feast_hybrid.errors import NotSupportedError, RetrievalError, SchemaError
 from tests.integration.places import Place, Places, answers, entity, feature_store, hour, retrieve, source, view
 
 if TYPE_CHECKING:
@@ -192,17 +192,22 @@ def test_a_local_engine_on_polars(store_with: Callable[..., FeatureStore], write
     assert answers(retrieve(store, entity_rows([1, 2], hour(5)), FEATURES), *NAMES) == expected
 
 
-def test_a_decorated_function_is_run_though_feast_says_offline(
+def test_a_decorated_function_is_run_unless_its_rows_would_go_into_its_own_source(
     store_with: Callable[..., FeatureStore], write: Write, onprem: Place
 ) -> None:
-    """The decorator's default is ``offline=True``, for which Feast's Spark store reads the source's own ``km``."""
+    """The decorator's default is ``offline=True``, for which Feast's engines add what they make to the source."""
     rows = source("trip_rows", write(onprem, "trips", ROWS))
     entities: Any = [DRIVER]
-    trips: Any = batch_feature_view(mode="pandas", entities=entities, schema=SCHEMA, source=rows)(by_decorator)
-    assert trips.offline
+    decorated = {"mode": "pandas", "entities": entities, "schema": SCHEMA, "source": rows}
+    trips: Any = batch_feature_view(**decorated, offline=False)(by_decorator)
     trips.name = trips.projection.name = "trips"
     store = store_with("local", trips)
     assert answers(retrieve(store, entity_rows([1], hour(5)), FEATURES), *NAMES) == [(1, 30000.0, 30.0, 5)]
+
+    trips.offline = True
+    store.apply(trips)
+    with pytest.raises(NotSupportedError, match=r"view 'trips' has a transformation and offline=True"):
+        retrieve(store, entity_rows([1], hour(5)), FEATURES)
 
 
 def test_a_function_that_fails_is_named(
