@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from feast_hybrid.arrow.faults import is_arrows
 from feast_hybrid.arrow.unify import spark_form
 from feast_hybrid.errors import SchemaError, SourceError
 from feast_hybrid.files.orc import read_orc_footer
@@ -189,8 +190,8 @@ def _read_footer(filesystem: Any, file_format: str, file: DataFile, *, is_local:
         schema, int96, rows = read(source)
         return Footer(_columns(schema, int96, file_format), bool(int96), rows > 0)
     except (pa.ArrowException, OSError, UnicodeError, ValueError) as error:
-        if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
-            raise  # the file system's, not Arrow's
+        if isinstance(error, OSError) and not is_arrows(error):
+            raise
         name = "ORC" if file_format == "orc" else "Parquet"
         raise SourceError(
             f"{file.path} is no {name} file, or a damaged one ({_one_line(error)}). Write it anew, or move it away."

@@ -110,9 +110,6 @@ def _frame_of_arrow(entity_df: Any) -> pd.DataFrame:
         ) from None
     refuse_values_of(table)
     table = table.cast(pa.schema([(field.name, without_views(field.type)) for field in table.schema]))
-    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
-    if twice:
-        raise EntityFrameError(f"entity_df has several columns named {', '.join(twice)}; names must differ.")
     frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
     return frame
 

@@ -18,10 +18,11 @@ from feast_hybrid.errors import SchemaError
 from feast_hybrid.retrieval.entity_rows import Bounds, EntityRows, require_keys
 from feast_hybrid.retrieval.join import RetrievalJoin
 from feast_hybrid.retrieval.transformed import TransformedRows, reads_sink
+from feast_hybrid.sources.declared import transforms
 from feast_hybrid.sources.files_frame import SourceFrame
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.sources.time_range import filter_time_range
-from feast_hybrid.sources.view_rules import refuse_missing_key, require_supported, transforms
+from feast_hybrid.sources.view_rules import refuse_missing_key, require_supported
 from feast_hybrid.spark.runtime import parallelism
 
 if TYPE_CHECKING:

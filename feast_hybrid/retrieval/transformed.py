@@ -24,12 +24,12 @@ from feast_hybrid.arrow.unify import ConflictsWithDeclaredError, resolve_type, s
 from feast_hybrid.errors import NotSupportedError, RetrievalError, SchemaError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary
 from feast_hybrid.retrieval.pull import engine_rows
+from feast_hybrid.sources.declared import transforms
 from feast_hybrid.sources.feast_types import arrow_type_of_feast
 from feast_hybrid.sources.file_schema import source_errors
 from feast_hybrid.sources.reader import is_missing
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.sources.time_range import filter_time_range
-from feast_hybrid.sources.view_rules import transforms
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.frames import analysed, collect, frame_of
 

@@ -17,6 +17,7 @@ from feast_hybrid.sources.spec import SourceSpec
 from feast_hybrid.spark.columns import quoted
 
 if TYPE_CHECKING:
+    from feast.feature_view import FeatureView
     from feast.repo_config import RepoConfig
     from feast.value_type import ValueType
 
@@ -246,16 +247,12 @@ class HybridSparkSource(DataSource):
                 not what a column holds.
             NotSupportedError: a view asks for what cannot be answered.
         """
-        from feast_hybrid.sources.declared import agreed_types, join_keys, views_of
+        from feast_hybrid.sources.declared import join_keys
         from feast_hybrid.sources.inference import validate_source
-        from feast_hybrid.sources.view_rules import check_columns, require_supported
+        from feast_hybrid.sources.view_rules import check_columns
 
         store = config.offline_store
-        views = views_of(self)
-        for view in views:
-            require_supported(view)
-        source = self.resolve(store.router)
-        source = replace(source, declared=agreed_types(views, source))
+        views, source = self._with_views(store.router)
         try:
             validate_source(
                 source,
@@ -267,6 +264,21 @@ class HybridSparkSource(DataSource):
         except SourceNotFoundError:
             if not views or any(not getattr(view, "source_views", None) for view in views):
                 raise
+
+    def _with_views(self, router: Router) -> tuple[list[FeatureView], SourceSpec]:
+        """The source's views, each of which can be answered, and what it means with what they declare.
+
+        Raises:
+            NotSupportedError: a view asks for what cannot be answered.
+        """
+        from feast_hybrid.sources.declared import agreed_types, views_of
+        from feast_hybrid.sources.view_rules import require_supported
+
+        views = views_of(self)
+        for view in views:
+            require_supported(view)
+        source = self.resolve(router)
+        return views, replace(source, declared=agreed_types(views, source))
 
     @staticmethod
     def source_datatype_to_feast_value_type() -> Callable[[str], ValueType]:
@@ -281,17 +293,12 @@ class HybridSparkSource(DataSource):
             SchemaError: a view's join key is missing.
             NotSupportedError: a view asks for what cannot be answered.
         """
-        from feast_hybrid.sources.declared import agreed_types, views_of
         from feast_hybrid.sources.inference import source_columns
-        from feast_hybrid.sources.view_rules import check_columns, require_supported
+        from feast_hybrid.sources.view_rules import check_columns
 
         store = config.offline_store
-        views = views_of(self)
         # ``FeatureStore.apply`` validates no source: where Feast infers a view's columns, it asks here.
-        for view in views:
-            require_supported(view)
-        source = self.resolve(store.router)
-        source = replace(source, declared=agreed_types(views, source))
+        views, source = self._with_views(store.router)
         columns = source_columns(source, store.spark, store.router)
         check_columns(views, source, [name for name, _ in columns])
         return columns

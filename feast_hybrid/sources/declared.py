@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from feast.base_feature_view import BaseFeatureView
 from feast.batch_feature_view import BatchFeatureView
@@ -23,13 +23,18 @@ if TYPE_CHECKING:
     from feast_hybrid.sources.spec import SourceSpec
 
 
+def transforms(view: Any) -> TypeGuard[BatchFeatureView]:
+    """Whether it is a batch feature view whose features are made by a transformation."""
+    return isinstance(view, BatchFeatureView) and has_transformation(view)
+
+
 def declared_types(view: FeatureView, source: SourceSpec) -> dict[str, pa.DataType]:
     """The types in Arrow that a view declares of its join keys and features, by the source's names.
 
     A type that Feast has no Arrow type for is left out: such a column is what the files say. So is all of a view
     whose source a transformation gets: it declares what that makes, as a sink has it.
     """
-    if isinstance(view, BatchFeatureView) and has_transformation(view) and not view.source_views:
+    if transforms(view) and not view.source_views:
         return {}
     declared: dict[str, pa.DataType] = {}
     for field in [*view.entity_columns, *view.features]:

@@ -25,7 +25,7 @@ from feast_hybrid.files.globs import SIGNS
 from feast_hybrid.files.schema import ResolvedSchema, resolve_schema
 from feast_hybrid.files.table_formats import TableFormatError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
-from feast_hybrid.lakes.markers import BEING_REPLACED
+from feast_hybrid.lakes.markers import BEING_REPLACED, BEING_REPLACED_ADVICE
 from feast_hybrid.spark.formats import package
 
 if TYPE_CHECKING:
@@ -93,10 +93,7 @@ def source_errors(source: SourceSpec) -> Iterator[None]:
         raise SourceError(f"{source.label} ({where}): {error}. {_package_hint(error.file_format)}") from None
     except (SchemaError, SourceError) as error:
         if f"/{BEING_REPLACED}" in str(error):
-            raise RetrievalError(
-                f"{source.label} ({where}): its rows are being replaced at this moment, or a writer died while it "
-                "did so. Read again; if that does not help, save the dataset again."
-            ) from None
+            raise RetrievalError(f"{source.label} ({where}): {BEING_REPLACED_ADVICE}") from None
         raise type(error)(f"{source.label} ({where}): {error}") from None
     except HybridError:  # such as a secret that is not set
         raise

@@ -17,6 +17,7 @@ from feast_hybrid.errors import SourceError
 from feast_hybrid.sources.file_schema import note_empty_files
 from feast_hybrid.sources.scan import scan_of
 from feast_hybrid.spark.errors import translate_spark_errors
+from feast_hybrid.spark.formats import FILE_OPTIONS
 from feast_hybrid.spark.frames import analysed
 from feast_hybrid.spark.lake_options import location_options
 
@@ -30,16 +31,8 @@ if TYPE_CHECKING:
     from feast_hybrid.lakes import Site
     from feast_hybrid.sources.spec import SourceSpec
 
-#: What a session could say otherwise: no file is left out in silence, and times are in one calendar.
-_PINNED = {
-    "parquet": {
-        "ignoreCorruptFiles": "false",
-        "ignoreMissingFiles": "false",
-        "datetimeRebaseMode": "CORRECTED",
-        "int96RebaseMode": "CORRECTED",
-    },
-    "orc": {"ignoreCorruptFiles": "false", "ignoreMissingFiles": "false"},
-}
+#: What a session could say otherwise besides: times are in one calendar.
+_CALENDAR = {"parquet": {"datetimeRebaseMode": "CORRECTED", "int96RebaseMode": "CORRECTED"}}
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +79,7 @@ def _by_spark(session: SparkSession, source: SourceSpec, schema: StructType) -> 
     assert location is not None
     file_format = source.file_format or "parquet"
     reader = session.read.format(file_format).schema(schema)
-    # The session's zone would say what a time without one means, as in the name of a folder.
-    reader = reader.option("timeZone", "UTC").options(**_PINNED[file_format])
+    reader = reader.options(**FILE_OPTIONS, **_CALENDAR.get(file_format, {}))
     return analysed(reader.options(**location_options(session, location)).load(str(location)))
 
 

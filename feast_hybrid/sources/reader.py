@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from feast_hybrid.asof import Ineligible
 from feast_hybrid.errors import SourceNotFoundError, UnavailableError
 from feast_hybrid.lakes.replace import left_over
+from feast_hybrid.lakes.replace_hdfs import REPLACEMENT_SECONDS
 from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason, refuse_other_sites
 from feast_hybrid.sources.files_frame import SourceFrame, files_frame
 from feast_hybrid.sources.spec import sites_of
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from feast_hybrid.lakes import Location, Router
     from feast_hybrid.sources.spec import SourceSpec
     from feast_hybrid.spark.config import SparkConfig
-
-#: Seconds for which a folder can be away while another takes its place.
-_REPLACEMENT_SECONDS = 2.0
 
 
 class Reader:
@@ -151,13 +149,13 @@ def _comes_back(location: Location, error: SourceNotFoundError) -> bool:
     """
     try:
         old = left_over(location)
-        deadline = time.monotonic() + _REPLACEMENT_SECONDS
+        deadline = time.monotonic() + REPLACEMENT_SECONDS
         while old is not None:
             if location.exists():
                 return True
             if time.monotonic() > deadline:
                 break
-            time.sleep(_REPLACEMENT_SECONDS / 20)
+            time.sleep(REPLACEMENT_SECONDS / 20)
     except Exception:  # what the first error said is what there is to say
         return False
     if old is None:

@@ -23,8 +23,7 @@ def source_spec(source: DataSource | None, router: Router, *, view: FeatureView 
     Args:
         source: Feast's object.
         router: finds the site.
-        view: the feature view that the source belongs to; None where Feast does not say it: then what is declared of
-            the source's columns is what :func:`feast_hybrid.sources.declared.views_of` finds.
+        view: the feature view that the source belongs to; None for a source by itself.
 
     Raises:
         SourceError: it is of a class that this store does not know.
@@ -33,7 +32,7 @@ def source_spec(source: DataSource | None, router: Router, *, view: FeatureView 
     if isinstance(source, HybridSparkSource):
         spec = source.resolve(router)
         if view is None:
-            return replace(spec, declared=agreed_types(views_of(source), spec))
+            return spec
         return replace(spec, view=view.name, declared=declared_types(view, spec))
     found = type(source).__name__ if source is not None else "none"
     if view is not None:
@@ -43,3 +42,12 @@ def source_spec(source: DataSource | None, router: Router, *, view: FeatureView 
         )
     name = f"source {source.name!r}" if source is not None else "the source"
     raise SourceError(f"{name} is a {found}; this offline store reads and writes HybridSparkSource.")
+
+
+def pulled_source_spec(source: DataSource, router: Router) -> SourceSpec:
+    """As :func:`source_spec`, for a source that Feast's engines take out of a view and hand over without it.
+
+    What its views declare is looked up in this process, which takes a look at all of its objects.
+    """
+    spec = source_spec(source, router)
+    return replace(spec, declared=agreed_types(views_of(source), spec))

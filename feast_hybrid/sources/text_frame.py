@@ -12,6 +12,7 @@ from pyspark.sql.types import StructField, StructType
 from feast_hybrid.errors import SourceError, UnavailableError
 from feast_hybrid.files.schema import FolderColumns, folder_columns
 from feast_hybrid.sources.file_schema import note_empty_files, source_errors
+from feast_hybrid.spark.formats import FILE_OPTIONS
 from feast_hybrid.spark.frames import analysed
 from feast_hybrid.spark.lake_options import location_options
 from feast_hybrid.spark.runtime import is_connect
@@ -23,17 +24,16 @@ if TYPE_CHECKING:
     from feast_hybrid.sources.spec import SourceSpec
 
 #: Formats of Spark's own, whose reader takes a time zone, for times without one, and finds partitions in folders.
-#: What they are read with, unless the source says otherwise: a row that cannot be read is an error and no nulls, a
-#: file's header is looked at and not its order, no file is left out in silence.
-_ALL = {"timeZone": "UTC", "ignoreCorruptFiles": "false", "ignoreMissingFiles": "false"}
+#: What they are read with, unless the source says otherwise: a row that cannot be read is an error and no nulls, and
+#: a file's header is looked at and not its order.
 _DEFAULTS: Mapping[str, Mapping[str, str]] = {
-    "parquet": _ALL,
-    "orc": _ALL,
-    "avro": _ALL,
-    "csv": {**_ALL, "mode": "FAILFAST", "enforceSchema": "false"},
-    "json": {**_ALL, "mode": "FAILFAST"},
-    "xml": {**_ALL, "mode": "FAILFAST"},
-    "text": _ALL,
+    "parquet": FILE_OPTIONS,
+    "orc": FILE_OPTIONS,
+    "avro": FILE_OPTIONS,
+    "csv": {**FILE_OPTIONS, "mode": "FAILFAST", "enforceSchema": "false"},
+    "json": {**FILE_OPTIONS, "mode": "FAILFAST"},
+    "xml": {**FILE_OPTIONS, "mode": "FAILFAST"},
+    "text": FILE_OPTIONS,
 }
 
 #: Formats whose partition columns Spark guesses from the names of folders.

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from feast.batch_feature_view import BatchFeatureView
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_NAME
 from feast.feature_view_utils import get_transformation_function, has_transformation
 from feast.labeling.conflict_policy import ConflictPolicy
@@ -15,10 +14,11 @@ from feast.labeling.label_view import LabelView
 from feast.stream_feature_view import StreamFeatureView
 
 from feast_hybrid.errors import NotSupportedError, SchemaError
-from feast_hybrid.sources.declared import LiveObjects
+from feast_hybrid.sources.declared import LiveObjects, transforms
 from feast_hybrid.sources.feast_types import arrow_type_of_feast
 
 if TYPE_CHECKING:
+    from feast.batch_feature_view import BatchFeatureView
     from feast.feature_view import FeatureView
 
     # What Feast hands around as feature views.
@@ -50,15 +50,10 @@ def require_supported(view: View) -> None:
             "of a time here. History gives the latest label, which is 'last_write_wins': set that, or keep labels on "
             "which people agreed in a source of their own."
         )
-    if isinstance(view, BatchFeatureView):
+    if transforms(view):
         _require_runnable(view)
     elif isinstance(view, StreamFeatureView) and has_transformation(view):
         _warn_of_function(view)
-
-
-def transforms(view: Any) -> bool:
-    """Whether it is a batch feature view whose features are made by a transformation."""
-    return isinstance(view, BatchFeatureView) and has_transformation(view)
 
 
 def check_columns(views: Sequence[View], source: SourceSpec, columns: Sequence[str]) -> None:
@@ -98,8 +93,6 @@ def _require_runnable(view: BatchFeatureView) -> None:
     Raises:
         NotSupportedError: it names the view, and the mode.
     """
-    if not has_transformation(view):
-        return
     what = f"view {view.name!r}"
     if view.offline and not view.source_views:
         raise NotSupportedError(

@@ -22,7 +22,7 @@ from feast_hybrid.errors import (
     StorageError,
 )
 from feast_hybrid.lakes.errors import RedactedError, raise_from, redacted, storage_error
-from feast_hybrid.lakes.markers import BEING_REPLACED
+from feast_hybrid.lakes.markers import BEING_REPLACED, BEING_REPLACED_ADVICE
 from feast_hybrid.spark.causes import Cause, causes_of, summary_of
 from feast_hybrid.spark.formats import package_hint
 from feast_hybrid.spark.hadoop_azure import hadoop_version
@@ -170,10 +170,7 @@ def _no_such_table(failure: Failure) -> HybridError:
 
 
 def _being_replaced(failure: Failure) -> HybridError:
-    return RetrievalError(
-        f"{failure.what} ({failure.where}): its rows are being replaced at this moment, or a writer died while it "
-        f"did so. Read again; if that does not help, save the dataset again. {failure.summary}"
-    )
+    return RetrievalError(f"{failure.what} ({failure.where}): {BEING_REPLACED_ADVICE} {failure.summary}")
 
 
 def _nanoseconds(failure: Failure) -> HybridError:

@@ -31,6 +31,10 @@ SETTINGS: dict[str, dict[str, str]] = {
     },
 }
 
+#: How files of Spark's own formats are read, whatever the session says: a time without a zone is UTC, and no file is
+#: left out in silence.
+FILE_OPTIONS = {"timeZone": "UTC", "ignoreCorruptFiles": "false", "ignoreMissingFiles": "false"}
+
 #: Formats that keep a log of which files hold the rows: what commits a write, instead of a rename.
 TABLE_FORMATS = frozenset({"delta", "iceberg"})
 

@@ -12,7 +12,7 @@ from feast.types import Float64, Int64, String
 from feast_hybrid import HybridSparkSource
 from feast_hybrid.lakes import Router
 from feast_hybrid.sources.declared import agreed_types, declared_types, join_keys, views_of
-from feast_hybrid.sources.resolve import source_spec
+from feast_hybrid.sources.resolve import pulled_source_spec, source_spec
 
 DRIVER = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
 
@@ -46,13 +46,13 @@ def test_a_view_that_is_gone_declares_nothing() -> None:
     view("a", source, v=Int64)
     gc.collect()
     assert views_of(source) == []
-    assert source_spec(source, Router()).declared == {}
+    assert pulled_source_spec(source, Router()).declared == {}
 
 
 def test_what_is_declared_has_the_names_of_the_source() -> None:
     source = rows(field_mapping={"d": "driver_id", "trip_count": "trips"})
     declaring = view("a", source, trips=Int64, mood=String)
-    spec = source_spec(source, Router())
+    spec = pulled_source_spec(source, Router())
     declared = {"d": pa.int64(), "trip_count": pa.int64(), "mood": pa.string()}
     assert declared_types(declaring, spec) == declared
     assert spec.declared == declared
@@ -62,6 +62,6 @@ def test_what_is_declared_has_the_names_of_the_source() -> None:
 def test_views_that_disagree_on_a_column_declare_nothing_of_it() -> None:
     source = rows()
     views = [view("a", source, v=Int64, w=String), view("b", source, v=Float64, w=String)]
-    spec = source_spec(source, Router())
+    spec = pulled_source_spec(source, Router())
     assert agreed_types(views, spec) == {"driver_id": pa.int64(), "w": pa.string()}
     assert source_spec(source, Router(), view=views[1]).declared["v"] == pa.float64()

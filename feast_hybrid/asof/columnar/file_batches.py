@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.orc
 import pyarrow.parquet as pq
 
+from feast_hybrid.arrow.faults import is_arrows
 from feast_hybrid.asof.columnar.file_columns import FileColumns
 from feast_hybrid.asof.columnar.row_groups import RowGroups
 from feast_hybrid.errors import SourceError, SourceNotFoundError
@@ -129,8 +130,8 @@ def _opened(split: FileSplit, view: ViewSpec) -> Iterator[Any]:
     except pa.ArrowException as error:
         raise SourceError(f"{view.what}: {split.path} cannot be read: {error}") from None
     except OSError as error:
-        if type(error) is not OSError or error.errno is not None:
-            raise  # the file system's, not Arrow's
+        if not is_arrows(error):
+            raise
         raise SourceError(f"{view.what}: {split.path} cannot be read: {error}") from error
     finally:
         # pyarrow leaves files open that it did not open itself.

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pyspark.sql.types import StructField, StructType
 
 from feast_hybrid.asof.columnar.read_rows import ReadRows
-from feast_hybrid.asof.columnar.spec import FileSplit, SourceColumn, ViewSpec
+from feast_hybrid.asof.columnar.spec import SourceColumn, ViewSpec
+from feast_hybrid.asof.columnar.splits import MAX_SPLIT_BYTES, pack_tasks, split_file
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from feast_hybrid.asof.columnar.spec import FileSplit
     from feast_hybrid.asof.scan import Scan
-
-#: Bytes of files that a task reads, and of one file at a time.
-_TASK_BYTES = 64 << 20
 
 
 def rows_frame(
@@ -61,26 +60,15 @@ def rows_frame(
         low=low if time else None,
         high=high if time else None,
     )
-    tasks = _tasks(scan)
+    tasks = pack_tasks(_splits(scan), MAX_SPLIT_BYTES)
     read = ReadRows(tasks, view, frozenset(required))
     schema = StructType([field for field, _ in columns])
     return session.range(0, len(tasks), 1, max(1, len(tasks))).mapInArrow(read, schema)
 
 
-def _tasks(scan: Scan) -> tuple[tuple[FileSplit, ...], ...]:
-    tasks: list[tuple[FileSplit, ...]] = []
-    pending: list[FileSplit] = []
-    size = 0
+def _splits(scan: Scan) -> Iterator[tuple[FileSplit, float]]:
+    """Each file in ranges, an ORC file in one, and of how many bytes each is."""
     for file in scan.files:
-        parts = 1 if scan.file_format == "orc" else max(1, math.ceil(file.size / _TASK_BYTES))
-        length = math.ceil(file.size / parts)
-        for part in range(parts):
-            start, end = part * length, (part + 1) * length
-            pending.append(FileSplit(0, file.path, start, end, file.partitions, scan.open, scan.file_format))
-            size += length
-            if size >= _TASK_BYTES:
-                tasks.append(tuple(pending))
-                pending, size = [], 0
-    if pending:
-        tasks.append(tuple(pending))
-    return tuple(tasks)
+        count = 1 if scan.file_format == "orc" else max(1, math.ceil(file.size / MAX_SPLIT_BYTES))
+        for split in split_file(file, scan, count, view_id=0):
+            yield split, split.end - split.start

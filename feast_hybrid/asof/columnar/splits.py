@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from feast_hybrid.asof.columnar.spec import FileSplit
 
 if TYPE_CHECKING:
     from feast_hybrid.asof.columnar.estimate import ColumnarView
+    from feast_hybrid.asof.scan import Scan, ScanFile
 
 #: What each reading task takes.
 Tasks = tuple[tuple[FileSplit, ...], ...]
@@ -17,7 +18,7 @@ Tasks = tuple[tuple[FileSplit, ...], ...]
 #: Bytes of files that a reading task takes. Between two tasks a Python worker does nothing for some 100 ms.
 _MIN_TASK_BYTES, _MAX_TASK_BYTES = 8 << 20, 512 << 20
 #: And of one file at a time: Arrow reads them ahead.
-_MAX_SPLIT_BYTES = 64 << 20
+MAX_SPLIT_BYTES = 64 << 20
 
 
 def plan_splits(views: Sequence[ColumnarView], parallelism: int) -> Tasks:
@@ -29,10 +30,20 @@ def plan_splits(views: Sequence[ColumnarView], parallelism: int) -> Tasks:
     """
     needed = sum(file.size * view.estimate.column_share for view in views for file in view.files)
     task_bytes = min(max(needed / (2 * parallelism), _MIN_TASK_BYTES), _MAX_TASK_BYTES)
+    return pack_tasks(_splits(views, min(task_bytes, MAX_SPLIT_BYTES)), task_bytes)
+
+
+def pack_tasks(splits: Iterable[tuple[FileSplit, float]], task_bytes: float) -> Tasks:
+    """Parts of files divided among tasks, in their order.
+
+    Args:
+        splits: each with the bytes that are read of it.
+        task_bytes: after which a task takes no further part.
+    """
     tasks: list[tuple[FileSplit, ...]] = []
     pending: list[FileSplit] = []
     size = 0.0
-    for split, needed_bytes in _splits(views, min(task_bytes, _MAX_SPLIT_BYTES)):
+    for split, needed_bytes in splits:
         pending.append(split)
         size += needed_bytes
         if size >= task_bytes:
@@ -49,8 +60,12 @@ def _splits(views: Sequence[ColumnarView], max_bytes: float) -> Iterator[tuple[F
         share = max(view.estimate.column_share, 1e-6)
         for file in view.files:
             count = max(1, math.ceil(file.size * share / max_bytes))
-            length = math.ceil(file.size / count)
-            for start in (n * length for n in range(count)):
-                end = start + length
-                split = FileSplit(view.spec.view_id, file.path, start, end, file.partitions, view.scan.open)
-                yield split, length * share
+            for split in split_file(file, view.scan, count, view_id=view.spec.view_id):
+                yield split, (split.end - split.start) * share
+
+
+def split_file(file: ScanFile, scan: Scan, count: int, *, view_id: int) -> Iterator[FileSplit]:
+    """A file of a scan in so many ranges of equal length."""
+    length = math.ceil(file.size / count)
+    for start in (n * length for n in range(count)):
+        yield FileSplit(view_id, file.path, start, start + length, file.partitions, scan.open, scan.file_format)
