@@ -39,6 +39,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 
 
+@pytest.fixture(autouse=True)
+def _same_working_directory() -> Iterator[None]:
+    """Feast's commands change it to the repository's folder, and leave it there."""
+    before = Path.cwd()
+    yield
+    os.chdir(before)
+
+
 @pytest.fixture(scope="session")
 def lakes() -> Iterator[Lakes]:
     """The real HDFS and the real ADLS."""

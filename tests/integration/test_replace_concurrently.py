@@ -82,6 +82,7 @@ def test_writers_at_once_leave_one_writers_rows_whole(place: Place, folder: str)
         subprocess.Popen(
             [sys.executable, "-m", __name__, json.dumps(place.site()), uri, f"process{number}", str(ROUNDS)],
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             env=outside_of_spark(),
         )
@@ -104,8 +105,8 @@ def test_writers_at_once_leave_one_writers_rows_whole(place: Place, folder: str)
             done.set()
         watching.result()
     for program in programs:
-        printed, _ = program.communicate(timeout=300)
-        assert program.returncode == 0
+        printed, complaint = program.communicate(timeout=300)
+        assert program.returncode == 0, complaint
         outcomes += [(name, error) for name, error in json.loads(printed.splitlines()[-1])]
 
     assert len(outcomes) == ROUNDS * (THREADS + PROCESSES)
