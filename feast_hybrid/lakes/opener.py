@@ -13,17 +13,24 @@ if TYPE_CHECKING:
     from feast_hybrid.lakes.location import Location
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SiteOpener:
     """Opens files of a location's site by their paths, as its fsspec file system has them.
 
-    It is pickled with references to secrets; a site whose credential holds one itself must not get here.
+    It is pickled with references to secrets; a site whose credential holds one itself must not get here. Its text is
+    the same for all locations that are opened alike.
 
     Args:
         location: any of the site.
     """
 
     location: Location
+
+    def __repr__(self) -> str:
+        uri = self.location.uri
+        # One disk may be mounted from everywhere and another not.
+        place = uri if uri.lake is LakeType.LOCAL else f"{uri.scheme}://{uri.authority}"
+        return f"SiteOpener({self.location.site!r}, {place})"
 
     def __call__(self, path: str) -> Any:
         """The file, for reading. On a machine's own disk its path, which Arrow opens faster itself."""

@@ -152,6 +152,14 @@ class TestCopies:
         assert again.site == location.site
         assert copy.deepcopy(location.site) == location.site
 
+    def test_openers_of_one_site_say_the_same_so_that_executors_are_tried_once(
+        self, make: Callable[..., Site], tmp_path: Path
+    ) -> None:
+        first, second = (repr(SiteOpener(location)) for location in locations(make()))
+        assert first == second
+        disk = Site(name="disk", uri=f"file://{tmp_path}")  # parts of which may be mounted here alone
+        assert len({repr(SiteOpener(location)) for location in locations(disk)}) == 2
+
     def test_a_file_system_itself_is_refused(self, make: Callable[..., Site]) -> None:
         with pytest.raises(TypeError, match="pickle a Location"):
             pickle.dumps(make().filesystem())
