@@ -128,10 +128,10 @@ class HybridSparkOfflineStore(OfflineStore):
         """
         from feast_hybrid.asof.latest import latest_rows
         from feast_hybrid.retrieval.pull import pull_job, pulled_columns, rows_between
-        from feast_hybrid.sources.resolve import pulled_source_spec
+        from feast_hybrid.sources.resolve import engine_source_spec
 
         store = _store_config(config)
-        source = pulled_source_spec(data_source, store.router)
+        source = engine_source_spec(data_source, store.router)
         columns = pulled_columns(join_key_columns, feature_name_columns, timestamp_field, created_timestamp_column)
         frame = rows_between(store, source, timestamp_field, start_date, end_date, columns, join_key_columns)
         latest = latest_rows(
@@ -166,10 +166,10 @@ class HybridSparkOfflineStore(OfflineStore):
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
         """
         from feast_hybrid.retrieval.pull import pull_job, pulled_columns, rows_between, select_columns
-        from feast_hybrid.sources.resolve import pulled_source_spec
+        from feast_hybrid.sources.resolve import engine_source_spec
 
         store = _store_config(config)
-        source = pulled_source_spec(data_source, store.router)
+        source = engine_source_spec(data_source, store.router)
         columns = pulled_columns(join_key_columns, feature_name_columns, timestamp_field, created_timestamp_column)
         frame = rows_between(store, source, timestamp_field, start_date, end_date, columns, join_key_columns)
         # Without features it has every column, and still has to have those that are named.

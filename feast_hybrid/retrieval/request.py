@@ -22,7 +22,7 @@ from feast_hybrid.sources.declared import transforms
 from feast_hybrid.sources.files_frame import SourceFrame
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.sources.time_range import filter_time_range
-from feast_hybrid.sources.view_rules import refuse_missing_key, require_supported
+from feast_hybrid.sources.view_rules import refuse_missing_key, require_history
 from feast_hybrid.spark.runtime import parallelism
 
 if TYPE_CHECKING:
@@ -148,16 +148,24 @@ class RequestedView:
 
     def _refuse_aggregations(self, columns: Sequence[str]) -> None:
         """Feast aggregates when it materialises; a source may hold what was aggregated already."""
-        in_source = {name.lower() for name in columns}
-        lacking = {column for column, _ in self.features if column.lower() not in in_source}
+        available = {name.lower() for name in columns}
+        features = {column for column, _ in self.features}
         aggregations = getattr(self.view, "aggregations", None) or ()
+        inputs = {self.source.column_of(aggregation.column) for aggregation in aggregations}
         aggregated = [aggregation.resolved_name(aggregation.time_window) for aggregation in aggregations]
-        missing = [name for name in aggregated if name in lacking]
-        if missing:
+        for name in map(self.source.column_of, aggregated):
+            if name not in features:
+                continue
+            if name.lower() not in available:
+                found = f"has no column {name}, which is an aggregation of the view"
+            elif name in inputs:
+                found = f"has the column {name}, which an aggregation of the view takes and gives"
+            else:
+                continue
             raise SchemaError(
-                f"view {self.name!r}: source {self.source.name!r} has no column {', '.join(missing)}, which is an "
-                "aggregation of the view. Feast aggregates when it materialises, not when history is asked for: "
-                "keep the aggregated rows in a source of their own, and make a feature view of it."
+                f"view {self.name!r}: source {self.source.name!r} {found}. Feast aggregates when it materialises, "
+                "not when history is asked for: keep the aggregated rows in a source of their own, and make a "
+                "feature view of it."
             )
 
 
@@ -199,7 +207,7 @@ def requested_views(
     )
     views = []
     for view, features in by_view.items():
-        require_supported(view)
+        require_history(view)
         join_keys = _join_keys(view, registry, project)
         views.append(_requested(view, features, join_keys, full_feature_names, config))
     return views

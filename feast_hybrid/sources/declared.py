@@ -9,23 +9,36 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from feast.base_feature_view import BaseFeatureView
 from feast.batch_feature_view import BatchFeatureView
+from feast.data_source import DataSource
 from feast.entity import Entity
 from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
 from feast.feature_view_utils import has_transformation
+from feast.labeling.label_view import LabelView
+from feast.stream_feature_view import StreamFeatureView
 
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.sources.feast_types import arrow_type_of_feast
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from feast.data_source import DataSource
 
     from feast_hybrid.sources.spec import SourceSpec
 
+#: A stream feature view's tag that says which rows its batch source holds: ``raw``, as the stream brings them, or
+#: ``transformed``, as the view's function made them. Feast has no word for it, and its engines take them for raw.
+BATCH_ROWS_TAG = "feast_hybrid.batch_rows"
 
-def transforms(view: Any) -> TypeGuard[BatchFeatureView]:
-    """Whether it is a batch feature view whose features are made by a transformation."""
-    return isinstance(view, BatchFeatureView) and has_transformation(view)
+
+def transforms(view: Any) -> TypeGuard[BatchFeatureView | StreamFeatureView]:
+    """Whether its features are made of its batch source's rows by a transformation."""
+    if isinstance(view, BatchFeatureView):
+        return has_transformation(view)
+    return transforms_stream(view) and view.tags.get(BATCH_ROWS_TAG) == "raw"
+
+
+def transforms_stream(view: Any) -> TypeGuard[StreamFeatureView]:
+    """Whether it is a stream feature view with a transformation."""
+    return isinstance(view, StreamFeatureView) and has_transformation(view)
 
 
 def declared_types(view: FeatureView, source: SourceSpec) -> dict[str, pa.DataType]:
@@ -53,14 +66,23 @@ def views_of(source: DataSource) -> list[FeatureView]:
     asking the interpreter who refers to the source. docs/adr/0008 says why.
     """
     views: dict[int, Any] = {}
-    for referrer in gc.get_referrers(source):
+    # A label view holds a push source, and that the batch source.
+    pushing = [owner for owner in _owners(source, DataSource) if getattr(owner, "batch_source", None) is source]
+    for owner in [view for held in (source, *pushing) for view in _owners(held, BaseFeatureView)]:
+        # A stream feature view that was read from the registry has the same batch source twice.
+        if any(of is source for of in (getattr(owner, "batch_source", None), owner.source)):
+            views[id(owner)] = owner
+    return list(views.values())
+
+
+def _owners(held: object, base: type) -> list[Any]:
+    """The objects of a class, or of one that is derived from it, of which an attribute is this very object."""
+    found: list[Any] = []
+    for referrer in gc.get_referrers(held):
         # An object's attributes may be a dictionary of their own.
         owners = gc.get_referrers(referrer) if type(referrer) is dict else [referrer]
-        for owner in owners:
-            is_view = issubclass(type(owner), BaseFeatureView)
-            if is_view and getattr(owner, "batch_source", None) is source:
-                views[id(owner)] = owner
-    return list(views.values())
+        found += [owner for owner in owners if issubclass(type(owner), base)]
+    return found
 
 
 def join_keys(views: Sequence[FeatureView], source: SourceSpec) -> list[str]:
@@ -87,19 +109,23 @@ class LiveObjects:
     Attributes:
         entities: by any names; several may have one.
         views: batch and stream feature views.
+        label_views: label views.
     """
 
     entities: tuple[Entity, ...]
     views: tuple[FeatureView, ...]
+    label_views: tuple[LabelView, ...]
 
     @classmethod
     def find(cls) -> LiveObjects:
         """Look at all objects, once."""
-        entity_classes, view_classes = _with_subclasses(Entity), _with_subclasses(FeatureView)
-        found = [thing for thing in gc.get_objects() if type(thing) in entity_classes or type(thing) in view_classes]
+        entities, views, label_views = map(_with_subclasses, (Entity, FeatureView, LabelView))
+        classes = entities | views | label_views
+        found = [thing for thing in gc.get_objects() if type(thing) in classes]
         return cls(
-            entities=tuple(thing for thing in found if type(thing) in entity_classes),
-            views=tuple(thing for thing in found if type(thing) in view_classes),
+            entities=tuple(thing for thing in found if type(thing) in entities),
+            views=tuple(thing for thing in found if type(thing) in views),
+            label_views=tuple(thing for thing in found if type(thing) in label_views),
         )
 
     def join_keys(self, entity: str) -> set[str]:

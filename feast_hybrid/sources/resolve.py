@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from feast_hybrid.errors import SourceError
 from feast_hybrid.sources.data_source import HybridSparkSource
 from feast_hybrid.sources.declared import agreed_types, declared_types, views_of
+from feast_hybrid.sources.view_rules import require_pull
 
 if TYPE_CHECKING:
     from feast.data_source import DataSource
@@ -51,3 +52,13 @@ def pulled_source_spec(source: DataSource, router: Router) -> SourceSpec:
     """
     spec = source_spec(source, router)
     return replace(spec, declared=agreed_types(views_of(source), spec))
+
+
+def engine_source_spec(source: DataSource, router: Router) -> SourceSpec:
+    """As :func:`pulled_source_spec`, for rows that an engine runs the views' transformations on.
+
+    Raises:
+        NotSupportedError: a stream feature view's function would be run on rows that it made.
+    """
+    require_pull(views_of(source))
+    return pulled_source_spec(source, router)

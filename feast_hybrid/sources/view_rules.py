@@ -8,18 +8,18 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_NAME
-from feast.feature_view_utils import get_transformation_function, has_transformation
+from feast.feature_view_utils import get_transformation_function
 from feast.labeling.conflict_policy import ConflictPolicy
 from feast.labeling.label_view import LabelView
-from feast.stream_feature_view import StreamFeatureView
 
 from feast_hybrid.errors import NotSupportedError, SchemaError
-from feast_hybrid.sources.declared import LiveObjects, transforms
+from feast_hybrid.sources.declared import BATCH_ROWS_TAG, LiveObjects, transforms, transforms_stream
 from feast_hybrid.sources.feast_types import arrow_type_of_feast
 
 if TYPE_CHECKING:
     from feast.batch_feature_view import BatchFeatureView
     from feast.feature_view import FeatureView
+    from feast.stream_feature_view import StreamFeatureView
 
     # What Feast hands around as feature views.
     View = FeatureView | LabelView
@@ -44,16 +44,50 @@ def require_supported(view: View) -> None:
             f"view {view.name!r}: its ttl is {view.ttl.total_seconds():g} seconds; give one above zero, or zero for "
             "features of any age."
         )
-    if isinstance(view, LabelView) and view.conflict_policy is not ConflictPolicy.LAST_WRITE_WINS:
-        raise NotSupportedError(
-            f"view {view.name!r}: its conflict_policy is {view.conflict_policy.value!r}, which has no meaning as "
-            "of a time here. History gives the latest label, which is 'last_write_wins': set that, or keep labels on "
-            "which people agreed in a source of their own."
-        )
+    if isinstance(view, LabelView) and (reason := _policy_without_meaning(view)):
+        raise NotSupportedError(reason)
+    if transforms_stream(view):
+        _require_known_tag(view)
     if transforms(view):
         _require_runnable(view)
-    elif isinstance(view, StreamFeatureView) and has_transformation(view):
-        _warn_of_function(view)
+
+
+def require_history(view: View) -> None:
+    """As :func:`require_supported`, and that it is known which rows a stream feature view's batch source holds.
+
+    Raises:
+        NotSupportedError: it is not: with a function, they may be those that it gets or those that it makes.
+    """
+    require_supported(view)
+    if not transforms_stream(view):
+        return
+    if not view.tags.get(BATCH_ROWS_TAG):
+        raise NotSupportedError(_rows_not_known(view))
+    if transforms(view) and view.aggregations:
+        raise NotSupportedError(_aggregates_too(view))
+
+
+def require_pull(views: Sequence[View]) -> None:
+    """Refuse to hand Feast's engines rows on which they would run a stream feature view's function once more.
+
+    Args:
+        views: of the source that is pulled.
+
+    Raises:
+        NotSupportedError: the function made these rows, or it is not known whether it did.
+    """
+    if not views or not all(transforms_stream(view) for view in views):
+        return
+    for view in views:
+        require_supported(view)
+        if not view.tags.get(BATCH_ROWS_TAG):
+            raise NotSupportedError(_rows_not_known(view))
+        if not transforms(view):
+            raise NotSupportedError(
+                f"view {view.name!r} has a function, which Feast's engines would run on its batch source's rows; "
+                f"its tag {BATCH_ROWS_TAG} says that it made them. Materialise a feature view without the function "
+                "on the same batch source, or push these rows."
+            )
 
 
 def check_columns(views: Sequence[View], source: SourceSpec, columns: Sequence[str]) -> None:
@@ -73,27 +107,67 @@ def check_columns(views: Sequence[View], source: SourceSpec, columns: Sequence[s
     for view in views:
         _require_join_keys(view, source, columns, live)
         _warn_of_other_key_types(view, live)
+    # Feast asks nothing of these views' sources when they are applied.
+    for label_view in live.label_views:
+        _warn_once(label_view, _policy_without_meaning(label_view))
+    for other in live.views:
+        if transforms_stream(other) and not other.tags.get(BATCH_ROWS_TAG):
+            _warn_once(other, _rows_not_known(other))
 
 
-def _warn_of_function(view: View) -> None:
-    """Say once that a stream view's function is run by Feast's engines, and not on history."""
-    if (view.name, "", "") not in _noted:
-        _noted.add((view.name, "", ""))
-        logger.warning(
-            "view %r has a function, which feast materialize runs on the rows of its batch source; history shows "
-            "these rows as they are. Make it a batch feature view, or keep transformed rows in its batch source and "
-            "materialise a view without the function.",
-            view.name,
+def _policy_without_meaning(view: LabelView) -> str | None:
+    if view.conflict_policy is ConflictPolicy.LAST_WRITE_WINS:
+        return None
+    return (
+        f"view {view.name!r}: its conflict_policy is {view.conflict_policy.value!r}, which has no meaning as of a "
+        "time here. History gives the latest label, which is 'last_write_wins': set that, or keep labels on which "
+        "people agreed in a source of their own."
+    )
+
+
+def _rows_not_known(view: View) -> str:
+    return (
+        f"view {view.name!r} has a function, and which rows its batch source holds is not known: set its tag "
+        f"{BATCH_ROWS_TAG!r} to 'raw' where they are as the stream brings them, and history has what the function "
+        "makes of them, as materialisation does; or to 'transformed' where the function made them, and history has "
+        "them as they are."
+    )
+
+
+def _aggregates_too(view: BatchFeatureView | StreamFeatureView) -> str:
+    return (
+        f"view {view.name!r} has a transformation and aggregations, which Feast's engines make of what it gives when "
+        "they materialise, and not as of a time. Aggregate in the transformation, or keep the aggregated rows in a "
+        "source of their own, and make a feature view of it."
+    )
+
+
+def _require_known_tag(view: StreamFeatureView) -> None:
+    tag = view.tags.get(BATCH_ROWS_TAG)
+    if tag not in (None, "raw", "transformed"):
+        raise NotSupportedError(
+            f"view {view.name!r}: its tag {BATCH_ROWS_TAG} is {tag!r}; it takes 'raw' or 'transformed'."
         )
 
 
-def _require_runnable(view: BatchFeatureView) -> None:
+def _warn_once(view: View, reason: str | None) -> None:
+    if reason is not None and (view.name, reason, "") not in _noted:
+        _noted.add((view.name, reason, ""))
+        logger.warning("%s", reason)
+
+
+def _require_runnable(view: BatchFeatureView | StreamFeatureView) -> None:
     """Refuse a transformation that neither Feast's Spark store nor its engines could run.
 
     Raises:
         NotSupportedError: it names the view, and the mode.
     """
     what = f"view {view.name!r}"
+    is_stream = transforms_stream(view)
+    if view.aggregations and not is_stream:
+        raise NotSupportedError(
+            f"{_aggregates_too(view)} Feast's registry does not keep a batch feature view's aggregations."
+        )
     if view.offline and not view.source_views:
         raise NotSupportedError(
             f"{what} has a transformation and offline=True, with a source that is no view: Feast's engines would add "
@@ -109,7 +183,12 @@ def _require_runnable(view: BatchFeatureView) -> None:
     mode = getattr(transformation, "mode", None) or view.mode
     mode = getattr(mode, "value", mode)
     known = "Write it for 'python' or 'pandas', whose functions take the engine's frame and give one"
-    if transformation is not None and not hasattr(type(transformation), "from_proto"):
+    if is_stream and mode in ("spark_sql", "flink"):
+        raise NotSupportedError(
+            f"{what}: Feast's engines give a transformation with mode={mode!r} a frame, which it does not take. "
+            f"{known}."
+        )
+    if not is_stream and transformation is not None and not hasattr(type(transformation), "from_proto"):
         raise NotSupportedError(
             f"{what}: Feast cannot read a transformation with mode={mode!r} back from its registry. {known}."
         )

@@ -110,3 +110,17 @@ def test_history_of_an_aggregation_that_is_not_in_the_source_is_refused(
     rows = pd.DataFrame({"driver_id": [1], "event_timestamp": [hour(3)]})
     with pytest.raises(SchemaError, match=r"no column sum_trips.* aggregation .*when it materialises"):
         retrieve(store, rows, ["sums:sum_trips"])
+
+
+def test_history_of_an_aggregation_that_is_called_as_what_it_aggregates_is_refused(
+    store_on: Callable[[str], FeatureStore],
+) -> None:
+    """Its source has a column of that name, of rows that are not aggregated."""
+    store = store_on("local")
+    sums = store.get_stream_feature_view("sums")
+    sums.aggregations = [Aggregation(column="trips", function="sum", name="trips")]
+    sums.features = [Field(name="trips", dtype=Int64)]
+    store.registry.apply_feature_view(sums, store.project)
+    rows = pd.DataFrame({"driver_id": [1], "event_timestamp": [hour(3)]})
+    with pytest.raises(SchemaError, match=r"view 'sums'.* has the column trips, which an aggregation .* takes and"):
+        retrieve(store, rows, ["sums:trips"])

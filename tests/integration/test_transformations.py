@@ -6,12 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
-from feast import BatchFeatureView, Field
+from feast import BatchFeatureView, Field, PushSource, StreamFeatureView
 from feast.batch_feature_view import batch_feature_view
 from feast.types import Float64, Int64
 
 from feast_hybrid.errors import NotSupportedError, RetrievalError, SchemaError
-from tests.integration.places import Place, Places, answers, entity, feature_store, hour, retrieve, source, view
+from tests.integration.places import (
+    Place,
+    Places,
+    answers,
+    classic_only,
+    entity,
+    feature_store,
+    hour,
+    retrieve,
+    source,
+    view,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +36,7 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.connect,
     pytest.mark.filterwarnings("ignore:Batch feature views are experimental:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:Stream feature views are experimental:RuntimeWarning"),
     pytest.mark.filterwarnings("ignore:Return type for RayTransformation"),
     pytest.mark.filterwarnings("ignore:There are some mismatches in your feature view"),
 ]
@@ -88,6 +100,11 @@ def mark_by_pandas(frame: pd.DataFrame) -> pd.DataFrame:
 def mark_by_spark(frame: Any) -> pd.DataFrame:
     made: pd.DataFrame = frame.withColumn("mark", frame["speed"] + 1).select("driver_id", "event_timestamp", "mark")
     return made
+
+
+def per_km(trips: Any, tips: Any) -> Any:
+    joined = trips.join(tips.drop("event_timestamp"), "driver_id")
+    return joined.selectExpr("driver_id", "event_timestamp", "round(km / tip) AS per_km")
 
 
 FUNCTIONS = {"local": by_pandas, "spark.engine": by_spark}
@@ -260,12 +277,16 @@ class TestOfAnotherView:
         assert answers(asked, "driver_id", "mark") == [(1, 99.0), (2, None)]
 
     def test_materialisation_fills_the_sink_that_history_then_reads(
-        self, store_with: Callable[..., FeatureStore], write: Write, cloud: Place, onprem: Place, folder: str
+        self,
+        store_with: Callable[..., FeatureStore],
+        write: Write,
+        cloud: Place,
+        onprem: Place,
+        folder: str,
+        engine: str,
     ) -> None:
-        def chain(sink: str) -> list[BatchFeatureView]:
-            return self.chain(write(cloud, "trips", ROWS), sink, "local", offline=True)
-
-        store = store_with("local", *chain(f"{onprem.uri}{folder}/sink"))
+        chain = self.chain(write(cloud, "trips", ROWS), f"{onprem.uri}{folder}/sink", engine, offline=True)
+        store = store_with(engine, *chain)
         store.materialize(hour(0), hour(5), feature_views=["marks"])
         asked = retrieve(store, entity_rows([1, 2], hour(5)), ["marks:mark"])
         assert "a transformation makes its rows" not in asked.explain()
@@ -285,6 +306,41 @@ class TestOfAnotherView:
         assert answers(asked, "driver_id", "mark") == [(1, 31.0)]
         assert "view 'marks': nothing is at its sink yet" in caplog.text
 
+    def test_of_several_views_history_is_what_materialisation_put_into_the_sink(
+        self, store_with: Callable[..., FeatureStore], write: Write, cloud: Place, onprem: Place, folder: str
+    ) -> None:
+        """Only Feast's Spark engine gives a function several frames: the latest rows of each view."""
+        tips = {"driver_id": [1, 2], "event_timestamp": [hour(1), hour(3)], "tip": [2.0, 3.0]}
+        number = Field(name="driver_id", dtype=Int64)
+        parents: list[Any] = [
+            view(
+                name,
+                source(f"{name}_rows", write(role, name, rows)),
+                DRIVER,
+                schema=[number, Field(name=of, dtype=Float64)],
+            )
+            for role, name, rows, of in ((cloud, "trips", ROWS, "km"), (onprem, "tips", tips, "tip"))
+        ]
+        function: Any = per_km
+        both = BatchFeatureView(
+            name="both",
+            entities=[DRIVER],
+            source=parents,
+            sink_source=source("sink", f"{onprem.uri}{folder}/sink"),
+            schema=[number, Field(name="per_km", dtype=Float64)],
+            mode="python",
+            udf=function,
+            udf_string="",
+            online=True,
+            offline=True,
+        )
+        store = store_with("spark.engine", *parents, both)
+        store.materialize(hour(0), hour(5), feature_views=["both"])
+        asked = retrieve(store, entity_rows([1, 2], hour(5)), ["both:per_km"])
+        assert (
+            answers(asked, "driver_id", "per_km") == online(store, ["both:per_km"], [1, 2]) == [(1, 15.0), (2, 7.0)]
+        )
+
     @staticmethod
     def chain(path: str, sink: str, engine: str, **more: Any) -> list[BatchFeatureView]:
         trips = batch_view(source("trip_rows", path), FUNCTIONS[engine])
@@ -297,6 +353,49 @@ class TestOfAnotherView:
             **more,
         )
         return [trips, marks]
+
+
+class TestOfAStream:
+    """Stream feature views with a function, whose tag says which rows the batch source holds."""
+
+    @staticmethod
+    def stream(of: Any, tag: str, mode: str = "pandas", function: Any = by_pandas) -> StreamFeatureView:
+        return StreamFeatureView(
+            name="trips",
+            entities=[DRIVER],
+            schema=SCHEMA,
+            source=PushSource(name="pushed", batch_source=of),
+            mode=mode,
+            udf=function,
+            udf_string="",
+            tags={"feast_hybrid.batch_rows": tag},
+        )
+
+    @pytest.mark.parametrize("mode", ["pandas", "python"])
+    def test_history_of_raw_rows_is_what_materialisation_puts_online(
+        self, store_with: Callable[..., FeatureStore], write: Write, cloud: Place, mode: str
+    ) -> None:
+        rows = source("trip_rows", write(cloud, "trips", ROWS), "created")
+        store = store_with("local", self.stream(rows, "raw", mode))
+        store.materialize(hour(0), hour(5))
+        expected = [(1, 30000.0, 30.0, 5), (2, 20000.0, 20.0, None), (3, None, None, 7)]
+        assert online(store, FEATURES, [1, 2, 3]) == expected
+        assert answers(retrieve(store, entity_rows([1, 2, 3], hour(5)), FEATURES), *NAMES) == expected
+
+    def test_history_of_rows_that_the_function_made_has_them_as_they_are(
+        self, store_with: Callable[..., FeatureStore], write: Write, onprem: Place
+    ) -> None:
+        rows = source("trip_rows", write(onprem, "trips", {**ROWS, "speed": [1.0] * 5}), "created")
+        store = store_with("local", self.stream(rows, "transformed"))
+        assert answers(retrieve(store, entity_rows([1], hour(5)), FEATURES), *NAMES) == [(1, 30.0, 1.0, 5)]
+
+    @classic_only("Feast starts a classic session when it reads a transformation for Spark")
+    def test_a_function_for_spark_is_run_on_spark(
+        self, store_with: Callable[..., FeatureStore], write: Write, onprem: Place
+    ) -> None:
+        rows = source("trip_rows", write(onprem, "trips", ROWS), "created")
+        store = store_with("local", self.stream(rows, "raw", "spark", by_spark))
+        assert answers(retrieve(store, entity_rows([1], hour(5)), FEATURES), *NAMES) == [(1, 30000.0, 30.0, 5)]
 
 
 def test_a_join_key_that_the_source_lacks_is_refused(

@@ -6,19 +6,24 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from feast import BatchFeatureView, Entity, FeatureStore, FeatureView, Field, RepoConfig, ValueType
+from feast import BatchFeatureView, Entity, FeatureStore, FeatureView, Field, RepoConfig, StreamFeatureView, ValueType
+from feast.aggregation import Aggregation
+from feast.data_source import PushSource
 from feast.labeling.conflict_policy import ConflictPolicy
 from feast.labeling.label_view import LabelView
 from feast.repo_contents import RepoContents
 from feast.repo_operations import apply_total_with_repo_instance
 from feast.transformation.base import Transformation
-from feast.types import Float64, Int64, String
+from feast.transformation.factory import TRANSFORMATION_CLASS_FOR_TYPE
+from feast.types import Int64, String
 
 from feast_hybrid import HybridSparkSource
 from feast_hybrid.errors import NotSupportedError, SchemaError
+from feast_hybrid.sources.view_rules import require_supported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Batch feature views are experimental:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:Stream feature views are experimental:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:Return type for RayTransformation"),
     pytest.mark.filterwarnings("ignore:Entity value_type will be mandatory"),
 ]
 
@@ -159,20 +166,42 @@ def test_a_view_of_several_views_without_a_sink_to_read(
         apply_by_command(store, [driver], [*parents, both])
 
 
-def test_a_transformation_that_the_registry_does_not_give_back(
-    store: FeatureStore, rows: Callable[..., HybridSparkSource]
+class SparkTransformation(Transformation):
+    """As Feast's, which starts a session when it is made: no entry of the registry becomes one again."""
+
+
+@pytest.mark.parametrize("mode", sorted(TRANSFORMATION_CLASS_FOR_TYPE))
+def test_each_mode_of_a_transformation_is_run_or_refused_by_name(
+    rows: Callable[..., HybridSparkSource], mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if mode.startswith("spark"):
+        monkeypatch.setitem(TRANSFORMATION_CLASS_FOR_TYPE, mode, f"{__name__}.SparkTransformation")
+    made: Any
+    if mode == "substrait":
+        substrait = pytest.importorskip("feast.transformation.substrait_transformation")
+        made = substrait.SubstraitTransformation(substrait_plan=b"", udf=lambda table: table)
+    else:
+        made = Transformation(mode=mode, udf=identity, udf_string="")
     driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
-    doubled = BatchFeatureView(
-        name="doubled",
+    view = BatchFeatureView(
+        name="made",
         entities=[driver],
         source=rows(),
-        schema=[Field(name="driver_id", dtype=Int64), Field(name="double", dtype=Float64)],
-        mode="sql",
-        feature_transformation=Transformation(mode="sql", udf=lambda name: f"SELECT * FROM {name}", udf_string=""),
+        schema=[Field(name="driver_id", dtype=Int64), Field(name="trips", dtype=Int64)],
+        mode=mode,
+        feature_transformation=made,
     )
-    with pytest.raises(NotSupportedError, match="view 'doubled': Feast cannot read a transformation with mode='sql'"):
-        apply_by_command(store, [driver], [doubled])
+    if mode in ("python", "pandas", "ray"):
+        require_supported(view)
+        return
+    reason = "is run by none of Feast's engines here" if mode == "substrait" else "cannot read .* back from its regis"
+    with pytest.raises(NotSupportedError, match=rf"view 'made': .*{reason}.*Write it for 'python' or 'pandas'") as no:
+        require_supported(view)
+    assert f"mode={mode!r}" in str(no.value)
+
+
+def identity(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame
 
 
 def test_what_a_transformation_makes_may_have_other_types_than_the_source(
@@ -269,3 +298,131 @@ def test_a_transformation_that_would_be_written_into_its_own_source_is_refused(
     )
     with pytest.raises(NotSupportedError, match=r"'doubled' has a transformation and offline=True"):
         apply_by_command(store, [driver], [view])
+
+
+def test_a_transformation_with_aggregations_is_refused_when_it_is_applied(
+    store: FeatureStore, rows: Callable[..., HybridSparkSource]
+) -> None:
+    driver = Entity(name="driver_id", join_keys=["driver_id"], value_type=ValueType.INT64)
+    sums = BatchFeatureView(
+        name="sums",
+        entities=[driver],
+        source=rows(),
+        schema=[Field(name="driver_id", dtype=Int64), Field(name="sum_trips", dtype=Int64)],
+        mode="pandas",
+        udf=identity,
+        udf_string="",
+        aggregations=[Aggregation(column="trips", function="sum")],
+    )
+    with pytest.raises(NotSupportedError, match=r"view 'sums' has a transformation and aggregations.*does not keep"):
+        apply_by_command(store, [driver], [sums])
+
+
+class TestStreamFeatureViewsWithAFunction:
+    """Feast's engines run it on the batch source's rows, and its offline stores show these rows as they are."""
+
+    DRIVER = Entity(name="driver_id", join_keys=["driver_id"], value_type=ValueType.INT64)
+
+    @classmethod
+    def view(cls, of: HybridSparkSource, tag: str | None, mode: str = "pandas", **more: Any) -> StreamFeatureView:
+        function: Any = identity
+        return StreamFeatureView(
+            name="trip_stream",
+            entities=[cls.DRIVER],
+            source=PushSource(name="pushed", batch_source=of),
+            schema=[Field(name="driver_id", dtype=Int64), Field(name="trips", dtype=Int64)],
+            mode=mode,
+            udf=function,
+            udf_string="",
+            tags={} if tag is None else {"feast_hybrid.batch_rows": tag},
+            **more,
+        )
+
+    def refusal(self, store: FeatureStore, view: StreamFeatureView, verb: str) -> str:
+        store.apply([self.DRIVER, view])
+        asked = pd.DataFrame({"driver_id": [1], "event_timestamp": [NOW]})
+        call: dict[str, Callable[[], object]] = {
+            "history": lambda: store.get_historical_features(asked, ["trip_stream:trips"]),
+            "materialize": lambda: store.materialize(NOW, NOW, ["trip_stream"]),
+        }
+        with pytest.raises(NotSupportedError) as refused:
+            call[verb]()
+        return str(refused.value)
+
+    @pytest.mark.parametrize("verb", ["history", "materialize"])
+    def test_without_a_word_on_its_batch_source_it_is_refused(
+        self, store: FeatureStore, rows: Callable[..., HybridSparkSource], verb: str
+    ) -> None:
+        reason = self.refusal(store, self.view(rows(), None), verb)
+        assert reason.startswith("view 'trip_stream' has a function, and which rows its batch source holds is not ")
+        assert "set its tag 'feast_hybrid.batch_rows' to 'raw' " in reason
+
+    def test_rows_that_it_made_are_not_handed_to_it_again(
+        self, store: FeatureStore, rows: Callable[..., HybridSparkSource]
+    ) -> None:
+        reason = self.refusal(store, self.view(rows(), "transformed"), "materialize")
+        assert reason.startswith("view 'trip_stream' has a function, which Feast's engines would run on its batch")
+
+    def test_another_word_is_refused(self, store: FeatureStore, rows: Callable[..., HybridSparkSource]) -> None:
+        reason = self.refusal(store, self.view(rows(), "new"), "history")
+        assert (
+            reason == "view 'trip_stream': its tag feast_hybrid.batch_rows is 'new'; it takes 'raw' or 'transformed'."
+        )
+
+    def test_one_with_aggregations_has_no_history(
+        self, store: FeatureStore, rows: Callable[..., HybridSparkSource]
+    ) -> None:
+        sums = [Aggregation(column="trips", function="sum", name="trips")]
+        view = self.view(rows(), "raw", aggregations=sums, timestamp_field="event_timestamp")
+        assert "view 'trip_stream' has a transformation and aggregations" in self.refusal(store, view, "history")
+
+    @pytest.mark.parametrize("mode", ["spark_sql", "flink"])
+    def test_a_mode_whose_function_takes_no_frame(
+        self, rows: Callable[..., HybridSparkSource], mode: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(TRANSFORMATION_CLASS_FOR_TYPE, mode, f"{__name__}.SparkTransformation")
+        with pytest.raises(
+            NotSupportedError, match=f"view 'trip_stream': .*mode='{mode}' a frame, which it does not"
+        ):
+            require_supported(self.view(rows(), "raw", mode))
+
+    def test_apply_says_so_once(
+        self, store: FeatureStore, rows: Callable[..., HybridSparkSource], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        view = self.view(rows("stream"), None)
+        plain = FeatureView(name="plain", entities=[self.DRIVER], source=rows(), schema=view.schema)
+        for _ in range(2):
+            apply_by_command(store, [self.DRIVER], [plain])
+        said = [record.getMessage() for record in caplog.records if "'trip_stream' has a func" in record.getMessage()]
+        assert len(said) == 1
+
+
+@pytest.mark.parametrize("pushed", [True, False])
+def test_a_label_views_policy_is_seen_where_its_source_is_validated(
+    store: FeatureStore, rows: Callable[..., HybridSparkSource], pushed: bool
+) -> None:
+    driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
+    schema = [Field(name="driver_id", dtype=Int64), Field(name="trips", dtype=Int64)]
+    of = rows()
+    labels = LabelView(
+        name="votes",
+        entities=[driver],
+        source=PushSource(name="pushed", batch_source=of) if pushed else of,
+        schema=schema,
+        conflict_policy=ConflictPolicy.MAJORITY_VOTE,
+    )
+    beside = FeatureView(name="beside", entities=[driver], source=of, schema=schema)
+    with pytest.raises(NotSupportedError, match="view 'votes': its conflict_policy is 'majority_vote'"):
+        apply_by_command(store, [driver], [beside])
+    assert labels.batch_source is of
+
+
+def test_a_label_views_policy_is_said_by_apply_where_feast_asks_for_no_source_of_its_own(
+    store: FeatureStore, rows: Callable[..., HybridSparkSource], caplog: pytest.LogCaptureFixture
+) -> None:
+    driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
+    schema = [Field(name="driver_id", dtype=Int64), Field(name="trips", dtype=Int64)]
+    policy = ConflictPolicy.LABELER_PRIORITY
+    labels = LabelView(name="ranked", entities=[driver], source=rows("labels"), schema=schema, conflict_policy=policy)
+    apply_by_command(store, [driver], [FeatureView(name="other", entities=[driver], source=rows(), schema=schema)])
+    assert f"view {labels.name!r}: its conflict_policy is 'labeler_priority'" in caplog.text
