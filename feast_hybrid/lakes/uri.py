@@ -6,6 +6,7 @@ import difflib
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from feast_hybrid.errors import RoutingError
 
@@ -159,10 +160,12 @@ def _may_hold_secret(text: str) -> bool:
 def _bare_path(uri: str, what: str) -> str:
     if _may_hold_secret(uri):
         return f"{what}: {_shown(uri)} is no URI. Write {_example('abfss')} or {_example('hdfs')}."
-    path = uri if uri.startswith("/") else f"/{uri}"
+    # On this machine a relative path begins in the working directory, as Feast's commands set it: the repository.
+    local = uri if uri.startswith("/") else f"{Path.cwd()}/{uri.removeprefix('./')}"
+    remote = uri if uri.startswith("/") else f"/{uri.removeprefix('./')}"
     return (
         f"{what}: {uri!r} names no lake: Hadoop would read it from fs.defaultFS, which differs between "
-        f"clusters. Write file://{path} for this machine's disk, or hdfs://<nameservice>{path} for HDFS."
+        f"clusters. Write file://{local} for this machine's disk, or hdfs://<nameservice>{remote} for HDFS."
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from feast.data_format import FileFormat
 from feast.data_source import DataSource
 from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
 
@@ -43,7 +44,8 @@ class HybridSparkSource(DataSource):
             this name stands for the source's rows.
         path: a URI of files, such as ``hdfs://lake/flights`` or ``abfss://c@acct.dfs.core.windows.net/weather``.
         file_format: what Spark's ``format()`` knows: ``parquet`` (the default), ``orc``, ``avro``, ``csv``,
-            ``json``, ``delta``, ``iceberg`` …; or the name of a Java class, whose case counts.
+            ``json``, ``delta``, ``iceberg`` …; or the name of a Java class, whose case counts. Feast's
+            ``ParquetFormat()`` and ``DeltaFormat()`` are taken for their names.
         options: reader options of that format, such as ``{"header": "true"}``. Never credentials.
         table: a table of the session's catalogs, by its full name.
         query: one SELECT.
@@ -75,7 +77,7 @@ class HybridSparkSource(DataSource):
         *,
         name: str | None = None,
         path: str | None = None,
-        file_format: str | None = None,
+        file_format: str | FileFormat | None = None,
         options: Mapping[str, str] | None = None,
         table: str | None = None,
         query: str | None = None,
@@ -127,7 +129,7 @@ class HybridSparkSource(DataSource):
             if tag.startswith(_PLACE_TAG):
                 raise SourceError(f"{what}: the tag {tag!r} is written by the source itself; leave it out.")
         self.path = path
-        self.file_format = _spark_format(file_format or "parquet") if path is not None else None
+        self.file_format = _spark_format(file_format or "parquet", what) if path is not None else None
         self.options = _checked_options(options or {}, what)
         self.table = table
         self.query = query
@@ -312,9 +314,16 @@ class HybridSparkSource(DataSource):
 HybridSparkSource.__module__ = "feast_hybrid"
 
 
-def _spark_format(name: str) -> str:
+def _spark_format(file_format: str | FileFormat, what: str) -> str:
     """A format's short name in one spelling, since Spark takes any; a Java class's as it is."""
-    return name if "." in name else name.lower()
+    if isinstance(file_format, FileFormat):
+        return str(file_format)
+    if not isinstance(file_format, str):
+        raise SourceError(
+            f"{what}: file_format must be text, such as 'parquet', 'orc' or 'delta'; found "
+            f"{type(file_format).__name__}."
+        )
+    return file_format if "." in file_format else file_format.lower()
 
 
 def _checked_options(options: Mapping[str, str], what: str) -> dict[str, str]:

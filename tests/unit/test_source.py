@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from feast.data_format import DeltaFormat, FileFormat, ParquetFormat
 
+from feast_hybrid import HybridSparkSource
 from feast_hybrid.errors import RoutingError
 from tests.unit.definitions import DIFFERENCES, PATH, refusal, source
 
@@ -13,6 +15,17 @@ from tests.unit.definitions import DIFFERENCES, PATH, refusal, source
 class TestDefinition:
     def test_a_path_is_parquet_unless_said_otherwise(self) -> None:
         assert (source().file_format, source(file_format="CSV").file_format) == ("parquet", "csv")
+
+    @pytest.mark.parametrize(("of_feast", "name"), [(ParquetFormat(), "parquet"), (DeltaFormat(), "delta")])
+    def test_a_file_format_may_be_one_of_feast_s_objects(self, of_feast: FileFormat, name: str) -> None:
+        made = source(file_format=of_feast)
+        assert made.file_format == name
+        assert HybridSparkSource.from_proto(made.to_proto()) == made
+
+    def test_another_object_is_no_file_format(self) -> None:
+        assert refusal(file_format=7) == (
+            "source 's': file_format must be text, such as 'parquet', 'orc' or 'delta'; found int."
+        )
 
     def test_a_file_format_that_is_a_class_keeps_its_case(self) -> None:
         assert source(file_format="com.corp.lake.RowFormat").file_format == "com.corp.lake.RowFormat"

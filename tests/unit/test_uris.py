@@ -157,11 +157,21 @@ def test_a_uri_has_a_parent_and_a_name(uri: str, parent: str, name: str) -> None
         assert parsed.parent().child(name) == parsed
 
 
-@pytest.mark.parametrize(("path", "rooted"), [("/data/flights", "/data/flights"), ("data/flights", "/data/flights")])
-def test_a_bare_path_is_refused_with_both_spellings_to_choose_from(path: str, rooted: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "local"),
+    [
+        ("/data/flights", "/data/flights"),
+        ("data/flights", "/repo/data/flights"),
+        ("./data/flights", "/repo/data/flights"),
+    ],
+)
+def test_a_bare_path_is_refused_with_both_spellings_to_choose_from(
+    path: str, local: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pathlib.Path.cwd", lambda: "/repo")
     assert refusal(path) == (
         f"{path!r} names no lake: Hadoop would read it from fs.defaultFS, which differs between clusters. "
-        f"Write file://{rooted} for this machine's disk, or hdfs://<nameservice>{rooted} for HDFS."
+        f"Write file://{local} for this machine's disk, or hdfs://<nameservice>/data/flights for HDFS."
     )
 
 
