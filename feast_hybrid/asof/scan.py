@@ -16,11 +16,13 @@ class ScanFile:
         size: Bytes.
         partitions: The values of the partition columns, as Python values of the types that the view's frame has;
             ``None`` for null. They win over a column of the same name in the file, as in Spark.
+        version: Of the file that was listed, as the scan's ``version`` gives it; None where it is not known.
     """
 
     path: str
     size: int
     partitions: Mapping[str, Any] = field(default_factory=dict)
+    version: object = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Scan:
             out where the frame leaves them out too.
         open: What pyarrow's readers take, for a file's path; called in tasks, so it is pickled.
         file_format: ``parquet``, or ``orc``, which the columnar strategy does not read.
+        version: The version of the file that is at a path, in a task: another one than was listed is refused, since
+            its rows would be read in part. None where that cannot be known.
         where: Names the place in plans, such as ``site 'onprem'``.
         check: Raises where tasks cannot open files: run in executors, until they once could.
         within: Chooses from ``files`` those that can hold rows between two times in microseconds, None for no bound;
@@ -51,6 +55,7 @@ class Scan:
     files: tuple[ScanFile, ...]
     open: Callable[[str], Any]
     file_format: str = "parquet"
+    version: Callable[[str], object] | None = None
     where: str = "local files"
     check: Callable[[], None] | None = None
     within: Callable[[int | None, int | None], tuple[ScanFile, ...]] | None = None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-import itertools
+import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -21,10 +21,13 @@ from feast_hybrid.arrow.unify import spark_form
 from feast_hybrid.errors import SchemaError, SourceError
 from feast_hybrid.files.orc import read_orc_footer
 from feast_hybrid.lakes.uri import LakeType
+from feast_hybrid.lakes.versions import file_version
 
 if TYPE_CHECKING:
     from feast_hybrid.files.listing import DataFile
     from feast_hybrid.lakes.location import Location
+
+logger = logging.getLogger(__name__)
 
 #: How many footers are read at once. Each waits for its lake, and for little else.
 _CONCURRENT_READS = 32
@@ -33,7 +36,14 @@ _CONCURRENT_READS = 32
 _TAIL_BYTES = 64 << 10
 
 #: How many files' footers are kept. Files of one schema share what is said of it.
-_KEPT_FOOTERS = 50_000
+_KEPT_FOOTERS = 200_000
+
+#: After how long it is said, each time, that footers are still being read.
+_SECONDS_BETWEEN_NOTES = 20.0
+
+
+class DamagedFileError(SourceError):
+    """A file is none of its format, or not all of it."""
 
 
 @dataclass(frozen=True)
@@ -104,21 +114,26 @@ _CACHE = FooterCache(_KEPT_FOOTERS)
 
 
 def read_footers(
-    location: Location, file_format: str, files: Sequence[DataFile], *, seconds: float, cache: FooterCache = _CACHE
+    location: Location,
+    file_format: str,
+    files: Sequence[DataFile],
+    *,
+    skip_damaged: bool = False,
+    cache: FooterCache = _CACHE,
 ) -> dict[str, Footer]:
-    """The footers of files, by their paths; of very many files of as many as can be read in the time.
+    """The footers of files, by their paths: of all files, however many there are.
 
-    The first and the last file come first, then those that divide the rest evenly.
+    What a source's columns are must not depend on how many footers could be read in some time.
 
     Args:
         location: whose file system has the files.
         file_format: ``parquet`` or ``orc``.
         files: in the order of their paths.
-        seconds: for how long to begin with another footer.
-        cache: where footers are kept by file system, path, size and time.
+        skip_damaged: whether a file that cannot be read is left out of the result.
+        cache: where footers are kept by file system, path and version.
 
     Raises:
-        FileNotFoundError: a file is gone since it was listed.
+        FileNotFoundError: a file is gone since it was listed, or another one is in its place.
         SourceError: a file is none of the format, or damaged; it is named.
     """
     filesystem = location.fs
@@ -126,31 +141,44 @@ def read_footers(
     found: dict[str, Footer] = {}
     to_read = []
     for file in files:
-        footer = cache.get((place, file_format, file.path, file.size, file.version)) if file.version else None
+        footer = cache.get((place, file_format, file.path, file.version)) if file.version.mark else None
         if footer is None:
             to_read.append(file)
         else:
             found[file.path] = footer
-    deadline = time.monotonic() + seconds
     is_local = location.lake is LakeType.LOCAL
+    has_failed = Event()
 
-    def read(order: int, file: DataFile) -> None:
-        if order and time.monotonic() > deadline:
+    def read(file: DataFile) -> None:
+        if has_failed.is_set():
             return
-        footer = _read_footer(filesystem, file_format, file, is_local=is_local)
-        if file.version:
-            cache.put((place, file_format, file.path, file.size, file.version), footer)
+        try:
+            footer = _read_footer(filesystem, file_format, file, is_local=is_local)
+        except DamagedFileError:
+            if skip_damaged:
+                return
+            raise
+        if file.version.mark:
+            cache.put((place, file_format, file.path, file.version), footer)
         found[file.path] = footer
 
     if len(to_read) == 1:
-        read(0, to_read[0])
+        read(to_read[0])
     elif to_read:
+        next_note = time.monotonic() + _SECONDS_BETWEEN_NOTES
         with ThreadPoolExecutor(min(len(to_read), _CONCURRENT_READS)) as threads:
             try:
-                for _ in threads.map(read, itertools.count(), _spread(to_read)):
-                    pass
+                for _ in threads.map(read, to_read):
+                    if time.monotonic() > next_note:
+                        next_note += _SECONDS_BETWEEN_NOTES
+                        logger.warning(
+                            "%s: %s of %s footers are read; in fewer and larger files this would take less long.",
+                            location.describe(),
+                            f"{len(found):,}",
+                            f"{len(files):,}",
+                        )
             except BaseException:
-                deadline = 0.0  # the others need not begin
+                has_failed.set()  # the others need not begin
                 raise
     return found
 
@@ -168,20 +196,6 @@ def _identity(location: Location) -> object:
     )
 
 
-def _spread(files: Sequence[DataFile]) -> Iterator[DataFile]:
-    """The first, the last, then each that halves the widest gap."""
-    seen: set[int] = set()
-    last = len(files) - 1
-    parts = 1
-    while len(seen) < len(files):
-        for part in range(parts + 1):
-            place = part * last // parts
-            if place not in seen:
-                seen.add(place)
-                yield files[place]
-        parts = min(parts * 2, max(last, 1))
-
-
 def _read_footer(filesystem: Any, file_format: str, file: DataFile, *, is_local: bool) -> Footer:
     read = read_orc_footer if file_format == "orc" else _read_parquet_footer
     # On a machine's own disk Arrow opens the file itself, which is faster.
@@ -192,8 +206,10 @@ def _read_footer(filesystem: Any, file_format: str, file: DataFile, *, is_local:
     except (pa.ArrowException, OSError, UnicodeError, ValueError) as error:
         if isinstance(error, OSError) and not is_arrows(error):
             raise
+        if file_version(filesystem.info(file.path)) != file.version:
+            raise FileNotFoundError(file.path) from None  # not the one that was listed
         name = "ORC" if file_format == "orc" else "Parquet"
-        raise SourceError(
+        raise DamagedFileError(
             f"{file.path} is no {name} file, or a damaged one ({_one_line(error)}). Write it anew, or move it away."
         ) from None
 

@@ -6,7 +6,7 @@ A sign stands for characters of one name; none matches a slash. A backslash befo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.errors import SourceError
@@ -30,20 +30,30 @@ def expand(location: Location) -> list[str]:
     path = location.path
     if not SIGNS & set(path):
         return [path]
-    found = sorted({match for pattern in _without_braces(path) for match in _matches(location.fs, pattern)})
+    found = sorted({match for pattern in without_braces(path) for match in _matches(location.fs, pattern)})
     if not found:
         raise FileNotFoundError(path)
     return found
 
 
-def _without_braces(pattern: str) -> Iterator[str]:
+def name_matcher(pattern: str) -> Callable[[str], bool]:
+    """Whether a name matches a pattern.
+
+    Raises:
+        SourceError: it is no pattern that Hadoop takes.
+    """
+    found = [re.compile(_regex(each, pattern), re.DOTALL) for each in without_braces(pattern)]
+    return lambda name: any(regex.fullmatch(name) for regex in found)
+
+
+def without_braces(pattern: str) -> Iterator[str]:
     """The patterns that ``{a,b}`` stands for, the innermost taken apart first."""
     match = _BRACES.search(pattern)
     if match is None:
         yield pattern
         return
     for alternative in match[1].split(","):
-        yield from _without_braces(pattern[: match.start()] + alternative + pattern[match.end() :])
+        yield from without_braces(pattern[: match.start()] + alternative + pattern[match.end() :])
 
 
 def _matches(filesystem: Any, pattern: str) -> Iterator[str]:

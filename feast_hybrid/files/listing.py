@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.files.globs import expand
 from feast_hybrid.files.partitions import parse_folder
-from feast_hybrid.files.table_formats import refuse_table
+from feast_hybrid.files.selection import FileSelection
+from feast_hybrid.files.table_formats import refuse_table, refuse_tables_above
 from feast_hybrid.lakes.uri import LakeType
+from feast_hybrid.lakes.versions import FileVersion, file_version
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes.location import Location
@@ -20,11 +22,10 @@ if TYPE_CHECKING:
 #: How many folders are listed at once.
 _CONCURRENT_LISTINGS = 8
 
-#: What file systems say of a file by which another one of its name and size can be told from it.
-_VERSIONS = ("etag", "last_modified", "modification_time", "mtime", "ino")
-
 #: A byte of a character that is no ASCII.
 _ENCODED_BYTE = re.compile(r"%[89A-Fa-f][0-9A-Fa-f]")
+
+_ALL_FILES = FileSelection()
 
 PartitionTexts = dict[str, str | None]
 
@@ -36,13 +37,13 @@ class DataFile(NamedTuple):
         path: as the file system has it.
         size: in bytes, never zero.
         partitions: what the names of the folders on the way to it say, the outermost first.
-        version: changes when the file does; empty where the file system does not say when it was written.
+        version: changes when the file does.
     """
 
     path: str
     size: int
     partitions: PartitionTexts
-    version: tuple[str, ...]
+    version: FileVersion
 
 
 @dataclass
@@ -52,12 +53,14 @@ class Listing:
     Attributes:
         files: in the order of their paths.
         empty_files: paths of files of zero bytes, which hold no rows.
+        damaged_files: paths of those that were left out since they cannot be read.
         folder_texts: partition column → all values that folders have, those too that were not looked into.
         only_ours: why Spark would not read the tree as we do; None where it does.
     """
 
     files: list[DataFile] = field(default_factory=list)
     empty_files: list[str] = field(default_factory=list)
+    damaged_files: list[str] = field(default_factory=list)
     folder_texts: dict[str, set[str | None]] = field(default_factory=dict)
     only_ours: str | None = None
 
@@ -81,79 +84,157 @@ class _Folder(NamedTuple):
     within: str | None = None
 
 
-def list_files(location: Location, *, wanted: Callable[[PartitionTexts], bool] = lambda _: True) -> Listing:
+def list_files(
+    location: Location,
+    *,
+    selection: FileSelection = _ALL_FILES,
+    wanted: Callable[[PartitionTexts], bool] = lambda _: True,
+) -> Listing:
     """The data files at a file, a folder or a glob.
 
     Hidden names are left out, as Spark leaves them out. Glob signs in names that are found are plain characters.
 
     Args:
         location: where they are.
+        selection: which of them count.
         wanted: whether to look into a folder, by the partition values on the way to it; None for null.
 
     Raises:
         FileNotFoundError: nothing is there.
         SchemaError: the folders cannot be read as partitions: Spark would refuse them, or leave files out.
         TableFormatError: the files are those of a table, whose log says which of them count.
+        SourceError: the selection cannot be followed.
     """
     listing = Listing()
-    level = [_Folder(path, {}) for path in expand(location)]
+    level = roots = [_Folder(path.rstrip("/") or "/", {}) for path in expand(location)]
+    reading = _Reading(listing, selection, wanted, has_markers=location.lake is LakeType.ADLS)
     filesystem = location.fs
     with ThreadPoolExecutor(_CONCURRENT_LISTINGS) as threads:
         while level:
-            below: list[_Folder] = []
-            listings = threads.map(lambda folder: filesystem.ls(folder.path, detail=True), level)
+            listings = list(threads.map(lambda folder: filesystem.ls(folder.path, detail=True), level))
             for folder, entries in zip(level, listings, strict=True):
-                if not folder.partitions and folder.within is None:
-                    refuse_table(location, folder.path.rstrip("/"), entries)
-                below += _read_folder(folder, entries, listing, wanted, has_markers=location.lake is LakeType.ADLS)
-            level = below
+                refuse_table(folder.path, entries)
+            if roots:
+                paths = [root.path for root in roots]
+                files = {path for path, entries in zip(paths, listings, strict=True) if _is_file(path, entries)}
+                refuse_tables_above(location, paths, files, threads)
+                if selection.base is not None and not selection.is_recursive:
+                    level = [_within_base(path, selection.base, listing, is_file=path in files) for path in paths]
+                roots = []
+            level = [
+                inner
+                for folder, entries in zip(level, listings, strict=True)
+                for inner in reading.read_folder(folder, entries)
+            ]
+    _finish(listing)
+    return listing
+
+
+def _finish(listing: Listing) -> None:
     listing.files.sort(key=lambda file: file.path)
     listing.empty_files.sort()
     if len({tuple(name.lower() for name in file.partitions) for file in listing.files}) > 1:
         listing.note("files lie below folders of different partition columns, or beside them")
+
+
+def listing_of(paths: Mapping[str, str], *, selection: FileSelection, base: str | None) -> Listing:
+    """What folders say of files that another has listed; sizes and versions of the files are not known.
+
+    Args:
+        paths: of all files, hidden ones left out, and the path that each was found by: a folder, or the file itself.
+        selection: how the files were chosen.
+        base: as that of the selection, in the same form as the paths.
+
+    Raises:
+        SchemaError: the folders cannot be read as partitions.
+    """
+    listing = Listing()
+    folders: dict[str, _Folder] = {}
+    for path, root in sorted(paths.items()):
+        above = path.rpartition("/")[0]
+        if above not in folders:
+            folder = _Folder(root, {})
+            if base is not None and not selection.is_recursive:
+                folder = _within_base(root, base, listing, is_file=path == root)
+            for name in [] if selection.is_recursive else filter(None, above.removeprefix(root).split("/")):
+                folder = folder if path == root else _enter(folder, f"{folder.path}/{name}", listing)
+            folders[above] = folder
+        listing.files.append(_data_file(folders[above], path, {"size": 0}))
+    _finish(listing)
     return listing
 
 
-def _read_folder(
-    folder: _Folder,
-    entries: Sequence[Mapping[str, Any]],
-    listing: Listing,
-    wanted: Callable[[PartitionTexts], bool],
-    *,
-    has_markers: bool,
-) -> list[_Folder]:
-    """Note the files that a folder holds.
+class _Reading:
+    """Notes what folders hold, one after another."""
 
-    Returns:
-        The folders in it that are to be listed.
-    """
-    below: list[_Folder] = []
-    # Azurite lists a folder that was made as such twice: as a prefix of others, and as itself.
-    entries = list({(str(entry["name"]).rstrip("/"), entry["type"] == "file"): entry for entry in entries}.values())
-    folders = {str(entry["name"]).rstrip("/") for entry in entries if entry["type"] != "file"}
-    for entry in entries:
-        path = str(entry["name"]).rstrip("/")
-        name = base_name(path)
-        if is_hidden(name):
-            continue
-        if entry["type"] != "file":
-            if path == folder.path:  # its own marker
+    def __init__(
+        self,
+        listing: Listing,
+        selection: FileSelection,
+        wanted: Callable[[PartitionTexts], bool],
+        *,
+        has_markers: bool,
+    ) -> None:
+        self._listing = listing
+        self._is_recursive = selection.is_recursive
+        self._counts = selection.file_filter()
+        self._wanted = wanted
+        self._has_markers = has_markers
+
+    def read_folder(self, folder: _Folder, entries: Sequence[Mapping[str, Any]]) -> list[_Folder]:
+        """Note the files that a folder holds.
+
+        Returns:
+            The folders in it that are to be listed.
+        """
+        below: list[_Folder] = []
+        # Azurite lists a folder that was made as such twice: as a prefix of others, and as itself.
+        entries = list({(str(each["name"]).rstrip("/"), each["type"] == "file"): each for each in entries}.values())
+        folders = {str(entry["name"]).rstrip("/") for entry in entries if entry["type"] != "file"}
+        for entry in entries:
+            path = str(entry["name"]).rstrip("/")
+            name = base_name(path)
+            if is_hidden(name):
                 continue
-            inner = _enter(folder, path, listing)
-            if wanted(inner.partitions):
-                below.append(inner)
-        elif entry["size"]:
-            if folder.within is not None and not folder.partitions:
-                raise SchemaError(
-                    f"{path} lies in a folder {folder.within!r} that is no partition, where Spark does not look for "
-                    "rows. Move its files up, name the folder column=value, or end the path with a pattern such as "
-                    "/*."
-                )
-            size = int(entry["size"])
-            listing.files.append(DataFile(path, size, folder.partitions, _version(entry)))
-        elif not (path in folders or (has_markers and "." not in name)):  # a folder's marker on Azure
-            listing.empty_files.append(path)
-    return below
+            if entry["type"] != "file":
+                if path == folder.path:  # its own marker
+                    continue
+                inner = _Folder(path, {}) if self._is_recursive else _enter(folder, path, self._listing)
+                if self._wanted(inner.partitions):
+                    below.append(inner)
+            elif entry["size"]:
+                if self._counts(name, entry):
+                    self._listing.files.append(_data_file(folder, path, entry))
+            elif path in folders or (self._has_markers and "." not in name):  # a folder's marker on Azure
+                continue
+            elif self._counts(name, entry):
+                self._listing.empty_files.append(path)
+        return below
+
+
+def _data_file(folder: _Folder, path: str, entry: Mapping[str, Any]) -> DataFile:
+    if folder.within is not None and not folder.partitions:
+        raise SchemaError(
+            f"{path} lies in a folder {folder.within!r} that is no partition, where Spark does not look for rows. "
+            "Move its files up, name the folder column=value, or end the path with a pattern such as /*."
+        )
+    return DataFile(path, int(entry["size"]), folder.partitions, file_version(entry))
+
+
+def _is_file(path: str, entries: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether what was listed at a path is a file, which is all that is listed there."""
+    return [(str(entry["name"]).rstrip("/"), entry["type"]) for entry in entries] == [(path, "file")]
+
+
+def _within_base(path: str, base: str, listing: Listing, *, is_file: bool) -> _Folder:
+    """The folder or file at a path, with what the folders on the way to it from a base say."""
+    folder = _Folder(base, {})
+    names = list(filter(None, path.removeprefix(base).split("/")))
+    for name in names[:-1] if is_file else names:
+        inner = _enter(folder, f"{folder.path}/{name}", listing)
+        # Above the first partition folders may have any name.
+        folder = inner if inner.partitions else inner._replace(within=None)
+    return folder._replace(path=path)
 
 
 def _enter(folder: _Folder, path: str, listing: Listing) -> _Folder:
@@ -181,11 +262,6 @@ def _enter(folder: _Folder, path: str, listing: Listing) -> _Folder:
     return _Folder(path, {**folder.partitions, known: partition.text})
 
 
-def _version(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    known = {name: str(entry[name]) for name in _VERSIONS if entry.get(name) is not None}
-    return tuple(known.values()) if known.keys() - {"ino"} else ()
-
-
 def base_name(path: str) -> str:
     """The last segment of a path."""
     return str(path).rstrip("/").rpartition("/")[2]
@@ -196,11 +272,11 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or (name.startswith("_") and "=" not in name) or name.endswith("._COPYING_")
 
 
-def partition_columns(location: Location) -> tuple[str, ...]:
+def partition_columns(location: Location, selection: FileSelection = _ALL_FILES) -> tuple[str, ...]:
     """The columns that folders give, whatever the format of the files; the outermost first.
 
     Raises:
         FileNotFoundError: nothing is there.
         SchemaError: the folders cannot be read as partitions.
     """
-    return tuple(list_files(location).folder_texts)
+    return tuple(list_files(location, selection=selection).folder_texts)

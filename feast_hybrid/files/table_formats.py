@@ -1,8 +1,13 @@
-"""Folders that are tables of Delta, Hudi or Iceberg: read file by file, deleted and replaced rows would come back."""
+"""Folders that are tables of Delta, Hudi or Iceberg: read file by file, deleted and replaced rows would come back.
+
+A table is known by its log. It is looked for in all that is listed, which takes nothing more; and above what a source
+names, since a partition, a file or a folder of data within a table has no log of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.errors import SourceError
@@ -12,6 +17,12 @@ if TYPE_CHECKING:
 
 #: The folder in a table's own by which its format is known.
 _LOGS = {"_delta_log": "delta", ".hoodie": "hudi"}
+
+#: What Hudi puts into each partition, whatever the partition's name.
+_HUDI_PARTITION = ".hoodie_partition_metadata"
+
+#: Folders of a table's data, by which a partition's way up to the table leads.
+_DATA_FOLDER = "data"
 
 
 class TableFormatError(SourceError):
@@ -31,37 +42,76 @@ class TableFormatError(SourceError):
         self.file_format = file_format
 
 
-def refuse_table(location: Location, path: str, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse a folder that is a table, or a partition of one.
+def refuse_table(path: str, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a folder that is a table, or that only a table has.
 
     Args:
-        location: of the source.
-        path: of the folder that is read, which ``location`` names or expands to.
-        entries: of that folder.
+        path: of the folder.
+        entries: what is in it.
 
     Raises:
         TableFormatError: it is one.
     """
-    found = _format_of(location, entries)
-    while found is None and "=" in path.rpartition("/")[2]:  # a partition, by its name
+    names = {str(entry["name"]).rstrip("/").rpartition("/")[2]: entry["type"] == "file" for entry in entries}
+    for log, file_format in _LOGS.items():
+        if names.get(log) is False:
+            raise TableFormatError(path, file_format)
+    if names.get(_HUDI_PARTITION):
+        raise TableFormatError(path, "hudi")
+    # Listed beside the table's data, and before anything is made of that.
+    if path.rpartition("/")[2] == "metadata" and _is_icebergs(names):
+        raise TableFormatError(path.rpartition("/")[0], "iceberg")
+
+
+def refuse_tables_above(
+    location: Location, paths: Collection[str], files: Collection[str], threads: Executor
+) -> None:
+    """Refuse what lies in a table: the folders above what a source names are looked at, each once.
+
+    A folder that may not be looked at is none that is refused.
+
+    Args:
+        location: of the source. Nothing outside its site is looked at.
+        paths: what the source names, or what its pattern expands to.
+        files: those of the paths that are files.
+        threads: look at several folders at once.
+
+    Raises:
+        TableFormatError: one of the folders is a table.
+    """
+    top = location.site.fsspec_path(location.site.root).rstrip("/")
+    folders = dict.fromkeys(folder for path in paths for folder in folders_above(path, top, is_file=path in files))
+    filesystem = location.fs
+    for folder, found in zip(folders, threads.map(lambda path: _format_at(filesystem, path), folders), strict=True):
+        if found is not None:
+            raise TableFormatError(folder, found)
+
+
+def folders_above(path: str, top: str, *, is_file: bool) -> Iterator[str]:
+    """The folder of a path, and as many above it as a table's partitions and data have."""
+    may_be_deeper = is_file
+    while path.startswith(f"{top}/"):
         path = path.rpartition("/")[0]
-        entries = location.fs.ls(path, detail=True)
-        found = _format_of(location, entries)
-    if found is not None:
-        raise TableFormatError(path, found)
+        yield path or "/"
+        name = path.rpartition("/")[2]
+        if not (may_be_deeper or "=" in name or name == _DATA_FOLDER):
+            return
+        may_be_deeper = False
 
 
-def _format_of(location: Location, entries: Sequence[Mapping[str, Any]]) -> str | None:
-    folders = {
-        str(entry["name"]).rstrip("/").rpartition("/")[2]: str(entry["name"])
-        for entry in entries
-        if entry["type"] != "file"
-    }
-    for name, file_format in _LOGS.items():
-        if name in folders:
-            return file_format
-    if "metadata" in folders:
-        names = [str(entry["name"]) for entry in location.fs.ls(folders["metadata"], detail=True)]
-        if any(name.endswith((".metadata.json", "/version-hint.text")) for name in names):
-            return "iceberg"
-    return None
+def _format_at(filesystem: Any, folder: str) -> str | None:
+    """The format of the table that a folder is; None where it is none, or where that cannot be seen."""
+    below = f"{folder.rstrip('/')}/"
+    try:
+        for log, file_format in _LOGS.items():
+            if filesystem.isdir(below + log):
+                return file_format
+        entries = filesystem.ls(f"{below}metadata", detail=True)
+    except Exception:  # the rights to a folder are none to the one above it
+        return None
+    return "iceberg" if _is_icebergs(str(entry["name"]).rpartition("/")[2] for entry in entries) else None
+
+
+def _is_icebergs(names: Collection[str] | Iterator[str]) -> bool:
+    """Whether these are names in the ``metadata`` folder of a table."""
+    return any(name.endswith(".metadata.json") or name == "version-hint.text" for name in names)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.lakes.uri import LakeType
+from feast_hybrid.lakes.versions import FileVersion, file_version
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes.location import Location
@@ -38,6 +39,16 @@ class SiteOpener:
             return path
         # Arrow asks for the ranges that it needs, and for no more.
         return self.location.fs.open(path, "rb", cache_type="none")
+
+    def version(self, path: str) -> FileVersion:
+        """The version of the file that is there.
+
+        Raises:
+            FileNotFoundError: it is gone.
+        """
+        found = file_version(self.location.fs.info(path))
+        # Machines that share a disk may number its files each in its own way.
+        return found.without_inode() if self.location.lake is LakeType.LOCAL else found
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,25 +22,24 @@ from feast_hybrid.errors import (
     SourceNotFoundError,
 )
 from feast_hybrid.files.globs import SIGNS
-from feast_hybrid.files.schema import ResolvedSchema, resolve_schema
+from feast_hybrid.files.schema import SourceFiles, read_files
 from feast_hybrid.files.table_formats import TableFormatError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
 from feast_hybrid.lakes.markers import BEING_REPLACED, BEING_REPLACED_ADVICE
+from feast_hybrid.sources.reader_options import ReaderOptions, reads_encrypted
 from feast_hybrid.spark.formats import package
 
 if TYPE_CHECKING:
+    from feast_hybrid.files.resolved import ResolvedSchema
     from feast_hybrid.lakes import Router
     from feast_hybrid.sources.spec import SourceSpec
 
 logger = logging.getLogger(__name__)
 
-#: The notes of empty files that were logged.
+#: The notes that were logged.
 _noted: set[tuple[str, str]] = set()
 
 _FORMATS = frozenset({"parquet", "orc"})
-
-#: Options that change nothing in what is read: the first is a writer's, and the schemas of files are always merged.
-_WITHOUT_EFFECT = frozenset({"compression", "mergeschema"})
 
 
 def ineligibility_reason(source: SourceSpec) -> str | None:
@@ -49,34 +48,68 @@ def ineligibility_reason(source: SourceSpec) -> str | None:
         return "a table or query: its files are Spark's to know"
     if source.file_format not in _FORMATS:
         return f"its files are {source.file_format}"
-    if any(name.lower() not in _WITHOUT_EFFECT for name in source.options):
-        return "reader options, which are Spark's to follow"
+    if reads_encrypted(source.options):
+        return "its files are encrypted, and Spark's to read"
     return None
 
 
-def file_schema(source: SourceSpec, required: Collection[str] = ()) -> ResolvedSchema:
-    """The resolved schema of a source whose :func:`ineligibility_reason` is None.
+def reader_options(source: SourceSpec) -> ReaderOptions:
+    """What the options of a source of Parquet or ORC files mean.
+
+    Raises:
+        SourceError: an option has a value that Spark does not take.
+    """
+    assert source.location is not None
+    with source_errors(source):
+        return ReaderOptions.of(source.options, source.location)
+
+
+def source_files(source: SourceSpec, router: Router) -> SourceFiles:
+    """The files of a source whose :func:`ineligibility_reason` is None, and their footers.
 
     Args:
         source: a path of Parquet or ORC files.
-        required: the source's columns that each file has to have: join keys and event time.
+        router: knows the sites.
 
     Raises:
         SourceNotFoundError: nothing is there, or no file with rows.
         SourceError: a file cannot be read.
         StorageError: the site cannot be reached, does not accept the sign-in, or denies access.
-        SchemaError: types of a column do not go together, or a file lacks a required column.
+        SchemaError: folders cannot be read as partitions.
+        RoutingError: the path is a pattern that also expands to what is on another site.
     """
     assert source.location is not None
+    options = reader_options(source)
     with source_errors(source):
-        resolved = resolve_schema(
-            source.location, source.file_format or "parquet", declared=source.declared, required=required
+        files = read_files(
+            source.location,
+            source.file_format or "parquet",
+            selection=options.selection,
+            skip_damaged=options.skip_damaged,
         )
-    if resolved is None:
+    if files is None:
         format_name = "ORC" if source.file_format == "orc" else "Parquet"
         raise SourceNotFoundError(f"{source.label}: {source.describe()} holds no {format_name} files.")
-    note_empty_files(source, resolved.empty_files)
-    return resolved
+    refuse_other_sites(source, [file.path for file in files.listing.files], router)
+    note_left_out(source, files.listing.empty_files, files.listing.damaged_files)
+    return files
+
+
+def file_schema(source: SourceSpec, router: Router, required: Collection[str] = ()) -> ResolvedSchema:
+    """The resolved schema of a source whose :func:`ineligibility_reason` is None.
+
+    Args:
+        source: a path of Parquet or ORC files.
+        router: knows the sites.
+        required: the source's columns that each file has to have: join keys and event time.
+
+    Raises:
+        SourceError, SourceNotFoundError, StorageError, RoutingError: see :func:`source_files`.
+        SchemaError: types of a column do not go together, or a file lacks a required column.
+    """
+    files = source_files(source, router)
+    with source_errors(source):
+        return files.resolve(source.declared, required=required)
 
 
 @contextmanager
@@ -129,17 +162,24 @@ def refuse_other_sites(source: SourceSpec, paths: Collection[str], router: Route
             )
 
 
-def note_empty_files(source: SourceSpec, empty_files: Sequence[str]) -> tuple[str, ...]:
-    """Log, once for each file, that files of no bytes are left out; and what a plan says of it."""
-    if not empty_files:
-        return ()
-    first, *others = empty_files
-    more = f" and {len(others)} more" if others else ""
-    note = f"left out {first}{more}, of 0 bytes"
+def note_left_out(
+    source: SourceSpec, empty_files: Sequence[str], damaged_files: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Log, once for each file, that files of no bytes or damaged ones are left out; and what a plan says of it."""
+    notes = []
+    for files, what in ((empty_files, "of 0 bytes"), (damaged_files, "damaged, by the option ignoreCorruptFiles")):
+        if files:
+            more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+            notes.append(note_once(source, f"left out {files[0]}{more}, {what}"))
+    return tuple(notes)
+
+
+def note_once(source: SourceSpec, note: str) -> str:
+    """Log a note of a source, once."""
     if (source.name, note) not in _noted:
         _noted.add((source.name, note))
         logger.warning("%s (%s): %s.", source.label, source.describe(), note)
-    return (note,)
+    return note
 
 
 def _package_hint(file_format: str) -> str:

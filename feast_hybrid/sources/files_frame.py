@@ -14,7 +14,7 @@ from feast_hybrid.asof.columnar.executor_check import check_executors
 from feast_hybrid.asof.columnar.rows_frame import rows_frame
 from feast_hybrid.asof.columnar.spec import SourceColumn
 from feast_hybrid.errors import SourceError
-from feast_hybrid.sources.file_schema import note_empty_files
+from feast_hybrid.sources.file_schema import note_left_out, reader_options
 from feast_hybrid.sources.scan import scan_of
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import FILE_OPTIONS
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
-    from feast_hybrid.files.schema import ResolvedSchema
+    from feast_hybrid.files.resolved import ResolvedSchema
     from feast_hybrid.lakes import Site
+    from feast_hybrid.sources.reader_options import ReaderOptions
     from feast_hybrid.sources.spec import SourceSpec
 
 #: What a session could say otherwise besides: times are in one calendar.
@@ -62,24 +63,30 @@ def files_frame(
     """The rows of files; see :meth:`feast_hybrid.sources.reader.Reader.open`. Errors may be of one of the sites."""
     schema = from_arrow_schema(resolved.to_arrow(), prefer_timestamp_ntz=True)
     partition_types = {field.name: field.dataType for field in schema if field.name in resolved.partition_columns}
+    options = reader_options(source)
     scan = scan_of(source, resolved, partition_types, session, *between)
+    if options.for_spark:
+        scan = Ineligible(f"reader options, which are Spark's to follow: {', '.join(options.for_spark)}")
     unreadable = {name.lower() for name in resolved.unreadable}
     wanted = resolved.unreadable if columns is None else [name for name in columns if name.lower() in unreadable]
     resolved.require(wanted, what=f"{source.label} ({source.describe()})")
-    notes = note_empty_files(source, resolved.empty_files)
+    notes = note_left_out(source, resolved.empty_files, resolved.damaged_files)
     with translate_spark_errors(source.label, source.describe(), sites):
         if resolved.only_ours is None:
-            return SourceFrame(_by_spark(session, source, schema), scan, notes)
+            return SourceFrame(_by_spark(session, source, schema, options), scan, notes)
         rows = _by_us(session, source, resolved, schema, scan, columns, required, between)
         return SourceFrame(rows, scan, (*notes, f"read without Spark's reader: {resolved.only_ours}"))
 
 
-def _by_spark(session: SparkSession, source: SourceSpec, schema: StructType) -> DataFrame:
+def _by_spark(session: SparkSession, source: SourceSpec, schema: StructType, options: ReaderOptions) -> DataFrame:
     location = source.location
     assert location is not None
     file_format = source.file_format or "parquet"
     reader = session.read.format(file_format).schema(schema)
-    reader = reader.options(**FILE_OPTIONS, **_CALENDAR.get(file_format, {}))
+    given = {name.lower() for name in options.to_spark}
+    defaults = {**FILE_OPTIONS, **_CALENDAR.get(file_format, {})}
+    reader = reader.options(**{name: value for name, value in defaults.items() if name.lower() not in given})
+    reader = reader.options(**options.to_spark)
     return analysed(reader.options(**location_options(session, location)).load(str(location)))
 
 

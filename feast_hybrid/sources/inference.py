@@ -12,7 +12,7 @@ from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
-    from feast_hybrid.files.schema import ResolvedSchema
+    from feast_hybrid.files.resolved import ResolvedSchema
     from feast_hybrid.lakes import Router
     from feast_hybrid.sources.spec import SourceSpec
     from feast_hybrid.spark.config import SparkConfig
@@ -32,7 +32,7 @@ def source_columns(source: SourceSpec, spark: SparkConfig, router: Router) -> li
         SchemaError: its folders cannot be read as partitions.
         SourceError: a file is damaged, or of another format.
     """
-    if (resolved := _resolved_files(source)) is not None:
+    if (resolved := _resolved_files(source, router)) is not None:
         return [(column.name, spark_type_of_arrow(column.data_type)) for column in resolved.columns]
     from feast_hybrid.sources.reader import reader_for  # a footer needs no Spark
 
@@ -67,7 +67,7 @@ def validate_source(
         SchemaError: a column that the source names is missing, or its event time is missing in a file.
         SourceError: a file is damaged, or of another format.
     """
-    resolved = _resolved_files(source)
+    resolved = _resolved_files(source, router)
     if resolved is not None:
         columns = [column.name for column in resolved.columns]
     else:
@@ -102,6 +102,6 @@ def validate_source(
             resolved.require([source.timestamp, *keys], what=what, in_each_file=True)
 
 
-def _resolved_files(source: SourceSpec) -> ResolvedSchema | None:
+def _resolved_files(source: SourceSpec, router: Router) -> ResolvedSchema | None:
     """What a source's files hold; None where Spark reads them."""
-    return file_schema(source) if ineligibility_reason(source) is None else None
+    return file_schema(source, router) if ineligibility_reason(source) is None else None

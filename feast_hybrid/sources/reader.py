@@ -10,7 +10,7 @@ from feast_hybrid.asof import Ineligible
 from feast_hybrid.errors import SourceNotFoundError, UnavailableError
 from feast_hybrid.lakes.replace import left_over
 from feast_hybrid.lakes.replace_hdfs import REPLACEMENT_SECONDS
-from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason, refuse_other_sites
+from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason
 from feast_hybrid.sources.files_frame import SourceFrame, files_frame
 from feast_hybrid.sources.spec import sites_of
 from feast_hybrid.sources.text_frame import is_zoned, text_frame
@@ -110,8 +110,7 @@ class Reader:
         reason = ineligibility_reason(source)
         if reason is None:
             try:
-                resolved = file_schema(source, required)
-                refuse_other_sites(source, [file.path for file in resolved.files], self.router)
+                resolved = file_schema(source, self.router, required)
             except UnavailableError as error:
                 # A client of Spark Connect may not reach what its server does.
                 if not is_connect(session or self.spark):
@@ -120,11 +119,11 @@ class Reader:
             else:
                 sites = sites_of(source, self.router)
                 return files_frame(session or self.spark, source, resolved, columns, required, between, sites)
+        if source.location is not None:
+            own = self.child() if session is None and source.file_format in SESSION_FORMATS else session
+            frame, notes = text_frame(own or self.spark, source, source.location, self.router)
+            return SourceFrame(frame, Ineligible(reason), notes)
         with translate_spark_errors(source.label, source.describe(), sites_of(source, self.router)):
-            if source.location is not None:
-                own = self.child() if session is None and source.file_format in SESSION_FORMATS else session
-                frame, notes = text_frame(own or self.spark, source, source.location)
-                return SourceFrame(frame, Ineligible(reason), notes)
             child = session or self.child()
             rows = _table(child, source.table) if source.table is not None else child.sql(source.query or "")
             return SourceFrame(analysed(rows), Ineligible(reason))

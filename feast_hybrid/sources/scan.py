@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from pyspark.sql.types import DataType
 
-    from feast_hybrid.files.schema import ResolvedSchema
+    from feast_hybrid.files.resolved import ResolvedSchema
     from feast_hybrid.sources.spec import SourceSpec
 
 
@@ -49,7 +49,12 @@ def scan_of(
     def within(low: datetime | None, high: datetime | None) -> tuple[ScanFile, ...]:
         first, last = partition_bounds(source, partition_types, low, high)
         return tuple(
-            ScanFile(file.path, file.size, file.partitions)
+            ScanFile(
+                file.path,
+                file.version.size,
+                file.partitions,
+                file.version.without_inode() if location.lake is LakeType.LOCAL else file.version,
+            )
             for file in resolved.files
             if _in_range(file.partitions.get(day), first, last)
         )
@@ -62,10 +67,12 @@ def scan_of(
     # this package, and a secret may be missing in the environment that Spark was started in.
     files = within(start, end)
     on_this_disk = location.lake is LakeType.LOCAL and tasks_run_here(session)
-    opener = os.fspath if on_this_disk else SiteOpener(location)
+    site_opener = SiteOpener(location)
+    opener = os.fspath if on_this_disk else site_opener
     return Scan(
         files=files,
         open=opener,
+        version=site_opener.version,
         file_format=source.file_format or "parquet",
         where=f"site {site.name!r}",
         check=CanOpen(opener, files[0].path) if files else None,

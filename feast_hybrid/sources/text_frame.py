@@ -1,4 +1,7 @@
-"""Frames of paths whose columns Spark finds out: CSV, JSON, Avro and others, and tables of Delta and Iceberg."""
+"""Frames of paths whose columns Spark finds out: CSV, JSON, Avro and others, and tables of Delta and Iceberg.
+
+So are Parquet and ORC files that cannot be read from here. Nowhere does Spark guess what the names of folders mean.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,22 @@ import pyarrow as pa
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructField, StructType
 
-from feast_hybrid.errors import SourceError, UnavailableError
-from feast_hybrid.files.schema import FolderColumns, folder_columns
-from feast_hybrid.sources.file_schema import note_empty_files, source_errors
+from feast_hybrid.arrow.types import arrow_type_of_spark
+from feast_hybrid.arrow.unify import ConflictsWithDeclaredError, resolve_type, spark_form
+from feast_hybrid.errors import SchemaError, SourceError, UnavailableError
+from feast_hybrid.files.folder_columns import FolderColumns, folder_columns
+from feast_hybrid.files.globs import SIGNS, expand
+from feast_hybrid.files.listing import Listing, list_files
+from feast_hybrid.files.resolution import spark_widens
+from feast_hybrid.sources.file_schema import (
+    note_left_out,
+    note_once,
+    reader_options,
+    refuse_other_sites,
+    source_errors,
+)
+from feast_hybrid.sources.spark_listing import list_by_spark
+from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import FILE_OPTIONS
 from feast_hybrid.spark.frames import analysed
 from feast_hybrid.spark.lake_options import location_options
@@ -20,15 +36,15 @@ from feast_hybrid.spark.runtime import is_connect
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from feast_hybrid.lakes import Location
+    from feast_hybrid.lakes import Location, Router
     from feast_hybrid.sources.spec import SourceSpec
 
 #: Formats of Spark's own, whose reader takes a time zone, for times without one, and finds partitions in folders.
-#: What they are read with, unless the source says otherwise: a row that cannot be read is an error and no nulls, and
-#: a file's header is looked at and not its order.
+#: What they are read with, unless the source says otherwise: a row that cannot be read is an error and no nulls, a
+#: file's header is looked at and not its order, and no column is lost that some files lack.
 _DEFAULTS: Mapping[str, Mapping[str, str]] = {
-    "parquet": FILE_OPTIONS,
-    "orc": FILE_OPTIONS,
+    "parquet": {**FILE_OPTIONS, "mergeSchema": "true"},
+    "orc": {**FILE_OPTIONS, "mergeSchema": "true"},
     "avro": FILE_OPTIONS,
     "csv": {**FILE_OPTIONS, "mode": "FAILFAST", "enforceSchema": "false"},
     "json": {**FILE_OPTIONS, "mode": "FAILFAST"},
@@ -36,8 +52,8 @@ _DEFAULTS: Mapping[str, Mapping[str, str]] = {
     "text": FILE_OPTIONS,
 }
 
-#: Formats whose partition columns Spark guesses from the names of folders.
-_WITH_FOLDERS = frozenset(_DEFAULTS) - {"parquet", "orc"}
+#: Formats whose files say of which types their columns are.
+_TYPED = frozenset({"parquet", "orc"})
 
 
 def is_zoned(file_format: str) -> bool:
@@ -45,48 +61,115 @@ def is_zoned(file_format: str) -> bool:
     return file_format in _DEFAULTS
 
 
-def text_frame(session: SparkSession, source: SourceSpec, location: Location) -> tuple[DataFrame, tuple[str, ...]]:
+def text_frame(
+    session: SparkSession, source: SourceSpec, location: Location, router: Router
+) -> tuple[DataFrame, tuple[str, ...]]:
     """The rows of a path, with the columns that Spark finds, but for those that folders give.
+
+    Args:
+        session: reads.
+        source: where the rows are.
+        location: its path.
+        router: knows the sites.
 
     Returns:
         The frame, and what a reader of the plan should know.
 
     Raises:
-        SourceError: folders have names that Spark reads otherwise.
-        SchemaError: a folder's name is none of the declared type.
+        SourceError: folders have names that Spark reads otherwise; files are those of a table.
+        SchemaError: a folder's name, or a column, is none of the declared type.
+        RoutingError: the path is a pattern that also expands to what is on another site.
     """
     file_format = source.file_format or "parquet"
+    folders, notes = _folders(session, source, location, router)
     given = {name.lower() for name in source.options}
     defaults = {name: value for name, value in _DEFAULTS.get(file_format, {}).items() if name.lower() not in given}
-    reader = session.read.format(file_format).options(**defaults)
-    # The site's settings come last: a source cannot overrule how a site is signed in to.
-    reader = reader.options(**source.options).options(**location_options(session, location))
-    folders = _folders(session, source, location) if file_format in _WITH_FOLDERS else FolderColumns({}, None, ())
-    notes = note_empty_files(source, folders.empty_files)
-    frame = analysed(reader.load(str(location)))
-    typed = {field.name.lower(): field for field in from_arrow_schema(pa.schema(list(folders.types.items())))}
-    fields = [_retyped(field, typed.get(field.name.lower())) for field in frame.schema.fields]
-    if fields != frame.schema.fields:
-        frame = analysed(reader.schema(StructType(fields)).load(str(location)))
+    options = {**source.options, **_selection_for_spark(source)}
+    with translate_spark_errors(source.label, source.describe(), [location.site]):
+        reader = session.read.format(file_format).options(**defaults)
+        # The site's settings come last: a source cannot overrule how a site is signed in to.
+        reader = reader.options(**options).options(**location_options(session, location))
+        frame = analysed(reader.load(str(location)))
+        typed = {field.name.lower(): field for field in from_arrow_schema(pa.schema(list(folders.types.items())))}
+        declared = source.declared if file_format in _TYPED else {}
+        fields = [
+            typed_field(source, field, typed.get(field.name.lower()), declared) for field in frame.schema.fields
+        ]
+        if fields != frame.schema.fields:
+            frame = analysed(reader.schema(StructType(fields)).load(str(location)))
     return frame, notes
 
 
-def _retyped(field: StructField, of_folders: StructField | None) -> StructField:
-    return field if of_folders is None else StructField(field.name, of_folders.dataType, field.nullable)
+def typed_field(
+    source: SourceSpec, field: StructField, of_folders: StructField | None, declared: Mapping[str, pa.DataType]
+) -> StructField:
+    """A column that Spark has found, in the type that folders give it, or that is declared where that is wider.
 
-
-def _folders(session: SparkSession, source: SourceSpec, location: Location) -> FolderColumns:
-    """The columns that folders give, in the types that they have wherever they are read."""
+    Raises:
+        SchemaError: it is of no type that the declared one can mean.
+    """
+    if of_folders is not None:
+        return StructField(field.name, of_folders.dataType, field.nullable)
+    meant = next((declared[name] for name in declared if name.lower() == field.name.lower()), None)
+    found = arrow_type_of_spark(field.dataType)
+    if meant is None or found is None:
+        return field
     try:
-        with source_errors(source):
-            found = folder_columns(location, source.declared)
-    except UnavailableError:
-        if is_connect(session):  # its server may reach what this process cannot
-            return FolderColumns({}, None, ())
-        raise
+        found = spark_form(found)
+        resolved = resolve_type([found], meant)
+    except ConflictsWithDeclaredError as error:
+        raise SchemaError(
+            f"{source.label} ({source.describe()}): column {field.name!r} is declared {error.declared}, but is "
+            f"{error.found} in the files. Declare the type that the files hold, or write the files anew."
+        ) from None
+    if resolved == found or not spark_widens(found, resolved):
+        return field
+    return StructField(field.name, from_arrow_schema(pa.schema([("c", resolved)]))[0].dataType, field.nullable)
+
+
+def _selection_for_spark(source: SourceSpec) -> dict[str, str]:
+    """The options that say which files are read, as Spark's reader takes them."""
+    return reader_options(source).selection.to_spark(source.options)
+
+
+def _folders(
+    session: SparkSession, source: SourceSpec, location: Location, router: Router
+) -> tuple[FolderColumns, tuple[str, ...]]:
+    """The columns that folders give, in the types that they have wherever they are read, and notes for plans."""
+    if source.file_format not in _DEFAULTS:
+        if SIGNS & set(location.uri.path):
+            with source_errors(source):
+                paths = [f"{path}/" for path in expand(location)]
+            refuse_other_sites(source, paths, router)
+        return FolderColumns({}, None), ()
+    listing, notes = _listing(session, source, location)
+    refuse_other_sites(source, [file.path for file in listing.files], router)
+    with source_errors(source):
+        found = folder_columns(listing, source.declared)
     if found.types and found.only_ours is not None:
         raise SourceError(
             f"{source.label} ({source.describe()}): {found.only_ours}, which Spark's reader of {source.file_format} "
             "takes for something else. Rename the folders, or keep the rows as Parquet."
         )
-    return found
+    return found, (*notes, *note_left_out(source, listing.empty_files))
+
+
+def _listing(session: SparkSession, source: SourceSpec, location: Location) -> tuple[Listing, tuple[str, ...]]:
+    """The files, listed from here, or else by the server of Spark Connect, and notes for plans."""
+    selection = reader_options(source).selection
+    try:
+        with source_errors(source):
+            return list_files(location, selection=selection), ()
+    except UnavailableError as error:
+        if not is_connect(session):
+            raise
+        reason = f"its files cannot be listed from here ({type(error).__name__})"
+    with (
+        source_errors(source),
+        translate_spark_errors(source.label, source.describe(), [location.site]),
+    ):
+        listing = list_by_spark(session, location, selection, _selection_for_spark(source))
+    note = f"{reason}, so that Spark finds the columns"
+    if source.file_format in _TYPED:
+        note += ", and a file that lacks a key or the event time is not noticed"
+    return listing, (note_once(source, note),)

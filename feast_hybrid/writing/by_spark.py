@@ -13,12 +13,14 @@ from feast_hybrid.arrow.convert import convert_for_writing, require_columns
 from feast_hybrid.errors import SourceError, SourceNotFoundError, WriteError
 from feast_hybrid.files.listing import partition_columns
 from feast_hybrid.lakes.errors import translate_client_errors
+from feast_hybrid.sources.file_schema import reader_options
 from feast_hybrid.sources.reader import reader_for
 from feast_hybrid.sources.spec import sites_of
 from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.spark.frames import frame_of
 from feast_hybrid.spark.lake_options import location_options
 from feast_hybrid.writing.commits import known_outcome
+from feast_hybrid.writing.naming import require_selected
 from feast_hybrid.writing.partitions import with_date_partition
 from feast_hybrid.writing.table_formats import add_to_iceberg, has_log
 
@@ -72,6 +74,8 @@ def _append(
     *,
     what: str,
 ) -> None:
+    if source.location is not None and source.file_format not in TABLE_FORMATS:
+        require_selected(f"part-00000.{source.file_format}", reader_options(source).selection, what=what)
     reader = reader_for(store.spark, store.router, [source])
     existing = _existing_schema(source, reader)
     schema = first_schema() if existing is None else _arrow_schema(existing, table, source)
@@ -114,7 +118,7 @@ def _append_to_path(frame: DataFrame, source: SourceSpec, location: Location, *,
     if is_new:
         partitions = [source.date_partition_column] if source.date_partition_column else []
     elif source.file_format not in TABLE_FORMATS:  # a format with a log knows itself how it is partitioned
-        partitions = list(partition_columns(location))
+        partitions = list(partition_columns(location, reader_options(source).selection))
     writer = frame.write.format(source.file_format or "parquet").mode("append")
     writer = writer.options(**source.options).options(**location_options(frame.sparkSession, location))
     (writer.partitionBy(*partitions) if partitions else writer).save(str(location))

@@ -11,13 +11,16 @@ import pyarrow.parquet as pq
 from feast_hybrid.arrow.convert import convert_for_writing, require_columns
 from feast_hybrid.arrow.utc import in_microseconds
 from feast_hybrid.errors import SchemaError, SourceError, WriteError
-from feast_hybrid.files.schema import ResolvedSchema, resolve_schema
+from feast_hybrid.files.schema import resolve_schema
 from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.errors import translate_client_errors
-from feast_hybrid.writing.naming import batch_name
+from feast_hybrid.sources.file_schema import reader_options
+from feast_hybrid.writing.naming import batch_name, require_selected
 from feast_hybrid.writing.partitions import split, with_date_partition
 
 if TYPE_CHECKING:
+    from feast_hybrid.files.resolved import ResolvedSchema
+    from feast_hybrid.files.selection import FileSelection
     from feast_hybrid.lakes import Location
     from feast_hybrid.sources.spec import SourceSpec
 
@@ -51,8 +54,10 @@ def append_parquet(
     if _GLOB & set(location.uri.path):
         raise WriteError(f"{what}: {location} is a pattern; rows are written to one folder.")
     name = batch_name(str(location))
+    selection = reader_options(source).selection
+    require_selected(f"{name.text}.parquet", selection, what=what)
     with translate_client_errors(WriteError, what, "failed; nothing was written", sites=[location.site]):
-        existing = _existing(location, source.declared, what)
+        existing = _existing(location, selection, source.declared, what)
         if existing is None:
             schema = in_microseconds(first_schema())
             partitions = tuple(filter(None, [source.date_partition_column]))
@@ -72,10 +77,12 @@ def append_parquet(
         publish(files, replace=name.replaces)
 
 
-def _existing(location: Location, declared: Mapping[str, pa.DataType], what: str) -> ResolvedSchema | None:
+def _existing(
+    location: Location, selection: FileSelection, declared: Mapping[str, pa.DataType], what: str
+) -> ResolvedSchema | None:
     path = location.path
     try:
-        existing = resolve_schema(location, "parquet", declared=declared)
+        existing = resolve_schema(location, "parquet", declared=declared, selection=selection)
     except FileNotFoundError:
         return None
     except (SchemaError, SourceError) as error:

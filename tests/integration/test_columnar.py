@@ -225,7 +225,7 @@ def test_other_formats_and_options_are_left_to_spark_and_said(
 ) -> None:
     rows = {"driver_id": [1], "event_timestamp": [hour(0)], "rate": [0.5]}
     path = write(onprem, "rows", rows)
-    filtered = source("filtered", path, options={"pathGlobFilter": "*.parquet"})
+    filtered = source("filtered", path, options={"int96RebaseMode": "LEGACY"})
     query = "SELECT 1L AS driver_id, current_timestamp() AS event_timestamp, 1 AS n"
     queried = HybridSparkSource(name="queried", site="onprem", query=query, timestamp_field="event_timestamp")
     small = feature_store(
@@ -234,7 +234,10 @@ def test_other_formats_and_options_are_left_to_spark_and_said(
     description = retrieve(
         small, ENTITY_ROWS[["driver_id", "event_timestamp"]], ["filtered:rate", "queried:n"]
     ).explain()
-    assert "view 'filtered': window (not columnar: reader options, which are Spark's to follow)" in description
+    assert (
+        "view 'filtered': window (not columnar: reader options, which are Spark's to follow: int96RebaseMode)"
+        in description
+    )
     assert "view 'queried': window (not columnar: a table or query: its files are Spark's to know)" in description
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -20,8 +20,11 @@ from feast_hybrid.errors import SchemaError, SourceError
 from feast_hybrid.files import footers
 from feast_hybrid.files.footers import FooterCache, read_footers
 from feast_hybrid.files.listing import list_files
-from feast_hybrid.files.schema import ResolvedSchema, resolve_schema
+from feast_hybrid.files.schema import resolve_schema
 from feast_hybrid.lakes import Router
+
+if TYPE_CHECKING:
+    from feast_hybrid.files.resolved import ResolvedSchema
 
 Rows = Mapping[str, Any]
 
@@ -365,36 +368,67 @@ class TestFooters:
         files = list_files(location).files
         cache = FooterCache(3)
         for number in (0, 1, 2, 0, 3):
-            read_footers(location, "parquet", [files[number]], seconds=9, cache=cache)
+            read_footers(location, "parquet", [files[number]], cache=cache)
         assert len(cache) == 3
         for file in files:
             Path(file.path).unlink()
-        assert len(read_footers(location, "parquet", [files[0], files[2], files[3]], seconds=9, cache=cache)) == 3
+        assert len(read_footers(location, "parquet", [files[0], files[2], files[3]], cache=cache)) == 3
         with pytest.raises(FileNotFoundError):
-            read_footers(location, "parquet", files[1:2], seconds=9, cache=cache)
+            read_footers(location, "parquet", files[1:2], cache=cache)
 
-    def test_without_time_the_first_file_counts_and_the_others_are_unchecked(self, tmp_path: Path) -> None:
-        write(tmp_path, {f"{n}.parquet": {"x": [n]} for n in range(9)})
-        schema = resolve(tmp_path, seconds=-1)
-        assert schema.unchecked == 8
-        assert schema.only_ours == "8 files' footers have not been read"
-        assert len(schema.files) == 9
-        assert resolve(tmp_path).unchecked == 0
+    def test_all_are_read_however_long_it_takes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        write(tmp_path, {f"{n:02}.parquet": {"x": [n]} for n in range(40)})
+        write(tmp_path, {"23.parquet": {"x": ["text"], "only here": [1]}})
+        read = footers._read_footer
 
-    def test_with_little_time_they_are_spread_over_all(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        write(tmp_path, {f"{n:02}.parquet": {"x": [n]} for n in range(33)})
-        order: list[str] = []
+        def slowly(*arguments: Any, **options: Any) -> Any:
+            time.sleep(0.02)
+            return read(*arguments, **options)
+
+        monkeypatch.setattr(footers, "_CONCURRENT_READS", 2)
+        monkeypatch.setattr(footers, "_SECONDS_BETWEEN_NOTES", 0.1)
+        monkeypatch.setattr(footers, "_read_footer", slowly)
+        schema = resolve(tmp_path)
+        assert types(schema) == {"only here": pa.int64()}
+        assert "23.parquet" in schema.unreadable["x"]
+        assert f"{tmp_path}: " in caplog.messages[0]
+        assert "of 40 footers are read" in caplog.messages[0]
+
+    def test_after_one_that_cannot_be_read_no_other_is_begun(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write(tmp_path, {"00.parquet": b"no Parquet", **{f"{n:02}.parquet": {"x": [n]} for n in range(1, 200)}})
+        begun: list[str] = []
         read = footers._read_footer
 
         def noting(filesystem: Any, file_format: str, file: Any, **options: Any) -> Any:
-            order.append(Path(file.path).stem)
+            begun.append(file.path)
+            time.sleep(0.005)
             return read(filesystem, file_format, file, **options)
 
-        monkeypatch.setattr(footers, "_CONCURRENT_READS", 1)
+        monkeypatch.setattr(footers, "_CONCURRENT_READS", 2)
         monkeypatch.setattr(footers, "_read_footer", noting)
-        resolve(tmp_path)
-        assert order[:9] == ["00", "32", "16", "08", "24", "04", "12", "20", "28"]
-        assert sorted(order) == [f"{n:02}" for n in range(33)]
+        with pytest.raises(SourceError, match=r"00\.parquet is no Parquet file"):
+            resolve(tmp_path)
+        assert len(begun) < 50
+
+    def test_files_that_are_replaced_while_they_are_listed_are_listed_anew(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write(tmp_path, {"a.parquet": {"x": [1]}})
+        read = footers._read_footer
+
+        def replaced(filesystem: Any, file_format: str, file: Any, **_: Any) -> Any:
+            monkeypatch.setattr(footers, "_read_footer", read)
+            write(tmp_path, {"a.parquet": {"y": ["much longer"] * 1000}})
+            return read(filesystem, file_format, file, is_local=False)
+
+        monkeypatch.setattr(footers, "_read_footer", replaced)
+        schema = resolve(tmp_path)
+        assert types(schema) == {"y": pa.string()}
+        assert [file.version.size for file in schema.files] == [(tmp_path / "a.parquet").stat().st_size]
 
     @pytest.mark.parametrize("columns", [1, 3000])
     @pytest.mark.parametrize("suffix", ["parquet", "orc"])
@@ -422,7 +456,7 @@ class TestFooters:
     def test_wide_and_many_is_fast_the_second_time(self, tmp_path: Path) -> None:
         table = pa.table({f"c{n}": pa.array([], pa.int64()) for n in range(300)})
         write(tmp_path, {f"{n}.parquet": table for n in range(300)})
-        resolve(tmp_path, seconds=99)
+        resolve(tmp_path)
         began = time.process_time()
-        assert resolve(tmp_path).unchecked == 0
+        resolve(tmp_path)
         assert time.process_time() - began < 1

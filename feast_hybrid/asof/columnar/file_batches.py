@@ -38,9 +38,11 @@ def read_columns(
 
     Raises:
         SchemaError: The file lacks a required column, or a wanted one could be several of its columns.
-        SourceError: The file cannot be read.
+        SourceError: The file cannot be read, or is not the one that was listed.
         SourceNotFoundError: The file is gone.
     """
+    if split.start and split.file_format == "orc":
+        return  # an ORC file is read by the part that it begins in
     with _opened(split, view) as source:
         if split.file_format == "orc":
             yield from _read_orc(source, split, view, wanted, required)
@@ -68,9 +70,6 @@ def _read_parquet(
 def _read_orc(
     source: Any, split: FileSplit, view: ViewSpec, wanted: Sequence[SourceColumn], required: Collection[str]
 ) -> Iterator[Batch]:
-    """An ORC file is read by the part that it begins in."""
-    if split.start:
-        return
     file = pyarrow.orc.ORCFile(source)
     columns = _columns(file.schema.names, {}, split, view, wanted, required)
     names = list(columns.in_file.values())
@@ -121,8 +120,14 @@ def _batches(
 def _opened(split: FileSplit, view: ViewSpec) -> Iterator[Any]:
     source: Any = None
     try:
-        source = split.open(split.path)
-        yield source
+        try:
+            source = split.open(split.path)
+            yield source
+        except Exception:
+            _refuse_another(split, view)  # what is wrong with it is that
+            raise
+        # Afterwards: nothing of another file has been read if the one that was listed is still there.
+        _refuse_another(split, view)
     except FileNotFoundError:
         raise SourceNotFoundError(
             f"{view.what}: {split.path} was there when the plan was made, and is gone; ask for the features again"
@@ -137,6 +142,23 @@ def _opened(split: FileSplit, view: ViewSpec) -> Iterator[Any]:
         # pyarrow leaves files open that it did not open itself.
         if hasattr(source, "close"):
             source.close()
+
+
+def _refuse_another(split: FileSplit, view: ViewSpec) -> None:
+    """Refuse a file that is not the one that was listed: only some of its rows would be read, or of both files some.
+
+    Raises:
+        SourceError: It is another one.
+        FileNotFoundError: It is gone.
+    """
+    if split.version is None or split.current_version is None:
+        return
+    found = split.current_version(split.path)
+    if found != split.version:
+        raise SourceError(
+            f"{view.what}: {split.path} was replaced after the plan was made: it had {split.version}, and has "
+            f"{found}; ask for the features again"
+        )
 
 
 def _offset(group: Any) -> int:

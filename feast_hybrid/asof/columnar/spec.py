@@ -119,7 +119,19 @@ class ViewSpec:
 
 @dataclass(frozen=True, eq=False)
 class FileSplit:
-    """A part of a file: the row groups that begin within a range of its bytes."""
+    """A part of a file: the row groups that begin within a range of its bytes.
+
+    Args:
+        view_id: Of the view that it is read for.
+        path: The file's.
+        start: The first byte of the range.
+        end: The first one after it.
+        partitions: What the folders on the way to the file say.
+        open: Opens the file.
+        file_format: ``parquet`` or ``orc``.
+        version: Of the file that was listed; None where it is not known.
+        current_version: Gives the version of the file that is there.
+    """
 
     view_id: int
     path: str
@@ -128,6 +140,8 @@ class FileSplit:
     partitions: Mapping[str, Any]
     open: Callable[[str], Any]
     file_format: str = "parquet"
+    version: object = None
+    current_version: Callable[[str], object] | None = None
 
 
 @dataclass(frozen=True, eq=False)

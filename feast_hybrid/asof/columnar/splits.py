@@ -68,4 +68,14 @@ def split_file(file: ScanFile, scan: Scan, count: int, *, view_id: int) -> Itera
     """A file of a scan in so many ranges of equal length."""
     length = math.ceil(file.size / count)
     for start in (n * length for n in range(count)):
-        yield FileSplit(view_id, file.path, start, start + length, file.partitions, scan.open, scan.file_format)
+        yield FileSplit(
+            view_id,
+            file.path,
+            start,
+            start + length,
+            file.partitions,
+            scan.open,
+            scan.file_format,
+            file.version,
+            scan.version,
+        )

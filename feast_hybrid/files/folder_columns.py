@@ -1,0 +1,38 @@
+"""The columns that folders give, for files of any format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from feast_hybrid.files.partitions import partition_type
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from feast_hybrid.files.listing import Listing
+
+
+class FolderColumns(NamedTuple):
+    """What folders say of files in any format.
+
+    Attributes:
+        types: of the columns that they give, the outermost first.
+        only_ours: why Spark would read them otherwise; None where it does not.
+    """
+
+    types: Mapping[str, pa.DataType]
+    only_ours: str | None
+
+
+def folder_columns(listing: Listing, declared: Mapping[str, pa.DataType]) -> FolderColumns:
+    """The columns that folders give.
+
+    Raises:
+        SchemaError: a name is none of the declared type.
+    """
+    lower = {name.lower(): data_type for name, data_type in declared.items()}
+    types = {
+        name: partition_type(name, texts, lower.get(name.lower())) for name, texts in listing.folder_texts.items()
+    }
+    return FolderColumns(types, listing.only_ours)

@@ -1,0 +1,97 @@
+"""Files of a place that this process does not reach, as Spark lists them: a Spark Connect server may reach it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from pyspark.errors import AnalysisException
+
+from feast_hybrid.files.globs import name_matcher, without_braces
+from feast_hybrid.files.listing import Listing, listing_of
+from feast_hybrid.files.table_formats import TableFormatError, folders_above
+from feast_hybrid.spark.lake_options import location_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pyspark.sql import SparkSession
+
+    from feast_hybrid.files.selection import FileSelection
+    from feast_hybrid.lakes import Location
+
+#: Files by which a table is known, and the format of the table that has one.
+_LOGS = "{_delta_log/*,.hoodie/hoodie.properties,metadata/version-hint.text,metadata/*.metadata.json}"
+_LOG_FORMATS = (("/_delta_log/", "delta"), ("/.hoodie/", "hudi"), ("/metadata/", "iceberg"))
+
+
+def list_by_spark(
+    session: SparkSession, location: Location, selection: FileSelection, options: Mapping[str, str]
+) -> Listing:
+    """The files at a place and what folders say of them, listed by a session. Paths are those of URIs.
+
+    Args:
+        session: lists.
+        location: the place.
+        selection: which of the files count.
+        options: the source's options that say so, as Spark takes them.
+
+    Raises:
+        AnalysisException: nothing is there.
+        SchemaError: the folders cannot be read as partitions.
+        TableFormatError: the files are those of a table.
+    """
+    paths = _paths(session, location, str(location), options)
+    roots = {path: root for path in paths if (root := _root(path, location)) is not None}
+    _refuse_tables(session, location, roots)
+    prefix = location.path.removesuffix(location.uri.path)
+    base = None if selection.base is None else selection.base.removeprefix(prefix)
+    return listing_of(roots, selection=selection, base=base)
+
+
+def _paths(session: SparkSession, location: Location, pattern: str, options: Mapping[str, str]) -> list[str]:
+    """The paths of the files that a pattern finds, in any folder below."""
+    # A format whose columns are known reads nothing of the files.
+    reader = session.read.format("binaryFile").options(**options).option("recursiveFileLookup", "true")
+    files = reader.options(**location_options(session, location)).load(pattern).inputFiles()
+    return [unquote(urlsplit(file).path) for file in files]
+
+
+def _root(path: str, location: Location) -> str | None:
+    """The folder or file that a location names or expands to, which a path is or is in."""
+    names = path.strip("/").split("/")
+    found = []
+    for pattern in without_braces(location.uri.path):
+        segments = pattern.strip("/").split("/") if pattern.strip("/") else []
+        if len(names) >= len(segments) and all(map(_matches, segments, names)):
+            found.append("/" + "/".join(names[: len(segments)]))
+    return min(found, key=len, default=None)
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return pattern == name or name_matcher(pattern)(name)
+
+
+def _refuse_tables(session: SparkSession, location: Location, roots: Mapping[str, str]) -> None:
+    """Refuse tables, and what lies in one; a folder that may not be looked at is none."""
+    for pattern in dict.fromkeys(_places_of_logs(location, roots)):
+        try:
+            logs = _paths(session, location, f"{pattern.rstrip('/')}/{_LOGS}", {})
+        except AnalysisException:  # nothing is there
+            continue
+        for log in logs:
+            for folder, file_format in _LOG_FORMATS:
+                if folder in log:
+                    raise TableFormatError(log.rpartition(folder)[0], file_format)
+
+
+def _places_of_logs(location: Location, roots: Mapping[str, str]) -> Iterator[str]:
+    place = str(location).removesuffix(location.uri.path)
+    for depth in sorted({path.removeprefix(root).count("/") for path, root in roots.items()}):
+        for above in range(max(depth, 1)):
+            yield f"{location}{'/*' * above}"
+    top = location.site.root.path.rstrip("/")
+    for root in dict.fromkeys(roots.values()):
+        for folder in folders_above(root, top, is_file=root in roots):
+            yield place + re.sub(r"([{}\[\]*?\\])", r"\\\1", folder)

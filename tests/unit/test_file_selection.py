@@ -1,0 +1,179 @@
+"""Options of a source that say which of its files count, and what their folders say."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from feast_hybrid import HybridSparkSource
+from feast_hybrid.errors import SourceError, SourceNotFoundError, WriteError
+from feast_hybrid.files.listing import list_files, listing_of
+from feast_hybrid.files.selection import FileSelection
+from feast_hybrid.lakes import Router
+from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason, reader_options
+from feast_hybrid.sources.resolve import source_spec
+from feast_hybrid.writing.parquet_files import append_parquet
+
+if TYPE_CHECKING:
+    from feast_hybrid.files.resolved import ResolvedSchema
+    from feast_hybrid.sources.spec import SourceSpec
+
+
+def write(folder: Path, *files: str, **columns: Any) -> None:
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"ts": [1], **columns}), folder / name)
+
+
+def spec(path: Path | str, **options: str) -> SourceSpec:
+    of = HybridSparkSource(name="rows", path=f"file://{path}", timestamp_field="ts", options=options)
+    return source_spec(of, Router())
+
+
+def resolve(path: Path | str, **options: str) -> ResolvedSchema:
+    of = spec(path, **options)
+    assert ineligibility_reason(of) is None
+    return file_schema(of, Router())
+
+
+def names(schema: ResolvedSchema) -> list[str]:
+    return [Path(file.path).name for file in schema.files]
+
+
+def columns(schema: ResolvedSchema) -> dict[str, pa.DataType]:
+    return {column.name: column.data_type for column in schema.columns}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [("*.parquet", ["a.parquet"]), ("[bc].*", ["b.pq", "c.txt"]), ("{a,b}.*", ["a.parquet", "b.pq"])],
+)
+def test_a_pattern_chooses_files_by_their_names(tmp_path: Path, pattern: str, found: list[str]) -> None:
+    write(tmp_path, "zip=01234/a.parquet", "zip=1/b.pq", "zip=2/c.txt")
+    schema = resolve(tmp_path, pathGlobFilter=pattern)
+    assert names(schema) == found
+    assert columns(schema)["zip"] == pa.string()
+
+
+def test_what_is_left_out_need_not_be_of_the_format(tmp_path: Path) -> None:
+    write(tmp_path, "a.parquet")
+    (tmp_path / "b.txt").write_text("no Parquet")
+    (tmp_path / "c.txt").touch()
+    schema = resolve(tmp_path, pathGlobFilter="*.parquet")
+    assert names(schema) == ["a.parquet"]
+    assert schema.empty_files == ()
+
+
+def test_in_a_recursive_look_no_folder_is_a_partition(tmp_path: Path) -> None:
+    write(tmp_path, "any/zip=01234/a.parquet", "b.parquet", "zip=1/c.parquet", "_hidden/d.parquet")
+    schema = resolve(tmp_path, recursiveFileLookup="TRUE")
+    assert names(schema) == ["a.parquet", "b.parquet", "c.parquet"]
+    assert list(columns(schema)) == ["ts"]
+
+
+@pytest.mark.parametrize("path", ["sales/zip=01234", "sales/zip=*", "sales/zip=01234/a.parquet"])
+def test_folders_between_the_base_and_the_path_are_partitions(tmp_path: Path, path: str) -> None:
+    write(tmp_path, "sales/zip=01234/a.parquet")
+    for base in (tmp_path, tmp_path / "sales"):
+        schema = resolve(tmp_path / path, basePath=f"file://{base}")
+        assert columns(schema)["zip"] == pa.string()
+        assert [file.partitions for file in schema.files] == [{"zip": "01234"}]
+        assert schema.only_ours is None
+    assert "zip" not in columns(resolve(tmp_path / path))
+
+
+def test_times_choose_files_by_when_they_were_written(tmp_path: Path) -> None:
+    write(tmp_path, "early.parquet", "late.parquet")
+    for name, hour in (("early", 9), ("late", 11)):
+        time = datetime(2026, 1, 10, hour, tzinfo=UTC).timestamp()
+        os.utime(tmp_path / f"{name}.parquet", (time, time))
+    assert names(resolve(tmp_path, modifiedAfter="2026-01-10T10:00:00")) == ["late.parquet"]
+    assert names(resolve(tmp_path, modifiedBefore="2026-01-10T10:00:00")) == ["early.parquet"]
+    assert names(resolve(tmp_path, modifiedAfter="2026-01-10T08:00:00", modifiedBefore="2026-01-10 10:00:00")) == [
+        "early.parquet"
+    ]
+    noon_in_paris = {"modifiedAfter": "2026-01-10T11:30:00", "timeZone": "Europe/Paris"}
+    assert names(resolve(tmp_path, **noon_in_paris)) == ["late.parquet"]
+    assert reader_options(spec(tmp_path, **noon_in_paris)).to_spark == {"modifiedAfter": "2026-01-10T10:30:00.000000"}
+    with pytest.raises(SourceNotFoundError, match=r"source 'rows': .* holds no Parquet files"):
+        resolve(tmp_path, modifiedAfter="2027-01-01T00:00:00")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("recursiveFileLookup", "yes", "'recursiveFileLookup' is 'yes'; it takes 'true' or 'false'"),
+        ("modifiedAfter", "yesterday", "'modifiedAfter' is 'yesterday'; it takes a time such as"),
+        ("pathGlobFilter", "[a", r"\[a is no pattern"),
+        ("basePath", "file:///elsewhere", "'basePath' is 'file:///elsewhere', which is no folder above file://"),
+        ("basePath", "/bare", "option 'basePath': '/bare' names no lake"),
+        ("ignoreCorruptFiles", "1", "'ignoreCorruptFiles' is '1'"),
+    ],
+)
+def test_a_value_that_is_none_is_refused_by_name(tmp_path: Path, option: str, value: str, reason: str) -> None:
+    write(tmp_path, "a.parquet")
+    with pytest.raises(SourceError, match=rf"source 'rows' .*{reason}"):
+        resolve(tmp_path, **{option: value})
+
+
+def test_damaged_files_are_left_out_only_where_the_source_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, "a.parquet")
+    (tmp_path / "b.parquet").write_text("no Parquet")
+    with pytest.raises(SourceError, match=r"b\.parquet is no Parquet file"):
+        resolve(tmp_path, ignoreCorruptFiles="false")
+    schema = resolve(tmp_path, ignoreCorruptFiles="true")
+    assert names(schema) == ["a.parquet"]
+    assert schema.damaged_files == (f"{tmp_path}/b.parquet",)
+    assert f"left out {tmp_path}/b.parquet, damaged, by the option ignoreCorruptFiles" in caplog.text
+
+
+def test_what_only_sparks_reader_follows_is_told_from_what_changes_nothing(tmp_path: Path) -> None:
+    given = {
+        "mergeSchema": "false",
+        "compression": "zstd",
+        "timeZone": "Asia/Tokyo",
+        "ignoreMissingFiles": "FALSE",
+        "int96RebaseMode": "CORRECTED",
+        "pathGlobFilter": "*",
+        "datetimeRebaseMode": "LEGACY",
+        "ignoreCorruptFiles": "true",
+        "something": "else",
+    }
+    options = reader_options(spec(tmp_path, **given))
+    assert options.for_spark == {"datetimeRebaseMode": "LEGACY", "ignoreCorruptFiles": "true", "something": "else"}
+    assert options.to_spark == {**options.for_spark, "pathGlobFilter": "*"}
+    assert "encrypted" in (ineligibility_reason(spec(tmp_path, **{"parquet.crypto.factory.class": "x"})) or "")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("pathGlobFilter", "*.pq"), ("modifiedBefore", "2030-01-01T00:00:00"), ("basePath", "file:///")],
+)
+def test_rows_that_the_source_would_not_read_back_are_not_written(tmp_path: Path, option: str, value: str) -> None:
+    rows = pa.table({"ts": [1]})
+    with pytest.raises(WriteError, match=f"would not be read back: its option {option}"):
+        append_parquet(rows, spec(tmp_path, **{option: value}), lambda: rows.schema, what="rows")
+    append_parquet(rows, spec(tmp_path, pathGlobFilter="*.parquet"), lambda: rows.schema, what="rows")
+    assert len(names(resolve(tmp_path))) == 1
+
+
+def test_what_another_has_listed_means_the_same(tmp_path: Path) -> None:
+    files = ("day=1/zip=01234/a", "day=2/zip=1/b", "day=2/zip=S%20P/c")
+    write(tmp_path, *files)
+    here = list_files(Router().locate(f"file://{tmp_path}"))
+    there = listing_of({f"{tmp_path}/{name}": str(tmp_path) for name in files}, selection=FileSelection(), base=None)
+    assert there.folder_texts == here.folder_texts == {"day": {"1", "2"}, "zip": {"01234", "1", "S P"}}
+    assert [(file.path, file.partitions) for file in there.files] == [
+        (file.path, file.partitions) for file in here.files
+    ]
+    assert there.only_ours is None
+    odd = listing_of({"/r/a": "/r/a", "/r/zip=01/b": "/r"}, selection=FileSelection(), base=None)
+    assert odd.only_ours is not None
