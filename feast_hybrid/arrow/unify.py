@@ -202,6 +202,17 @@ def resolve_type(types: Sequence[pa.DataType], declared: pa.DataType | None) -> 
         raise  # decimals: each two fit, all of them do not
 
 
+def go_together(left: pa.DataType, right: pa.DataType) -> bool:
+    """Whether values of two types can mean the same: numbers are numbers, whatever holds them; else by the types."""
+    if _is_number(left) and _is_number(right):
+        return True
+    try:
+        unify(spark_form(left), spark_form(right))
+    except (NoCommonTypeError, SchemaError):
+        return False
+    return True
+
+
 def without_nulls(data_type: pa.DataType, declared: pa.DataType | None = None) -> pa.DataType:
     """The type with the declared one, or a 32-bit integer as Spark has it, for what is null by its type."""
     is_ = pa.types

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from feast.value_type import ValueType
 
     from feast_hybrid.lakes import Router
+    from feast_hybrid.sources.declared import LiveObjects
 
 #: The registry's entry of a source has tags with this beginning, which say where its rows are.
 _PLACE_TAG = "feast_hybrid."
@@ -249,34 +250,36 @@ class HybridSparkSource(DataSource):
                 not what a column holds.
             NotSupportedError: a view asks for what cannot be answered.
         """
-        from feast_hybrid.sources.declared import join_keys
+        from feast_hybrid.sources.declared import LiveObjects, join_keys
         from feast_hybrid.sources.inference import validate_source
         from feast_hybrid.sources.view_rules import check_columns
 
         store = config.offline_store
-        views, source = self._with_views(store.router)
+        live = LiveObjects.find()
+        views, source = self._with_views(store.router, live)
         try:
             validate_source(
                 source,
                 store.spark,
                 store.router,
                 keys=join_keys(views, source),
-                check=lambda columns: check_columns(views, source, columns),
+                views=_for_each_view(source, views),
+                check=lambda columns: check_columns(views, source, columns, live),
             )
         except SourceNotFoundError:
             if not views or any(not getattr(view, "source_views", None) for view in views):
                 raise
 
-    def _with_views(self, router: Router) -> tuple[list[FeatureView], SourceSpec]:
-        """The source's views, each of which can be answered, and what it means with what they declare.
+    def _with_views(self, router: Router, live: LiveObjects) -> tuple[list[FeatureView], SourceSpec]:
+        """The source's views, each of which can be answered, and what it means with what they declare together.
 
         Raises:
             NotSupportedError: a view asks for what cannot be answered.
         """
-        from feast_hybrid.sources.declared import agreed_types, views_of
+        from feast_hybrid.sources.declared import agreed_types
         from feast_hybrid.sources.view_rules import require_supported
 
-        views = views_of(self)
+        views = live.views_of(self)
         for view in views:
             require_supported(view)
         source = self.resolve(router)
@@ -292,17 +295,20 @@ class HybridSparkSource(DataSource):
 
         Raises:
             SourceNotFoundError: nothing is there, or the site cannot be reached. Says which site was asked.
-            SchemaError: a view's join key is missing.
+            SchemaError: a view's join key is missing; or views declare what a column does not hold, or what does not
+                go together.
             NotSupportedError: a view asks for what cannot be answered.
         """
+        from feast_hybrid.sources.declared import LiveObjects
         from feast_hybrid.sources.inference import source_columns
         from feast_hybrid.sources.view_rules import check_columns
 
         store = config.offline_store
         # ``FeatureStore.apply`` validates no source: where Feast infers a view's columns, it asks here.
-        views, source = self._with_views(store.router)
-        columns = source_columns(source, store.spark, store.router)
-        check_columns(views, source, [name for name, _ in columns])
+        live = LiveObjects.find()
+        views, source = self._with_views(store.router, live)
+        columns = source_columns(source, store.spark, store.router, views=_for_each_view(source, views))
+        check_columns(views, source, [name for name, _ in columns], live)
         return columns
 
     def get_table_query_string(self) -> str:
@@ -312,6 +318,13 @@ class HybridSparkSource(DataSource):
 
 # Feast writes a class's own module into feature views at first, and our name for it afterwards: let them be one.
 HybridSparkSource.__module__ = "feast_hybrid"
+
+
+def _for_each_view(source: SourceSpec, views: Sequence[FeatureView]) -> list[SourceSpec]:
+    """What a source means to each of its views."""
+    from feast_hybrid.sources.declared import declared_types
+
+    return [replace(source, view=view.name, declared=declared_types(view, source)) for view in views]
 
 
 def _spark_format(file_format: str | FileFormat, what: str) -> str:

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from feast.base_feature_view import BaseFeatureView
 from feast.batch_feature_view import BatchFeatureView
-from feast.data_source import DataSource
 from feast.entity import Entity
 from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
 from feast.feature_view_utils import has_transformation
@@ -21,6 +19,7 @@ from feast_hybrid.sources.feast_types import arrow_type_of_feast
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from feast.data_source import DataSource
 
     from feast_hybrid.sources.spec import SourceSpec
 
@@ -60,29 +59,8 @@ def declared_types(view: FeatureView, source: SourceSpec) -> dict[str, pa.DataTy
 
 
 def views_of(source: DataSource) -> list[FeatureView]:
-    """The feature views of this process whose batch source is this very object.
-
-    Feast hands ``feast apply`` and its engines the source of a view, and not the view: what it declares is found by
-    asking the interpreter who refers to the source. docs/adr/0008 says why.
-    """
-    views: dict[int, Any] = {}
-    # A label view holds a push source, and that the batch source.
-    pushing = [owner for owner in _owners(source, DataSource) if getattr(owner, "batch_source", None) is source]
-    for owner in [view for held in (source, *pushing) for view in _owners(held, BaseFeatureView)]:
-        # A stream feature view that was read from the registry has the same batch source twice.
-        if any(of is source for of in (getattr(owner, "batch_source", None), owner.source)):
-            views[id(owner)] = owner
-    return list(views.values())
-
-
-def _owners(held: object, base: type) -> list[Any]:
-    """The objects of a class, or of one that is derived from it, of which an attribute is this very object."""
-    found: list[Any] = []
-    for referrer in gc.get_referrers(held):
-        # An object's attributes may be a dictionary of their own.
-        owners = gc.get_referrers(referrer) if type(referrer) is dict else [referrer]
-        found += [owner for owner in owners if issubclass(type(owner), base)]
-    return found
+    """The views of this process whose batch source is this very object; see :class:`LiveObjects`."""
+    return LiveObjects.find().views_of(source)
 
 
 def join_keys(views: Sequence[FeatureView], source: SourceSpec) -> list[str]:
@@ -106,6 +84,9 @@ def agreed_types(views: Sequence[FeatureView], source: SourceSpec) -> dict[str, 
 class LiveObjects:
     """Feast's objects in this process, whoever made them: what a repository defines while it is applied.
 
+    Feast hands ``feast apply`` and its engines the source of a view, and not the view: what it declares is found by
+    asking the interpreter which views there are. docs/adr/0008 says why.
+
     Attributes:
         entities: by any names; several may have one.
         views: batch and stream feature views.
@@ -127,6 +108,17 @@ class LiveObjects:
             views=tuple(thing for thing in found if type(thing) in views),
             label_views=tuple(thing for thing in found if type(thing) in label_views),
         )
+
+    def views_of(self, source: DataSource) -> list[FeatureView]:
+        """The views whose batch source is this very object, by themselves or by way of a push source."""
+
+        def is_read_by(view: Any) -> bool:
+            # A label view holds a push source; a stream feature view from the registry its batch source twice.
+            held = [getattr(view, "batch_source", None), getattr(view, "source", None)]
+            return any(of is source or getattr(of, "batch_source", None) is source for of in held)
+
+        views: list[Any] = [*self.views, *self.label_views]
+        return [view for view in views if is_read_by(view)]
 
     def join_keys(self, entity: str) -> set[str]:
         """The join keys of the entities of that name; none where it is gone, several where it was defined again."""

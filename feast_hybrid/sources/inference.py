@@ -7,33 +7,40 @@ from typing import TYPE_CHECKING
 
 from feast_hybrid.arrow.types import spark_type_of_arrow
 from feast_hybrid.errors import SchemaError
-from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason
+from feast_hybrid.sources.agreement import require_agreement
+from feast_hybrid.sources.file_schema import ineligibility_reason, source_files
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
-    from feast_hybrid.files.resolved import ResolvedSchema
+    from feast_hybrid.files.schema import SourceFiles
     from feast_hybrid.lakes import Router
     from feast_hybrid.sources.spec import SourceSpec
     from feast_hybrid.spark.config import SparkConfig
 
 
-def source_columns(source: SourceSpec, spark: SparkConfig, router: Router) -> list[tuple[str, str]]:
+def source_columns(
+    source: SourceSpec, spark: SparkConfig, router: Router, *, views: Sequence[SourceSpec] = ()
+) -> list[tuple[str, str]]:
     """Names and Spark type names of a source's columns, partition columns last.
 
     Args:
         source: where the rows are.
         spark: the session to start, for sources whose columns only Spark can tell.
         router: knows the sites whose settings that session gets.
+        views: the source with what each of its views declares.
 
     Raises:
         SourceNotFoundError: nothing is there.
         StorageError: the site cannot be reached, does not accept the sign-in, or denies access.
-        SchemaError: its folders cannot be read as partitions.
+        SchemaError: its folders cannot be read as partitions; its views do not hold, or not all of them.
         SourceError: a file is damaged, or of another format.
     """
-    if (resolved := _resolved_files(source, router)) is not None:
-        return [(column.name, spark_type_of_arrow(column.data_type)) for column in resolved.columns]
+    files = _files(source, router)
+    require_agreement(views, files)
+    if files is not None:
+        columns = files.resolve(source.declared).columns
+        return [(column.name, spark_type_of_arrow(column.data_type)) for column in columns]
     from feast_hybrid.sources.reader import reader_for  # a footer needs no Spark
 
     return columns_of(reader_for(spark, router, [source]).read(source).schema)
@@ -50,6 +57,7 @@ def validate_source(
     router: Router,
     *,
     keys: Collection[str] = (),
+    views: Sequence[SourceSpec] = (),
     check: Callable[[Sequence[str]], None] | None = None,
 ) -> None:
     """Check that a source's rows are there and have the columns that it and its views name.
@@ -59,15 +67,18 @@ def validate_source(
         spark: the session to start, for sources whose columns only Spark can tell.
         router: knows the sites whose settings that session gets.
         keys: the join keys of its views, by the source's names.
+        views: the source with what each of its views declares.
         check: gets the source's columns, to refuse views that they do not fit.
 
     Raises:
         SourceNotFoundError: nothing is there.
         StorageError: the site cannot be reached, does not accept the sign-in, or denies access.
-        SchemaError: a column that the source names is missing, or its event time is missing in a file.
+        SchemaError: a column that the source names is missing, or its event time is missing in a file; its views do
+            not hold, or not all of them.
         SourceError: a file is damaged, or of another format.
     """
-    resolved = _resolved_files(source, router)
+    files = _files(source, router)
+    resolved = None if files is None else files.resolve(source.declared)
     if resolved is not None:
         columns = [column.name for column in resolved.columns]
     else:
@@ -93,15 +104,13 @@ def validate_source(
             )
     if check is not None:
         check(columns)
-    if resolved is not None:
+    require_agreement(views, files)
+    if resolved is not None and source.timestamp_field:
+        # A file without its time or its key would lose its rows.
         what = f"{source.label} ({source.describe()})"
-        # What views declare and the files do not hold so.
-        resolved.require([name for name in source.declared if name in resolved.unreadable], what=what)
-        if source.timestamp_field:
-            # A file without its time or its key would lose its rows.
-            resolved.require([source.timestamp, *keys], what=what, in_each_file=True)
+        resolved.require([source.timestamp, *keys], what=what, in_each_file=True)
 
 
-def _resolved_files(source: SourceSpec, router: Router) -> ResolvedSchema | None:
-    """What a source's files hold; None where Spark reads them."""
-    return file_schema(source, router) if ineligibility_reason(source) is None else None
+def _files(source: SourceSpec, router: Router) -> SourceFiles | None:
+    """A source's files; None where Spark finds out what they hold."""
+    return source_files(source, router) if ineligibility_reason(source) is None else None

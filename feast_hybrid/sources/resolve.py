@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -50,8 +51,7 @@ def pulled_source_spec(source: DataSource, router: Router) -> SourceSpec:
 
     What its views declare is looked up in this process, which takes a look at all of its objects.
     """
-    spec = source_spec(source, router)
-    return replace(spec, declared=agreed_types(views_of(source), spec))
+    return _with_declared(source_spec(source, router), views_of(source))
 
 
 def engine_source_spec(source: DataSource, router: Router) -> SourceSpec:
@@ -60,5 +60,11 @@ def engine_source_spec(source: DataSource, router: Router) -> SourceSpec:
     Raises:
         NotSupportedError: a stream feature view's function would be run on rows that it made.
     """
-    require_pull(views_of(source))
-    return pulled_source_spec(source, router)
+    spec = source_spec(source, router)
+    views = views_of(source)
+    require_pull(views)
+    return _with_declared(spec, views)
+
+
+def _with_declared(spec: SourceSpec, views: Sequence[FeatureView]) -> SourceSpec:
+    return replace(spec, declared=agreed_types(views, spec))

@@ -6,8 +6,6 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from pyspark.errors import AnalysisException
-
 from feast_hybrid.files.globs import name_matcher, without_braces
 from feast_hybrid.files.listing import Listing, listing_of
 from feast_hybrid.files.table_formats import TableFormatError, folders_above
@@ -38,7 +36,7 @@ def list_by_spark(
         options: the source's options that say so, as Spark takes them.
 
     Raises:
-        AnalysisException: nothing is there.
+        PySparkException: nothing is there, or it cannot be listed.
         SchemaError: the folders cannot be read as partitions.
         TableFormatError: the files are those of a table.
     """
@@ -78,8 +76,8 @@ def _refuse_tables(session: SparkSession, location: Location, roots: Mapping[str
     for pattern in dict.fromkeys(_places_of_logs(location, roots)):
         try:
             logs = _paths(session, location, f"{pattern.rstrip('/')}/{_LOGS}", {})
-        except AnalysisException:  # nothing is there
-            continue
+        except Exception:
+            logs = []  # nothing is there, or it may not be looked at; who may list no files was told so before
         for log in logs:
             for folder, file_format in _LOG_FORMATS:
                 if folder in log:
@@ -89,7 +87,7 @@ def _refuse_tables(session: SparkSession, location: Location, roots: Mapping[str
 def _places_of_logs(location: Location, roots: Mapping[str, str]) -> Iterator[str]:
     place = str(location).removesuffix(location.uri.path)
     for depth in sorted({path.removeprefix(root).count("/") for path, root in roots.items()}):
-        for above in range(max(depth, 1)):
+        for above in range(depth):
             yield f"{location}{'/*' * above}"
     top = location.site.root.path.rstrip("/")
     for root in dict.fromkeys(roots.values()):

@@ -90,20 +90,20 @@ def require_pull(views: Sequence[View]) -> None:
             )
 
 
-def check_columns(views: Sequence[View], source: SourceSpec, columns: Sequence[str]) -> None:
+def check_columns(views: Sequence[View], source: SourceSpec, columns: Sequence[str], live: LiveObjects) -> None:
     """Check that a source has its views' join keys; and say where other views declare them otherwise.
 
     Args:
         views: of the source.
         source: what it means.
         columns: that it has.
+        live: Feast's objects in this process.
 
     Raises:
         SchemaError: an entity's join key is no column of the source.
     """
     if not views:
         return
-    live = LiveObjects.find()
     for view in views:
         _require_join_keys(view, source, columns, live)
         _warn_of_other_key_types(view, live)
