@@ -52,6 +52,7 @@ def _paths(session: SparkSession, location: Location, pattern: str, options: Map
     """The paths of the files that a pattern finds, in any folder below."""
     # A format whose columns are known reads nothing of the files.
     reader = session.read.format("binaryFile").options(**options).option("recursiveFileLookup", "true")
+    reader = reader.option("timeZone", "UTC")
     files = reader.options(**location_options(session, location)).load(pattern).inputFiles()
     return [unquote(urlsplit(file).path) for file in files]
 

@@ -81,10 +81,10 @@ def text_frame(
         RoutingError: the path is a pattern that also expands to what is on another site.
     """
     file_format = source.file_format or "parquet"
+    options = _options_for_spark(source)
     folders, notes = _folders(session, source, location, router)
-    given = {name.lower() for name in source.options}
+    given = {name.lower() for name in options}
     defaults = {name: value for name, value in _DEFAULTS.get(file_format, {}).items() if name.lower() not in given}
-    options = {**source.options, **_selection_for_spark(source)}
     with translate_spark_errors(source.label, source.describe(), [location.site]):
         reader = session.read.format(file_format).options(**defaults)
         # The site's settings come last: a source cannot overrule how a site is signed in to.
@@ -125,6 +125,28 @@ def typed_field(
     if resolved == found or not spark_widens(found, resolved):
         return field
     return StructField(field.name, from_arrow_schema(pa.schema([("c", resolved)]))[0].dataType, field.nullable)
+
+
+def _options_for_spark(source: SourceSpec) -> dict[str, str]:
+    """A source's options as Spark's reader takes them.
+
+    Raises:
+        SourceError: they ask for times in a zone of which Spark's reader would take others.
+    """
+    options = {**source.options, **_selection_for_spark(source)}
+    zone = next((name for name in options if name.lower() == "timezone"), None)
+    if zone is None:
+        return options
+    if source.file_format in _TYPED:  # it is for the times by which files are chosen, which are in UTC by now
+        del options[zone]
+        return options
+    selection = reader_options(source).selection
+    if options[zone] != "UTC" and (selection.after is not None or selection.before is not None):
+        raise SourceError(
+            f"{source.label} ({source.describe()}): with the option timeZone, {options[zone]!r}, Spark's reader "
+            "takes modifiedAfter and modifiedBefore for other times. Leave out the one or the other."
+        )
+    return options
 
 
 def _selection_for_spark(source: SourceSpec) -> dict[str, str]:

@@ -12,12 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from feast_hybrid import HybridSparkSource
-from feast_hybrid.errors import SourceError, SourceNotFoundError, WriteError
+from feast_hybrid.errors import RoutingError, SourceError, SourceNotFoundError, WriteError
 from feast_hybrid.files.listing import list_files, listing_of
 from feast_hybrid.files.selection import FileSelection
-from feast_hybrid.lakes import Router
+from feast_hybrid.lakes import Router, Site
 from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason, reader_options
+from feast_hybrid.sources.inference import validate_source
 from feast_hybrid.sources.resolve import source_spec
+from feast_hybrid.sources.text_frame import text_frame
 from feast_hybrid.writing.parquet_files import append_parquet
 
 if TYPE_CHECKING:
@@ -151,6 +153,42 @@ def test_what_only_sparks_reader_follows_is_told_from_what_changes_nothing(tmp_p
     assert options.for_spark == {"datetimeRebaseMode": "LEGACY", "ignoreCorruptFiles": "true", "something": "else"}
     assert options.to_spark == {**options.for_spark, "pathGlobFilter": "*"}
     assert "encrypted" in (ineligibility_reason(spec(tmp_path, **{"parquet.crypto.factory.class": "x"})) or "")
+
+
+def test_times_that_sparks_reader_of_text_would_shift_are_refused(tmp_path: Path) -> None:
+    options = {"modifiedAfter": "2026-01-10T10:00:00", "timeZone": "Asia/Tokyo"}
+    of = HybridSparkSource(name="rows", path=f"file://{tmp_path}", file_format="csv", options=options)
+    session: Any = None
+    source = source_spec(of, Router())
+    assert source.location is not None
+    with pytest.raises(SourceError, match=r"source 'rows' .*'Asia/Tokyo', Spark's reader takes modifiedAfter"):
+        text_frame(session, source, source.location, Router())
+
+
+@pytest.mark.parametrize("file_format", ["csv", "json", "text", "xml", "avro", "binaryFile"])
+def test_a_pattern_that_leads_to_another_site_is_refused_before_spark_is_asked(
+    tmp_path: Path, file_format: str
+) -> None:
+    for name in ("a/x", "b/x"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("{}")
+    sites = [Site(name=name, uri=f"file://{tmp_path}{path}") for name, path in (("one", ""), ("other", "/b"))]
+    router = Router(sites)
+    of = HybridSparkSource(name="rows", path=f"file://{tmp_path}/*", file_format=file_format)
+    session: Any = None
+    source = source_spec(of, router)
+    assert source.location is not None
+    with pytest.raises(RoutingError, match=r"source 'rows': .* also expands to .*/b, which is on site 'other'"):
+        text_frame(session, source, source.location, router)
+
+
+def test_a_pattern_that_leads_to_another_site_is_refused_when_it_is_applied(tmp_path: Path) -> None:
+    write(tmp_path, "a/x", "b/x")
+    sites = [Site(name=name, uri=f"file://{tmp_path}{path}") for name, path in (("one", ""), ("other", "/b"))]
+    of = HybridSparkSource(name="rows", path=f"file://{tmp_path}/*", timestamp_field="ts")
+    spark: Any = None
+    with pytest.raises(RoutingError, match=r"source 'rows': .* also expands to .*/b, which is on site 'other'"):
+        validate_source(source_spec(of, Router(sites)), spark, Router(sites))
 
 
 @pytest.mark.parametrize(
