@@ -208,13 +208,15 @@ def test_a_session_lists_what_we_list(spark: SparkSession, place: Place, folder:
         ("t/day=1/_delta_log/0.json", "t/day=1/a.parquet", "t"),
     ],
 )
-def test_a_session_finds_tables_too(
+def test_tables_are_found_by_us_and_by_a_session(
     spark: SparkSession, place: Place, folder: str, log: str, rows: str, path: str
 ) -> None:
     router = Router([Site(**place.site())])
     uri = lay(place, folder, {rows: FILES["zip=01234/a.parquet"]})
     location = router.locate(f"{uri}/{path}")
     assert list_by_spark(spark, location, FileSelection(), {}).files
+    assert list_files(location).files
     place.put(f"{uri}/{log}", b"{}")
-    with pytest.raises(HybridError, match=r"is a table of (Delta|Hudi|Iceberg)"):
-        list_by_spark(spark, location, FileSelection(), {})
+    for find in (list_files, lambda _: list_by_spark(spark, location, FileSelection(), {})):
+        with pytest.raises(HybridError, match=r"is a table of (Delta|Hudi|Iceberg)"):
+            find(location)
