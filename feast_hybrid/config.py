@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 import feast_hybrid.sources.saved_datasets  # noqa: F401  # Feast knows a logging destination's kind once its class is loaded.
 from feast_hybrid.asof.request import REMOVED_STRATEGIES, Strategy
 from feast_hybrid.errors import ConfigError, CredentialError
-from feast_hybrid.lakes import Router, Site
+from feast_hybrid.lakes import Allowed, LakeType, Router, Site, parse_uri
 from feast_hybrid.lakes.credentials import CREDENTIALS
 from feast_hybrid.spark.config import SparkConfig
 
@@ -39,6 +39,19 @@ class JoinConfig(BaseModel):
         return strategy
 
 
+class SqlConfig(BaseModel):
+    """What SQL text may do: queries of sources, and entity rows.
+
+    Attributes:
+        allow_functions: functions that it may call beside those of Spark that compute, by the names that it calls
+            them by: ``sales.net_price``. They run with the rights of whoever retrieves.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    allow_functions: list[str] = Field(default_factory=list)
+
+
 class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
     """The offline store's configuration.
 
@@ -47,6 +60,8 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
         sites: the lakes; with none, the scheme of each URI decides and the platform signs in.
         spark: the session to start; an active one wins.
         join: how the as-of join is done.
+        sql: what SQL text may do.
+        file_formats: formats of paths that sources may have beside the usual ones, in Spark's words.
         staging_location: a URI under which results are put that Feast asks for as files.
         monitoring_location: a URI under which Feast's monitoring metrics are kept.
 
@@ -63,6 +78,8 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
     sites: list[Site] = Field(default_factory=list)
     spark: SparkConfig = Field(default_factory=SparkConfig)
     join: JoinConfig = Field(default_factory=JoinConfig)
+    sql: SqlConfig = Field(default_factory=SqlConfig)
+    file_formats: list[str] = Field(default_factory=list)
     staging_location: str | None = None
     monitoring_location: str | None = None
 
@@ -81,12 +98,18 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
 
     def model_post_init(self, _context: Any, /) -> None:
         """Check what depends on several fields, and that every secret can be found."""
-        self._router = Router(self.sites)
+        own = {"staging_location": self.staging_location, "monitoring_location": self.monitoring_location}
+        places = [parse_uri(uri, what=f"offline_store.{name}") for name, uri in own.items() if uri]
+        allowed = Allowed(
+            functions=frozenset(name.lower() for name in self.sql.allow_functions),
+            file_formats=frozenset(name.lower() for name in self.file_formats),
+            local_folders=tuple(place for place in places if place.lake is LakeType.LOCAL),
+        )
+        self._router = Router(self.sites, allowed=allowed)
         self._router.check_credentials()
-        for name in ("staging_location", "monitoring_location"):
-            if location := getattr(self, name):
-                what = f"offline_store.{name}"
-                self._router.locate(location, what=what)
+        for name, uri in own.items():
+            if uri:
+                self._router.locate(uri, what=f"offline_store.{name}")
 
     @property
     def router(self) -> Router:
@@ -159,7 +182,7 @@ def _place(loc: tuple[int | str, ...]) -> tuple[str, type[BaseModel]]:
     return place, model
 
 
-_SECTIONS: dict[str, type[BaseModel]] = {"sites": Site, "spark": SparkConfig, "join": JoinConfig}
+_SECTIONS: dict[str, type[BaseModel]] = {"sites": Site, "spark": SparkConfig, "join": JoinConfig, "sql": SqlConfig}
 
 
 def _unknown_key(key: str, model: type[BaseModel]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from feast_hybrid.errors import ConfigError, CredentialError, RoutingError
 from feast_hybrid.lakes.location import Location
@@ -12,10 +13,29 @@ from feast_hybrid.lakes.site import Site
 from feast_hybrid.lakes.uri import LakeType, LakeUri, parse_uri
 
 
+@dataclass(frozen=True)
+class Allowed:
+    """What sources and SQL text may use beside what they always may; in lower case.
+
+    Attributes:
+        functions: of SQL text, with their schemas.
+        file_formats: of paths.
+        local_folders: of this machine, which the configuration names itself.
+    """
+
+    functions: frozenset[str] = frozenset()
+    file_formats: frozenset[str] = frozenset()
+    local_folders: tuple[LakeUri, ...] = ()
+
+
 class Router:
     """Sends each URI to its site: the longest matching prefix where sites are configured, else the scheme.
 
-    ``file`` is always allowed. With no sites, a URI gets a site of its own that signs in by the platform.
+    With no sites, a URI gets a site of its own that signs in by the platform.
+
+    Attributes:
+        sites: as configured.
+        allowed: what sources may use there.
 
     Raises:
         ConfigError: two sites have one name or one prefix.
@@ -23,8 +43,9 @@ class Router:
             for each authority, whoever opened it, so the second would silently read with the first's rights.
     """
 
-    def __init__(self, sites: Sequence[Site] = ()) -> None:
+    def __init__(self, sites: Sequence[Site] = (), *, allowed: Allowed | None = None) -> None:
         self.sites = tuple(sites)
+        self.allowed = allowed or Allowed()
         by_name: dict[str, Site] = {}
         by_place: dict[tuple[str, str, str], Site] = {}
         by_authority: dict[tuple[LakeType, str], Site] = {}
@@ -60,7 +81,7 @@ class Router:
         holders = [site for site in self.sites if wanted.is_under(site.root)]
         if holders:
             return max(holders, key=lambda site: len(site.root.path.rstrip("/")))
-        if wanted.lake is LakeType.LOCAL or not self.sites:
+        if not self.sites or any(wanted.is_under(folder) for folder in self.allowed.local_folders):
             root = LakeUri(wanted.lake, wanted.scheme, wanted.authority, "/")
             return Site(name=re.sub("[@:]", ".", wanted.authority).lstrip("$") or "local", uri=str(root))
         raise RoutingError(self._no_site(wanted, what))
@@ -71,6 +92,12 @@ class Router:
         hosts = [f"{site.root.scheme}://{site.root.authority}" for site in self.sites]
         near = difflib.get_close_matches(host, hosts, n=1, cutoff=0.7)
         hint = f" Did you mean {near[0]}{wanted.path}?" if near and near[0].lower() != host.lower() else ""
+        if wanted.lake is LakeType.LOCAL:
+            folder = wanted.path.rpartition("/")[0] or "/"
+            hint = (
+                " This machine's files need a site as any other storage does; to have them read and written, add to "
+                f"offline_store.sites: {{name: local, uri: 'file://{folder}'}}."
+            )
         return f"{what}: {wanted} is under none of the configured sites ({configured}).{hint}"
 
     def locate(self, uri: str | LakeUri, *, what: str = "the path") -> Location:

@@ -23,6 +23,8 @@ from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.frames import analysed
 from feast_hybrid.spark.sql import columns_read, single_select, tables_read
+from feast_hybrid.spark.sql_plans import refuse_unsafe_plan
+from feast_hybrid.spark.sql_rules import refuse_unsafe
 
 if TYPE_CHECKING:
     from feast.infra.registry.base_registry import BaseRegistry
@@ -148,6 +150,8 @@ def _run_sql(
 ) -> DataFrame:
     """Run SQL in which a source's name stands for its rows; the names are seen by this call alone."""
     select = single_select(query, what="entity_df", error=EntityFrameError, unparsed_hint=_UNPARSED_HINT)
+    allowed = reader.router.allowed.functions
+    refuse_unsafe(query, select, what="entity_df", error=EntityFrameError, more_functions=allowed)
     names = tables_read(select)
     sources = _sources_called(names, views, reader, registry, project)
     # Read in the call's own session, where alone the views can be seen; all of them under names of their own before
@@ -159,6 +163,7 @@ def _run_sql(
     for name, own_name in own_names.items():
         reader.spark.table(own_name).createOrReplaceTempView(quoted(name))
     with translate_spark_errors("entity_df", "SQL text"):
+        refuse_unsafe_plan(reader.spark, query, what="entity_df", error=EntityFrameError, more_functions=allowed)
         return analysed(reader.spark.sql(query))
 
 

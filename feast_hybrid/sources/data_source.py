@@ -14,6 +14,7 @@ from feast_hybrid.errors import SourceError, SourceNotFoundError
 from feast_hybrid.lakes import parse_uri
 from feast_hybrid.sources.feast_types import value_type_of_spark
 from feast_hybrid.sources.registry_entry import parse_entry, write_entry
+from feast_hybrid.sources.source_rules import checked_options, refuse_format
 from feast_hybrid.sources.spec import SourceSpec
 from feast_hybrid.spark.columns import quoted
 
@@ -30,9 +31,6 @@ _PLACE_TAG = "feast_hybrid."
 
 #: What Feast's own fields of a source have no place for; in the registry it is an entry of ours.
 _OWN_FIELDS = ("path", "file_format", "options", "table", "query", "site", "date_partition_column_format")
-
-#: Options with these beginnings set up a file system or a session, which is a site's business.
-_RESERVED_OPTIONS = ("fs.", "dfs.", "spark.", "hadoop.")
 
 
 class HybridSparkSource(DataSource):
@@ -131,7 +129,7 @@ class HybridSparkSource(DataSource):
                 raise SourceError(f"{what}: the tag {tag!r} is written by the source itself; leave it out.")
         self.path = path
         self.file_format = _spark_format(file_format or "parquet", what) if path is not None else None
-        self.options = _checked_options(options or {}, what)
+        self.options = checked_options(options or {}, what=what)
         self.table = table
         self.query = query
         self.site = site
@@ -152,9 +150,19 @@ class HybridSparkSource(DataSource):
 
         Raises:
             RoutingError: it is on none of the configured sites, or does not say on which of several.
+            SourceError: its format, its table's name or its query is one that may do more than to read its rows.
         """
         what = f"source {self.name!r}"
         location = router.locate(self.path, what=f"path of {what}") if self.path is not None else None
+        if self.file_format is not None:
+            refuse_format(self.file_format, router.allowed, what=what)
+        else:
+            from feast_hybrid.sources.sql_text import refuse_query, refuse_table  # a path needs no parser of SQL
+
+            if self.table is not None:
+                refuse_table(self.table, what=what)
+            if self.query is not None:
+                refuse_query(self.query, router.allowed, what=what)
         return SourceSpec(
             name=self.name,
             location=location,
@@ -337,21 +345,3 @@ def _spark_format(file_format: str | FileFormat, what: str) -> str:
             f"{type(file_format).__name__}."
         )
     return file_format if "." in file_format else file_format.lower()
-
-
-def _checked_options(options: Mapping[str, str], what: str) -> dict[str, str]:
-    if not isinstance(options, Mapping):
-        raise SourceError(f"{what}: options must be a dict, found {type(options).__name__}.")
-    for key, value in options.items():
-        if not isinstance(key, str):
-            raise SourceError(f"{what}: the name of option {key!r} must be text, found {type(key).__name__}.")
-        if key.lower().startswith(_RESERVED_OPTIONS):
-            raise SourceError(
-                f"{what}: option {key!r} sets up a file system or a session; it belongs to the site in "
-                "feature_store.yaml (offline_store.sites)."
-            )
-        if key.lower() in ("path", "paths"):
-            raise SourceError(f"{what}: option {key!r} would overrule path; give path alone.")
-        if not isinstance(value, str):
-            raise SourceError(f"{what}: option {key!r} must be text, found {type(value).__name__}.")
-    return dict(options)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from feast_hybrid.asof import Ineligible
-from feast_hybrid.errors import SourceNotFoundError, UnavailableError
+from feast_hybrid.errors import SourceError, SourceNotFoundError, UnavailableError
 from feast_hybrid.lakes.replace import left_over
 from feast_hybrid.lakes.replace_hdfs import REPLACEMENT_SECONDS
 from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason
@@ -22,6 +22,7 @@ from feast_hybrid.spark.isolated import child_session, clone_session_for, home_o
 from feast_hybrid.spark.lake_options import session_options
 from feast_hybrid.spark.runtime import is_connect
 from feast_hybrid.spark.session import get_session, keep_secrets_out_of_plans, warn_of_waiting_for_hosts
+from feast_hybrid.spark.sql_plans import refuse_unsafe_plan
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -125,8 +126,14 @@ class Reader:
             return SourceFrame(frame, Ineligible(reason), notes)
         with translate_spark_errors(source.label, source.describe(), sites_of(source, self.router)):
             child = session or self.child()
-            rows = _table(child, source.table) if source.table is not None else child.sql(source.query or "")
+            rows = _table(child, source.table) if source.table is not None else self._selected(child, source)
             return SourceFrame(analysed(rows), Ineligible(reason))
+
+    def _selected(self, session: SparkSession, source: SourceSpec) -> DataFrame:
+        query, functions = source.query or "", self.router.allowed.functions
+        what = f"{source.label}: query"
+        refuse_unsafe_plan(session, query, what=what, error=SourceError, more_functions=functions)
+        return session.sql(query)
 
 
 def _table(session: SparkSession, name: str) -> DataFrame:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from feast_hybrid.lakes.timeouts import BLOB_READ_TIMEOUT, BLOB_RETRIES
 from feast_hybrid.lakes.uri import LakeType
 from feast_hybrid.spark.runtime import is_connect
+from feast_hybrid.spark.sql_functions import SESSION_SETTINGS, WARNED_SETTINGS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -43,13 +44,18 @@ def location_options(spark: SparkSession, location: Location) -> dict[str, str]:
 
 
 def session_options(spark: SparkSession, router: Router) -> dict[str, str]:
-    """The settings of all sites, for a session beside ``spark`` that reads tables and queries.
+    """The settings for a session beside ``spark`` that reads tables and queries: all sites', and what SQL text means.
 
     Raises:
         CredentialError: a secret is not there, or two sites want one setting to differ.
     """
     limits = _limits(spark) if LakeType.ADLS in router.lakes else {}
-    return {**limits, **router.hadoop_options()}
+    return {**limits, **router.hadoop_options(), **SESSION_SETTINGS, **_undone(spark)}
+
+
+def _undone(spark: SparkSession) -> dict[str, str]:
+    """What a session may have set of text, set back; left alone where it is not, since Spark warns of the setting."""
+    return {key: "false" for key in WARNED_SETTINGS if spark.conf.get(key, "false") != "false"}
 
 
 def _limits(spark: SparkSession) -> Mapping[str, str]:

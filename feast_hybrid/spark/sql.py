@@ -55,6 +55,23 @@ def single_select(text: str, *, what: str, error: type[HybridError], unparsed_hi
     return statements[0]
 
 
+def table_parts(name: str, *, what: str, error: type[HybridError]) -> list[str]:
+    """The parts of a table's full name, without quotes: catalog, schemas and table.
+
+    Raises:
+        HybridError: of the given class; it is no name.
+    """
+    try:
+        tokens = sqlglot.tokenize(name, dialect="spark")
+    except SqlglotError:
+        tokens = []
+    parts = tokens[::2]
+    dots = all(token.token_type == TokenType.DOT for token in tokens[1::2])
+    if len(tokens) % 2 == 0 or not dots or any(not part.text for part in parts):
+        raise error(f"{what} must be a table's full name, such as sales.orders; found {name!r}.")
+    return [part.text for part in parts]
+
+
 def tables_read(query: Query) -> set[str]:
     """The names without a catalog or schema that a query reads, in lower case; none of its own CTEs.
 

@@ -47,7 +47,6 @@ def refusal(error_class: type[HybridError], router: Router, uri: str) -> str:
         ("hdfs://lake/risk/models/1", "models"),
         ("hdfs://LAKE/risk/a", "risk"),
         (f"{CLOUD}/gold/weather", "cloud"),
-        ("file:///tmp/a", "local"),
     ],
 )
 def test_the_longest_prefix_by_whole_segments_wins(uri: str, name: str) -> None:

@@ -24,7 +24,6 @@ class TestQuery:
             "/* first */ select a from t",
             "select ';' as a",
             "select `a;b` from `drop table`",
-            "select * from parquet.`hdfs://lake/a`",
             "select a, row_number() over (partition by b order by c) as r from t qualify r = 1",
             "select x from t lateral view explode(xs) as x",
             "from t select a",

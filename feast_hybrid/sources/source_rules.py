@@ -1,0 +1,64 @@
+"""What a source may be: the registry is written by people who may have fewer rights than whoever reads it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from feast_hybrid.errors import SourceError
+
+if TYPE_CHECKING:
+    from feast_hybrid.lakes.router import Allowed
+
+#: What Spark may be asked to read and write: files, by formats that open nothing but the files of the path.
+FILE_FORMATS = ("parquet", "orc", "avro", "csv", "json", "xml", "text", "delta", "iceberg")
+
+#: Options with these beginnings set up a file system or a session, which is a site's business.
+_OF_A_SITE = ("fs.", "dfs.", "spark.", "hadoop.")
+#: Options that name another file than the path's, or a service or class: ``rowValidationXSDPath``, ``avroSchemaUrl``.
+_NAMES_A_PLACE = re.compile(r"(path|url|uri|location|file|dir|directory|jar|class|driver|host|server|catalog)s?$")
+#: Theirs are no places, or one above the path, which Spark holds them to.
+_NAMES_NONE = ("ignorecorruptfiles", "ignoremissingfiles", "basepath")
+
+
+def refuse_format(file_format: str, allowed: Allowed, *, what: str) -> None:
+    """Refuse a format that may open more than the path's files.
+
+    Raises:
+        SourceError: it is neither one of :data:`FILE_FORMATS` nor allowed by the configuration.
+    """
+    if file_format.lower() not in (*FILE_FORMATS, *allowed.file_formats):
+        raise SourceError(
+            f"{what}: file_format {file_format!r} is none of {', '.join(FILE_FORMATS)}. Where it is one that you "
+            f"trust with this store's rights, allow it: offline_store.file_formats: [{file_format}]."
+        )
+
+
+def checked_options(options: Mapping[str, str], *, what: str) -> dict[str, str]:
+    """Options of a format, none of which names a file, a service or a file system.
+
+    Raises:
+        SourceError: one does, or is not text.
+    """
+    if not isinstance(options, Mapping):
+        raise SourceError(f"{what}: options must be a dict, found {type(options).__name__}.")
+    for key, value in options.items():
+        if not isinstance(key, str):
+            raise SourceError(f"{what}: the name of option {key!r} must be text, found {type(key).__name__}.")
+        name = key.lower()
+        if name.startswith(_OF_A_SITE):
+            raise SourceError(
+                f"{what}: option {key!r} sets up a file system or a session; it belongs to the site in "
+                "feature_store.yaml (offline_store.sites)."
+            )
+        if name in ("path", "paths"):
+            raise SourceError(f"{what}: option {key!r} would overrule path; give path alone.")
+        if not isinstance(value, str):
+            raise SourceError(f"{what}: option {key!r} must be text, found {type(value).__name__}.")
+        if name not in _NAMES_NONE and (_NAMES_A_PLACE.search(name) or "://" in value):
+            raise SourceError(
+                f"{what}: option {key!r} names a file, a service or a class besides the path, which a source must "
+                "not: leave it out."
+            )
+    return dict(options)

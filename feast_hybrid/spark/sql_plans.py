@@ -1,0 +1,74 @@
+"""What Spark's own parser makes of SQL text, asked before Spark is told to run it.
+
+The parser of :mod:`feast_hybrid.spark.sql_rules` is another than Spark's: where the two read a text differently,
+what was checked would not be what runs. Spark Classic shows the plan that it parsed; Spark Connect has no such call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+from feast_hybrid.spark.runtime import is_connect
+from feast_hybrid.spark.sql_rules import path_as_table, unknown_function
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from feast_hybrid.errors import HybridError
+
+#: Ends of the names of Spark's plans and expressions that do more than to compute rows, or hide what they name.
+_NO_SELECT = ("ScriptTransformation", "Command", "Statement", "CompoundBody", "UnresolvedIdentifier")
+
+
+def refuse_unsafe_plan(
+    session: SparkSession, text: str, *, what: str, error: type[HybridError], more_functions: Collection[str] = ()
+) -> None:
+    """As :func:`~feast_hybrid.spark.sql_rules.refuse_unsafe`, of what Spark's own parser makes of the text.
+
+    Raises:
+        HybridError: of the given class.
+        ParseException: Spark does not parse the text.
+    """
+    if is_connect(session):
+        return
+    classic: Any = session
+    plan = classic._jsparkSession.sessionState().sqlParser().parsePlan(text)
+    functions = {name.lower() for name in more_functions}
+    for node in _nodes(plan):
+        if fault := _fault(node, functions):
+            raise error(f"{what} {fault}")
+
+
+def _fault(node: Any, more_functions: Collection[str]) -> str | None:
+    name = node.getClass().getSimpleName()
+    if name == "UnresolvedRelation":
+        return path_as_table(_items(node.multipartIdentifier()))
+    if name == "UnresolvedFunction":
+        return unknown_function(".".join(_items(node.nameParts())).lower(), more_functions)
+    if name == "UnresolvedTableValuedFunction":
+        return unknown_function(".".join(_items(node.name())).lower(), more_functions)
+    if name == "UnresolvedGenerator":
+        return unknown_function(node.name().unquotedString().lower(), more_functions)
+    if name.endswith(_NO_SELECT):
+        return f"is more than a SELECT to Spark: it has {name}."
+    return None
+
+
+def _nodes(plan: Any) -> Iterator[Any]:
+    """All plans and expressions of a plan: those of subqueries and common table expressions too."""
+    plans: list[Any] = [plan]
+    expressions: list[Any] = []
+    while plans or expressions:
+        if expressions:
+            node = expressions.pop()
+            expressions += _items(node.children())
+        else:
+            node = plans.pop()
+            plans += [*_items(node.children()), *_items(node.innerChildren())]
+            expressions += _items(node.expressions())
+        yield node
+
+
+def _items(sequence: Any) -> list[Any]:
+    return [sequence.apply(index) for index in range(sequence.size())]

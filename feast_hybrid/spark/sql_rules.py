@@ -1,0 +1,129 @@
+"""What SQL text may do: compute on sources and on tables of catalogs, and nothing else.
+
+Whoever writes to the registry may have fewer rights than whoever retrieves, so text from there is no program: it runs
+no script, calls nothing of the JVM, opens no path and no URL. All of it is allowed by name; what is not known is
+refused. :mod:`feast_hybrid.spark.sql_plans` asks Spark Classic's own parser the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import sqlglot
+from sqlglot import TokenType, exp
+
+from feast_hybrid.spark.sql_functions import FUNCTIONS, WORDS_BEFORE_PARENTHESES
+
+if TYPE_CHECKING:
+    from sqlglot import Token
+    from sqlglot.expressions import Expr, Query
+
+    from feast_hybrid.errors import HybridError
+
+_PATH_FORMATS = "parquet orc csv json text avro xml delta iceberg hudi binaryfile image libsvm jdbc kafka rate socket"
+#: What Spark takes for ``format.`path``` where a table's schema could stand.
+PATH_FORMATS = frozenset(_PATH_FORMATS.split())
+
+_PART_NAMES = """
+Alias Aliases Between Boolean Bracket CTE Cluster Column ColumnDef Cube DataType DataTypeParam Distinct
+Distribute Escape Except Fetch Filter From Group GroupingSets Having HavingMax HexString Hint Identifier
+IgnoreNulls In Interval Join JoinHint Kwarg Lambda Lateral Limit LimitOptions Literal National Null Offset
+Order Ordered Paren Pivot PivotAlias PivotAny PropertyEQ Qualify RawString Reduce RespectNulls Rollup Slice
+Sort Star Subquery Table TableAlias TableSample Tuple Unnest UnpivotColumns Values Var Version Where Window
+WindowSpec With WithinGroup
+"""
+#: Parts of a SELECT that hold no function and no relation of their own.
+_PARTS = tuple(getattr(exp, name) for name in _PART_NAMES.split() if hasattr(exp, name))
+
+
+def refuse_unsafe(
+    text: str, query: Query, *, what: str, error: type[HybridError], more_functions: Collection[str] = ()
+) -> None:
+    """Refuse SQL text that does more than to compute on tables.
+
+    Args:
+        text: the text, as Spark would be given it.
+        query: the text, parsed.
+        what: how the message names it.
+        error: what to raise.
+        more_functions: names of functions that are allowed beside Spark's own, such as ``sales.net_price``.
+
+    Raises:
+        HybridError: of the given class; names the first thing that is not allowed, and what allows it.
+    """
+    faults = _faults(text, query, {name.lower() for name in more_functions})
+    found = next((fault for fault in faults if fault is not None), None)
+    if found is not None:
+        raise error(f"{what} {found}")
+
+
+def unknown_function(name: str, more_functions: Collection[str]) -> str | None:
+    """What is wrong with a call of a function, in a clause; None where it may be called.
+
+    Args:
+        name: in lower case, after its schema where one is given.
+        more_functions: what is allowed beside Spark's own, in lower case.
+    """
+    if name in more_functions or name.removeprefix("system.").removeprefix("builtin.") in FUNCTIONS:
+        return None
+    return (
+        f"calls {name}, which is none of the functions that SQL text may call: those of Spark that compute. "
+        f"Where it is one that you trust, allow it: offline_store.sql.allow_functions: [{name}]."
+    )
+
+
+def path_as_table(parts: Sequence[str]) -> str | None:
+    """What is wrong with a table whose name's parts name a path, ``parquet.`/orders```, in a clause; else None."""
+    of_format = len(parts) == 2 and parts[0].lower() in PATH_FORMATS
+    if not of_format and not any("/" in part or ":" in part for part in parts):
+        return None
+    return (
+        f"reads the path {'.'.join(parts)!r} as a table. SQL text reads sources by their names and tables of the "
+        "session's catalogs: make the path a source."
+    )
+
+
+def _faults(text: str, query: Query, more_functions: set[str]) -> Iterator[str | None]:
+    tokens = sqlglot.tokenize(text, dialect="spark")
+    for comment in (comment for token in tokens for comment in token.comments):
+        if "/*" in comment or "\\" in comment:
+            yield (
+                "has a comment within a comment, or a backslash in one, which Spark and the parser here end in "
+                "different places: take the comment out."
+            )
+    for node in query.walk():
+        if isinstance(node, exp.Table):
+            yield path_as_table([part.name for part in node.parts])
+        elif not isinstance(node, (exp.Query, exp.Func, exp.Binary, exp.Unary, exp.Predicate, *_PARTS)):
+            yield f"has {_words(node)}, which SQL text may not have: it selects, joins and computes, and no more."
+    for name in _calls(tokens, query):
+        yield unknown_function(name, more_functions)
+
+
+def _calls(tokens: list[Token], query: Query) -> Iterator[str]:
+    """Names before parentheses, with their schemas, in lower case: functions, whatever the parser made of them."""
+    named = {alias.name.lower() for alias in query.find_all(exp.TableAlias) if alias.columns}
+    for index, (token, following) in enumerate(pairwise(tokens)):
+        if following.token_type != TokenType.L_PAREN or not _is_name(token):
+            continue
+        first = index
+        while first >= 2 and tokens[first - 1].token_type == TokenType.DOT:
+            first -= 2
+        name = ".".join(part.text.lower() for part in tokens[first : index + 1 : 2])
+        word = first == index and name in WORDS_BEFORE_PARENTHESES and token.token_type != TokenType.IDENTIFIER
+        if not word and name not in named:
+            yield name
+
+
+def _is_name(token: Token) -> bool:
+    return token.token_type == TokenType.IDENTIFIER or token.text.replace("_", "a").isalnum()
+
+
+def _words(node: Expr) -> str:
+    return {
+        "querytransform": "TRANSFORM … USING, which runs a script",
+        "placeholder": "a parameter marker",
+        "parameter": "a parameter marker",
+    }.get(node.key, node.key.upper())

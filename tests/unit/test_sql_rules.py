@@ -1,0 +1,133 @@
+"""SQL text of users computes on sources and tables, and does nothing else."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from feast_hybrid.errors import SourceError
+from feast_hybrid.lakes import Allowed, Router
+from feast_hybrid.sources.source_rules import FILE_FORMATS, checked_options
+from tests.unit.definitions import source
+
+
+def refused(query: str, *functions: str) -> str:
+    router = Router(allowed=Allowed(functions=frozenset(functions)))
+    with pytest.raises(SourceError, match="source 's': ") as caught:
+        source(name="s", path=None, query=query).resolve(router)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select transform(xs, x -> x + 1) from t",
+        "select /*+ broadcast(u) */ t.a, abs (b), system.builtin.upper(c) from t join u using (a)",
+        "with x(a, b) as (select 1, 2) select * from x as y(c, d) where (c, d) in ((1, 2))",
+        "select * from sales.eu.orders where day between date '2026-01-01' and current_date()",
+        "select max(a) filter (where b), first(c) ignore nulls over (partition by d order by e) from t",
+        "select * from t lateral view outer posexplode(xs) p as i, x",
+        "select * from stack(2, 1, 2), lateral (select explode(array(1, 2)))",
+        "select timestampdiff(hour, a, b), try_cast(c as decimal(10, 2)), cast(d as varchar(3)) from t",
+        "select named_struct('a', 1).a, m['k'], xs[0], percentile_cont(0.5) within group (order by a) from t",
+        "select * from t version as of 3 tablesample (10 percent)",
+        "select a from t group by cube(a), grouping sets ((a), ()) having count(distinct b) > 1",
+        "from t |> where a > 1 |> select b",
+        "select 'reflect(x)', `transform (a) using` from t -- java_method('a')",
+    ],
+)
+def test_what_computes_is_taken(query: str) -> None:
+    assert source(path=None, query=query).resolve(Router()).query == query
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("select transform(a, b) using 'sh -c \"touch /tmp/x\"' as (c) from t", "TRANSFORM … USING"),
+        ("select t.* from (from u select transform(*) using 'cat' as (a)) t", "TRANSFORM … USING"),
+        ("select reflect('java.lang.System', 'getenv', 'KEY')", "reflect"),
+        ("select `Java_Method`('a', 'b')", "java_method"),
+        ("select 1 from t where try_reflect/**/('a', 'b') is null", "try_reflect"),
+        ("select transform(xs, x -> reflect('a', x)) from t", "reflect"),
+        ("with a as (select (select max(reflect('a', 'b')))) select * from a", "reflect"),
+        ("select sum(a) over (order by java_method('a', 'b')) from t", "java_method"),
+        ("select * from t lateral view reflect('a') x as y", "reflect"),
+        ("select from_avro(a, '{}', map('avroSchemaUrl', 'file:///etc/x')) from t", "from_avro"),
+        ("select from_protobuf(a, 'M', '/etc/passwd') from t", "from_protobuf"),
+        ("select sales.net_price(a) from t", "sales.net_price"),
+        ("select net_price(a) from t", "net_price"),
+        ("select * from read_files('abfss://c@a.dfs.core.windows.net/x')", "read_files"),
+        ("select * from identifier('parquet.`/etc`')", "identifier"),
+        ("select ai_query('m', a), secret('scope', 'key') from t", "ai_query"),
+        ("select * from python_worker_logs()", "python_worker_logs"),
+        ("select * from parquet.`hdfs://lake/a`", "parquet.hdfs://lake/a"),
+        ("select * from TEXT.`etc`", "TEXT.etc"),
+        ("select * from spark_catalog.`/warehouse/x`", "spark_catalog./warehouse/x"),
+        ("select 1 where exists (select 1 from csv.`/etc/passwd`)", "csv./etc/passwd"),
+        ("select :key from t", "parameter marker"),
+        ("select 1 /* a /* b */ */", "comment within a comment"),
+        ("select 1 -- a \\\n , 2", "a backslash in one"),
+    ],
+)
+def test_what_does_more_is_refused_by_its_name(query: str, names: str) -> None:
+    assert names in refused(query)
+
+
+def test_a_function_that_is_trusted_is_allowed_by_its_full_name() -> None:
+    query = "select sales.Net_Price(a) from t"
+    assert "allow_functions: [sales.net_price]" in refused(query, "net_price")
+    allowed = Router(allowed=Allowed(functions=frozenset({"sales.net_price"})))
+    assert source(path=None, query=query).resolve(allowed).query == query
+
+
+class TestTable:
+    @pytest.mark.parametrize("table", ["orders", "sales.orders", "`a b`.`c.d`.orders"])
+    def test_a_name_is_taken(self, table: str) -> None:
+        assert source(path=None, table=table).resolve(Router()).table == table
+
+    @pytest.mark.parametrize(
+        "table", ["parquet.`/etc`", "delta.`abfss://c@a/t`", "spark_catalog.`hdfs://lake/t`", "Json.secrets"]
+    )
+    def test_a_path_is_refused(self, table: str) -> None:
+        with pytest.raises(SourceError, match="as a table"):
+            source(path=None, table=table).resolve(Router())
+
+    @pytest.mark.parametrize("table", ["a b", "a.", "range(3)", "a; drop", "'a'.b.", "`a"])
+    def test_what_is_no_name_is_refused(self, table: str) -> None:
+        with pytest.raises(SourceError, match="full name"):
+            source(path=None, table=table).resolve(Router())
+
+
+class TestFormat:
+    @pytest.mark.parametrize("file_format", [*FILE_FORMATS, "Parquet", "CSV"])
+    def test_formats_of_files_are_taken(self, file_format: str) -> None:
+        assert source(file_format=file_format).resolve(Router())
+
+    @pytest.mark.parametrize(
+        "file_format", ["jdbc", "kafka", "binaryFile", "org.apache.spark.sql.jdbc", "socket", "python_source"]
+    )
+    def test_others_are_refused_until_they_are_allowed(self, file_format: str) -> None:
+        with pytest.raises(
+            SourceError, match=r"file_formats: \[" + re.escape(source(file_format=file_format).file_format or "")
+        ):
+            source(file_format=file_format).resolve(Router())
+        allowed = Router(allowed=Allowed(file_formats=frozenset({file_format.lower()})))
+        assert source(file_format=file_format).resolve(allowed)
+
+    @pytest.mark.parametrize(
+        "option",
+        ["rowValidationXSDPath", "avroSchemaUrl", "badRecordsPath", "url", "dbtable.location", "driver", "JAR"],
+    )
+    def test_options_that_name_a_place_are_refused(self, option: str) -> None:
+        with pytest.raises(SourceError, match=repr(option)):
+            checked_options({option: "x"}, what="source 's'")
+
+    def test_so_are_values_that_are_urls(self) -> None:
+        with pytest.raises(SourceError, match="'comment'"):
+            checked_options({"comment": "jdbc:derby://x"}, what="source 's'")
+
+    def test_options_of_the_formats_are_taken(self) -> None:
+        options = {"header": "true", "sep": "/", "ignoreMissingFiles": "false", "pathGlobFilter": "*.csv"}
+        options |= {"versionAsOf": "3", "dateFormat": "MM/dd/yyyy", "recursiveFileLookup": "true"}
+        assert checked_options(options, what="source 's'") == options
