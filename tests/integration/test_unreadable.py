@@ -283,4 +283,4 @@ def test_a_format_that_the_session_lacks_is_named(
 ) -> None:
     uri = write(onprem, "rows", {"k": [1]})
     with pytest.raises(SessionError, match=r"source 'rows' .*does not know this file format.*spark\.jars\.packages"):
-        source("rows", uri, file_format="no_such_format").validate(make_store().config)
+        source("rows", uri, file_format="no_such_format").validate(make_store(file_formats=["no_such_format"]).config)
