@@ -6,6 +6,7 @@ a template's online store is a server, SQLite takes its place.
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
@@ -48,6 +49,7 @@ def forget_modules() -> None:
     """All templates call their modules alike, and Feast imports them by these names."""
     for name in MODULES:
         sys.modules.pop(name, None)
+    gc.collect()  # what a view of another template declares is no view's of this one
 
 
 def feast(*arguments: str) -> None:

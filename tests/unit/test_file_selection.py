@@ -152,7 +152,7 @@ def test_what_only_sparks_reader_follows_is_told_from_what_changes_nothing(tmp_p
     options = reader_options(spec(tmp_path, **given))
     assert options.for_spark == {"datetimeRebaseMode": "LEGACY", "ignoreCorruptFiles": "true", "something": "else"}
     assert options.to_spark == {**options.for_spark, "pathGlobFilter": "*"}
-    assert "encrypted" in (ineligibility_reason(spec(tmp_path, **{"parquet.crypto.factory.class": "x"})) or "")
+    assert "encrypted" in (ineligibility_reason(spec(tmp_path, **{"parquet.encryption.footer.key": "x"})) or "")
 
 
 def test_times_that_sparks_reader_of_text_would_shift_are_refused(tmp_path: Path) -> None:
