@@ -15,7 +15,7 @@ from feast_hybrid import HybridSparkSource
 from feast_hybrid.errors import RoutingError, SourceError, SourceNotFoundError, WriteError
 from feast_hybrid.files.listing import list_files, listing_of
 from feast_hybrid.files.selection import FileSelection
-from feast_hybrid.lakes import Router, Site
+from feast_hybrid.lakes import Allowed, Router, Site
 from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason, reader_options
 from feast_hybrid.sources.inference import validate_source
 from feast_hybrid.sources.resolve import source_spec
@@ -173,7 +173,7 @@ def test_a_pattern_that_leads_to_another_site_is_refused_before_spark_is_asked(
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text("{}")
     sites = [Site(name=name, uri=f"file://{tmp_path}{path}") for name, path in (("one", ""), ("other", "/b"))]
-    router = Router(sites)
+    router = Router(sites, allowed=Allowed(file_formats=frozenset({"binaryfile"})))
     of = HybridSparkSource(name="rows", path=f"file://{tmp_path}/*", file_format=file_format)
     session: Any = None
     source = source_spec(of, router)
