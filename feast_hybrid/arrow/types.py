@@ -32,73 +32,27 @@ _ARROW_OF_SPARK: dict[str, pa.DataType] = {
     "timestamp_ntz": pa.timestamp("us"),
 }
 
-#: What Spark makes of types in Parquet, by Arrow's own names, since older versions of pyarrow lack some of them.
-_SPARK_OF_ARROW = {
-    "null": "int",  # stored as 32-bit integers, of which there are none
-    "bool": "boolean",
-    "int8": "tinyint",
-    "int16": "smallint",
-    "int32": "int",
-    "int64": "bigint",
-    "uint8": "smallint",
-    "uint16": "int",
-    "uint32": "bigint",
-    "uint64": "decimal(20,0)",
-    "float": "float",
-    "double": "double",
-    "string": "string",
-    "large_string": "string",
-    "string_view": "string",
-    "binary": "binary",
-    "large_binary": "binary",
-    "binary_view": "binary",
-    "date32[day]": "date",
-    "date64[ms]": "date",
-}
+_SPARK_OF_ARROW = {data_type: name for name, data_type in _ARROW_OF_SPARK.items()}
 
 
-def spark_type_of_arrow(arrow_type: pa.DataType, *, naive_is_instant: bool = False) -> str:
-    """The name of the type that Spark gives to a Parquet column of this Arrow type.
-
-    Unsigned integers become the next wider signed type, as in Spark's Parquet reader.
-
-    Args:
-        arrow_type: the type in Arrow.
-        naive_is_instant: whether a timestamp without a zone is an instant all the same, as INT96 is.
+def spark_type_of_arrow(data_type: pa.DataType) -> str:
+    """Spark's name for a type of its own form, as :func:`feast_hybrid.arrow.unify.spark_form` gives it.
 
     Raises:
-        SchemaError: Spark has no such type.
+        SchemaError: it is none.
     """
-
-    def named(inner: pa.DataType) -> str:
-        return spark_type_of_arrow(inner, naive_is_instant=naive_is_instant)
-
-    if (name := _SPARK_OF_ARROW.get(str(arrow_type))) is not None:
+    if (name := _SPARK_OF_ARROW.get(data_type)) is not None:
         return name
-    if pa.types.is_timestamp(arrow_type):
-        if arrow_type.unit == "ns" and not naive_is_instant:
-            raise SchemaError(
-                "Spark cannot read Parquet's nanosecond timestamps; write microseconds (pyarrow and pandas: "
-                "coerce_timestamps='us')."
-            )
-        return "timestamp" if arrow_type.tz or naive_is_instant else "timestamp_ntz"
-    if pa.types.is_decimal(arrow_type) and 0 <= arrow_type.scale <= arrow_type.precision <= 38:
-        return f"decimal({arrow_type.precision},{arrow_type.scale})"
-    if pa.types.is_fixed_size_binary(arrow_type):
-        return "binary"
-    if pa.types.is_duration(arrow_type):
-        return "bigint"
-    if pa.types.is_dictionary(arrow_type):
-        return named(arrow_type.value_type)
-    if pa.types.is_map(arrow_type):
-        return f"map<{named(arrow_type.key_type)},{named(arrow_type.item_type)}>"
-    if pa.types.is_struct(arrow_type):
-        return f"struct<{','.join(f'{field.name}:{named(field.type)}' for field in arrow_type)}>"
-    if isinstance(arrow_type, pa.BaseExtensionType) and arrow_type.extension_name != "arrow.uuid":
-        return named(arrow_type.storage_type)
-    if is_any_list(arrow_type):
-        return f"array<{named(arrow_type.value_type)}>"
-    raise SchemaError(f"Spark has no type for Arrow's {arrow_type}.")
+    if pa.types.is_decimal(data_type):
+        return f"decimal({data_type.precision},{data_type.scale})"
+    if pa.types.is_list(data_type):
+        return f"array<{spark_type_of_arrow(data_type.value_type)}>"
+    if pa.types.is_map(data_type):
+        return f"map<{spark_type_of_arrow(data_type.key_type)},{spark_type_of_arrow(data_type.item_type)}>"
+    if pa.types.is_struct(data_type):
+        fields = (f"{field.name}:{spark_type_of_arrow(field.type)}" for field in data_type)
+        return f"struct<{','.join(fields)}>"
+    raise SchemaError(f"Spark has no type for Arrow's {data_type}.")
 
 
 def arrow_type_of_spark(spark_type: DataType) -> pa.DataType | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 
 from feast_hybrid.asof import ties
-from feast_hybrid.spark.columns import is_case_sensitive, position
+from feast_hybrid.spark.columns import position
 from feast_hybrid.spark.times import micros, require_time
 
 if TYPE_CHECKING:
@@ -42,13 +42,9 @@ def latest_rows(
     Raises:
         SchemaError: a column is missing, or its type is unfit.
     """
-    case_sensitive = is_case_sensitive(frame.sparkSession)
     names = list(dict.fromkeys([*keys, *values, timestamp, *([created] if created else [])]))
     fields = frame.schema.fields
-    positions = {
-        name: position(name, frame.columns, case_sensitive=case_sensitive, owner="the source", role="column")
-        for name in names
-    }
+    positions = {name: position(name, frame.columns, owner="the source", role="column") for name in names}
     own = {name: f"__fh_l{i}" for i, name in enumerate(names)}
     data_types = {name: fields[place].dataType for name, place in positions.items()}
     numbered = frame.toDF(*(f"__fh_s{i}" for i in range(len(fields))))

@@ -69,14 +69,12 @@ class ColumnBinding:
         timestamp: When a row became true.
         created: When it was written, if there is such a column.
         values: The features, each once, in the order of :attr:`History.values`.
-        case_sensitive: Whether the session tells ``a`` from ``A``.
     """
 
     keys: tuple[BoundKey, ...]
     timestamp: BoundColumn
     created: BoundColumn | None
     values: tuple[BoundColumn, ...]
-    case_sensitive: bool
 
     @property
     def ranked(self) -> tuple[int, ...]:
@@ -172,17 +170,18 @@ def prepare(
         SchemaError: A column is missing, or its type does not do.
         JoinError: Two output columns would have one name.
     """
-    case_sensitive = is_case_sensitive(entities.sparkSession)
     refuse_clashes(
-        entities.columns, [(v.name, out) for v in views for _, out in v.features], case_sensitive=case_sensitive
+        entities.columns,
+        [(v.name, out) for v in views for _, out in v.features],
+        case_sensitive=is_case_sensitive(entities.sparkSession),
     )
-    frame = _Frame(entities, "the entity frame", "__fh_e", case_sensitive)
+    frame = _Frame(entities, "the entity frame", "__fh_e")
     time = frame.bind_time(timestamp, "timestamp column")
     #: The key columns by entity column and domain: views that compare alike share one.
     keys: dict[tuple[BoundColumn, Domain], str] = {}
     histories = []
     for view in views:
-        source = _Frame(view.frame, f"view {view.name!r}", "__fh_s", case_sensitive)
+        source = _Frame(view.frame, f"view {view.name!r}", "__fh_s")
         bound = []
         for entity_name, source_name in view.keys:
             entity_column = frame.bind_key(entity_name, f"join key of view {view.name!r}")
@@ -213,11 +212,10 @@ def prepare(
 class _Frame:
     """Finds columns of a caller's frame."""
 
-    def __init__(self, frame: DataFrame, owner: str, prefix: str, case_sensitive: bool) -> None:
+    def __init__(self, frame: DataFrame, owner: str, prefix: str) -> None:
         self._owner = owner
         self._fields = frame.schema.fields
         self._names = [field.name for field in self._fields]
-        self.case_sensitive = case_sensitive
         self.aliases = tuple(f"{prefix}{i}" for i in range(len(self._fields)))
 
     def bind(self, name: str, role: str) -> BoundColumn:
@@ -230,7 +228,7 @@ class _Frame:
         Raises:
             SchemaError: There is none, or there are several.
         """
-        i = position(name, self._names, case_sensitive=self.case_sensitive, owner=self._owner, role=role)
+        i = position(name, self._names, owner=self._owner, role=role)
         return BoundColumn(self._names[i], self.aliases[i], self._fields[i].dataType)
 
     def bind_key(self, name: str, role: str) -> BoundColumn:
@@ -258,13 +256,7 @@ def _history(
         column = source.bind(name, "feature column")
         values.setdefault(column.alias, column)
         outputs.append((_value_name(list(values).index(column.alias)), out))
-    binding = ColumnBinding(
-        keys=keys,
-        timestamp=timestamp,
-        created=created,
-        values=tuple(values.values()),
-        case_sensitive=source.case_sensitive,
-    )
+    binding = ColumnBinding(keys=keys, timestamp=timestamp, created=created, values=tuple(values.values()))
     by_created = filter_by_created_timestamp and created is not None
     return History(
         view=view,

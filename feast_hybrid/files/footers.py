@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import time
 from collections import OrderedDict
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 
 from feast_hybrid.arrow.faults import is_arrows
 from feast_hybrid.arrow.unify import spark_form
+from feast_hybrid.arrow.utc import INSTANT
 from feast_hybrid.errors import SchemaError, SourceError
 from feast_hybrid.files.orc import read_orc_footer
 from feast_hybrid.lakes.uri import LakeType
@@ -34,6 +36,9 @@ _CONCURRENT_READS = 32
 
 #: Bytes at the end of a file that are read at first; few footers are longer.
 _TAIL_BYTES = 64 << 10
+
+#: Where Spark notes in a Parquet file which types its columns have.
+_SPARK_SCHEMA = b"org.apache.spark.sql.parquet.row.metadata"
 
 #: How many files' footers are kept. Files of one schema share what is said of it.
 _KEPT_FOOTERS = 200_000
@@ -55,12 +60,15 @@ class FileColumn:
         data_type: its type as Spark has it; None where Spark has none.
         unreadable: why it has none; empty otherwise.
         only_ours: why Spark's own reader would fail on it or read it otherwise than we do; empty otherwise.
+        times: how its times are kept, where Spark reads them by what a session or a JVM says: ``INT96`` or ``ORC``;
+            empty otherwise.
     """
 
     name: str
     data_type: pa.DataType | None
     unreadable: str = ""
     only_ours: str = ""
+    times: str = ""
 
 
 @dataclass(frozen=True)
@@ -201,8 +209,9 @@ def _read_footer(filesystem: Any, file_format: str, file: DataFile, *, is_local:
     # On a machine's own disk Arrow opens the file itself, which is faster.
     source = file.path if is_local else _Tail(filesystem, file.path, file.size)
     try:
-        schema, int96, rows = read(source)
-        return Footer(_columns(schema, int96, file_format), bool(int96), rows > 0)
+        schema, int96, rows, spark_types = read(source)
+        columns = _columns(schema, int96, file_format, frozenset(spark_types.items()))
+        return Footer(columns, bool(int96), rows > 0)
     except (pa.ArrowException, OSError, UnicodeError, ValueError) as error:
         if isinstance(error, OSError) and not is_arrows(error):
             raise
@@ -218,16 +227,43 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".")[:300]
 
 
-def _read_parquet_footer(source: Any) -> tuple[pa.Schema, frozenset[str], int]:
-    """A file's schema, its columns of INT96, which has no zone in Arrow but is an instant to Spark, and its rows."""
+def _read_parquet_footer(source: Any) -> tuple[pa.Schema, frozenset[str], int, dict[str, str]]:
+    """A file's schema, its columns of INT96, which has no zone in Arrow but is an instant to Spark, and its rows.
+
+    Returns:
+        Last, column → the type that only Spark has for it.
+    """
     with pq.ParquetFile(source) as file:
         schema, rows = file.schema_arrow, file.metadata.num_rows
+        spark_types = _spark_types((file.metadata.metadata or {}).get(_SPARK_SCHEMA, b""))
         if not _may_hold_int96(schema):
-            return schema, frozenset(), rows
+            return schema, frozenset(), rows, spark_types
         leaves = [file.schema.column(position) for position in range(len(file.schema))]
         int96 = [leaf.path for leaf in leaves if leaf.physical_type == "INT96"]
     names = [name for name in schema.names if any(leaf == name or leaf.startswith(f"{name}.") for leaf in int96)]
-    return schema, frozenset(names), rows
+    return schema, frozenset(names), rows, spark_types
+
+
+@lru_cache(maxsize=256)
+def _spark_types(noted: bytes) -> dict[str, str]:
+    """Of the columns that Spark noted in a Parquet file those of a type that Parquet has not: intervals, variants."""
+    if b"interval" not in noted and b"variant" not in noted:
+        return {}
+    try:
+        fields = json.loads(noted)["fields"]
+        found = {str(field["name"]): _only_sparks(field["type"]) for field in fields}
+    except (ValueError, KeyError, TypeError):  # it is a note, and not what the file holds
+        return {}
+    return {name: spark_type for name, spark_type in found.items() if spark_type is not None}
+
+
+def _only_sparks(data_type: Any) -> str | None:
+    """The first type within a type of Spark's, as it notes them, that nobody else has; None where there is none."""
+    if isinstance(data_type, str):
+        return data_type if data_type.startswith("interval") or data_type == "variant" else None
+    parts = [data_type[key] for key in ("elementType", "keyType", "valueType") if key in data_type]
+    parts += [field["type"] for field in data_type.get("fields", ())]
+    return next(filter(None, map(_only_sparks, parts)), None)
 
 
 @lru_cache(maxsize=256)
@@ -236,18 +272,26 @@ def _may_hold_int96(schema: pa.Schema) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _columns(schema: pa.Schema, int96: frozenset[str], file_format: str) -> tuple[FileColumn, ...]:
+def _columns(
+    schema: pa.Schema, int96: frozenset[str], file_format: str, spark_types: frozenset[tuple[str, str]]
+) -> tuple[FileColumn, ...]:
     is_orc = file_format == "orc"
+    only_sparks = dict(spark_types)
     columns = []
     for field in schema:
-        # That Spark wrote an ORC column as timestamp_ntz cannot be seen from here, and is the same type to Feast.
-        is_instant = is_orc or field.name in int96
+        if field.name in only_sparks:
+            reason = f"Spark wrote it as {only_sparks[field.name]}, for which Feast has no type"
+            columns.append(FileColumn(field.name, None, reason))
+            continue
+        is_instant = field.name in int96
+        times = "INT96" if is_instant else "ORC" if is_orc and str(INSTANT) in str(field.type) else ""
         try:
             data_type = spark_form(field.type, naive_is_instant=is_instant)
         except SchemaError as error:
             columns.append(FileColumn(field.name, None, str(error)))
             continue
-        columns.append(FileColumn(field.name, data_type, "", _only_ours(field.type, has_nanos=not is_instant)))
+        only_ours = _only_ours(field.type, has_nanos=not is_instant)
+        columns.append(FileColumn(field.name, data_type, "", only_ours, times))
     return tuple(columns)
 
 

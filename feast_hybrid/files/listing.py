@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -54,7 +54,7 @@ class Listing:
         files: in the order of their paths.
         empty_files: paths of files of zero bytes, which hold no rows.
         damaged_files: paths of those that were left out since they cannot be read.
-        folder_texts: partition column → all values that folders have, those too that were not looked into.
+        folder_texts: partition column → all values that folders have.
         only_ours: why Spark would not read the tree as we do; None where it does.
     """
 
@@ -84,12 +84,7 @@ class _Folder(NamedTuple):
     within: str | None = None
 
 
-def list_files(
-    location: Location,
-    *,
-    selection: FileSelection = _ALL_FILES,
-    wanted: Callable[[PartitionTexts], bool] = lambda _: True,
-) -> Listing:
+def list_files(location: Location, *, selection: FileSelection = _ALL_FILES) -> Listing:
     """The data files at a file, a folder or a glob.
 
     Hidden names are left out, as Spark leaves them out. Glob signs in names that are found are plain characters.
@@ -97,7 +92,6 @@ def list_files(
     Args:
         location: where they are.
         selection: which of them count.
-        wanted: whether to look into a folder, by the partition values on the way to it; None for null.
 
     Raises:
         FileNotFoundError: nothing is there.
@@ -107,7 +101,7 @@ def list_files(
     """
     listing = Listing()
     level = roots = [_Folder(path.rstrip("/") or "/", {}) for path in expand(location)]
-    reading = _Reading(listing, selection, wanted, has_markers=location.lake is LakeType.ADLS)
+    reading = _Reading(listing, selection, has_markers=location.lake is LakeType.ADLS)
     filesystem = location.fs
     with ThreadPoolExecutor(_CONCURRENT_LISTINGS) as threads:
         while level:
@@ -171,14 +165,12 @@ class _Reading:
         self,
         listing: Listing,
         selection: FileSelection,
-        wanted: Callable[[PartitionTexts], bool],
         *,
         has_markers: bool,
     ) -> None:
         self._listing = listing
         self._is_recursive = selection.is_recursive
         self._counts = selection.file_filter()
-        self._wanted = wanted
         self._has_markers = has_markers
 
     def read_folder(self, folder: _Folder, entries: Sequence[Mapping[str, Any]]) -> list[_Folder]:
@@ -199,9 +191,7 @@ class _Reading:
             if entry["type"] != "file":
                 if path == folder.path:  # its own marker
                     continue
-                inner = _Folder(path, {}) if self._is_recursive else _enter(folder, path, self._listing)
-                if self._wanted(inner.partitions):
-                    below.append(inner)
+                below.append(_Folder(path, {}) if self._is_recursive else _enter(folder, path, self._listing))
             elif entry["size"]:
                 if self._counts(name, entry):
                     self._listing.files.append(_data_file(folder, path, entry))

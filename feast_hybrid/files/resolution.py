@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
+from feast_hybrid.arrow.names import positions_of
 from feast_hybrid.arrow.unify import ConflictsWithDeclaredError, NoCommonTypeError, resolve_type
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.files.partitions import partition_type, partition_value
@@ -53,6 +54,7 @@ class Resolution:
         self._unreadable: dict[str, str] = {}
         self._doubled: set[str] = set()  # names in lower case that a file has twice
         self._only_ours = listing.only_ours
+        self._times: dict[str, str] = {}
 
     def resolve(self) -> ResolvedSchema:
         """The schema; columns that cannot be read are remembered in it."""
@@ -106,6 +108,7 @@ class Resolution:
             first_file=files[0].path,
             missing_in=self._missing_in(columns),
             file_schema=pa.schema(in_files),
+            times=self._times,
         )
 
     def _ours(self, reason: str) -> None:
@@ -178,6 +181,8 @@ class Resolution:
         """Note why Spark's reader would not read a column as we do."""
         for group in self._all_groups:
             for column in _columns_of(group, name):
+                if column.times:
+                    self._times[name] = column.times
                 if column.only_ours:
                     self._ours(f"column {name!r} has {column.only_ours} in {group.path}")
                 elif not spark_widens(column.data_type, data_type):
@@ -242,9 +247,7 @@ def _grouped(files: Sequence[DataFile], footers: Mapping[str, Footer]) -> list[_
 
 def _columns_of(group: _Group, name: str) -> list[FileColumn]:
     """The column of some files for a name: the same, or else those that differ by case alone."""
-    return [column for column in group.columns if column.name == name] or [
-        column for column in group.columns if column.name.lower() == name.lower()
-    ]
+    return [group.columns[position] for position in positions_of(name, [column.name for column in group.columns])]
 
 
 def _conflicting(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from feast_hybrid.arrow.names import positions_of
 from feast_hybrid.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class ResolvedSchema:
         first_file: its path; the file may have no rows.
         missing_in: column → the first file with rows that has it not, neither by itself nor by its folder.
         file_schema: the columns that files hold, those among them that folders give too; for writers.
+        times: column → how its times are kept, where Spark reads them by what a session or a JVM says: ``INT96`` or
+            ``ORC``.
     """
 
     columns: tuple[ResolvedColumn, ...]
@@ -74,13 +77,12 @@ class ResolvedSchema:
     first_file: str
     missing_in: Mapping[str, str]
     file_schema: pa.Schema
+    times: Mapping[str, str]
 
     def find(self, name: str) -> ResolvedColumn | None:
         """The column of a name, or the only one of that name but for case; None where there is none."""
-        found = [column for column in self.columns if column.name == name] or [
-            column for column in self.columns if column.name.lower() == name.lower()
-        ]
-        return found[0] if len(found) == 1 else None
+        found = positions_of(name, [column.name for column in self.columns])
+        return self.columns[found[0]] if len(found) == 1 else None
 
     def require(self, names: Collection[str], *, what: str = "", in_each_file: bool = False) -> None:
         """Refuse columns that are not there or that cannot be read.
@@ -109,7 +111,11 @@ class ResolvedSchema:
         reason = next((why for known, why in self.unreadable.items() if known.lower() == name.lower()), None)
         if reason is not None:
             return f"column {name!r} {reason}."
-        columns = ", ".join(column.name for column in self.columns)
+        names = [column.name for column in self.columns]
+        alike = [names[position] for position in positions_of(name, names)]
+        if alike:
+            return f"column {name!r} may be {' or '.join(map(repr, alike))}. Rename all but one."
+        columns = ", ".join(names)
         return f"there is no column {name!r}. The columns are {columns}."
 
     def to_arrow(self) -> pa.Schema:

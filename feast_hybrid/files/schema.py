@@ -5,13 +5,13 @@ It is found from the footers of all files, from the names of partition folders, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import SourceError
 from feast_hybrid.files.footers import Footer, read_footers
-from feast_hybrid.files.listing import Listing, PartitionTexts, list_files
+from feast_hybrid.files.listing import Listing, list_files
 from feast_hybrid.files.resolution import Resolution
 from feast_hybrid.files.selection import FileSelection
 
@@ -61,7 +61,6 @@ def read_files(
     *,
     selection: FileSelection | None = None,
     skip_damaged: bool = False,
-    wanted: Callable[[PartitionTexts], bool] = lambda _: True,
 ) -> SourceFiles | None:
     """List the files at a place, and read the footers of all of them.
 
@@ -70,8 +69,6 @@ def read_files(
         file_format: ``parquet`` or ``orc``.
         selection: which of the files count; None for all.
         skip_damaged: whether files that cannot be read are left out.
-        wanted: whether to look into a folder, by the partition values on the way to it as text. What lies in other
-            folders adds nothing but the folder's own name to the schema.
 
     Returns:
         None where there is no data file.
@@ -82,7 +79,7 @@ def read_files(
         SourceError: a file is none of the format, or damaged; or files are replaced all the time.
     """
     for _ in range(_TRIES):
-        listing = list_files(location, selection=selection or FileSelection(), wanted=wanted)
+        listing = list_files(location, selection=selection or FileSelection())
         if not listing.files:
             return None
         try:
@@ -103,7 +100,6 @@ def resolve_schema(
     declared: Mapping[str, pa.DataType] | None = None,
     required: Collection[str] = (),
     selection: FileSelection | None = None,
-    wanted: Callable[[PartitionTexts], bool] = lambda _: True,
 ) -> ResolvedSchema | None:
     """Find the schema of the files at a place.
 
@@ -116,7 +112,6 @@ def resolve_schema(
         declared: types that are declared for columns of the source.
         required: columns that each file with rows must have: without its key or its event time a row would vanish.
         selection: which of the files count; None for all.
-        wanted: whether to look into a folder; see :func:`read_files`.
 
     Returns:
         None where there is no data file.
@@ -126,5 +121,5 @@ def resolve_schema(
         SchemaError: a required column is missing in a file, or cannot be read; folders cannot be read as partitions.
         SourceError: a file is none of the format, or damaged.
     """
-    files = read_files(location, file_format, selection=selection, wanted=wanted)
+    files = read_files(location, file_format, selection=selection)
     return None if files is None else files.resolve(declared, required=required)

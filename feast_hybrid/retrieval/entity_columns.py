@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
 from feast_hybrid.arrow.convert import combined
+from feast_hybrid.arrow.validity import first_invalid, first_row
 from feast_hybrid.errors import EntityFrameError
 
 #: What Arrow raises for values that it has no one type for, that are no text, or that have more than 64 bits.
@@ -37,7 +37,7 @@ def column_to_arrow(series: pd.Series[Any], name: str) -> pa.Array:
     try:
         array = combined(pa.Array.from_pandas(series))
     except _FAULTS as fault:
-        row = _first_row(len(series), lambda rows: _converts(series.iloc[:rows]))
+        row = first_row(len(series), lambda rows: _converts(series.iloc[:rows]))
         reason = str(fault).encode("utf-8", "backslashreplace").decode()
         value = series.iloc[row]
         raise EntityFrameError(
@@ -77,7 +77,8 @@ def refuse_columns(frame: pd.DataFrame) -> None:
     for name in frame.columns:
         dtype = frame[name].dtype
         _refuse_type(dtype, name)
-        if pd.api.types.is_object_dtype(dtype) or isinstance(dtype, pd.CategoricalDtype | pd.StringDtype):
+        checked = (pd.CategoricalDtype, pd.StringDtype, pd.ArrowDtype)
+        if pd.api.types.is_object_dtype(dtype) or isinstance(dtype, checked):
             column_to_arrow(frame[name], name)
 
 
@@ -90,13 +91,11 @@ def _refuse_type(dtype: Any, name: str) -> None:
 
 
 def _refuse_values(array: pa.Array, name: str) -> None:
-    try:
-        array.validate(full=True)
-    except pa.ArrowInvalid as fault:
-        row = _first_row(len(array), lambda rows: _is_valid(array.slice(0, rows)))
+    if (invalid := first_invalid(array)) is not None:
+        row, fault = invalid
         raise EntityFrameError(
             f"entity_df column {name!r} is {array.type}, which row {row} (the first is 0) is not: {fault}."
-        ) from None
+        )
     if pa.types.is_map(array.type):
         for row, pairs in enumerate(array):
             keys = [key for key, _ in pairs.as_py() or ()]
@@ -119,20 +118,3 @@ def _converts(series: pd.Series[Any]) -> bool:
     except _FAULTS:
         return False
     return True
-
-
-def _is_valid(array: pa.Array) -> bool:
-    try:
-        array.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _first_row(rows: int, holds: Callable[[int], bool]) -> int:
-    """The first row with which so many rows from the start hold no longer."""
-    good, bad = 0, rows
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        good, bad = (middle, bad) if holds(middle) else (good, middle)
-    return good

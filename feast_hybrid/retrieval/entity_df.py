@@ -157,7 +157,8 @@ def _run_sql(
     # Read in the call's own session, where alone the views can be seen; all of them under names of their own before
     # the first gets its source's name, which may be that of a table that another source reads.
     own_names = {source.name: f"__fh_{uuid.uuid4().hex}" for source in sources}
-    columns = columns_read(select)
+    named = columns_read(select)
+    columns = None if named is None else sorted(named)
     for source in sources:
         reader.read(source, columns, session=reader.spark).createOrReplaceTempView(own_names[source.name])
     for name, own_name in own_names.items():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from pyspark.sql import functions as F
 
+from feast_hybrid.arrow.names import find_name
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
 from feast_hybrid.retrieval.job_rows import FrameRows, SourceRows
@@ -75,11 +76,12 @@ def select_columns(frame: DataFrame, source: SourceSpec, columns: Sequence[str])
     """
     columns = list(dict.fromkeys(columns))
     _require(columns, frame, source)
-    return frame.select(*map(quoted, columns))
+    found = {name: find_name(name, frame.columns) for name in columns}
+    return frame.select(*(F.col(quoted(column)).alias(name) for name, column in found.items() if column is not None))
 
 
 def _require(columns: Sequence[str], frame: DataFrame, source: SourceSpec) -> None:
-    missing = [name for name in dict.fromkeys(columns) if name not in frame.columns]
+    missing = [name for name in dict.fromkeys(columns) if find_name(name, frame.columns) is None]
     if missing:
         raise SchemaError(
             f"{source.label} ({source.describe()}) lacks {', '.join(map(repr, missing))}; it has "

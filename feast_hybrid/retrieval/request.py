@@ -314,8 +314,9 @@ def _require_keys_of_source(view: RequestedView, reader: Reader, entity_columns:
     for key in view.join_keys:
         if key in known:
             continue
-        columns = reader.open(view.source).frame.columns
-        if view.source.column_of(key).lower() not in {name.lower() for name in columns}:
+        column = view.source.column_of(key)
+        columns = reader.open(view.source, [column]).frame.columns
+        if column not in columns:
             entities = ", ".join(view.view.entities)
             refuse_missing_key(view.view, entities, repr(key), view.source, columns, entity_columns)
 

@@ -166,11 +166,16 @@ def note_left_out(
     source: SourceSpec, empty_files: Sequence[str], damaged_files: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """Log, once for each file, that files of no bytes or damaged ones are left out; and what a plan says of it."""
+    return tuple(note_once(source, note) for note in left_out_notes(empty_files, damaged_files))
+
+
+def left_out_notes(empty_files: Sequence[str], damaged_files: Sequence[str]) -> tuple[str, ...]:
+    """What a plan says of files of no bytes or damaged ones that are left out."""
     notes = []
     for files, what in ((empty_files, "of 0 bytes"), (damaged_files, "damaged, by the option ignoreCorruptFiles")):
         if files:
             more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-            notes.append(note_once(source, f"left out {files[0]}{more}, {what}"))
+            notes.append(f"left out {files[0]}{more}, {what}")
     return tuple(notes)
 
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from feast_hybrid.arrow.names import names_for
 from feast_hybrid.arrow.utc import to_epoch_micros
-from feast_hybrid.asof import Ineligible, Scan
+from feast_hybrid.asof import Ineligible, Scan, ScanFile
 from feast_hybrid.asof.columnar.executor_check import check_executors
 from feast_hybrid.asof.columnar.rows_frame import rows_frame
 from feast_hybrid.asof.columnar.spec import SourceColumn
 from feast_hybrid.errors import SourceError
-from feast_hybrid.sources.file_schema import note_left_out, reader_options
+from feast_hybrid.sources.file_schema import left_out_notes, reader_options
 from feast_hybrid.sources.scan import scan_of
+from feast_hybrid.spark.columns import named
 from feast_hybrid.spark.errors import translate_spark_errors
-from feast_hybrid.spark.formats import FILE_OPTIONS
+from feast_hybrid.spark.formats import CALENDAR_OPTIONS, FILE_OPTIONS
 from feast_hybrid.spark.frames import analysed
 from feast_hybrid.spark.lake_options import location_options
+from feast_hybrid.spark.reader_settings import deviating_setting, require_utc_for_orc
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,9 +34,6 @@ if TYPE_CHECKING:
     from feast_hybrid.lakes import Site
     from feast_hybrid.sources.reader_options import ReaderOptions
     from feast_hybrid.sources.spec import SourceSpec
-
-#: What a session could say otherwise besides: times are in one calendar.
-_CALENDAR = {"parquet": {"datetimeRebaseMode": "CORRECTED", "int96RebaseMode": "CORRECTED"}}
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +49,32 @@ class SourceFrame:
     frame: DataFrame
     scan: Scan | Ineligible
     notes: tuple[str, ...] = ()
+
+    def named(self, wanted: Collection[str], *, what: str, others: bool) -> SourceFrame:
+        """The same with the names that are asked for: see :func:`feast_hybrid.arrow.names.names_for`."""
+        columns = self.frame.columns
+        names = names_for(wanted, columns, what=what, others=others)
+        if names == columns:
+            return self
+        scan = self.scan
+        if isinstance(scan, Scan):
+            scan = _renamed(scan, dict(zip(columns, names, strict=True)))
+        return replace(self, frame=named(self.frame, names), scan=scan)
+
+
+def _renamed(scan: Scan, names: Mapping[str, str | None]) -> Scan:
+    """A scan whose partition columns have the frame's new names; files' own columns are looked for by the rule."""
+    files = {
+        file.path: replace(file, partitions={names.get(key) or key: value for key, value in file.partitions.items()})
+        for file in scan.files
+    }
+    within = scan.within
+
+    def renamed_within(low: int | None, high: int | None) -> tuple[ScanFile, ...]:
+        assert within is not None
+        return tuple(files[file.path] for file in within(low, high))
+
+    return replace(scan, files=tuple(files.values()), within=None if within is None else renamed_within)
 
 
 def files_frame(
@@ -67,15 +93,44 @@ def files_frame(
     scan = scan_of(source, resolved, partition_types, session, *between)
     if options.for_spark:
         scan = Ineligible(f"reader options, which are Spark's to follow: {', '.join(options.for_spark)}")
-    unreadable = {name.lower() for name in resolved.unreadable}
-    wanted = resolved.unreadable if columns is None else [name for name in columns if name.lower() in unreadable]
-    resolved.require(wanted, what=f"{source.label} ({source.describe()})")
-    notes = note_left_out(source, resolved.empty_files, resolved.damaged_files)
+    what = f"{source.label} ({source.describe()})"
+    resolved.require(_not_to_be_had(resolved, columns, required), what=what)
+    notes = left_out_notes(resolved.empty_files, resolved.damaged_files)
     with translate_spark_errors(source.label, source.describe(), sites):
-        if resolved.only_ours is None:
+        times = _times(resolved, columns, required)
+        if of_orc := [name for name, kept in times.items() if kept == "ORC"]:
+            require_utc_for_orc(session, of_orc[0], what)
+        only_ours = resolved.only_ours
+        if only_ours is None:
+            only_ours = deviating_setting(session, source.file_format or "parquet", times.values())
+        if only_ours is None:
             return SourceFrame(_by_spark(session, source, schema, options), scan, notes)
+        resolved = replace(resolved, only_ours=only_ours)
         rows = _by_us(session, source, resolved, schema, scan, columns, required, between)
-        return SourceFrame(rows, scan, (*notes, f"read without Spark's reader: {resolved.only_ours}"))
+        return SourceFrame(rows, scan, (*notes, f"read without Spark's reader: {only_ours}"))
+
+
+def _not_to_be_had(
+    resolved: ResolvedSchema, columns: Collection[str] | None, required: Collection[str]
+) -> Collection[str]:
+    """The wanted columns that cannot be read, or of which it is not known which ones they are."""
+    known = {column.name.lower() for column in resolved.columns}
+    unreadable = {name.lower() for name in resolved.unreadable}
+    names = dict.fromkeys([*required, *(columns or ())])
+    unclear = [name for name in names if name.lower() in known and resolved.find(name) is None]
+    wanted = resolved.unreadable if columns is None else [name for name in columns if name.lower() in unreadable]
+    return [*wanted, *unclear]
+
+
+def _times(resolved: ResolvedSchema, columns: Collection[str] | None, required: Collection[str]) -> dict[str, str]:
+    """How times are kept in wanted columns, where Spark reads them by what a session or a JVM says."""
+    wanted = resolved.times if columns is None else _found(resolved, [*columns, *required])
+    return {name: resolved.times[name] for name in wanted if name in resolved.times}
+
+
+def _found(resolved: ResolvedSchema, names: Collection[str]) -> set[str]:
+    """The resolved columns that names mean."""
+    return {column.name for column in map(resolved.find, names) if column is not None}
 
 
 def _by_spark(session: SparkSession, source: SourceSpec, schema: StructType, options: ReaderOptions) -> DataFrame:
@@ -84,7 +139,7 @@ def _by_spark(session: SparkSession, source: SourceSpec, schema: StructType, opt
     file_format = source.file_format or "parquet"
     reader = session.read.format(file_format).schema(schema)
     given = {name.lower() for name in options.to_spark}
-    defaults = {**FILE_OPTIONS, **_CALENDAR.get(file_format, {})}
+    defaults = {**FILE_OPTIONS, **CALENDAR_OPTIONS.get(file_format, {})}
     reader = reader.options(**{name: value for name, value in defaults.items() if name.lower() not in given})
     reader = reader.options(**options.to_spark)
     return analysed(reader.options(**location_options(session, location)).load(str(location)))
@@ -107,19 +162,19 @@ def _by_us(
     (usable,) = [scan] if isinstance(scan, Ineligible) else check_executors(session, [scan])
     if isinstance(usable, Ineligible):
         raise SourceError(f"{refusal}{usable.reason}.")
-    names = None if columns is None else {name.lower() for name in columns}
+    names = None if columns is None else _found(resolved, columns)
     available = [
         (field, SourceColumn(column.name, column.data_type))
         for field, column in zip(schema.fields, resolved.columns, strict=True)
     ]
-    chosen = [pair for pair in available if names is None or pair[1].name.lower() in names]
+    chosen = [pair for pair in available if names is None or pair[1].name in names]
     start, end = between
     return rows_frame(
         session,
         usable,
         chosen or available,
-        required=required,
-        timestamp=source.timestamp if source.timestamp_field else None,
+        required=_found(resolved, required),
+        timestamp=next(iter(_found(resolved, [source.timestamp])), None) if source.timestamp_field else None,
         low=None if start is None else to_epoch_micros(start),
         high=None if end is None else to_epoch_micros(end),
         what=f"{source.label} ({source.describe()})",

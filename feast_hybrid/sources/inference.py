@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
+from feast_hybrid.arrow.names import find_name
 from feast_hybrid.arrow.types import spark_type_of_arrow
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.sources.agreement import require_agreement
@@ -89,7 +90,7 @@ def validate_source(
         "date_partition_column": source.date_partition_column,
     }
     for role, name in named.items():
-        if name and name not in columns and source.column_of(name) not in columns:
+        if name and not any(find_name(each, columns) for each in (name, source.column_of(name))):
             if resolved is not None and source.column_of(name) in resolved.unreadable:
                 resolved.require([source.column_of(name)], what=f"source {source.name!r} ({source.describe()})")
             raise SchemaError(
@@ -97,7 +98,7 @@ def validate_source(
                 f"{', '.join(columns)}."
             )
     for name in source.field_mapping:
-        if name not in columns:
+        if find_name(name, columns) is None:
             raise SchemaError(
                 f"source {source.name!r} ({source.describe()}): field_mapping names {name!r}, but the columns are "
                 f"{', '.join(columns)}."

@@ -20,6 +20,7 @@ from feast_hybrid.spark.formats import SESSION_FORMATS
 from feast_hybrid.spark.frames import analysed
 from feast_hybrid.spark.isolated import child_session, clone_session_for, home_of_frames
 from feast_hybrid.spark.lake_options import session_options
+from feast_hybrid.spark.reader_settings import PLAIN_SETTINGS
 from feast_hybrid.spark.runtime import is_connect
 from feast_hybrid.spark.session import get_session, keep_secrets_out_of_plans, warn_of_waiting_for_hosts
 from feast_hybrid.spark.sql_plans import refuse_unsafe_plan
@@ -52,7 +53,8 @@ class Reader:
         """The call's own session, in UTC and with the settings of all sites."""
         if self._child is None:
             # In SQL text too, a time without a zone is UTC. Not in a session that a caller's own frame is moved to.
-            settings = {**session_options(self.spark, self.router), "spark.sql.session.timeZone": "UTC"}
+            options = session_options(self.spark, self.router)
+            settings = {**options, **PLAIN_SETTINGS, "spark.sql.session.timeZone": "UTC"}
             self._child = child_session(self.spark, settings)
         return self._child
 
@@ -81,7 +83,7 @@ class Reader:
         Args:
             source: where the rows are.
             columns: the source's columns that will be used; None for all, each of which has to be readable. The frame
-                may have others too.
+                has them under these names, whatever their letters' case in the source, and may have others too.
             required: those that each file has to have: join keys and event time. Without them a file's rows would be
                 lost.
             between: no rows before the first time and after the second are wanted; the frame may hold some.
@@ -91,14 +93,17 @@ class Reader:
             SourceNotFoundError: nothing is there.
             SourceError: a file cannot be read.
             StorageError: the site cannot be reached, does not accept the sign-in, or denies access.
-            SchemaError: types of a column do not go together, or a file lacks a required column.
+            SchemaError: types of a column do not go together, a file lacks a required column, or a name may mean
+                several columns.
         """
         try:
-            return self._open(source, columns, required, between, session)
+            found = self._open(source, columns, required, between, session)
         except SourceNotFoundError as error:
             if source.location is None or not _comes_back(source.location, error):
                 raise
-        return self._open(source, columns, required, between, session)
+            found = self._open(source, columns, required, between, session)
+        named = (*required, *(columns or ()), *source.named_columns)
+        return found.named(named, what=f"{source.label} ({source.describe()})", others=columns is None)
 
     def _open(
         self,

@@ -67,6 +67,12 @@ class SourceSpec:
         """The source's column that says when a row was written."""
         return self.column_of(self.created_timestamp_field) if self.created_timestamp_field else None
 
+    @property
+    def named_columns(self) -> tuple[str, ...]:
+        """The columns that the source itself names, whether its rows have them or not."""
+        own = (self.timestamp if self.timestamp_field else None, self.created_timestamp, self.date_partition_column)
+        return (*filter(None, own), *self.field_mapping)
+
     def column_of(self, feast_name: str) -> str:
         """The source's column for a name of Feast's, by the field mapping; other names stand for themselves."""
         return self._columns_by_feast_name.get(feast_name, feast_name)

@@ -6,7 +6,7 @@ So are Parquet and ORC files that cannot be read from here. Nowhere does Spark g
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -28,9 +28,10 @@ from feast_hybrid.sources.file_schema import (
 )
 from feast_hybrid.sources.spark_listing import list_by_spark
 from feast_hybrid.spark.errors import translate_spark_errors
-from feast_hybrid.spark.formats import FILE_OPTIONS
+from feast_hybrid.spark.formats import CALENDAR_OPTIONS, FILE_OPTIONS
 from feast_hybrid.spark.frames import analysed
 from feast_hybrid.spark.lake_options import location_options
+from feast_hybrid.spark.reader_settings import deviating_setting, require_utc_for_orc, time_column
 from feast_hybrid.spark.runtime import is_connect
 
 if TYPE_CHECKING:
@@ -39,21 +40,26 @@ if TYPE_CHECKING:
     from feast_hybrid.lakes import Location, Router
     from feast_hybrid.sources.spec import SourceSpec
 
+_STRICT = {"mode": "FAILFAST", "columnNameOfCorruptRecord": "_corrupt_record"}
+
 #: Formats of Spark's own, whose reader takes a time zone, for times without one, and finds partitions in folders.
 #: What they are read with, unless the source says otherwise: a row that cannot be read is an error and no nulls, a
 #: file's header is looked at and not its order, and no column is lost that some files lack.
 _DEFAULTS: Mapping[str, Mapping[str, str]] = {
-    "parquet": {**FILE_OPTIONS, "mergeSchema": "true"},
+    "parquet": {**FILE_OPTIONS, **CALENDAR_OPTIONS["parquet"], "mergeSchema": "true"},
     "orc": {**FILE_OPTIONS, "mergeSchema": "true"},
-    "avro": FILE_OPTIONS,
-    "csv": {**FILE_OPTIONS, "mode": "FAILFAST", "enforceSchema": "false"},
-    "json": {**FILE_OPTIONS, "mode": "FAILFAST"},
-    "xml": {**FILE_OPTIONS, "mode": "FAILFAST"},
+    "avro": {**FILE_OPTIONS, **CALENDAR_OPTIONS["avro"]},
+    "csv": {**FILE_OPTIONS, **_STRICT, "enforceSchema": "false"},
+    "json": {**FILE_OPTIONS, **_STRICT},
+    "xml": {**FILE_OPTIONS, **_STRICT},
     "text": FILE_OPTIONS,
 }
 
 #: Formats whose files say of which types their columns are.
 _TYPED = frozenset({"parquet", "orc"})
+
+#: Formats in which Spark looks for times in text.
+_TEXTS = frozenset({"csv", "json", "xml"})
 
 
 def is_zoned(file_format: str) -> bool:
@@ -76,12 +82,20 @@ def text_frame(
         The frame, and what a reader of the plan should know.
 
     Raises:
-        SourceError: folders have names that Spark reads otherwise; files are those of a table.
+        SourceError: folders have names that Spark reads otherwise, or the session has a setting by which it reads
+            otherwise; files are those of a table.
+        SessionError: the files are ORC with times, and Spark's JVMs are not in UTC.
         SchemaError: a folder's name, or a column, is none of the declared type.
         RoutingError: the path is a pattern that also expands to what is on another site.
     """
     file_format = source.file_format or "parquet"
     options = _options_for_spark(source)
+    deviating = deviating_setting(session, file_format, ("INT96",)) if file_format in _DEFAULTS else None
+    if deviating is not None:
+        raise SourceError(
+            f"{source.label} ({source.describe()}): the session has {deviating}, with which Spark reads files of "
+            f"{file_format} otherwise. Unset it."
+        )
     folders, notes = _folders(session, source, location, router)
     given = {name.lower() for name in options}
     defaults = {name: value for name, value in _DEFAULTS.get(file_format, {}).items() if name.lower() not in given}
@@ -90,14 +104,28 @@ def text_frame(
         # The site's settings come last: a source cannot overrule how a site is signed in to.
         reader = reader.options(**options).options(**location_options(session, location))
         frame = analysed(reader.load(str(location)))
+        if file_format == "orc" and (column := time_column(frame.schema)) is not None:
+            require_utc_for_orc(session, column, f"{source.label} ({source.describe()})")
         typed = {field.name.lower(): field for field in from_arrow_schema(pa.schema(list(folders.types.items())))}
         declared = source.declared if file_format in _TYPED else {}
-        fields = [
-            typed_field(source, field, typed.get(field.name.lower()), declared) for field in frame.schema.fields
-        ]
+        found = _with_instants(frame.schema) if file_format in _TEXTS else frame.schema
+        fields = [typed_field(source, field, typed.get(field.name.lower()), declared) for field in found.fields]
         if fields != frame.schema.fields:
             frame = analysed(reader.schema(StructType(fields)).load(str(location)))
     return frame, notes
+
+
+def _with_instants(schema: StructType) -> StructType:
+    """The columns that Spark found in text, whose times without a zone are UTC whatever the session calls a time."""
+
+    def replaced(part: Any) -> Any:
+        if isinstance(part, list):
+            return [replaced(each) for each in part]
+        if not isinstance(part, dict):
+            return "timestamp" if part == "timestamp_ntz" else part
+        return {key: value if key in ("name", "metadata") else replaced(value) for key, value in part.items()}
+
+    return StructType.fromJson(replaced(schema.jsonValue()))
 
 
 def typed_field(

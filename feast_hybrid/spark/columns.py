@@ -9,12 +9,13 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
+from feast_hybrid.arrow.names import positions_of
 from feast_hybrid.errors import JoinError, SchemaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 
 def quoted(name: str) -> str:
@@ -23,30 +24,23 @@ def quoted(name: str) -> str:
 
 
 def is_case_sensitive(spark: SparkSession) -> bool:
-    """Whether the session tells a column ``a`` from ``A``, which Spark by default does not."""
+    """Whether the session tells a column ``a`` from ``A`` of a result, which Spark by default does not."""
     return spark.conf.get("spark.sql.caseSensitive", "false") == "true"
 
 
-def position(name: str, columns: Sequence[str], *, case_sensitive: bool, owner: str, role: str) -> int:
-    """Where the column called ``name`` stands.
-
-    An exact match wins; else, where the session ignores case as Spark does by default, the only column
-    that differs in case alone.
+def position(name: str, columns: Sequence[str], *, owner: str, role: str) -> int:
+    """Where the column called ``name`` stands: see :mod:`feast_hybrid.arrow.names`.
 
     Args:
         name: The column asked for.
         columns: The frame's columns.
-        case_sensitive: Whether the session tells ``a`` from ``A``.
         owner: The frame, for the error: ``view 'rides'``, ``the entity frame``.
         role: What the column is for, for the error.
 
     Raises:
         SchemaError: No column or more than one column of that name.
     """
-    exact = [i for i, column in enumerate(columns) if column == name]
-    found = exact
-    if not found and not case_sensitive:
-        found = [i for i, column in enumerate(columns) if column.lower() == name.lower()]
+    found = positions_of(name, columns)
     if len(found) == 1:
         return found[0]
     if found:
@@ -58,10 +52,19 @@ def position(name: str, columns: Sequence[str], *, case_sensitive: bool, owner: 
     raise SchemaError(f"{owner}: {role} {name!r} is not a column; the frame has {has}{hint}")
 
 
+def named(frame: DataFrame, names: Sequence[str | None]) -> DataFrame:
+    """The frame with other names for its columns, by position; those of None are left out."""
+    if list(names) == frame.columns:
+        return frame
+    own = [f"__fh_n{n}" for n in range(len(names))]
+    kept = [(column, name) for column, name in zip(own, names, strict=True) if name is not None]
+    return frame.toDF(*own).select(*(column for column, _ in kept)).toDF(*(name for _, name in kept))
+
+
 def refuse_clashes(
     entity_columns: Sequence[str], features: Iterable[tuple[str, str]], *, case_sensitive: bool
 ) -> None:
-    """Refuse feature columns that would take the name of another output column.
+    """Refuse feature columns that would take the name of another output column, for whoever uses the result.
 
     Args:
         entity_columns: The entity frame's columns. These may repeat each other: they are carried by position.

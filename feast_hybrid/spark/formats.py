@@ -35,6 +35,12 @@ SETTINGS: dict[str, dict[str, str]] = {
 #: left out in silence.
 FILE_OPTIONS = {"timeZone": "UTC", "ignoreCorruptFiles": "false", "ignoreMissingFiles": "false"}
 
+#: And in which calendar their times are, where a file does not say it.
+CALENDAR_OPTIONS = {
+    "parquet": {"datetimeRebaseMode": "CORRECTED", "int96RebaseMode": "CORRECTED"},
+    "avro": {"datetimeRebaseMode": "CORRECTED"},
+}
+
 #: Formats that keep a log of which files hold the rows: what commits a write, instead of a rename.
 TABLE_FORMATS = frozenset({"delta", "iceberg"})
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from feast_hybrid.arrow.utc import in_utc
+from feast_hybrid.arrow.validity import first_invalid
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.jobs import run
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
     from feast_hybrid.lakes import Site
@@ -62,15 +62,7 @@ def _require_text(table: pa.Table, what: str) -> None:
     for name, column in zip(table.column_names, table.columns, strict=True):
         if "string" not in str(column.type):
             continue
-        row = 0
-        for chunk in column.chunks:
-            try:
-                chunk.validate(full=True)
-            except pa.ArrowInvalid as error:
-                found = re.search(r"at string index (\d+)", str(error))
-                # Within lists and structs the index is that of a part.
-                where = f"row {row + int(found[1])} of" if found and pa.types.is_string(chunk.type) else "a row of"
-                raise SchemaError(
-                    f"{what}: {where} column {name!r} is no UTF-8 text; write it anew, as text or as binary."
-                ) from None
-            row += len(chunk)
+        if (invalid := first_invalid(column)) is not None:
+            raise SchemaError(
+                f"{what}: row {invalid[0]} of column {name!r} is no UTF-8 text; write it anew, as text or as binary."
+            )

@@ -82,7 +82,7 @@ def tables_read(query: Query) -> set[str]:
 
 
 def columns_read(query: Query) -> set[str] | None:
-    """Names that a query may read columns by, in lower case; None where it reads columns that it does not name.
+    """Names that a query may read columns by, as it writes them; None where it reads columns that it does not name.
 
     So does a star, a natural join, and a pivot, which groups by all other columns.
     """
@@ -90,7 +90,7 @@ def columns_read(query: Query) -> set[str] | None:
         return None
     if any(not isinstance(star.parent, exp.Count) for star in query.find_all(exp.Star)):
         return None
-    return {identifier.name.lower() for identifier in query.find_all(exp.Identifier)}
+    return {identifier.name for identifier in query.find_all(exp.Identifier)}
 
 
 def _is_cte(table: Table) -> bool:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from feast_hybrid.arrow.convert import convert_for_writing, require_columns
 from feast_hybrid.arrow.utc import in_microseconds
 from feast_hybrid.errors import SchemaError, SourceError, WriteError
+from feast_hybrid.files.globs import SIGNS
 from feast_hybrid.files.schema import resolve_schema
 from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.errors import translate_client_errors
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from feast_hybrid.files.selection import FileSelection
     from feast_hybrid.lakes import Location
     from feast_hybrid.sources.spec import SourceSpec
-
-#: What makes a path a pattern.
-_GLOB = frozenset("*?[{")
 
 
 def append_parquet(
@@ -51,7 +49,7 @@ def append_parquet(
     """
     assert source.location is not None
     location = source.location
-    if _GLOB & set(location.uri.path):
+    if SIGNS & set(location.uri.path):
         raise WriteError(f"{what}: {location} is a pattern; rows are written to one folder.")
     name = batch_name(str(location))
     selection = reader_options(source).selection

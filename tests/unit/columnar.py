@@ -49,7 +49,6 @@ def view_of(
         values=tuple(SourceColumn(name, data_type) for name, data_type in values),
         ranked=tuple(sorted(range(len(values)), key=lambda n: values[n][0])),
         outputs=tuple(f"{view_id}.{name}" for name, _ in values),
-        case_sensitive=False,
         **{"ttl": None, **more},
     )
 

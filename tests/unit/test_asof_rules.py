@@ -16,8 +16,8 @@ from feast_hybrid.errors import JoinError, SchemaError
 from feast_hybrid.spark.columns import position, refuse_clashes
 
 
-def find(name: str, columns: list[str], *, case_sensitive: bool = False) -> int:
-    return position(name, columns, case_sensitive=case_sensitive, owner="view 'v'", role="feature column")
+def find(name: str, columns: list[str]) -> int:
+    return position(name, columns, owner="view 'v'", role="feature column")
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,7 @@ def test_a_column_that_cannot_be_found_is_refused(name: str, columns: list[str],
     assert message in str(refusal.value)
 
 
-def test_case_counts_where_the_session_says_so() -> None:
-    with pytest.raises(SchemaError):
-        find("A", ["a"], case_sensitive=True)
+def test_case_counts_in_results_where_the_session_says_so() -> None:
     refuse_clashes(["a"], [("v", "A")], case_sensitive=True)
     with pytest.raises(JoinError):
         refuse_clashes(["a"], [("v", "A")], case_sensitive=False)

@@ -21,7 +21,7 @@ from feast_hybrid.asof.columnar.spec import (
     ViewSpec,
 )
 from feast_hybrid.asof.entity_stats.model import make_key_filter
-from feast_hybrid.errors import JoinError, SchemaError
+from feast_hybrid.errors import SchemaError, SourceError
 from tests.unit.columnar import UTC, Reads, file_splits, history, plain, view_of
 
 
@@ -128,5 +128,33 @@ def test_times_before_1900_of_an_old_spark_are_refused(tmp_path: Path) -> None:
     table = pa.table({"k": [1], "ts": pa.array([-(10**16)]).view(UTC), "v": [0.5]})
     file = tmp_path / "old.parquet"
     pq.write_table(table.replace_schema_metadata({"org.apache.spark.legacyDateTime": ""}), file)
-    with pytest.raises(JoinError, match="before 1900"):
+    with pytest.raises(SourceError, match="before 1900"):
         rows_read(view_of(created=False), file)
+
+
+OLD, NEW = pa.array([-(10**16), None]).view(UTC), pa.array([0, None]).view(UTC)
+
+
+@pytest.mark.parametrize(
+    "nest",
+    [
+        lambda times: pa.ListArray.from_arrays([0, 2], times),
+        lambda times: pa.StructArray.from_arrays([times], ["t"]).slice(0, 1),
+        lambda times: pa.MapArray.from_arrays([0, 1], pa.array(["a"]), times.slice(0, 1)),
+        lambda times: pa.ListArray.from_arrays([0, 2], pa.StructArray.from_arrays([times], ["t"])),
+        lambda times: times.slice(0, 1).cast(pa.timestamp("us")).cast(pa.date32()),
+    ],
+    ids=["list", "struct", "map", "list of structs", "date"],
+)
+def test_times_of_an_old_spark_are_found_wherever_they_stand(tmp_path: Path, nest: Any) -> None:
+    for times, is_old in ((OLD, True), (NEW, False)):
+        value = nest(times)
+        table = pa.table({"k": [1], "ts": pa.array([1]).view(UTC), "v": value})
+        file = tmp_path / f"{is_old}.parquet"
+        pq.write_table(table.replace_schema_metadata({"org.apache.spark.version": "2.4.8"}), file)
+        view = view_of(values=[("v", value.type)], created=False)
+        if is_old:
+            with pytest.raises(SourceError, match=r"column 'v' of .*before 1900"):
+                rows_read(view, file)
+        else:
+            assert rows_read(view, file)[0].num_rows == 1

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.orc
 
 from feast_hybrid.arrow.types import spark_type_of_arrow
+from feast_hybrid.files.orc import with_naive_times
 from feast_hybrid.files.schema import resolve_schema
 from feast_hybrid.lakes import Router
 
@@ -28,6 +29,28 @@ COLUMNS: list[tuple[str, pa.DataType, str]] = [
 ]
 
 
+def noted_by_spark(name: str, data_type: pa.DataType, spark_type: str) -> pa.Field:
+    return pa.field(name, data_type, metadata={"spark.sql.catalyst.type": spark_type})
+
+
+def test_types_that_only_spark_notes_in_orc_are_what_spark_means() -> None:
+    schema = pa.schema(
+        [
+            noted_by_spark("naive", pa.int64(), "timestamp_ntz"),
+            pa.field("list", pa.list_(noted_by_spark("item", pa.int64(), "timestamp_ntz"))),
+            pa.field("n", pa.int64()),
+        ]
+    )
+    batch = pa.RecordBatch.from_arrays([pa.array([1]), pa.array([[2, None]]), pa.array([3])], names=schema.names)
+    found = with_naive_times(batch, schema)
+    assert [str(data_type) for data_type in found.schema.types] == [
+        "timestamp[us]",
+        "list<item: timestamp[us]>",
+        "int64",
+    ]
+    assert found.column(1).flatten().cast(pa.int64()).to_pylist() == [2, None]
+
+
 def test_the_columns_of_a_file_and_of_its_partition(tmp_path: Path) -> None:
     folder = tmp_path / "dt=2026-01-10"
     folder.mkdir()
@@ -40,3 +63,4 @@ def test_the_columns_of_a_file_and_of_its_partition(tmp_path: Path) -> None:
         ("dt", "date"),
     ]
     assert found.only_ours is None
+    assert found.times == {"naive": "ORC", "instant": "ORC", "list": "ORC"}

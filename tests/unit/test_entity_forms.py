@@ -97,6 +97,14 @@ class TestArrow:
         message = refusal(pa.table({"event_timestamp": [NOON, NOON], "odd": maps}))
         assert message == "entity_df column 'odd' has in row 1 (the first is 0) a map with the key 'b' twice."
 
+    def test_columns_of_pandas_in_arrows_types_are_looked_at_too(self) -> None:
+        offsets = pa.array([0, 1, 2], pa.int32()).buffers()[1]
+        text = pa.Array.from_buffers(pa.string(), 2, [None, offsets, pa.py_buffer(b"a\xff")])
+        maps = pa.array([[("a", 1)], [("b", 1), ("b", 2)]], pa.map_(pa.string(), pa.int64()))
+        for odd, fault in ((text, "is string, which row 1"), (maps, "has in row 1 (the first is 0) a map")):
+            series = pd.Series(pd.arrays.ArrowExtensionArray(odd))
+            assert fault in refusal(pd.DataFrame({"event_timestamp": [NOON, NOON], "odd": series}))
+
     def test_a_type_that_pyarrow_lacks_is_named(self) -> None:
         frame = pl.DataFrame({"event_timestamp": [NOON], "odd": pl.Series([1], dtype=pl.Int128)})
         message = refusal(frame)

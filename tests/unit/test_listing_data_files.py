@@ -34,13 +34,6 @@ def test_files_come_by_path_with_what_their_folders_say(tmp_path: Path) -> None:
     ]
 
 
-def test_a_folder_that_is_not_wanted_is_not_listed(tmp_path: Path) -> None:
-    location = lay(tmp_path, "day=1/hour=1/x", "day=2/no partition/x")
-    found = list_files(location, wanted=lambda partitions: partitions["day"] == "1")
-    assert found.folder_texts["day"] == {"1", "2"}
-    assert [file.partitions for file in found.files] == [{"day": "1", "hour": "1"}]
-
-
 @pytest.mark.parametrize(
     ("files", "reason"),
     [

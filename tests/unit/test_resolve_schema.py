@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -229,7 +230,7 @@ class TestNames:
         schema = resolve(tmp_path)
         assert types(schema) == {"id": pa.int64(), "ID": pa.string()}
         assert schema.only_ours == "columns that differ by case alone"
-        with pytest.raises(SchemaError, match="there is no column 'Id'"):
+        with pytest.raises(SchemaError, match="column 'Id' may be 'id' or 'ID'"):
             schema.require(["Id"], what="view 'v'")
 
     def test_which_of_two_is_meant_by_another_file_is_not_guessed(self, tmp_path: Path) -> None:
@@ -334,16 +335,41 @@ class TestFolders:
         assert schema.only_ours is None
         assert [file.partitions for file in schema.files] == [{"k": 7}, {"k": 8}]
 
-    def test_what_is_not_looked_into_still_says_its_folders_name(self, tmp_path: Path) -> None:
-        write(tmp_path, {"day=7/x.parquet": {"x": [1]}, "day=08/x.parquet": b"damaged"})
-        schema = resolve(tmp_path, wanted=lambda texts: texts["day"] == "7")
-        assert [file.partitions for file in schema.files] == [{"day": "7"}]
-
     def test_folders_of_pandas_and_pyarrow(self, tmp_path: Path) -> None:
         frame = pd.DataFrame({"town": ["São Paulo", "a/b", "100%"], "x": [1, 2, 3]})
         frame.to_parquet(tmp_path, partition_cols=["town"])
         schema = resolve(tmp_path)
         assert {file.partitions["town"] for file in schema.files} == set(frame["town"])
+
+
+class TestTypesOfSparkAlone:
+    @pytest.mark.parametrize(
+        "spark_type",
+        ["interval day to second", "interval year to month", "variant", {"type": "array", "elementType": "variant"}],
+    )
+    def test_they_are_refused_where_they_are_asked_for(self, tmp_path: Path, spark_type: Any) -> None:
+        fields = [{"name": "x", "type": "long"}, {"name": "odd", "type": spark_type}]
+        noted = json.dumps({"type": "struct", "fields": fields})
+        table = pa.table({"x": [1], "odd": [1]})
+        noting = table.replace_schema_metadata({"org.apache.spark.sql.parquet.row.metadata": noted})
+        write(tmp_path, {"a.parquet": noting})
+        schema = resolve(tmp_path)
+        assert types(schema) == {"x": pa.int64()}
+        with pytest.raises(SchemaError, match=r"column 'odd' cannot be read from .*a\.parquet: Spark wrote it as"):
+            schema.require(["odd"])
+
+    def test_a_column_of_such_a_name_is_read(self, tmp_path: Path) -> None:
+        inner = {"type": "struct", "fields": [{"name": "variant", "type": "long"}]}
+        noted = json.dumps({"type": "struct", "fields": [{"name": "interval", "type": inner}]})
+        table = pa.table({"interval": [{"variant": 1}]})
+        noting = table.replace_schema_metadata({"org.apache.spark.sql.parquet.row.metadata": noted})
+        write(tmp_path, {"a.parquet": noting})
+        assert types(resolve(tmp_path)) == {"interval": pa.struct([("variant", pa.int64())])}
+
+    def test_times_of_int96_are_known(self, tmp_path: Path) -> None:
+        times = pa.array([0], pa.timestamp("us"))
+        write(tmp_path, {"a.parquet": {"t": times, "x": [1]}}, use_deprecated_int96_timestamps=True)
+        assert resolve(tmp_path).times == {"t": "INT96"}
 
 
 class TestFooters:

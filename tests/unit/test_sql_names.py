@@ -40,7 +40,7 @@ def test_the_names_that_a_query_reads(query: str, names: set[str]) -> None:
 @pytest.mark.parametrize(
     ("query", "columns"),
     [
-        ("SELECT a, b AS c FROM t WHERE `D` > 1", {"a", "b", "c", "d", "t"}),
+        ("SELECT a, b AS c FROM t WHERE `D` > 1", {"a", "b", "c", "D", "t"}),
         ("SELECT count(*) AS n FROM t GROUP BY k", {"n", "t", "k"}),
         ("SELECT * FROM t", None),
         ("SELECT t.* FROM t", None),

@@ -86,7 +86,6 @@ def check_view(history: History, view_id: int) -> Eligible | Ineligible:
         values=tuple(rest[len(optional) :]),
         ranked=binding.ranked,
         outputs=tuple(match_column(view_id, n) for n in range(len(binding.values))),
-        case_sensitive=binding.case_sensitive,
     )
     return Eligible(history, scan, spec)
 

@@ -14,6 +14,7 @@ from feast_hybrid.arrow.faults import is_arrows
 from feast_hybrid.asof.columnar.file_columns import FileColumns
 from feast_hybrid.asof.columnar.row_groups import RowGroups
 from feast_hybrid.errors import SourceError, SourceNotFoundError
+from feast_hybrid.files.orc import with_naive_times
 
 if TYPE_CHECKING:
     from feast_hybrid.asof.columnar.spec import FileSplit, SourceColumn, ViewSpec
@@ -77,7 +78,7 @@ def _read_orc(
         yield columns, None, file.nrows
         return
     for stripe in range(file.nstripes):
-        batch = file.read_stripe(stripe, columns=names)
+        batch = with_naive_times(file.read_stripe(stripe, columns=names), file.schema)
         yield columns, batch, batch.num_rows
 
 
@@ -96,7 +97,6 @@ def _columns(
         split.partitions,
         wanted=wanted,
         required=required,
-        case_sensitive=view.case_sensitive,
         what=view.what,
     )
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from feast_hybrid.arrow.convert import convert_for_reading
+from feast_hybrid.arrow.names import positions_of
 from feast_hybrid.arrow.utc import epoch_micros_of_array
-from feast_hybrid.errors import JoinError, SchemaError
+from feast_hybrid.errors import SchemaError, SourceError
 
 if TYPE_CHECKING:
     from feast_hybrid.asof.columnar.spec import SourceColumn
@@ -29,7 +30,6 @@ class FileColumns:
         wanted: The columns that are read.
         required: Those of them that each file has to have: the keys and the event time, without which its rows
             would vanish.
-        case_sensitive: Whether names that differ by case alone are different.
         what: Names the view or the source, for messages.
 
     Attributes:
@@ -48,7 +48,6 @@ class FileColumns:
         *,
         wanted: Sequence[SourceColumn],
         required: Collection[str] = (),
-        case_sensitive: bool = False,
         what: str,
     ) -> None:
         self._path, self._partitions, self._what = path, partitions, what
@@ -57,9 +56,7 @@ class FileColumns:
         for column in wanted:
             if column.name in partitions:
                 continue
-            found = [name for name in names if name == column.name]
-            if not found and not case_sensitive:
-                found = [name for name in names if name.lower() == column.name.lower()]
+            found = [names[position] for position in positions_of(column.name, names)]
             if len(found) > 1:
                 raise SchemaError(f"{self._describe(column)}: the file has {', '.join(map(repr, found))}")
             if found:
@@ -83,7 +80,7 @@ class FileColumns:
 
         Raises:
             SchemaError: The file has it in a type that does not go with the frame's, or a value that does not.
-            JoinError: It has times that another calendar would have moved.
+            SourceError: It has times that another calendar would have moved.
         """
         if column.name in self._partitions:
             value = self._partitions[column.name]
@@ -99,15 +96,31 @@ class FileColumns:
 
     def _in_our_calendar(self, column: SourceColumn, array: pa.Array) -> pa.Array:
         """The array, unless a file of an old Spark holds times in it that another calendar would have moved."""
-        if not self._has_old_calendar or not (pa.types.is_timestamp(array.type) or pa.types.is_date(array.type)):
-            return array
-        first = pc.min(epoch_micros_of_array(array)).as_py()
-        if first is not None and first < _YEAR_1900:
-            raise JoinError(
-                f"{self._describe(column)} holds times before 1900 in the calendar of an old Spark, which Spark's"
-                " own reader converts: use another strategy than 'columnar' for it (offline_store.join.strategy)"
+        if self._has_old_calendar and any(_is_before_1900(times) for times in _times_in(array)):
+            raise SourceError(
+                f"{self._describe(column)} holds times before 1900 in the calendar of an old Spark, which Spark's "
+                "own reader converts, and feast-hybrid's does not. Write the file anew with a newer Spark; where "
+                "all files are alike, offline_store.join.strategy 'window' has Spark read them"
             )
         return array
+
+
+def _times_in(array: pa.Array) -> Iterator[pa.Array]:
+    """The times of an array: its own, and those within its lists, maps and structs."""
+    is_ = pa.types
+    if is_.is_timestamp(array.type) or is_.is_date(array.type):
+        yield array
+    elif is_.is_map(array.type):
+        yield from _times_in(array.keys)
+        yield from _times_in(array.items)
+    elif is_.is_list(array.type) or is_.is_struct(array.type):
+        for part in [array.flatten()] if is_.is_list(array.type) else array.flatten():
+            yield from _times_in(part)
+
+
+def _is_before_1900(times: pa.Array) -> bool:
+    first = pc.min(epoch_micros_of_array(times)).as_py()
+    return first is not None and first < _YEAR_1900
 
 
 def _has_old_calendar(metadata: Mapping[bytes, bytes]) -> bool:

@@ -119,8 +119,7 @@ def read_split(split: FileSplit, view: ViewSpec) -> Iterator[pa.RecordBatch]:
 
     Raises:
         SchemaError: A column of the file does not go with the view's frame, or the file lacks a key or the time.
-        SourceError: The file cannot be read.
-        JoinError: The file's old times are in a calendar that only Spark's reader converts.
+        SourceError: The file cannot be read, or its old times are in a calendar that only Spark's reader converts.
         SourceNotFoundError: The file is gone.
     """
     required = {view.timestamp.name, *(key.source.name for key in view.keys)}

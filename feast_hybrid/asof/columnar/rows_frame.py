@@ -56,7 +56,6 @@ def rows_frame(
         values=values,
         ranked=(),
         outputs=(),
-        case_sensitive=False,
         low=low if time else None,
         high=high if time else None,
     )

@@ -72,7 +72,6 @@ class ViewSpec:
         values: The features' columns.
         ranked: Which of ``values`` rank ties, in order.
         outputs: The features' columns in the result, in the order of ``values``.
-        case_sensitive: Whether a file's columns are distinguished by case.
         low: No row before this microsecond can be an answer.
         high: Nor after this one.
         key_filter: The keys of the entity rows, where they are known.
@@ -89,7 +88,6 @@ class ViewSpec:
     values: tuple[SourceColumn, ...]
     ranked: tuple[int, ...]
     outputs: tuple[str, ...]
-    case_sensitive: bool
     low: int | None = None
     high: int | None = None
     key_filter: KeyFilter | None = None

@@ -1,0 +1,130 @@
+"""What a session or its JVMs say that changes what Spark's readers make of files, and that no option overrules."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pyspark.sql.types import TimestampType
+
+from feast_hybrid.errors import SessionError
+from feast_hybrid.spark.runtime import is_connect
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+    from pyspark.sql.types import DataType, StructType
+
+
+class ReaderSetting(NamedTuple):
+    """A setting that changes what is read.
+
+    Attributes:
+        name: of the setting.
+        plain: the values with which it changes nothing, in lower case; the first is Spark's default.
+        formats: whose readers go by it; None for all.
+        times: how times are kept in the files that it matters for; empty where it matters for all.
+    """
+
+    name: str
+    plain: tuple[str, ...]
+    formats: frozenset[str] | None
+    times: str = ""
+
+
+_TEXTS = frozenset({"csv", "json", "xml"})
+
+#: Found by reading files of all formats with each setting of Spark 4.3 changed.
+READER_SETTINGS = (
+    ReaderSetting("spark.sql.files.ignoredPathSegmentRegex", ("^[._]",), None),
+    ReaderSetting("spark.sql.files.archive.reader.enabled", ("false",), None),
+    ReaderSetting("spark.sql.parquet.int96TimestampConversion", ("false",), frozenset({"parquet"}), "INT96"),
+    ReaderSetting("spark.sql.orc.impl", ("native",), frozenset({"orc"})),
+    ReaderSetting("spark.sql.legacy.timeParserPolicy", ("corrected", "exception"), _TEXTS),
+)
+
+#: The same for a session of our own.
+PLAIN_SETTINGS = {
+    "spark.sql.parquet.int96TimestampConversion": "false",
+    "spark.sql.parquet.int96AsTimestamp": "true",
+    "spark.sql.legacy.timeParserPolicy": "CORRECTED",
+}
+
+#: The zones whose wall clock is UTC's, as Java calls them.
+_UTC_ZONES = frozenset({"Z", "UTC", "UCT", "GMT", "Zulu", "Universal", "Greenwich", "GMT0"})
+
+_zones_by_session: weakref.WeakKeyDictionary[Any, str | None] = weakref.WeakKeyDictionary()
+_zones_by_application: dict[str, str | None] = {}
+
+
+def deviating_setting(session: SparkSession, file_format: str, times: Collection[str] = ()) -> str | None:
+    """A setting of a session, with its value, that makes Spark's reader give something else; None without one.
+
+    Args:
+        session: that reads.
+        file_format: of the files.
+        times: how times are kept in the columns that are wanted: ``INT96``, ``ORC``.
+    """
+    for setting in READER_SETTINGS:
+        if setting.formats is not None and file_format not in setting.formats:
+            continue
+        if setting.times and setting.times not in times:
+            continue
+        value = session.conf.get(setting.name, setting.plain[0])
+        if value is not None and value.lower() not in setting.plain:
+            return f"{setting.name}={value}"
+    return None
+
+
+def zone_of_jvms(session: SparkSession) -> str | None:
+    """The time zone of the executors' JVMs, by which Spark reads and writes times in ORC; None for UTC.
+
+    Runs a tiny job, once for each application of Spark Classic and each session of Spark Connect.
+    """
+    if is_connect(session):
+        if session not in _zones_by_session:
+            _zones_by_session[session] = _ask_for_zone(session)
+        return _zones_by_session[session]
+    application = str(session.conf.get("spark.app.id", None))
+    if application not in _zones_by_application:
+        _zones_by_application[application] = _ask_for_zone(session)
+    return _zones_by_application[application]
+
+
+def require_utc_for_orc(session: SparkSession, column: str, what: str) -> None:
+    """Refuse to read or write times of ORC where Spark takes them for times in its JVMs' zone, and not for UTC.
+
+    Args:
+        session: that reads or writes.
+        column: that holds times.
+        what: how an error names the rows and the place.
+
+    Raises:
+        SessionError: it names the column and the zone.
+    """
+    zone = zone_of_jvms(session)
+    if zone is not None:
+        raise SessionError(
+            f"{what}: column {column!r} holds times in ORC, which Spark reads and writes by the time zone of its "
+            f"JVMs: {zone}. Start them in UTC, by -Duser.timezone=UTC in spark.driver.extraJavaOptions and "
+            "spark.executor.extraJavaOptions. What a Spark in another zone wrote is then off by that zone: write it "
+            "anew, as Parquet."
+        )
+
+
+def time_column(schema: StructType) -> str | None:
+    """The first column with instants in it, by itself or within lists, maps and structs; None where there is none."""
+    return next((field.name for field in schema.fields if _holds_instants(field.dataType)), None)
+
+
+def _holds_instants(data_type: DataType) -> bool:
+    parts: Any = data_type  # which parts it has depends on its class
+    inner = [getattr(parts, name) for name in ("elementType", "keyType", "valueType") if hasattr(parts, name)]
+    inner += [field.dataType for field in getattr(parts, "fields", ())]
+    return isinstance(data_type, TimestampType) or any(map(_holds_instants, inner))
+
+
+def _ask_for_zone(session: SparkSession) -> str | None:
+    ask = "java_method('java.time.ZoneId', 'systemDefault') AS zone"
+    zones = {str(row[0]) for row in session.range(0, 2, 1, 2).selectExpr(ask).collect()}
+    return next((zone for zone in sorted(zones) if zone.removeprefix("Etc/") not in _UTC_ZONES), None)
