@@ -21,6 +21,7 @@ from feast_hybrid.testing import Lakes, SparkConnectServer, artifacts, session_c
 from feast_hybrid.testing import lakes as start_lakes
 from tests.integration.jobs import ClassicJobs, ConnectJobs, Jobs
 from tests.integration.places import Place, Places, abfs_speaks_to_azurite, feature_store, format_jars, on_connect
+from tests.integration.spark_classes import jvm_options
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,12 +29,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-#: Java programs of tests are short: what the second compiler makes is hardly ever run. Half of the processor time.
-SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-
-
 def pytest_configure(config: pytest.Config) -> None:
-    os.environ.setdefault("SPARK_SUBMIT_OPTS", SHORT_LIVED)  # of each session that is started here or by a test
+    if "SPARK_SUBMIT_OPTS" not in os.environ:
+        os.environ["SPARK_SUBMIT_OPTS"] = jvm_options()  # of each session that is started here or by a test
     if artifacts.pyspark_version().startswith(("4.0.", "4.1.")):
         # Their toArrow() and toPandas() leave their socket to the garbage collector.
         config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")

@@ -21,7 +21,7 @@ from tests.integration.places import Place, abfs_speaks_to_azurite, outside_of_s
 
 #: What a writer's file is called, and that all writers have; the more files, the longer is a moment on ADLS.
 FILES = ("data.parquet", "day=1/part.parquet", "day=2/part.parquet", "more.parquet")
-ROUNDS = 15
+ROUNDS = 6
 THREADS, PROCESSES = 4, 2
 
 
