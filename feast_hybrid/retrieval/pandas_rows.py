@@ -188,8 +188,9 @@ class JoinedPandasRows:
         # By position: a feature may have any name.
         numbered = self._numbered.toDF(*(f"c{position}" for position in range(len(names))))
         features = numbered.select(*(f"c{position}" for position in positions))
-        table = collect(features, timeout=timeout, what=self.what, sites=sites)
-        return self._rows.attach(table.rename_columns([names[position] for position in positions]))
+        own_names = [names[position] for position in positions]
+        table = collect(features, timeout=timeout, what=self.what, sites=sites, names=own_names)
+        return self._rows.attach(table.rename_columns(own_names))
 
 
 def _is_time(dtype: Any) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from feast_hybrid.arrow.names import find_name
 from feast_hybrid.arrow.types import spark_type_of_arrow
 from feast_hybrid.errors import SchemaError
@@ -14,7 +16,7 @@ from feast_hybrid.sources.file_schema import ineligibility_reason, source_files
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
-    from feast_hybrid.files.schema import SourceFiles
+    from feast_hybrid.files.schema import ResolvedSchema, SourceFiles
     from feast_hybrid.lakes import Router
     from feast_hybrid.sources.spec import SourceSpec
     from feast_hybrid.spark.config import SparkConfig
@@ -110,6 +112,19 @@ def validate_source(
         # A file without its time or its key would lose its rows.
         what = f"{source.label} ({source.describe()})"
         resolved.require([source.timestamp, *keys], what=what, in_each_file=True)
+        _require_time(source, resolved, what)
+
+
+def _require_time(source: SourceSpec, resolved: ResolvedSchema, what: str) -> None:
+    """Refuse an event time that is none, such as text: the join would."""
+    name = find_name(source.timestamp, [column.name for column in resolved.columns])
+    for column in resolved.columns:
+        is_time = pa.types.is_timestamp(column.data_type) or pa.types.is_date(column.data_type)
+        if column.name == name and not is_time:
+            raise SchemaError(
+                f"{what}: the event time {column.name!r} is {column.data_type}; it has to be a timestamp or a date. "
+                "Write the files anew with times, or read the source by a query that makes them."
+            )
 
 
 def _files(source: SourceSpec, router: Router) -> SourceFiles | None:

@@ -34,7 +34,14 @@ def analysed(frame: DataFrame) -> DataFrame:
     return frame
 
 
-def collect(frame: DataFrame, *, timeout: float | None, what: str, sites: Sequence[Site] = ()) -> pa.Table:
+def collect(
+    frame: DataFrame,
+    *,
+    timeout: float | None,
+    what: str,
+    sites: Sequence[Site] = (),
+    names: Sequence[str] | None = None,
+) -> pa.Table:
     """Bring a frame's rows to the driver as Arrow, instants in UTC.
 
     Args:
@@ -42,24 +49,26 @@ def collect(frame: DataFrame, *, timeout: float | None, what: str, sites: Sequen
         timeout: seconds; None for no limit.
         what: how an error names them.
         sites: those that may be read, which an error may be of.
+        names: how an error names its columns, where their own names are ours.
 
     Raises:
+        SchemaError: a column holds text that is none.
         RetrievalTimeoutError: the time ran out; the job was cancelled.
         RetrievalError: the job failed.
     """
     with translate_spark_errors(what, "while it ran", sites):
         table = run(frame.sparkSession, frame.toArrow, timeout=timeout, what=what)
-    _require_text(table, what)
+    _require_text(table, names or table.column_names, what)
     return in_utc(table)
 
 
-def _require_text(table: pa.Table, what: str) -> None:
+def _require_text(table: pa.Table, names: Sequence[str], what: str) -> None:
     """Refuse text that is none: Spark and Arrow carry any bytes, Python would fail on them without saying where.
 
     Raises:
         SchemaError: it names the column and the first row.
     """
-    for name, column in zip(table.column_names, table.columns, strict=True):
+    for name, column in zip(names, table.columns, strict=True):
         if "string" not in str(column.type):
             continue
         if (invalid := first_invalid(column)) is not None:

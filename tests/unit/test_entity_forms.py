@@ -6,6 +6,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
+import dask.dataframe
 import duckdb
 import numpy as np
 import pandas as pd
@@ -68,6 +69,15 @@ class TestArrow:
         assert back["f"].to_pylist() == ["first", "second"]
         assert back.to_pandas()["k"].tolist() == ["a", None]
 
+    def test_whatever_exports_a_stream_is_taken(self) -> None:
+        """A library that pyarrow does not know: all that it has is the protocol."""
+
+        class Exporter:
+            def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+                return TestArrow.TABLE.__arrow_c_stream__(requested_schema)
+
+        assert rows_of(Exporter()).attach(FEATURES).drop_columns("f").equals(self.TABLE)
+
     def test_a_polars_frame_is_taken(self) -> None:
         frame = pl.DataFrame(
             {
@@ -126,6 +136,11 @@ class TestOtherForms:
         message = refusal(stand_in)
         assert message.startswith(f"entity_df is a {module}.DataFrame, ")
         assert message.endswith(f"give entity_df.{call}().")
+
+    def test_a_frame_of_dask_is_named_with_what_to_call(self) -> None:
+        message = refusal(dask.dataframe.from_pandas(with_column([1]), npartitions=1))
+        assert message.startswith("entity_df is a dask.dataframe.")
+        assert message.endswith("give entity_df.compute().")
 
     def test_anything_else_is_named_in_full(self) -> None:
         assert refusal([1]).startswith("entity_df is a builtins.list, which exports no Arrow stream")

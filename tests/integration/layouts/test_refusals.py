@@ -14,14 +14,15 @@ import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
 from feast import FeatureView, Field
-from feast.types import Int64, String
+from feast.types import Array, Float64, Int64, Map, String, UnixTimestamp
 
 from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.errors import HybridError, SchemaError, SourceError
-from tests.integration.places import Place, entity, hour, retrieve, source
+from tests.integration.places import Place, Places, entity, feature_store, hour, retrieve, source
 
 if TYPE_CHECKING:
     from feast import FeatureStore
+    from pyspark.sql import SparkSession
 
     from tests.integration.conftest import MakeStore
 
@@ -51,15 +52,33 @@ def without(name: str) -> bytes:
     return parquet({column: values for column, values in GOOD.items() if column != name})
 
 
+def map_with_a_key_twice() -> pa.Array:
+    return pa.array([[("a", 1), ("a", 2)]], pa.map_(pa.string(), pa.int64()))
+
+
+def text_that_is_no_utf8() -> pa.Array:
+    offsets = pa.array([0, 2], pa.int32()).buffers()[1]
+    return pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(b"a\xff")])
+
+
+CSV = b"k,event_timestamp,v\n1,2026-01-10T01:00:00Z,10\n"
+JSON = b'{"k": 1, "event_timestamp": "2026-01-10T01:00:00Z", "v": 10}\n'
+GOOD_FILES = {"parquet": parquet(GOOD), "orc": orc(GOOD), "csv": CSV, "json": JSON}
+
+
 @dataclass(frozen=True)
 class Fault:
     """A folder that cannot be read.
 
     Attributes:
-        files: beside one that can be.
+        files: beside one that can be, ``a``, or in its place.
         named: what the error has to name.
         error: its class.
+        file_format: of the source.
+        declared: the type of ``v``.
         at_apply: whether it can be seen without reading rows.
+        each_lake: whether bytes are what is wrong, which each lake's client reads in its own way; of what is seen in
+            footers and names one lake is asked.
     """
 
     files: dict[str, bytes]
@@ -68,78 +87,163 @@ class Fault:
     file_format: str = "parquet"
     declared: Any = Int64
     at_apply: bool = True
+    each_lake: bool = False
+
+
+def drifting(values: Any, *types: str) -> Fault:
+    return Fault({"b.parquet": parquet({**GOOD, "v": values})}, ("b.parquet", "'v'", *types), SchemaError)
+
+
+def declared(values: Any, data_type: Any, *types: str) -> Fault:
+    files = {"a.parquet": parquet({**GOOD, "v": values})}
+    return Fault(files, ("a.parquet", "'v'", *types), SchemaError, declared=data_type)
 
 
 FAULTS = {
-    "cut off": Fault({"b.parquet": parquet(GOOD)[:-20]}, ("b.parquet",)),
-    "another format": Fault({"b.parquet": b"k,v\n1,2\n"}, ("b.parquet",)),
-    "a damaged page": Fault({"b.parquet": with_damaged_page()}, ("b.parquet",), HybridError, at_apply=False),
-    "ORC that is cut off": Fault({"b.orc": orc(GOOD)[:-20]}, ("b.orc",), file_format="orc"),
-    "ORC that is text": Fault({"b.orc": b"hello, world"}, ("b.orc",), file_format="orc"),
+    # Types drift.
+    "text and numbers": drifting(["x"], "int64", "string"),
+    "a list and a number": drifting([[1]], "int64", "list"),
+    "a flag and a number": drifting([True], "int64", "bool"),
+    # Columns come and go.
     "no key": Fault({"b.parquet": without("k")}, ("b.parquet", "'k'"), SchemaError),
     "no event time": Fault(
         {"b.parquet": without("event_timestamp")}, ("b.parquet", "'event_timestamp'"), SchemaError
     ),
-    "text and numbers": Fault(
-        {"b.parquet": parquet({**GOOD, "v": ["x"]})},
-        ("b.parquet", "'v'", "int64", "string"),
-        SchemaError,
+    "no key in ORC": Fault(
+        {"b.orc": orc({n: GOOD[n] for n in ("v", "event_timestamp")})}, ("b.orc", "'k'"), SchemaError, "orc"
     ),
-    "text declared as a number": Fault(
-        {"a.parquet": parquet({**GOOD, "v": ["x"]})}, ("a.parquet", "'v'", "string", "int64"), SchemaError
-    ),
-    "a table of Delta": Fault({"_delta_log/0.json": b"{}"}, ("'delta'",)),
-    "a table of Hudi": Fault({".hoodie/hoodie.properties": b"x=1"}, ("'hudi'",)),
-    "a folder within": Fault({"more/b.parquet": parquet(GOOD)}, ("more",), SchemaError),
+    # The declared type.
+    "text declared as a number": declared(["x"], Int64, "string", "int64"),
+    "a number declared as a list": declared([1], Array(Int64), "int64", "list"),
+    "text declared as a time": declared(["x"], UnixTimestamp, "string", "timestamp"),
     "a fraction declared as a whole number": Fault(
         {"b.parquet": parquet({**GOOD, "v": [1.5]})}, ("b.parquet", "'v'", "1.5"), SchemaError, at_apply=False
     ),
+    # Partition folders.
+    "a folder within": Fault({"more/b.parquet": parquet(GOOD)}, ("more",), SchemaError),
     "a partition that is no number": Fault({"a.parquet": b"", "v=x/b.parquet": without("v")}, ("'v'",), SchemaError),
+    "a partition that is no UTF-8": Fault(
+        {"a.parquet": b"", "v=%FF/b.parquet": without("v")}, ("v=%FF",), SchemaError, declared=String
+    ),
+    # Table formats.
+    "a table of Delta": Fault({"_delta_log/0.json": b"{}"}, ("'delta'",)),
+    "a table of Hudi": Fault({".hoodie/hoodie.properties": b"x=1"}, ("'hudi'",)),
+    "a table of Iceberg": Fault({"metadata/v1.metadata.json": b"{}"}, ("'iceberg'",)),
+    # Broken files.
+    "cut off": Fault({"b.parquet": parquet(GOOD)[:-20]}, ("b.parquet",), each_lake=True),
+    "another format": Fault({"b.parquet": b"k,v\n1,2\n"}, ("b.parquet",)),
+    "a damaged page": Fault(
+        {"b.parquet": with_damaged_page()}, ("b.parquet",), HybridError, at_apply=False, each_lake=True
+    ),
+    "ORC that is cut off": Fault({"b.orc": orc(GOOD)[:-20]}, ("b.orc",), file_format="orc", each_lake=True),
+    "ORC that is text": Fault({"b.orc": b"hello, world"}, ("b.orc",), file_format="orc"),
+    "CSV with a line that is too short": Fault(
+        {"b.csv": b"k,event_timestamp,v\n2,2026-01-10T01:00:00Z\n"}, (), HybridError, "csv", at_apply=False
+    ),
+    "JSON that is cut off": Fault({"b.json": JSON[:-9]}, (), HybridError, "json", at_apply=False),
+    # Times at the edges.
+    "an event time that is no time": Fault(
+        {"b.parquet": parquet({**GOOD, "event_timestamp": [1_767_225_600]})},
+        ("b.parquet", "'event_timestamp'", "int64"),
+        SchemaError,
+    ),
+    "an event time with the month first": Fault(
+        {"a.parquet": parquet({**GOOD, "event_timestamp": ["03/04/2026"]})},
+        ("'event_timestamp'", "string"),
+        SchemaError,
+    ),
+    "an event time in ORC that counts seconds": Fault(
+        {"a.orc": orc({**GOOD, "event_timestamp": [1_767_225_600]})}, ("'event_timestamp'",), SchemaError, "orc"
+    ),
+    # Values that do not convert.
+    "text that is no UTF-8": Fault(
+        {"a.parquet": parquet({**GOOD, "v": text_that_is_no_utf8()})},
+        ("'v'",),
+        HybridError,
+        declared=String,
+        at_apply=False,
+    ),
+    "a map with a key twice": Fault(
+        {"a.parquet": parquet({**GOOD, "v": map_with_a_key_twice()})},
+        ("'v'",),
+        HybridError,
+        declared=Map,
+        at_apply=False,
+    ),
+    "a whole number that no double is": Fault(
+        {"a.parquet": parquet({**GOOD, "v": [0.5]}), "b.parquet": parquet({**GOOD, "v": [2**53 + 1]})},
+        ("b.parquet", "'v'", str(2**53 + 1)),
+        SchemaError,
+        declared=Float64,
+        at_apply=False,
+    ),
 }
 
+#: What is wrong, and the site: the two take turns, but where bytes are wrong.
+CASES = [
+    (fault, role)
+    for number, (fault, of_folder) in enumerate(FAULTS.items())
+    for role in (("onprem", "cloud") if of_folder.each_lake else [("onprem", "cloud")[number % 2]])
+]
 
-@pytest.fixture
-def broken(fault: str, make_store: MakeStore, place: Place, folder: str) -> tuple[FeatureStore, FeatureView]:
-    """A store, and its one view as the repository's module holds it."""
-    of_folder = FAULTS[fault]
-    uri = f"{place.uri}{folder}"
-    good = orc(GOOD) if of_folder.file_format == "orc" else parquet(GOOD)
-    for path, content in {f"a.{of_folder.file_format}": good, **of_folder.files}.items():
-        place.put(f"{uri}/{path}", content)
+
+@pytest.fixture(scope="module")
+def broken(
+    lakes_to_test: Places, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[FeatureStore, dict[tuple[str, str], FeatureView]]:
+    """One store, and a view of each folder, as a repository's module would hold it."""
     key = entity("k")
-    schema = [Field(name="k", dtype=Int64), Field(name="v", dtype=of_folder.declared)]
-    of = source("rows_of_it", uri, file_format=of_folder.file_format)
-    view = FeatureView(name="the_view", entities=[key], schema=schema, source=of, ttl=timedelta(days=1))
-    return make_store(key, view), view
+    views = {}
+    for number, case in enumerate(CASES):
+        of_folder, place = FAULTS[case[0]], getattr(lakes_to_test, case[1])
+        uri = f"{place.uri}/refusals/{number}"
+        suffix = of_folder.file_format
+        # A file of our own in its place is the only one.
+        for path, content in {f"a.{suffix}": GOOD_FILES[suffix], **of_folder.files}.items():
+            if content:
+                place.put(f"{uri}/{path}", content)
+        options: dict[str, Any] = {"options": {"header": "true"}} if suffix == "csv" else {}
+        views[case] = FeatureView(
+            name=f"view_{number}",
+            entities=[key],
+            schema=[Field(name="k", dtype=Int64), Field(name="v", dtype=of_folder.declared)],
+            source=source(f"rows_{number}", uri, file_format=suffix, **options),
+            ttl=timedelta(days=1),
+        )
+    folder = tmp_path_factory.mktemp("refusals")
+    return feature_store(lakes_to_test.sites(), folder, key, *views.values()), views
 
 
 def verbs(store: FeatureStore, view: FeatureView) -> dict[str, Callable[[], Any]]:
     frame = pd.DataFrame({"k": [1, 2], "event_timestamp": [hour(2)] * 2})
+    of: Any = view.batch_source
 
     def history(strategy: str) -> Any:
         offline = store.config.offline_store
         join = offline.join.model_copy(update={"strategy": strategy})
         config = store.config.model_copy(update={"offline_store": offline.model_copy(update={"join": join})})
         return HybridSparkOfflineStore.get_historical_features(
-            config, [view], ["the_view:v"], frame, store.registry, store.project
+            config, [view], [f"{view.name}:v"], frame, store.registry, store.project
         )
 
-    assert view.batch_source is not None
-    of = view.batch_source
     return {
         "apply": lambda: of.validate(store.config),
-        "to_df": lambda: history("columnar").to_df(),
+        "to_df": lambda: history("columnar" if of.file_format in ("parquet", "orc") else "auto").to_df(),
         "to_arrow": lambda: history("window").to_arrow(),
         "to_spark_df": lambda: history("auto").to_spark_df().toArrow(),
-        "materialize": lambda: store.materialize(hour(0), hour(9), ["the_view"]),
+        "materialize": lambda: store.materialize(hour(0), hour(9), [view.name]),
     }
 
 
-@pytest.mark.parametrize("role", ["onprem", "cloud"])
-@pytest.mark.parametrize("fault", FAULTS)
-def test_every_verb_names_what_is_wrong(broken: tuple[FeatureStore, FeatureView], fault: str) -> None:
+@pytest.mark.parametrize(("fault", "role"), CASES)
+def test_every_verb_names_what_is_wrong(
+    broken: tuple[FeatureStore, dict[tuple[str, str], FeatureView]], fault: str, role: str
+) -> None:
     expected = FAULTS[fault]
-    for verb, call in verbs(*broken).items():
+    store, views = broken
+    view = views[fault, role]
+    assert view.batch_source is not None
+    for verb, call in verbs(store, view).items():
         if verb == "apply" and not expected.at_apply:
             continue
         # A frame of Spark's is out of our hands: what it raises while it runs is Spark's.
@@ -147,7 +251,7 @@ def test_every_verb_names_what_is_wrong(broken: tuple[FeatureStore, FeatureView]
         with pytest.raises(errors) as caught:
             call()
         text = str(caught.value)
-        assert "the_view" in text or "rows_of_it" in text, (verb, text)
+        assert view.name in text or view.batch_source.name in text, (verb, text)
         for name in expected.named:
             assert name in text, (verb, text)
 
