@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from feast_hybrid.arrow.convert import combined
+from feast_hybrid.arrow.maps import find_key_twice
 from feast_hybrid.arrow.validity import first_invalid, first_row
 from feast_hybrid.errors import EntityFrameError
 
@@ -96,14 +97,11 @@ def _refuse_values(array: pa.Array, name: str) -> None:
         raise EntityFrameError(
             f"entity_df column {name!r} is {array.type}, which row {row} (the first is 0) is not: {fault}."
         )
-    if pa.types.is_map(array.type):
-        for row, pairs in enumerate(array):
-            keys = [key for key, _ in pairs.as_py() or ()]
-            twice = next((key for number, key in enumerate(keys) if key in keys[:number]), None)
-            if twice is not None:
-                raise EntityFrameError(
-                    f"entity_df column {name!r} has in row {row} (the first is 0) a map with the key {twice!r} twice."
-                )
+    if (twice := find_key_twice(array)) is not None:
+        row, key = twice
+        raise EntityFrameError(
+            f"entity_df column {name!r} has in row {row} (the first is 0) a map with the key {key!r} twice."
+        )
 
 
 def _uuids_as_text(array: pa.Array) -> pa.Array:

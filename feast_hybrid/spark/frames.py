@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql.pandas.types import from_arrow_schema
 
+from feast_hybrid.arrow.maps import find_key_twice
 from feast_hybrid.arrow.utc import in_utc
 from feast_hybrid.arrow.validity import first_invalid
 from feast_hybrid.errors import SchemaError
@@ -52,26 +53,30 @@ def collect(
         names: how an error names its columns, where their own names are ours.
 
     Raises:
-        SchemaError: a column holds text that is none.
+        SchemaError: a column holds text that is none, or a map with a key twice.
         RetrievalTimeoutError: the time ran out; the job was cancelled.
         RetrievalError: the job failed.
     """
     with translate_spark_errors(what, "while it ran", sites):
         table = run(frame.sparkSession, frame.toArrow, timeout=timeout, what=what)
-    _require_text(table, names or table.column_names, what)
+    _require_values(table, names or table.column_names, what)
     return in_utc(table)
 
 
-def _require_text(table: pa.Table, names: Sequence[str], what: str) -> None:
-    """Refuse text that is none: Spark and Arrow carry any bytes, Python would fail on them without saying where.
+def _require_values(table: pa.Table, names: Sequence[str], what: str) -> None:
+    """Refuse what Spark and Arrow carry, and Python fails on without saying where, or drops.
 
     Raises:
-        SchemaError: it names the column and the first row.
+        SchemaError: text that is none, or a map with a key twice; it names the column and the first row.
     """
     for name, column in zip(names, table.columns, strict=True):
-        if "string" not in str(column.type):
-            continue
-        if (invalid := first_invalid(column)) is not None:
+        of_column = f"of column {name!r}"
+        if "string" in str(column.type) and (invalid := first_invalid(column)) is not None:
             raise SchemaError(
-                f"{what}: row {invalid[0]} of column {name!r} is no UTF-8 text; write it anew, as text or as binary."
+                f"{what}: row {invalid[0]} {of_column} is no UTF-8 text; write it anew, as text or as binary."
+            )
+        if "map<" in str(column.type) and (twice := find_key_twice(column.combine_chunks())) is not None:
+            raise SchemaError(
+                f"{what}: row {twice[0]} {of_column} has a map with the key {twice[1]!r} twice; write it anew with "
+                "each key once."
             )
