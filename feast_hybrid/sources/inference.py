@@ -16,7 +16,8 @@ from feast_hybrid.sources.file_schema import ineligibility_reason, source_files
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
-    from feast_hybrid.files.schema import ResolvedSchema, SourceFiles
+    from feast_hybrid.files.resolved import ResolvedSchema
+    from feast_hybrid.files.schema import SourceFiles
     from feast_hybrid.lakes import Router
     from feast_hybrid.sources.spec import SourceSpec
     from feast_hybrid.spark.config import SparkConfig

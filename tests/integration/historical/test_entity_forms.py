@@ -103,16 +103,15 @@ def test_char_keys_of_a_source_compare_without_padding(
 def test_rows_without_request_data_are_refused_when_they_are_given(
     store: FeatureStore, spark: SparkSession, form: str
 ) -> None:
-    frame = entity_frame().drop(columns="bonus", errors="ignore")
+    frame = entity_frame()
     in_spark = spark.createDataFrame(frame)
     name = f"rows_{uuid.uuid4().hex}"
     in_spark.createOrReplaceTempView(name)
     rows: Any = {"pandas": frame, "polars": pl.from_pandas(frame), "spark": in_spark, "sql": f"SELECT * FROM {name}"}
-    (on_demand,) = store.list_on_demand_feature_views()
     with pytest.raises(
-        EntityFrameError, match=rf"lacks the request data bonus of .* view '{on_demand.name}'; it has"
+        EntityFrameError, match="lacks the request data bonus of on-demand feature view 'pay'; it has"
     ):
-        retrieve(store, rows[form], [f"{on_demand.name}:{on_demand.features[0].name}"])
+        retrieve(store, rows[form], ["pay:paid"])
     spark.catalog.dropTempView(name)
 
 
