@@ -48,18 +48,26 @@ def encode_for_online(
         column = F.col(quoted(field.name))
         if field.name in features:
             is_text = field.name in as_text and isinstance(field.dataType, IntegralType)
-            column = column.cast("string") if is_text else _online_value(column, field.dataType)
+            column = column.cast("string") if is_text else _online_value(column, field.dataType, field.name)
             column = column.alias(field.name)
         columns.append(column)
     return frame.select(*columns)
 
 
-def _online_value(column: Column, data_type: DataType) -> Column:
+def _online_value(column: Column, data_type: DataType, name: str) -> Column:
     if isinstance(data_type, ArrayType) and isinstance(data_type.elementType, DateType):
         return column.cast("array<timestamp_ntz>")  # midnight in UTC, as a date by itself
     if _is_lost_in_numpy(data_type) and _fits_json(data_type):
-        return F.to_json(column, {"ignoreNullFields": "false"})
+        text = F.to_json(column, {"ignoreNullFields": "false"})
+        return _unless_a_key_is_twice(column, text, name) if isinstance(data_type, MapType) else text
     return column
+
+
+def _unless_a_key_is_twice(column: Column, text: Column, name: str) -> Column:
+    """The text, of which who reads it would take one of the two values."""
+    keys = F.map_keys(column)
+    fault = F.raise_error(F.lit(f"column {name!r} has a map with a key twice; write it anew with each key once"))
+    return F.when(F.size(F.array_distinct(keys)) < F.size(keys), fault.cast("string")).otherwise(text)
 
 
 def _is_lost_in_numpy(data_type: DataType) -> bool:

@@ -14,7 +14,7 @@ import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
 from feast import FeatureView, Field
-from feast.types import Array, Float64, Int64, String, UnixTimestamp
+from feast.types import Array, Float64, Int64, Map, String, UnixTimestamp
 
 from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.errors import HybridError, SchemaError, SourceError
@@ -50,6 +50,10 @@ def with_damaged_page() -> bytes:
 
 def without(name: str) -> bytes:
     return parquet({column: values for column, values in GOOD.items() if column != name})
+
+
+def map_with_a_key_twice() -> pa.Array:
+    return pa.array([[("a", 1), ("a", 2)]], pa.map_(pa.string(), pa.int64()))
 
 
 def text_that_is_no_utf8() -> pa.Array:
@@ -159,6 +163,14 @@ FAULTS = {
         ("'v'",),
         HybridError,
         declared=String,
+        at_apply=False,
+        in_spark=False,
+    ),
+    "a map with a key twice": Fault(
+        {"a.parquet": parquet({**GOOD, "v": map_with_a_key_twice()})},
+        ("'v'",),
+        HybridError,
+        declared=Map,
         at_apply=False,
         in_spark=False,
     ),
