@@ -59,6 +59,15 @@ def test_naive_bounds_are_utc_whatever_the_session_says(
 
 
 @pytest.mark.parametrize("verb", ["all", "latest"])
+def test_columns_have_the_names_that_they_are_asked_by(
+    make_store: MakeStore, write: Write, onprem: Place, verb: str
+) -> None:
+    rows = {"Driver_ID": [1, 2], "EVENT_TIMESTAMP": [hour(0), hour(1)], "Trips": [3, 4]}
+    job = pulled(make_store(), verb, source("stats", write(onprem, "stats", rows)), hour(0), hour(5), created=None)
+    assert sorted(answers(job, "driver_id", "event_timestamp", "trips")) == [(1, hour(0), 3), (2, hour(1), 4)]
+
+
+@pytest.mark.parametrize("verb", ["all", "latest"])
 def test_partitions_outside_of_the_range_are_not_read(
     make_store: MakeStore, write: Write, onprem: Place, verb: str
 ) -> None:

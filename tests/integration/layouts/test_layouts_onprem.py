@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.layouts.checks import COUNT, TOGETHER, Batch
+from tests.integration.layouts.cases import Stored, first_seeds
+from tests.integration.layouts.checks import Agreement
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from tests.integration.places import Places
 
 
-@pytest.mark.parametrize("first", range(0, COUNT, TOGETHER))
+@pytest.mark.parametrize("first", first_seeds("onprem"))
 def test_all_readers_agree_with_the_oracle(
     first: int, lakes_to_test: Places, spark: SparkSession, tmp_path: Path
 ) -> None:
-    Batch.of(first, lakes_to_test.onprem, lakes_to_test.sites(), tmp_path).check()
+    Agreement(Stored.put(first, lakes_to_test.onprem, lakes_to_test.sites(), tmp_path, spark)).check()

@@ -1,0 +1,183 @@
+"""Layouts on a lake in one feature store, and what the oracle reads in each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from feast import Entity, FeatureStore, FeatureView, Field
+from feast.types import FeastType, Int64, String
+
+from tests.integration.layouts.by_spark import WrittenBySpark
+from tests.integration.layouts.drifts import END, START
+from tests.integration.layouts.generate import Layout, layout
+from tests.integration.layouts.oracle import History, RefusedError, Row, history
+from tests.integration.places import Place, feature_store, on_connect, source
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+#: How many layouts are tried on each lake, and how many of them are in one store. Connect gets one store of each.
+COUNT = int(os.environ.get("LAYOUTS", "500")) // 2
+TOGETHER = 20 if on_connect() else 50
+#: Of how many layouts one is written by Spark.
+_BY_SPARK = 10
+KEY = "key"
+
+
+def first_seeds(role: str) -> list[Any]:
+    """The first seeds of the stores on a lake, for parameters of tests; the first of them for Connect, too."""
+    start = 0 if role == "onprem" else COUNT
+    first, *others = range(start, start + COUNT, TOGETHER)
+    return [pytest.param(first, marks=pytest.mark.connect), *others]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layout on a lake, and what the oracle reads in it.
+
+    Attributes:
+        layout: the files.
+        view: reads them; its name is its source's, too, and has the seed.
+        history: None where the layout is to be refused.
+        named: what an error has to name one of where it is.
+    """
+
+    layout: Layout
+    view: FeatureView
+    history: History | None
+    named: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, made: Layout, entity: Entity, uri: str) -> Case:
+        """A layout that is at a URI."""
+        name = f"layout_{made.seed}"
+        renamed = {column: feature for feature, column in made.columns.items() if feature != column}
+        types = {KEY: made.declared["k"], **made.features}
+        view = FeatureView(
+            name=name,
+            entities=[entity],
+            schema=[Field(name=feature, dtype=data_type) for feature, data_type in types.items()],
+            source=source(
+                name,
+                uri,
+                "created" if made.created else None,
+                timestamp_field="ts",
+                file_format=made.file_format,
+                field_mapping={"k": KEY, **renamed},
+            ),
+        )
+        try:
+            return cls(made, view, history(made))
+        except RefusedError as error:
+            return cls(made, view, None, error.named)
+
+    @property
+    def name(self) -> str:
+        """The view's, and the source's."""
+        return str(self.view.name)
+
+    @property
+    def columns(self) -> list[str]:
+        """The features', in the files."""
+        return list(self.layout.columns.values())
+
+    @property
+    def meaning(self) -> History:
+        """What the oracle reads."""
+        assert self.history is not None
+        return self.history
+
+    @cached_property
+    def in_range(self) -> History:
+        """What of it is pulled and materialised."""
+        return self.meaning.between(START, END)
+
+    @property
+    def lacks_created(self) -> bool:
+        """Whether a row that goes online has no created time, though the view has one."""
+        return self.layout.created and any(row["created"] is None for row in self.in_range.latest())
+
+    def answer(self, row: Row | None) -> dict[str, Any]:
+        """A row of the history as the join gives it; nulls for none."""
+        columns = self.layout.columns.items()
+        return {f"{self.name}__{name}": None if row is None else row[column] for name, column in columns}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Some layouts whose keys are declared alike, in one store."""
+
+    store: FeatureStore
+    folder: Path
+    key: FeastType
+    cases: list[Case]
+
+    @classmethod
+    def put(
+        cls, first: int, place: Place, sites: Sequence[dict[str, Any]], folder: Path, spark: SparkSession
+    ) -> Stored:
+        """Put the layouts of the seeds from a first one on onto a lake; make a store of them."""
+        key = (Int64, String)[first // 10 % 2]
+        entity = Entity(name=KEY, join_keys=[KEY], value_type=key.to_value_type())
+        seeds = range(first, first + TOGETHER)
+        root = f"{place.uri}/layouts/{first}_of_{TOGETHER}"
+        made = [layout(seed, key) for seed in seeds if seed % _BY_SPARK]
+        _write(made, root, place)
+        cases = [Case.of(each, entity, f"{root}/{each.seed}") for each in made]
+        by_spark = [seed for seed in seeds if not seed % _BY_SPARK]
+        half = len(by_spark) // 2
+        for file_format, some in (("orc", by_spark[:half]), ("parquet", by_spark[half:])):
+            uri = f"{root}/{file_format}"
+            written = WrittenBySpark(spark, place, uri, key, file_format).layouts(some)
+            cases += [Case.of(each, entity, f"{uri}/layout={each.seed}") for each in written]
+        return cls(feature_store(list(sites), folder, entity, *(case.view for case in cases)), folder, key, cases)
+
+    @property
+    def readable(self) -> list[Case]:
+        """The cases that are not to be refused."""
+        return [case for case in self.cases if case.history is not None]
+
+    def with_engine(self, engine: str, *, latest: bool) -> FeatureStore:
+        """The store as it materialises by an engine, with an online store of its own.
+
+        Args:
+            engine: its type.
+            latest: whether it pulls the latest rows alone.
+        """
+        online = self.folder / f"online_{engine}_{latest}.db"
+        if not online.exists():
+            shutil.copy(self.folder / "online.db", online)
+        config = self.store.config
+        return FeatureStore(
+            config=type(config)(
+                project=config.project,
+                provider="local",
+                registry=config.registry_config,
+                online_store={"type": "sqlite", "path": str(online)},
+                offline_store=cast("Any", config.offline_config),
+                batch_engine={"type": engine},
+                materialization={"pull_latest_features": latest},
+                entity_key_serialization_version=3,
+            )
+        )
+
+
+def _write(layouts: Sequence[Layout], root: str, place: Place) -> None:
+    filesystem = place.lake.filesystem()
+    base = place.inside(root)
+    folders = {f"{base}/{made.seed}/{path}".rpartition("/")[0] for made in layouts for path in made.files}
+    if place.scheme == "hdfs":  # ADLS has none that hold nothing
+        folders |= {f"{base}/{made.seed}/{folder}" for made in layouts for folder in made.folders}
+    files = [(f"{base}/{made.seed}/{path}", content) for made in layouts for path, content in made.files.items()]
+    with ThreadPoolExecutor(8) as threads:
+        if place.scheme == "hdfs":
+            list(threads.map(lambda folder: filesystem.makedirs(folder, exist_ok=True), folders))
+        list(threads.map(lambda file: filesystem.pipe_file(*file), files))
