@@ -90,13 +90,13 @@ def text_frame(
     """
     file_format = source.file_format or "parquet"
     options = _options_for_spark(source)
+    folders, notes = _folders(session, source, location, router)
     deviating = deviating_setting(session, file_format, ("INT96",)) if file_format in _DEFAULTS else None
     if deviating is not None:
         raise SourceError(
             f"{source.label} ({source.describe()}): the session has {deviating}, with which Spark reads files of "
             f"{file_format} otherwise. Unset it."
         )
-    folders, notes = _folders(session, source, location, router)
     given = {name.lower() for name in options}
     defaults = {name: value for name, value in _DEFAULTS.get(file_format, {}).items() if name.lower() not in given}
     with translate_spark_errors(source.label, source.describe(), [location.site]):

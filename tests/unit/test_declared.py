@@ -14,7 +14,7 @@ from feast_hybrid.lakes import Router
 from feast_hybrid.sources.declared import agreed_types, declared_types, join_keys, views_of
 from feast_hybrid.sources.resolve import pulled_source_spec, source_spec
 
-DRIVER = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
+DRIVER = Entity(name="declared_driver", join_keys=["driver_id"], value_type=ValueType.INT64)
 
 
 def rows(**more: Any) -> HybridSparkSource:

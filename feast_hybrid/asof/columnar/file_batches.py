@@ -11,10 +11,10 @@ import pyarrow.orc
 import pyarrow.parquet as pq
 
 from feast_hybrid.arrow.faults import is_arrows
+from feast_hybrid.arrow.spark_notes import with_naive_times
 from feast_hybrid.asof.columnar.file_columns import FileColumns
 from feast_hybrid.asof.columnar.row_groups import RowGroups
 from feast_hybrid.errors import SourceError, SourceNotFoundError
-from feast_hybrid.files.orc import with_naive_times
 
 if TYPE_CHECKING:
     from feast_hybrid.asof.columnar.spec import FileSplit, SourceColumn, ViewSpec
