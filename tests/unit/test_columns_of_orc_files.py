@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.orc
 
-from feast_hybrid.arrow.types import spark_type_of_arrow
 from feast_hybrid.arrow.spark_notes import with_naive_times
+from feast_hybrid.arrow.types import spark_type_of_arrow
 from feast_hybrid.files.schema import resolve_schema
 from feast_hybrid.lakes import Router
 
