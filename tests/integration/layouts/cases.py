@@ -133,11 +133,10 @@ class Stored:
         _write(made, root, place)
         cases = [Case.of(each, entity, f"{root}/{each.seed}") for each in made]
         by_spark = [seed for seed in seeds if not seed % _BY_SPARK]
-        half = len(by_spark) // 2
-        for file_format, some in (("orc", by_spark[:half]), ("parquet", by_spark[half:])):
-            uri = f"{root}/{file_format}"
-            written = WrittenBySpark(spark, place, uri, key, file_format).layouts(some)
-            cases += [Case.of(each, entity, f"{uri}/layout={each.seed}") for each in written]
+        # Stores take turns: what Spark's writer takes is for the files' folders, and for each job.
+        uri, file_format = f"{root}/by_spark", ("parquet", "orc")[first // TOGETHER % 2]
+        written = WrittenBySpark(spark, place, uri, key, file_format).layouts(by_spark)
+        cases += [Case.of(each, entity, f"{uri}/layout={each.seed}") for each in written]
         return cls(feature_store(list(sites), folder, entity, *(case.view for case in cases)), folder, key, cases)
 
     @property
@@ -177,7 +176,7 @@ def _write(layouts: Sequence[Layout], root: str, place: Place) -> None:
     if place.scheme == "hdfs":  # ADLS has none that hold nothing
         folders |= {f"{base}/{made.seed}/{folder}" for made in layouts for folder in made.folders}
     files = [(f"{base}/{made.seed}/{path}", content) for made in layouts for path, content in made.files.items()]
-    with ThreadPoolExecutor(8) as threads:
+    with ThreadPoolExecutor(16) as threads:
         if place.scheme == "hdfs":
             list(threads.map(lambda folder: filesystem.makedirs(folder, exist_ok=True), folders))
         list(threads.map(lambda file: filesystem.pipe_file(*file), files))

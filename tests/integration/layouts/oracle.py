@@ -141,7 +141,12 @@ class _File:
 
 def _table(file_format: str, content: bytes) -> pa.Table:
     if file_format == "orc":
-        return orc.read_table(io.BytesIO(content))
+        table = orc.read_table(io.BytesIO(content))
+        for n, column in enumerate(table.schema):
+            # Spark keeps times without a zone as numbers, and says so beside them.
+            if (column.metadata or {}).get(b"spark.sql.catalyst.type") == b"timestamp_ntz":
+                table = table.set_column(n, column.name, table[column.name].cast(pa.timestamp("us")))
+        return table
     return pq.read_table(io.BytesIO(content), partitioning=None, coerce_int96_timestamp_unit="us")
 
 
