@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 import feast_hybrid.sources.saved_datasets  # noqa: F401  # Feast knows a logging destination's kind once its class is loaded.
 from feast_hybrid.asof.request import REMOVED_STRATEGIES, Strategy
 from feast_hybrid.errors import ConfigError, CredentialError
-from feast_hybrid.lakes import Allowed, LakeType, Router, Site, parse_uri
+from feast_hybrid.lakes import Allowed, Router, Site
 from feast_hybrid.lakes.credentials import CREDENTIALS
 from feast_hybrid.spark.config import SparkConfig
 
@@ -98,18 +98,15 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
 
     def model_post_init(self, _context: Any, /) -> None:
         """Check what depends on several fields, and that every secret can be found."""
-        own = {"staging_location": self.staging_location, "monitoring_location": self.monitoring_location}
-        places = [parse_uri(uri, what=f"offline_store.{name}") for name, uri in own.items() if uri]
         allowed = Allowed(
             functions=frozenset(name.lower() for name in self.sql.allow_functions),
             file_formats=frozenset(name.lower() for name in self.file_formats),
-            local_folders=tuple(place for place in places if place.lake is LakeType.LOCAL),
         )
         self._router = Router(self.sites, allowed=allowed)
         self._router.check_credentials()
-        for name, uri in own.items():
-            if uri:
-                self._router.locate(uri, what=f"offline_store.{name}")
+        for name in ("staging_location", "monitoring_location"):
+            if uri := getattr(self, name):
+                self._router.locate(uri, what=f"offline_store.{name}", configured=True)
 
     @property
     def router(self) -> Router:

@@ -20,12 +20,10 @@ class Allowed:
     Attributes:
         functions: of SQL text, with their schemas.
         file_formats: of paths.
-        local_folders: of this machine, which the configuration names itself.
     """
 
     functions: frozenset[str] = frozenset()
     file_formats: frozenset[str] = frozenset()
-    local_folders: tuple[LakeUri, ...] = ()
 
 
 class Router:
@@ -81,9 +79,8 @@ class Router:
         holders = [site for site in self.sites if wanted.is_under(site.root)]
         if holders:
             return max(holders, key=lambda site: len(site.root.path.rstrip("/")))
-        if not self.sites or any(wanted.is_under(folder) for folder in self.allowed.local_folders):
-            root = LakeUri(wanted.lake, wanted.scheme, wanted.authority, "/")
-            return Site(name=re.sub("[@:]", ".", wanted.authority).lstrip("$") or "local", uri=str(root))
+        if not self.sites:
+            return _site_of_its_own(wanted)
         raise RoutingError(self._no_site(wanted, what))
 
     def _no_site(self, wanted: LakeUri, what: str) -> str:
@@ -100,17 +97,20 @@ class Router:
             )
         return f"{what}: {wanted} is under none of the configured sites ({configured}).{hint}"
 
-    def locate(self, uri: str | LakeUri, *, what: str = "the path") -> Location:
+    def locate(self, uri: str | LakeUri, *, what: str = "the path", configured: bool = False) -> Location:
         """The place that a URI names, on the site that it belongs to.
 
         Args:
             uri: as :func:`~feast_hybrid.lakes.parse_uri` takes it, or taken apart already.
             what: how an error names the thing, such as ``path of source 'weather'``.
+            configured: whether the configuration itself names it, which needs no site for this machine's disk.
 
         Raises:
             RoutingError: sites are configured and none of them holds the URI, or the URI is malformed.
         """
         parsed = parse_uri(uri, what=what) if isinstance(uri, str) else uri
+        if configured and parsed.lake is LakeType.LOCAL:
+            return Location(_site_of_its_own(parsed), parsed)
         return Location(self.route(parsed, what=what), parsed)
 
     def named(self, name: str | None, *, what: str) -> Site | None:
@@ -173,6 +173,11 @@ class Router:
         if services:
             merged["dfs.nameservices"] = ",".join(dict.fromkeys(services))
         return merged
+
+
+def _site_of_its_own(uri: LakeUri) -> Site:
+    root = LakeUri(uri.lake, uri.scheme, uri.authority, "/")
+    return Site(name=re.sub("[@:]", ".", uri.authority).lstrip("$") or "local", uri=str(root))
 
 
 def _one_keytab(sites: Sequence[Site]) -> None:

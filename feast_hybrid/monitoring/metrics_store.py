@@ -158,7 +158,7 @@ def _keyed_files(
             "monitoring keeps its metrics on a lake: set offline_store.monitoring_location to a folder, such as "
             "hdfs://lake/feast_monitoring or abfss://features@acct.dfs.core.windows.net/feast_monitoring."
         )
-    root = store.router.locate(store.monitoring_location, what="offline_store.monitoring_location")
+    root = store.router.locate(store.monitoring_location, what="offline_store.monitoring_location", configured=True)
     schema = pa.schema([(column, arrow_type(column)) for column in columns])
     return KeyedFiles(root.child(name), schema, key=tuple(key), folders=tuple(folders))
 

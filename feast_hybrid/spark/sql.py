@@ -67,7 +67,7 @@ def table_parts(name: str, *, what: str, error: type[HybridError]) -> list[str]:
         tokens = []
     parts = tokens[::2]
     dots = all(token.token_type == TokenType.DOT for token in tokens[1::2])
-    if len(tokens) % 2 == 0 or not dots or any(not part.text for part in parts):
+    if len(tokens) % 2 == 0 or not dots or any(not part.text or "${" in part.text for part in parts):
         raise error(f"{what} must be a table's full name, such as sales.orders; found {name!r}.")
     return [part.text for part in parts]
 

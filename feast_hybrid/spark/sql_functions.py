@@ -92,6 +92,7 @@ WORDS_BEFORE_PARENTHESES = frozenset(_WORDS.split())
 
 #: Settings of a session in which SQL text means to Spark what it means here, and in which no path is a table.
 SESSION_SETTINGS = {
+    "spark.sql.variable.substitute": "false",  # of ${env:KEY} in a text, in literals too
     "spark.sql.runSQLOnFiles": "false",
     "spark.sql.ansi.doubleQuotedIdentifiers": "false",
 }

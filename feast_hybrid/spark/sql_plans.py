@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
     from feast_hybrid.errors import HybridError
 
-#: Ends of the names of Spark's plans and expressions that do more than to compute rows, or hide what they name.
-_NO_SELECT = ("ScriptTransformation", "Command", "Statement", "CompoundBody", "UnresolvedIdentifier")
+#: What Spark's plans that do more than to compute rows are, and ends of the names of others, or of what hides a name.
+_PLANS = "org.apache.spark.sql.catalyst.plans.logical."
+_NO_SELECT = ("Command", "ParsedStatement")
+_ENDINGS = ("ScriptTransformation", "Command", "Statement", "CompoundBody", "UnresolvedIdentifier")
 
 
 def refuse_unsafe_plan(
@@ -34,9 +36,13 @@ def refuse_unsafe_plan(
         return
     classic: Any = session
     plan = classic._jsparkSession.sessionState().sqlParser().parsePlan(text)
+    commands = [classic._jvm.java.lang.Class.forName(_PLANS + name) for name in _NO_SELECT]
     functions = {name.lower() for name in more_functions}
     for node in _nodes(plan):
-        if fault := _fault(node, functions):
+        fault = _fault(node, functions)
+        if fault is None and any(command.isInstance(node) for command in commands):
+            fault = _more_than_a_select(node.getClass().getSimpleName())
+        if fault is not None:
             raise error(f"{what} {fault}")
 
 
@@ -50,9 +56,11 @@ def _fault(node: Any, more_functions: Collection[str]) -> str | None:
         return unknown_function(".".join(_items(node.name())).lower(), more_functions)
     if name == "UnresolvedGenerator":
         return unknown_function(node.name().unquotedString().lower(), more_functions)
-    if name.endswith(_NO_SELECT):
-        return f"is more than a SELECT to Spark: it has {name}."
-    return None
+    return _more_than_a_select(name) if name.endswith(_ENDINGS) else None
+
+
+def _more_than_a_select(name: str) -> str:
+    return f"is more than a SELECT to Spark: it has {name}."
 
 
 def _nodes(plan: Any) -> Iterator[Any]:
@@ -66,6 +74,8 @@ def _nodes(plan: Any) -> Iterator[Any]:
         else:
             node = plans.pop()
             plans += [*_items(node.children()), *_items(node.innerChildren())]
+            if node.getClass().getSimpleName() == "RelationTimeTravel":  # whose relation is no child
+                plans.append(node.relation())
             expressions += _items(node.expressions())
         yield node
 

@@ -35,7 +35,7 @@ Sort Star Subquery Table TableAlias TableSample Tuple Unnest UnpivotColumns Valu
 WindowSpec With WithinGroup
 """
 #: Parts of a SELECT that hold no function and no relation of their own.
-_PARTS = tuple(getattr(exp, name) for name in _PART_NAMES.split() if hasattr(exp, name))
+_PARTS = tuple(getattr(exp, name) for name in _PART_NAMES.split())
 
 
 def refuse_unsafe(
@@ -77,7 +77,7 @@ def unknown_function(name: str, more_functions: Collection[str]) -> str | None:
 def path_as_table(parts: Sequence[str]) -> str | None:
     """What is wrong with a table whose name's parts name a path, ``parquet.`/orders```, in a clause; else None."""
     of_format = len(parts) == 2 and parts[0].lower() in PATH_FORMATS
-    if not of_format and not any("/" in part or ":" in part for part in parts):
+    if len(parts) == 1 or (not of_format and not any("/" in part or ":" in part for part in parts)):
         return None
     return (
         f"reads the path {'.'.join(parts)!r} as a table. SQL text reads sources by their names and tables of the "
@@ -86,6 +86,8 @@ def path_as_table(parts: Sequence[str]) -> str | None:
 
 
 def _faults(text: str, query: Query, more_functions: set[str]) -> Iterator[str | None]:
+    if "${" in text:
+        yield "has ${…}, where Spark puts in a setting or a variable of the environment: take it out."
     tokens = sqlglot.tokenize(text, dialect="spark")
     for comment in (comment for token in tokens for comment in token.comments):
         if "/*" in comment or "\\" in comment:
@@ -104,7 +106,8 @@ def _faults(text: str, query: Query, more_functions: set[str]) -> Iterator[str |
 
 def _calls(tokens: list[Token], query: Query) -> Iterator[str]:
     """Names before parentheses, with their schemas, in lower case: functions, whatever the parser made of them."""
-    named = {alias.name.lower() for alias in query.find_all(exp.TableAlias) if alias.columns}
+    # What names a relation and its columns, as in t(a, b), calls nothing; elsewhere the same name does.
+    aliases = {alias.this.meta.get("start") for alias in query.find_all(exp.TableAlias) if alias.columns}
     for index, (token, following) in enumerate(pairwise(tokens)):
         if following.token_type != TokenType.L_PAREN or not _is_name(token):
             continue
@@ -113,12 +116,12 @@ def _calls(tokens: list[Token], query: Query) -> Iterator[str]:
             first -= 2
         name = ".".join(part.text.lower() for part in tokens[first : index + 1 : 2])
         word = first == index and name in WORDS_BEFORE_PARENTHESES and token.token_type != TokenType.IDENTIFIER
-        if not word and name not in named:
+        if not word and not (first == index and token.start in aliases):
             yield name
 
 
 def _is_name(token: Token) -> bool:
-    return token.token_type == TokenType.IDENTIFIER or token.text.replace("_", "a").isalnum()
+    return token.token_type in (TokenType.IDENTIFIER, TokenType.VAR) or token.text.replace("_", "a").isalnum()
 
 
 def _words(node: Expr) -> str:

@@ -149,7 +149,7 @@ def export(frame: DataFrame, staging_location: str, router: Router, cancellation
         WriteError: they could not be written.
         WriteCancelledError: the caller has given up.
     """
-    staging = router.locate(staging_location, what="offline_store.staging_location")
+    staging = router.locate(staging_location, what="offline_store.staging_location", configured=True)
     folder = staging.child(f"export-{uuid.uuid4().hex}")
     with translate_client_errors(WriteError, f"exporting to {folder}", "failed", sites=[*router.sites, folder.site]):
         try:

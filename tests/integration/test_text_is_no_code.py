@@ -104,6 +104,9 @@ def test_files_of_this_machine_need_a_site(lakes_to_test: Places, tmp_path: Path
         ("select * from identifier('a' || 'b')", "UnresolvedIdentifier"),
         ("select * from read_files('a')", "read_files"),
         ("insert into a select 1", "InsertIntoStatement"),
+        ("delete from a", "DeleteFromTable"),
+        ("create table a as select 1", "CreateTableAsSelect"),
+        ("select * from parquet.`/etc` version as of 1", "parquet./etc"),
     ],
 )
 def test_sparks_own_parser_is_asked_too(text: str, names: str, spark: SparkSession) -> None:
@@ -119,6 +122,19 @@ def test_what_spark_parses_to_a_select_is_taken(spark: SparkSession) -> None:
         from a lateral view explode(array(1)) e as f where (x, y) in ((1, 2)) order by upper('x') limit 3
     """
     refuse_unsafe_plan(spark, text, what="query", error=SourceError)
+
+
+def test_no_variable_is_put_into_a_text(
+    onprem: Place, write: Write, make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the look at the text would fail, the session's setting still holds."""
+    monkeypatch.setattr("feast_hybrid.retrieval.entity_df.refuse_unsafe", lambda *_, **__: None)
+    uri = write(onprem, "moods", {"driver_id": [1], "event_timestamp": [hour(1)], "mood": ["calm"]})
+    store = make_store(DRIVER, view(HybridSparkSource(name="moods", path=uri, timestamp_field="event_timestamp")))
+    rows = store.get_historical_features(
+        "select driver_id, event_timestamp, '${env:PATH}' as text from moods", ["moods:mood"]
+    ).to_arrow()
+    assert rows["text"].to_pylist() == ["${env:PATH}"]
 
 
 def test_no_path_is_a_table_in_the_sessions_of_queries(

@@ -53,6 +53,17 @@ def test_the_longest_prefix_by_whole_segments_wins(uri: str, name: str) -> None:
     assert ROUTER.route(uri).name == name
 
 
+def test_this_machines_files_need_a_site_but_for_what_the_configuration_names() -> None:
+    with pytest.raises(RoutingError, match=r"\{name: local, uri: 'file:///staging'\}"):
+        ROUTER.locate("file:///staging/x")
+    assert ROUTER.locate("file:///staging/x", configured=True).site.name == "local"
+    assert Router().route("file:///staging/x").name == "local"
+    with_disk = Router([*ROUTER.sites, site("disk", "file:///staging")])
+    assert with_disk.route("file:///staging/x").name == "disk"
+    with pytest.raises(RoutingError):
+        with_disk.route("file:///staging2/x")
+
+
 def test_the_order_of_the_sites_does_not_matter() -> None:
     assert Router(ROUTER.sites[::-1]).route("hdfs://lake/risk/models/1").name == "models"
 

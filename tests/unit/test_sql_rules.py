@@ -32,6 +32,7 @@ def refused(query: str, *functions: str) -> str:
         "select timestampdiff(hour, a, b), try_cast(c as decimal(10, 2)), cast(d as varchar(3)) from t",
         "select named_struct('a', 1).a, m['k'], xs[0], percentile_cont(0.5) within group (order by a) from t",
         "select * from t version as of 3 tablesample (10 percent)",
+        "with upper2(a) as (select 1) select * from upper2, range(2) as lower2(b), `team/orders`",
         "select a from t group by cube(a), grouping sets ((a), ()) having count(distinct b) > 1",
         "from t |> where a > 1 |> select b",
         "select 'reflect(x)', `transform (a) using` from t -- java_method('a')",
@@ -65,6 +66,11 @@ def test_what_computes_is_taken(query: str) -> None:
         ("select * from TEXT.`etc`", "TEXT.etc"),
         ("select * from spark_catalog.`/warehouse/x`", "spark_catalog./warehouse/x"),
         ("select 1 where exists (select 1 from csv.`/etc/passwd`)", "csv./etc/passwd"),
+        ("with reflect(x) as (select 1) select reflect('a', 'b') from reflect", "reflect"),
+        ("select java_method('a', 'b') from range(1) as java_method(x)", "java_method"),
+        ("select r'\\', reflect('a', 'b'), '\\'", "reflect"),
+        ("select '${env:KEY}' as mood", "${…}"),
+        ("select * from `${spark.app.name}`", "${…}"),
         ("select :key from t", "parameter marker"),
         ("select 1 /* a /* b */ */", "comment within a comment"),
         ("select 1 -- a \\\n , 2", "a backslash in one"),
@@ -93,7 +99,7 @@ class TestTable:
         with pytest.raises(SourceError, match="as a table"):
             source(path=None, table=table).resolve(Router())
 
-    @pytest.mark.parametrize("table", ["a b", "a.", "range(3)", "a; drop", "'a'.b.", "`a"])
+    @pytest.mark.parametrize("table", ["a b", "a.", "range(3)", "a; drop", "'a'.b.", "`a", "`${fs.a.key}`"])
     def test_what_is_no_name_is_refused(self, table: str) -> None:
         with pytest.raises(SourceError, match="full name"):
             source(path=None, table=table).resolve(Router())
