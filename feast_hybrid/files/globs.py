@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 #: The characters that make a path a pattern to Spark.
 SIGNS = frozenset("{}[]*?\\")
 
+#: Stands for a star until a pattern is put together.
+_ANY = "\0"
+#: For how many patterns one with braces may stand; each is looked for.
+MOST_PATTERNS = 1000
+
 _BRACES = re.compile(r"(?<!\\)\{([^{}]*)\}")
 
 
@@ -47,13 +52,24 @@ def name_matcher(pattern: str) -> Callable[[str], bool]:
 
 
 def without_braces(pattern: str) -> Iterator[str]:
-    """The patterns that ``{a,b}`` stands for, the innermost taken apart first."""
+    """The patterns that ``{a,b}`` stands for, the innermost taken apart first.
+
+    Raises:
+        SourceError: it stands for more than :data:`MOST_PATTERNS`.
+    """
+    for count, each in enumerate(_alternatives(pattern), 1):
+        if count > MOST_PATTERNS:
+            raise SourceError(f"{pattern} stands for more than {MOST_PATTERNS:,} patterns: write fewer braces.")
+        yield each
+
+
+def _alternatives(pattern: str) -> Iterator[str]:
     match = _BRACES.search(pattern)
     if match is None:
         yield pattern
         return
     for alternative in match[1].split(","):
-        yield from without_braces(pattern[: match.start()] + alternative + pattern[match.end() :])
+        yield from _alternatives(pattern[: match.start()] + alternative + pattern[match.end() :])
 
 
 def _matches(filesystem: Any, pattern: str) -> Iterator[str]:
@@ -107,6 +123,9 @@ def _regex(segment: str, pattern: str) -> str:
             parts.append(f"[{'^' if characters[1] else ''}{inner}]")
             place = characters.end()
         else:
-            parts.append({"*": ".*", "?": "."}.get(sign) or re.escape(sign))
+            parts.append({"*": _ANY, "?": "."}.get(sign) or re.escape(sign))
             place += 1
-    return "".join(parts)
+    # The first place where the characters after a star are found will do, unless no star follows: no going back.
+    head, *tails = "".join(parts).split(_ANY)
+    tails = [tail for n, tail in enumerate(tails) if tail or n == len(tails) - 1]
+    return head + "".join(f"(?>.*?{tail})" for tail in tails[:-1]) + "".join(f".*{tail}" for tail in tails[-1:])
