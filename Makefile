@@ -7,8 +7,9 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Test modules run in so many processes, each with its own lakes and Spark: about 3 GB of memory for each.
-WORKERS ?= 2
+# Test modules run in so many processes, each with its own lakes and Spark: about 3 GB of memory for each. On two
+# cores three of them wait for one another less than for their lakes.
+WORKERS ?= 3
 IN_WORKERS := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # An interpreter of 3.11 or newer that can make virtual environments.

@@ -17,6 +17,7 @@ import pytest
 
 from feast_hybrid import HybridSparkSource
 from feast_hybrid.errors import SessionError
+from feast_hybrid.sources.reader import Reader
 from feast_hybrid.spark import connect
 from feast_hybrid.spark.config import SparkConfig
 from feast_hybrid.spark.connect import remote_session
@@ -241,9 +242,13 @@ def test_a_caller_s_frame_and_temp_view_meet_tables_that_need_a_site_s_settings(
     spark: SparkSession, make_store: MakeStore, views: list[Any], cloud: Place
 ) -> None:
     driver, trips, mood = views
-    query = f"SELECT * FROM parquet.`{mood.batch_source.path}`"
-    queried = HybridSparkSource(name="queried", query=query, site="cloud", timestamp_field="event_timestamp")
+    queried = HybridSparkSource(
+        name="queried", query="SELECT * FROM moods", site="cloud", timestamp_field="event_timestamp"
+    )
     store = make_store(driver, trips, view("queried_mood", queried, driver))
+    # To make the table, as to read it, takes the site's settings.
+    child = Reader(spark, store.config.offline_store.router).child()
+    child.sql(f"CREATE TABLE moods USING parquet LOCATION '{mood.batch_source.path}'")
     spark.createDataFrame(ENTITY_ROWS).createOrReplaceTempView("mine")
     try:
         before = dict(spark.conf.getAll)
@@ -254,6 +259,7 @@ def test_a_caller_s_frame_and_temp_view_meet_tables_that_need_a_site_s_settings(
         assert job.to_spark_df().count() == 2
     finally:
         spark.catalog.dropTempView("mine")
+        spark.sql("DROP TABLE moods")
 
 
 def test_two_servers_serve_two_stores_of_one_process_and_no_key_is_in_their_logs(

@@ -1,6 +1,6 @@
 """Rows go from the executors to the online store: the driver's memory does not grow with them.
 
-``MATERIALISE_ROWS=5000000`` says how many rows of each lake; 250,000 by default.
+``MATERIALISE_ROWS=5000000`` says how many rows of each lake; 150,000 by default.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import Write
 
-ROWS = int(os.environ.get("MATERIALISE_ROWS", "250000"))
+ROWS = int(os.environ.get("MATERIALISE_ROWS", "150000"))
 LIMIT = 1.5 * 2**30
 
 FEATURES = """

@@ -61,9 +61,7 @@ def test_a_call_leaves_the_session_as_it_was(
 @classic_only("a client sees nothing of Hadoop's settings")
 def test_hadoop_s_own_settings_hold_no_key(store: FeatureStore, cloud: Place, spark: SparkSession) -> None:
     retrieve(store, "SELECT driver_id, event_timestamp FROM mood_rows", FEATURES).to_df()
-    of = HybridSparkSource(
-        name="q", query=f"SELECT * FROM parquet.`{cloud.uri}/sessions`", site="cloud", timestamp_field="t"
-    )
+    of = HybridSparkSource(name="q", query="SELECT * FROM sessions", site="cloud", timestamp_field="t")
     config = store.config.offline_store
     assert reader_for(config.spark, config.router, [source_spec(of, config.router)]).child() is not spark
     hadoop = spark.sparkContext._jsc.hadoopConfiguration()

@@ -101,14 +101,22 @@ def test_a_query_spans_both_lakes_and_the_session_keeps_its_settings(
     right = write(cloud, "right", {"k": [1, 2], "v": ["a", "b"]})
     of = HybridSparkSource(
         name="both",
-        query=f"SELECT l.*, r.v FROM parquet.`{left}` l JOIN parquet.`{right}` r ON l.k = r.k",
+        query="SELECT l.*, r.v FROM left_rows l JOIN right_rows r ON l.k = r.k",
         site="onprem",
         timestamp_field="event_timestamp",
     )
     store = make_store()
-    rows = read_by_spark(store, of).collect()
-    assert sorted((row["k"], row["v"]) for row in rows) == [(1, "a"), (2, "b")]
-    assert [key for key in spark.conf.getAll if key.startswith("fs.")] == []
+    # To make tables, as to read them, takes the sites' settings.
+    child = Reader(spark, store.config.offline_store.router).child()
+    child.sql(f"CREATE TABLE left_rows (k BIGINT, event_timestamp TIMESTAMP) USING parquet LOCATION '{left}'")
+    child.sql(f"CREATE TABLE right_rows (k BIGINT, v STRING) USING parquet LOCATION '{right}'")
+    try:
+        rows = read_by_spark(store, of).collect()
+        assert sorted((row["k"], row["v"]) for row in rows) == [(1, "a"), (2, "b")]
+        assert [key for key in spark.conf.getAll if key.startswith("fs.")] == []
+    finally:
+        for name in ("left_rows", "right_rows"):
+            spark.sql(f"DROP TABLE IF EXISTS {name}")
     assert spark.catalog.listTables() == []
 
 

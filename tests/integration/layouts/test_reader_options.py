@@ -15,7 +15,7 @@ from feast.types import Float64, Int64, String
 from feast_hybrid.errors import HybridError, RoutingError, UnavailableError
 from feast_hybrid.files.listing import list_files
 from feast_hybrid.files.selection import FileSelection
-from feast_hybrid.lakes import Router, Site
+from feast_hybrid.lakes import Allowed, Router, Site
 from feast_hybrid.sources import file_schema, text_frame
 from feast_hybrid.sources.reader import Reader
 from feast_hybrid.sources.resolve import source_spec
@@ -128,7 +128,8 @@ def test_a_pattern_that_leads_to_another_site_is_refused_in_any_format(
     spark: SparkSession, place: Place, folder: str, file_format: str
 ) -> None:
     uri = lay(place, folder, {"a/x": FILES["zip=01234/a.parquet"], "b/x": FILES["zip=01234/a.parquet"]})
-    router = Router([Site(**place.site()), Site(**place.site() | {"name": "other", "uri": f"{uri}/b"})])
+    sites = [Site(**place.site()), Site(**place.site() | {"name": "other", "uri": f"{uri}/b"})]
+    router = Router(sites, allowed=Allowed(file_formats=frozenset({"binaryfile"})))
     of = source_spec(source("rows", f"{uri}/*/x", file_format=file_format), router)
     with pytest.raises(RoutingError, match=r"source 'rows': .* also expands to .*/b(/x)?, which is on site 'other'"):
         Reader(spark, router).read(of)
