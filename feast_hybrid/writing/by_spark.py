@@ -10,10 +10,10 @@ import pyarrow as pa
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from feast_hybrid.arrow.convert import convert_for_writing, require_columns
-from feast_hybrid.errors import SourceError, SourceNotFoundError, WriteError
-from feast_hybrid.files.listing import partition_columns
+from feast_hybrid.errors import WriteError
+from feast_hybrid.files.listing import list_files, partition_columns
 from feast_hybrid.lakes.errors import translate_client_errors
-from feast_hybrid.sources.file_schema import reader_options
+from feast_hybrid.sources.file_schema import reader_options, source_errors
 from feast_hybrid.sources.reader import reader_for
 from feast_hybrid.sources.spec import sites_of
 from feast_hybrid.spark.formats import TABLE_FORMATS
@@ -128,20 +128,33 @@ def _append_to_path(frame: DataFrame, source: SourceSpec, location: Location, *,
 
 
 def _existing_schema(source: SourceSpec, reader: Reader) -> StructType | None:
-    """The columns of the rows that are there already, as Spark reads them; None where there is nothing yet."""
+    """The columns of the rows that are there already, as Spark reads them; None where there is nothing yet.
+
+    Whether something is there is seen from here: what reading refuses is no empty place, and takes no rows either.
+    """
     if source.table is not None and not reader.child().catalog.tableExists(source.table):
         return None
-    if source.location is not None:
-        if not source.location.exists():
-            return None
-        if source.file_format in TABLE_FORMATS and not has_log(source.location):
-            return None  # an empty folder, or files of a writer that died before its first commit
-    try:
-        return reader.read(source).schema
-    except SourceNotFoundError:
-        raise
-    except SourceError:  # a folder without files
+    if source.location is not None and not _holds_rows(source, source.location):
         return None
+    return reader.read(source).schema
+
+
+def _holds_rows(source: SourceSpec, location: Location) -> bool:
+    """Whether a path holds what Spark finds columns in.
+
+    Raises:
+        SourceError: it is, holds or lies in a table of another format.
+        SchemaError: its folders cannot be read as partitions.
+        StorageError: it could not be listed.
+    """
+    if source.file_format in TABLE_FORMATS:
+        return has_log(location)  # without: an empty folder, or files of a writer that died before its first commit
+    selection = reader_options(source).selection
+    with source_errors(source):
+        try:
+            return bool(list_files(location, selection=selection).files)
+        except FileNotFoundError:
+            return False
 
 
 def _arrow_schema(existing: StructType, table: pa.Table, source: SourceSpec) -> pa.Schema:

@@ -13,7 +13,7 @@ from feast import BatchFeatureView, FeatureStore, Field, PushSource, RepoConfig
 from feast.data_source import PushMode
 from feast.types import Int64, String
 
-from feast_hybrid.errors import SchemaError, WriteError
+from feast_hybrid.errors import SchemaError, SourceError, WriteError
 from tests.integration.places import EACH_TABLE_FORMAT, Place, Places, answers, hour, retrieve, source, view
 
 if TYPE_CHECKING:
@@ -46,6 +46,33 @@ class TestThroughSpark:
         if file_format != "json":  # of JSON, Spark reads a time as text
             assert answers(retrieve(store, entity_df, ["stats:trips"]), "trips") == [(3,), (1,)]
         assert len([name for name in place.names(uri) if not name.startswith("_")]) == 2
+
+    @ROLES
+    @pytest.mark.parametrize("file_format", ["orc", "csv"])
+    def test_an_empty_folder_gets_the_first_rows_and_a_place_that_reading_refuses_gets_none(
+        self, make_store: MakeStore, place: Place, folder: str, file_format: str
+    ) -> None:
+        store = make_store()
+        options = {"header": "true", "inferSchema": "true"} if file_format == "csv" else {}
+        empty = f"{place.uri}{folder}/empty"
+        place.put(f"{empty}/_SUCCESS", b"")
+        of = stats(empty, file_format=file_format, options=options, date_partition_column="day")
+        add(store, of, rows(1))
+        assert partitions(place, empty) == {"day=2026-01-10"}
+
+        refused = {
+            "table": ("_delta_log/00000000000000000000.json", "is a table of Delta"),
+            "tree": ("name=S%C3%A3o/part-0.csv", "S%C3%A3o"),
+        }
+        if file_format == "orc":  # such folders of ORC files are read
+            del refused["tree"]
+        for name, (file, message) in refused.items():
+            uri = f"{place.uri}{folder}/{name}"
+            place.put(f"{uri}/{file}", b"driver_id,trips,event_timestamp\n1,1,2026-01-10T00:00:00Z\n")
+            before = place.names(uri)
+            with pytest.raises(SourceError, match=message):
+                add(store, stats(uri, file_format=file_format, options=options), rows(2))
+            assert place.names(uri) == before
 
     @pytest.mark.matrix
     def test_a_table_is_made_and_added_to_by_name(self, make_store: MakeStore, spark: SparkSession) -> None:
