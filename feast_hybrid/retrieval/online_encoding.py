@@ -7,6 +7,8 @@ takes neither for what it is. It does take JSON text for maps and structs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
@@ -59,15 +61,39 @@ def _online_value(column: Column, data_type: DataType, name: str) -> Column:
         return column.cast("array<timestamp_ntz>")  # midnight in UTC, as a date by itself
     if _is_lost_in_numpy(data_type) and _fits_json(data_type):
         text = F.to_json(column, {"ignoreNullFields": "false"})
-        return _unless_a_key_is_twice(column, text, name) if isinstance(data_type, MapType) else text
+        return _unless_a_key_is_twice(column, data_type, text, name) if _holds_maps(data_type) else text
     return column
 
 
-def _unless_a_key_is_twice(column: Column, text: Column, name: str) -> Column:
+def _unless_a_key_is_twice(column: Column, data_type: DataType, text: Column, name: str) -> Column:
     """The text, of which who reads it would take one of the two values."""
-    keys = F.map_keys(column)
     fault = F.raise_error(F.lit(f"column {name!r} has a map with a key twice; write it anew with each key once"))
-    return F.when(F.size(F.array_distinct(keys)) < F.size(keys), fault.cast("string")).otherwise(text)
+    return F.when(_has_a_key_twice(column, data_type), fault.cast("string")).otherwise(text)
+
+
+def _has_a_key_twice(column: Column, data_type: DataType) -> Column:
+    """Whether a value is or holds a map, however deep, with a key twice; false for a null."""
+    found = [F.lit(False)]
+    if isinstance(data_type, MapType):
+        keys, of_values = F.map_keys(column), data_type.valueType
+        found.append(F.size(F.array_distinct(keys)) < F.size(keys))
+        if _holds_maps(of_values):
+            found.append(F.exists(F.map_values(column), lambda value: _has_a_key_twice(value, of_values)))
+    elif isinstance(data_type, ArrayType) and _holds_maps(of_elements := data_type.elementType):
+        found.append(F.exists(column, lambda element: _has_a_key_twice(element, of_elements)))
+    elif isinstance(data_type, StructType):
+        fields = [field for field in data_type.fields if _holds_maps(field.dataType)]
+        found += [_has_a_key_twice(column.getField(field.name), field.dataType) for field in fields]
+    return F.coalesce(reduce(or_, found), F.lit(False))
+
+
+def _holds_maps(data_type: DataType) -> bool:
+    """Whether it is a map, or a list or struct with one in it."""
+    if isinstance(data_type, ArrayType):
+        return _holds_maps(data_type.elementType)
+    if isinstance(data_type, StructType):
+        return any(_holds_maps(field.dataType) for field in data_type.fields)
+    return isinstance(data_type, MapType)
 
 
 def _is_lost_in_numpy(data_type: DataType) -> bool:

@@ -18,10 +18,10 @@ import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
 from feast import FeatureView, Field
-from feast.types import Int64, Map, String, UnixTimestamp
+from feast.types import Array, Int64, Map, String, Struct, UnixTimestamp
 
 from feast_hybrid import HybridSparkOfflineStore
-from feast_hybrid.errors import HybridError, RetrievalError, SchemaError, SourceError
+from feast_hybrid.errors import HybridError, SchemaError, SourceError
 from tests.integration.places import Place, classic_only, entity, hour, source
 
 if TYPE_CHECKING:
@@ -431,15 +431,36 @@ class TestEdges:
 
     @pytest.mark.parametrize("drift", [False, True])
     def test_maps_with_a_key_twice(self, make_store: MakeStore, onprem: Place, folder: str, drift: bool) -> None:
+        """However deep they lie: each verb refuses the columns that hold one, and gives those that hold none."""
         uri = f"{onprem.uri}{folder}"
-        maps = pa.array([[("a", 1), ("a", 2)]], pa.map_(pa.string(), pa.int64()))
-        onprem.put(f"{uri}/a.parquet", parquet({**ROW, "m": maps}))
-        if drift:
-            onprem.put(f"{uri}/b.parquet", parquet({**ROW, "k": [2.0]}))
-        verbs = OneView(make_store, uri, {"m": Map}).verbs()
-        for name in ("columnar", "window"):
-            with pytest.raises(SchemaError, match=r"column 'the_view__m' has a map with the key 'a' twice"):
-                verbs[name]()
-        for name in ("latest", "all"):  # Feast's engines get maps as JSON text
-            with pytest.raises(RetrievalError, match="column 'm' has a map with a key twice"):
-                verbs[name]()
+        maps, struct = pa.map_(pa.string(), pa.int64()), pa.struct([("m", pa.map_(pa.string(), pa.int64()))])
+        once, twice = [("a", 1), ("b", 2)], [("a", 1), ("a", 2)]
+        shapes: dict[str, tuple[pa.DataType, Callable[[Any], Any], FeastType]] = {
+            "plain": (maps, lambda inner: inner, Map),
+            "in_list": (pa.list_(maps), lambda inner: [[], inner], Array(Map)),
+            "in_map": (pa.map_(pa.string(), maps), lambda inner: [("x", None), ("y", inner)], Map),
+            "in_struct": (struct, lambda inner: {"m": inner}, Struct({"m": Map})),
+            "in_struct_in_map": (pa.map_(pa.string(), struct), lambda inner: [("x", {"m": inner})], Map),
+        }
+        types = {name: feast_type for name, (_, _, feast_type) in shapes.items()}
+        for kind, inner in (("once", once), ("twice", twice)):
+            columns = {name: pa.array([put(inner)], data_type) for name, (data_type, put, _) in shapes.items()}
+            onprem.put(f"{uri}/{kind}/a.parquet", parquet({**ROW, **columns}))
+            if drift:
+                onprem.put(f"{uri}/{kind}/b.parquet", parquet({**ROW, "k": [2.0]}))
+        for name, feast_type in types.items():
+            of = OneView(make_store, f"{uri}/twice", {name: feast_type})
+            for verb, text in of.refusals(HybridError).items():
+                column = f"the_view__{name}" if verb in ("columnar", "window") else name
+                assert f"column '{column}' has a map with" in text
+                assert "twice" in text
+        texts = {
+            "plain": '{"a":1,"b":2}',
+            "in_list": '[{},{"a":1,"b":2}]',
+            "in_map": '{"x":null,"y":{"a":1,"b":2}}',
+            "in_struct": '{"m":{"a":1,"b":2}}',
+            "in_struct_in_map": '{"x":{"m":{"a":1,"b":2}}}',
+        }
+        answers = OneView(make_store, f"{uri}/once", types).answers()
+        assert answers["latest"] == answers["all"] == list(texts.values())  # Feast's engines get maps as JSON text
+        assert answers["columnar"] == answers["window"] == [put(once) for _, put, _ in shapes.values()]
