@@ -21,8 +21,8 @@ from feast_hybrid.spark.frames import frame_of
 from feast_hybrid.spark.lake_options import location_options
 from feast_hybrid.spark.reader_settings import require_utc_for_orc, time_column
 from feast_hybrid.writing.commits import known_outcome
-from feast_hybrid.writing.naming import require_selected
 from feast_hybrid.writing.partitions import with_date_partition
+from feast_hybrid.writing.readable import require_readable
 from feast_hybrid.writing.table_formats import add_to_iceberg, has_log
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ def _append(
     *,
     what: str,
 ) -> None:
-    if source.location is not None and source.file_format not in TABLE_FORMATS:
-        require_selected(f"part-00000.{source.file_format}", reader_options(source).selection, what=what)
+    require_readable(source, what=what)
     reader = reader_for(store.spark, store.router, [source])
     existing = _existing_schema(source, reader)
     schema = first_schema() if existing is None else _arrow_schema(existing, table, source)

@@ -17,6 +17,7 @@ from feast_hybrid.spark.lake_options import location_options
 from feast_hybrid.spark.reader_settings import require_utc_for_orc, time_column
 from feast_hybrid.writing.catalog_tables import replace_catalog_table
 from feast_hybrid.writing.commits import committing_by_spark
+from feast_hybrid.writing.readable import require_readable
 from feast_hybrid.writing.table_formats import has_log, replace_table
 
 if TYPE_CHECKING:
@@ -58,11 +59,13 @@ def save(
         sites: those that are read and written, which an error may be of.
 
     Raises:
-        WriteError: something is there and may not be replaced, or the write failed.
+        WriteError: something is there and may not be replaced, the source's own options would hide the rows from
+            its readers, or the write failed.
         ReplacementError: it failed, and the old rows could not be put back; it says where they are.
         WriteCancelledError: the caller has given up.
     """
     what = f"saving to {target.describe()}"
+    require_readable(target, what=what)
     with translate_client_errors(WriteError, what, "failed; nothing was changed", sites=sites):
         if target.location is not None:
             _save_path(frame, target, target.location, what, cancellation, overwrite=overwrite)

@@ -6,15 +6,8 @@ import re
 import threading
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from pyspark import TaskContext
-
-from feast_hybrid.errors import WriteError
-from feast_hybrid.files.globs import name_matcher
-
-if TYPE_CHECKING:
-    from feast_hybrid.files.selection import FileSelection
 
 
 @dataclass
@@ -57,28 +50,6 @@ def batch_name(place: str) -> BatchName:
     number = _next_number(task.taskAttemptId(), place)
     text = f"part-{task.stageId():05d}-{task.partitionId():05d}-{number:05d}-{application}"
     return BatchName(re.sub(r"[^A-Za-z0-9_-]", "-", text), replaces=True)
-
-
-def require_selected(name: str, selection: FileSelection, *, what: str) -> None:
-    """Refuse to write a file that the source's own options would hide from readers, or give other columns.
-
-    Args:
-        name: the file's, or one like it.
-        selection: which files the source reads.
-        what: how an error names the rows and the place.
-
-    Raises:
-        WriteError: names the option.
-    """
-    if selection.name_pattern is not None and not name_matcher(selection.name_pattern)(name):
-        reason = f"its option pathGlobFilter, {selection.name_pattern!r}, leaves out a file such as {name}"
-    elif selection.before is not None:
-        reason = "its option modifiedBefore leaves out what is written later"
-    elif selection.base is not None:
-        reason = "its option basePath takes columns from folders above the path"
-    else:
-        return
-    raise WriteError(f"{what}: rows that are written there would not be read back: {reason}. Leave the option out.")
 
 
 def in_spark_task() -> bool:

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 from feast_hybrid.arrow.convert import convert_for_writing, require_columns
 from feast_hybrid.arrow.utc import in_microseconds
 from feast_hybrid.errors import SchemaError, SourceError, WriteError
-from feast_hybrid.files.globs import SIGNS
 from feast_hybrid.files.schema import resolve_schema
 from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.sources.file_schema import reader_options
-from feast_hybrid.writing.naming import batch_name, require_selected
+from feast_hybrid.writing.naming import batch_name
 from feast_hybrid.writing.partitions import split, with_date_partition
+from feast_hybrid.writing.readable import require_readable
 
 if TYPE_CHECKING:
     from feast_hybrid.files.resolved import ResolvedSchema
@@ -49,11 +49,9 @@ def append_parquet(
     """
     assert source.location is not None
     location = source.location
-    if SIGNS & set(location.uri.path):
-        raise WriteError(f"{what}: {location} is a pattern; rows are written to one folder.")
     name = batch_name(str(location))
+    require_readable(source, what=what, file_name=f"{name.text}.parquet")
     selection = reader_options(source).selection
-    require_selected(f"{name.text}.parquet", selection, what=what)
     with translate_client_errors(WriteError, what, "failed; nothing was written", sites=[location.site]):
         existing = _existing(location, selection, source.declared, what)
         if existing is None:

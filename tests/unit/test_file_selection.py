@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feast_hybrid import HybridSparkSource
-from feast_hybrid.errors import RoutingError, SourceError, SourceNotFoundError, WriteError
+from feast_hybrid.errors import RoutingError, SourceError, SourceNotFoundError
 from feast_hybrid.files.listing import list_files, listing_of
 from feast_hybrid.files.selection import FileSelection
 from feast_hybrid.lakes import Allowed, Router, Site
@@ -20,7 +20,6 @@ from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason, 
 from feast_hybrid.sources.inference import validate_source
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.sources.text_frame import text_frame
-from feast_hybrid.writing.parquet_files import append_parquet
 
 if TYPE_CHECKING:
     from feast_hybrid.files.resolved import ResolvedSchema
@@ -189,18 +188,6 @@ def test_a_pattern_that_leads_to_another_site_is_refused_when_it_is_applied(tmp_
     spark: Any = None
     with pytest.raises(RoutingError, match=r"source 'rows': .* also expands to .*/b, which is on site 'other'"):
         validate_source(source_spec(of, Router(sites)), spark, Router(sites))
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [("pathGlobFilter", "*.pq"), ("modifiedBefore", "2030-01-01T00:00:00"), ("basePath", "file:///")],
-)
-def test_rows_that_the_source_would_not_read_back_are_not_written(tmp_path: Path, option: str, value: str) -> None:
-    rows = pa.table({"ts": [1]})
-    with pytest.raises(WriteError, match=f"would not be read back: its option {option}"):
-        append_parquet(rows, spec(tmp_path, **{option: value}), lambda: rows.schema, what="rows")
-    append_parquet(rows, spec(tmp_path, pathGlobFilter="*.parquet"), lambda: rows.schema, what="rows")
-    assert len(names(resolve(tmp_path))) == 1
 
 
 def test_what_another_has_listed_means_the_same(tmp_path: Path) -> None:
