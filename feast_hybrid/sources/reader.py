@@ -127,7 +127,7 @@ class Reader:
                 return files_frame(session or self.spark, source, resolved, columns, required, between, sites)
         if source.location is not None:
             own = self.child() if session is None and source.file_format in SESSION_FORMATS else session
-            frame, notes = text_frame(own or self.spark, source, source.location, self.router)
+            frame, notes = text_frame(own or self.spark, source, source.location, self.router, required)
             return SourceFrame(frame, Ineligible(reason), notes)
         with translate_spark_errors(source.label, source.describe(), sites_of(source, self.router)):
             child = session or self.child()

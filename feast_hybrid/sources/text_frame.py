@@ -5,7 +5,7 @@ So are Parquet and ORC files that cannot be read from here. Nowhere does Spark g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from pyspark.sql.types import StructField, StructType
 from feast_hybrid.arrow.types import arrow_type_of_spark
 from feast_hybrid.arrow.unify import ConflictsWithDeclaredError, resolve_type, spark_form
 from feast_hybrid.errors import SchemaError, SourceError, UnavailableError
+from feast_hybrid.files.avro import require_in_each_file
 from feast_hybrid.files.folder_columns import FolderColumns, folder_columns
 from feast_hybrid.files.globs import SIGNS, expand
 from feast_hybrid.files.listing import Listing, list_files
@@ -58,6 +59,11 @@ _DEFAULTS: Mapping[str, Mapping[str, str]] = {
 #: Formats whose files say of which types their columns are.
 _TYPED = frozenset({"parquet", "orc"})
 
+#: Formats whose files may have other columns than the next, which Spark fills with nulls.
+_UNITED = frozenset({"parquet", "orc", "avro", "json", "xml"})
+
+_NOT_NOTICED = "a file that lacks a key or the event time is not noticed, and its rows are found by nobody"
+
 #: Formats in which Spark looks for times in text.
 _TEXTS = frozenset({"csv", "json", "xml"})
 
@@ -68,7 +74,7 @@ def is_zoned(file_format: str) -> bool:
 
 
 def text_frame(
-    session: SparkSession, source: SourceSpec, location: Location, router: Router
+    session: SparkSession, source: SourceSpec, location: Location, router: Router, required: Collection[str] = ()
 ) -> tuple[DataFrame, tuple[str, ...]]:
     """The rows of a path, with the columns that Spark finds, but for those that folders give.
 
@@ -77,6 +83,8 @@ def text_frame(
         source: where the rows are.
         location: its path.
         router: knows the sites.
+        required: columns that each file has to have: join keys and event time. Of Avro this is seen in the files; of
+            other formats whose files name their columns the notes say that it is not.
 
     Returns:
         The frame, and what a reader of the plan should know.
@@ -85,12 +93,12 @@ def text_frame(
         SourceError: folders have names that Spark reads otherwise, or the session has a setting by which it reads
             otherwise; files are those of a table.
         SessionError: the files are ORC with times, and Spark's JVMs are not in UTC.
-        SchemaError: a folder's name, or a column, is none of the declared type.
+        SchemaError: a folder's name, or a column, is none of the declared type; an Avro file lacks a required column.
         RoutingError: the path is a pattern that also expands to what is on another site.
     """
     file_format = source.file_format or "parquet"
     options = _options_for_spark(source)
-    folders, notes = _folders(session, source, location, router)
+    folders, notes = _folders(session, source, location, router, required)
     deviating = deviating_setting(session, file_format, ("INT96",)) if file_format in _DEFAULTS else None
     if deviating is not None:
         raise SourceError(
@@ -183,7 +191,7 @@ def _selection_for_spark(source: SourceSpec) -> dict[str, str]:
 
 
 def _folders(
-    session: SparkSession, source: SourceSpec, location: Location, router: Router
+    session: SparkSession, source: SourceSpec, location: Location, router: Router, required: Collection[str]
 ) -> tuple[FolderColumns, tuple[str, ...]]:
     """The columns that folders give, in the types that they have wherever they are read, and notes for plans."""
     if source.file_format not in _DEFAULTS:
@@ -192,7 +200,7 @@ def _folders(
                 paths = [f"{path}/" for path in expand(location)]
             refuse_other_sites(source, paths, router)
         return FolderColumns({}, None), ()
-    listing, notes = _listing(session, source, location)
+    listing, unlisted = _listing(session, source, location)
     refuse_other_sites(source, [file.path for file in listing.files], router)
     with source_errors(source):
         found = folder_columns(listing, source.declared)
@@ -201,7 +209,19 @@ def _folders(
             f"{source.label} ({source.describe()}): {found.only_ours}, which Spark's reader of {source.file_format} "
             "takes for something else. Rename the folders, or keep the rows as Parquet."
         )
-    return found, (*notes, *note_left_out(source, listing.empty_files))
+    notes = [*unlisted, *note_left_out(source, listing.empty_files)]
+    if required and not unlisted and _names_columns_itself(source):
+        with source_errors(source):
+            require_in_each_file(location, listing.files, required, found.types)
+    elif required and source.file_format in _UNITED:
+        notes.append(_NOT_NOTICED)
+    return found, tuple(notes)
+
+
+def _names_columns_itself(source: SourceSpec) -> bool:
+    """Whether each file's header says which of Spark's columns it has, as in Avro unless an option has the say."""
+    given = {name.lower() for name in source.options}
+    return source.file_format == "avro" and not given & {"avroschema", "positionalfieldmatching"}
 
 
 def _listing(session: SparkSession, source: SourceSpec, location: Location) -> tuple[Listing, tuple[str, ...]]:
@@ -219,7 +239,4 @@ def _listing(session: SparkSession, source: SourceSpec, location: Location) -> t
         translate_spark_errors(source.label, source.describe(), [location.site]),
     ):
         listing = list_by_spark(session, location, selection, _selection_for_spark(source))
-    note = f"{reason}, so that Spark finds the columns"
-    if source.file_format in _TYPED:
-        note += ", and a file that lacks a key or the event time is not noticed"
-    return listing, (note_once(source, note),)
+    return listing, (note_once(source, f"{reason}, so that Spark finds the columns"),)

@@ -13,7 +13,7 @@ from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.types import Float64, Int32, Int64, String, UnixTimestamp
 
 from feast_hybrid import HybridSparkOfflineStore, HybridSparkSource, SavedDatasetHybridSparkStorage
-from feast_hybrid.errors import WriteError
+from feast_hybrid.errors import HybridError, SchemaError, WriteError
 from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.writing.table_formats import iceberg_table
 from tests.integration.places import (
@@ -144,6 +144,40 @@ def test_a_format_is_inferred_read_and_cut_to_the_range_that_is_asked_for(
         assert "PartitionFilters: [(isnull(dt" in plan
         assert "PushedFilters: [IsNotNull(event_timestamp), GreaterThanOrEqual(event_timestamp," in plan
     assert not [secret for secret in secrets(place) if secret in plan]
+
+
+@ROLES
+def test_a_file_that_lacks_the_key_is_refused_where_it_can_be_seen_and_else_a_note_of_the_plan_says_so(
+    lakes_to_test: Places, make_store: MakeStore, spark: SparkSession, folder: str, entity_df: pd.DataFrame, role: str
+) -> None:
+    place: Place = getattr(lakes_to_test, role)
+    note = "a file that lacks a key or the event time is not noticed"
+    for file_format in ("avro", "json", "csv"):
+        uri = f"{place.uri}{folder}/{file_format}"
+        options = OPTIONS.get(file_format, {})
+        schema = [Field(name="driver_id", dtype=Int64), Field(name="n", dtype=Int64)]
+        of = view("rows", source("rows", uri, file_format=file_format, options=options), DRIVER, schema=schema)
+
+        def put_file(name: str, key: str) -> None:
+            rows = spark.createDataFrame([(1, hour(0), 7)], f"{key} long, event_timestamp timestamp, n long")
+            writer = rows.coalesce(1).write.format(file_format).mode("append").options(**options)  # noqa: B023
+            writer.options(**place.lake.hadoop_options()).save(f"{uri}/part={name}")  # noqa: B023
+
+        put_file("a", "driver_id")
+        store = make_store(DRIVER, of)
+        job = retrieve(store, entity_df, ["rows:n"])
+        assert answers(job, "driver_id", "n") == [(2, None), (1, 7)]
+        assert (note in job.explain()) == (file_format == "json")
+
+        put_file("b", "driverId")
+        if file_format == "json":
+            assert answers(retrieve(store, entity_df, ["rows:n"]), "driver_id", "n") == [(2, None), (1, 7)]
+        elif file_format == "avro":
+            with pytest.raises(SchemaError, match=r"'rows'.*part=b/.*\.avro has no column 'driver_id'"):
+                retrieve(store, entity_df, ["rows:n"])
+        else:  # another header than the first one's is taken for a row, which no time is in
+            with pytest.raises(HybridError, match=r"'rows'.*'event_timestamp' is string"):
+                retrieve(store, entity_df, ["rows:n"]).to_arrow()
 
 
 @pytest.mark.matrix
