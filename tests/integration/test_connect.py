@@ -245,10 +245,10 @@ def test_a_caller_s_frame_and_temp_view_meet_tables_that_need_a_site_s_settings(
     queried = HybridSparkSource(
         name="queried", query="SELECT * FROM moods", site="cloud", timestamp_field="event_timestamp"
     )
-    store = make_store(driver, trips, view("queried_mood", queried, driver))
     # To make the table, as to read it, takes the site's settings.
-    child = Reader(spark, store.config.offline_store.router).child()
+    child = Reader(spark, make_store().config.offline_store.router).child()
     child.sql(f"CREATE TABLE moods USING parquet LOCATION '{mood.batch_source.path}'")
+    store = make_store(driver, trips, view("queried_mood", queried, driver))
     spark.createDataFrame(ENTITY_ROWS).createOrReplaceTempView("mine")
     try:
         before = dict(spark.conf.getAll)
