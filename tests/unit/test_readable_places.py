@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from feast_hybrid.sources.spec import SourceSpec
 
 ROWS = pa.table({"ts": [1]})
-TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+IN_THE_FUTURE = "2999-01-01T00:00:00"
 
 
 def spec(path: str, file_format: str, options: dict[str, str]) -> SourceSpec:
@@ -65,7 +64,7 @@ WRITERS = pytest.mark.parametrize(
     [
         ("pathGlobFilter", "*.pq"),
         ("modifiedBefore", "2030-01-01T00:00:00"),
-        ("modifiedAfter", TOMORROW),
+        ("modifiedAfter", IN_THE_FUTURE),
         ("basePath", "file:///"),
     ],
 )
