@@ -203,8 +203,8 @@ def _has_password(authority: str, path: str) -> bool:
 
 
 def _checked_path(path: str, what: str) -> str:
-    # Those of a pattern's alternatives too: {a,../b}.
-    segments = re.split(r"[/{},]", path)
+    # Those of a pattern's alternatives too, {a,../b}, and those that Hadoop takes a backslash out of.
+    segments = re.split(r"[/{},]", path.replace("\\", ""))
     if ".." in segments or "." in segments:
         raise RoutingError(f"{what}: the path {_shown(path)} has a '.' or '..' segment; write the path out.")
     collapsed = re.sub("/{2,}", "/", path)

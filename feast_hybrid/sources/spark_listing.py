@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from feast_hybrid.errors import SourceError
 from feast_hybrid.files.globs import name_matcher, without_braces
 from feast_hybrid.files.listing import Listing, listing_of
 from feast_hybrid.files.table_formats import TableFormatError, folders_above
@@ -39,9 +40,10 @@ def list_by_spark(
         PySparkException: nothing is there, or it cannot be listed.
         SchemaError: the folders cannot be read as partitions.
         TableFormatError: the files are those of a table.
+        SourceError: a file lies nowhere that the location names.
     """
     paths = _paths(session, location, str(location), options)
-    roots = {path: root for path in paths if (root := _root(path, location)) is not None}
+    roots = {path: _root(path, location) for path in paths}
     _refuse_tables(session, location, roots)
     prefix = location.path.removesuffix(location.uri.path)
     base = None if selection.base is None else selection.base.removeprefix(prefix)
@@ -57,15 +59,21 @@ def _paths(session: SparkSession, location: Location, pattern: str, options: Map
     return [unquote(urlsplit(file).path) for file in files]
 
 
-def _root(path: str, location: Location) -> str | None:
-    """The folder or file that a location names or expands to, which a path is or is in."""
+def _root(path: str, location: Location) -> str:
+    """The folder or file that a location names or expands to, which a path is or is in.
+
+    Raises:
+        SourceError: there is none.
+    """
     names = path.strip("/").split("/")
     found = []
     for pattern in without_braces(location.uri.path):
         segments = pattern.strip("/").split("/") if pattern.strip("/") else []
         if len(names) >= len(segments) and all(map(_matches, segments, names)):
             found.append("/" + "/".join(names[: len(segments)]))
-    return min(found, key=len, default=None)
+    if not found:
+        raise SourceError(f"Spark finds {path!r} at {location}, which does not name it: write the path out.")
+    return min(found, key=len)
 
 
 def _matches(pattern: str, name: str) -> bool:

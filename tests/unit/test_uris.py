@@ -286,7 +286,15 @@ def test_a_file_uri_with_two_slashes_would_name_a_host() -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["hdfs://lake/a/../b", "hdfs://lake/./a", f"abfss://raw@{ACCOUNT}/..", "file:///a/.."]
+    "uri",
+    [
+        "hdfs://lake/a/../b",
+        "hdfs://lake/./a",
+        f"abfss://raw@{ACCOUNT}/..",
+        "file:///a/..",
+        r"hdfs://lake/a/\.\./b",
+        r"hdfs://lake/a/{x,.\.}/b",
+    ],
 )
 def test_a_dot_segment_is_refused_since_it_would_leave_its_site(uri: str) -> None:
     assert refusal(uri).endswith("has a '.' or '..' segment; write the path out.")
