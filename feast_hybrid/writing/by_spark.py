@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from feast_hybrid.arrow.convert import convert_for_writing, require_columns
-from feast_hybrid.errors import WriteError
+from feast_hybrid.errors import UnavailableError, WriteError
 from feast_hybrid.files.listing import list_files, partition_columns
 from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.sources.file_schema import reader_options, source_errors
@@ -77,7 +77,10 @@ def _append(
 ) -> None:
     require_readable(source, what=what)
     reader = reader_for(store.spark, store.router, [source])
-    existing = _existing_schema(source, reader)
+    try:
+        existing = _existing_schema(source, reader)
+    except UnavailableError as error:  # as where the rows themselves do not get there
+        raise WriteError(f"{what}: nothing was written: {error}") from error
     schema = first_schema() if existing is None else _arrow_schema(existing, table, source)
     date_column = source.date_partition_column or None
     if date_column:
