@@ -54,7 +54,7 @@ def ineligibility_reason(source: SourceSpec) -> str | None:
 
 
 def reader_options(source: SourceSpec) -> ReaderOptions:
-    """What the options of a source of Parquet or ORC files mean.
+    """What the options of a source's path mean, whatever the format.
 
     Raises:
         SourceError: an option has a value that Spark does not take.

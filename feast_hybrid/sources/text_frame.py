@@ -32,12 +32,13 @@ from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import CALENDAR_OPTIONS, FILE_OPTIONS
 from feast_hybrid.spark.frames import analysed
 from feast_hybrid.spark.lake_options import location_options
-from feast_hybrid.spark.reader_settings import deviating_setting, require_utc_for_orc, time_column
+from feast_hybrid.spark.reader_settings import deviating_setting, require_utc_for
 from feast_hybrid.spark.runtime import is_connect
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from feast_hybrid.files.selection import FileSelection
     from feast_hybrid.lakes import Location, Router
     from feast_hybrid.sources.spec import SourceSpec
 
@@ -97,8 +98,9 @@ def text_frame(
         RoutingError: the path is a pattern that also expands to what is on another site.
     """
     file_format = source.file_format or "parquet"
-    options = _options_for_spark(source)
-    folders, notes = _folders(session, source, location, router, required)
+    selection = reader_options(source).selection
+    options = _options_for_spark(source, selection)
+    folders, notes = _folders(session, source, location, router, required, selection)
     deviating = deviating_setting(session, file_format, ("INT96",)) if file_format in _DEFAULTS else None
     if deviating is not None:
         raise SourceError(
@@ -112,8 +114,7 @@ def text_frame(
         # The site's settings come last: a source cannot overrule how a site is signed in to.
         reader = reader.options(**options).options(**location_options(session, location))
         frame = analysed(reader.load(str(location)))
-        if file_format == "orc" and (column := time_column(frame.schema)) is not None:
-            require_utc_for_orc(session, column, f"{source.label} ({source.describe()})")
+        require_utc_for(frame, file_format, f"{source.label} ({source.describe()})")
         typed = {field.name.lower(): field for field in from_arrow_schema(pa.schema(list(folders.types.items())))}
         declared = source.declared if file_format in _TYPED else {}
         found = _with_instants(frame.schema) if file_format in _TEXTS else frame.schema
@@ -163,20 +164,19 @@ def typed_field(
     return StructField(field.name, from_arrow_schema(pa.schema([("c", resolved)]))[0].dataType, field.nullable)
 
 
-def _options_for_spark(source: SourceSpec) -> dict[str, str]:
+def _options_for_spark(source: SourceSpec, selection: FileSelection) -> dict[str, str]:
     """A source's options as Spark's reader takes them.
 
     Raises:
         SourceError: they ask for times in a zone of which Spark's reader would take others.
     """
-    options = {**source.options, **_selection_for_spark(source)}
+    options = {**source.options, **selection.to_spark(source.options)}
     zone = next((name for name in options if name.lower() == "timezone"), None)
     if zone is None:
         return options
     if source.file_format in _TYPED:  # it is for the times by which files are chosen, which are in UTC by now
         del options[zone]
         return options
-    selection = reader_options(source).selection
     if options[zone] != "UTC" and (selection.after is not None or selection.before is not None):
         raise SourceError(
             f"{source.label} ({source.describe()}): with the option timeZone, {options[zone]!r}, Spark's reader "
@@ -185,13 +185,13 @@ def _options_for_spark(source: SourceSpec) -> dict[str, str]:
     return options
 
 
-def _selection_for_spark(source: SourceSpec) -> dict[str, str]:
-    """The options that say which files are read, as Spark's reader takes them."""
-    return reader_options(source).selection.to_spark(source.options)
-
-
 def _folders(
-    session: SparkSession, source: SourceSpec, location: Location, router: Router, required: Collection[str]
+    session: SparkSession,
+    source: SourceSpec,
+    location: Location,
+    router: Router,
+    required: Collection[str],
+    selection: FileSelection,
 ) -> tuple[FolderColumns, tuple[str, ...]]:
     """The columns that folders give, in the types that they have wherever they are read, and notes for plans."""
     if source.file_format not in _DEFAULTS:
@@ -200,7 +200,7 @@ def _folders(
                 paths = [f"{path}/" for path in expand(location)]
             refuse_other_sites(source, paths, router)
         return FolderColumns({}, None), ()
-    listing, unlisted = _listing(session, source, location)
+    listing, unlisted = _listing(session, source, location, selection)
     refuse_other_sites(source, [file.path for file in listing.files], router)
     with source_errors(source):
         found = folder_columns(listing, source.declared)
@@ -224,9 +224,10 @@ def _names_columns_itself(source: SourceSpec) -> bool:
     return source.file_format == "avro" and not given & {"avroschema", "positionalfieldmatching"}
 
 
-def _listing(session: SparkSession, source: SourceSpec, location: Location) -> tuple[Listing, tuple[str, ...]]:
+def _listing(
+    session: SparkSession, source: SourceSpec, location: Location, selection: FileSelection
+) -> tuple[Listing, tuple[str, ...]]:
     """The files, listed from here, or else by the server of Spark Connect, and notes for plans."""
-    selection = reader_options(source).selection
     try:
         with source_errors(source):
             return list_files(location, selection=selection), ()
@@ -238,5 +239,5 @@ def _listing(session: SparkSession, source: SourceSpec, location: Location) -> t
         source_errors(source),
         translate_spark_errors(source.label, source.describe(), [location.site]),
     ):
-        listing = list_by_spark(session, location, selection, _selection_for_spark(source))
+        listing = list_by_spark(session, location, selection, selection.to_spark(source.options))
     return listing, (note_once(source, f"{reason}, so that Spark finds the columns"),)

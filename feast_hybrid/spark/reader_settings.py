@@ -12,8 +12,8 @@ from feast_hybrid.errors import SessionError
 from feast_hybrid.spark.runtime import is_connect
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-    from pyspark.sql.types import DataType, StructType
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import DataType
 
 
 class ReaderSetting(NamedTuple):
@@ -112,9 +112,17 @@ def require_utc_for_orc(session: SparkSession, column: str, what: str) -> None:
         )
 
 
-def time_column(schema: StructType) -> str | None:
-    """The first column with instants in it, by itself or within lists, maps and structs; None where there is none."""
-    return next((field.name for field in schema.fields if _holds_instants(field.dataType)), None)
+def require_utc_for(frame: DataFrame, file_format: str | None, what: str) -> None:
+    """As :func:`require_utc_for_orc`, for the first column of a frame with instants; other formats pass.
+
+    Raises:
+        SessionError: it names the column and the zone.
+    """
+    if file_format != "orc":
+        return
+    column = next((field.name for field in frame.schema.fields if _holds_instants(field.dataType)), None)
+    if column is not None:
+        require_utc_for_orc(frame.sparkSession, column, what)
 
 
 def _holds_instants(data_type: DataType) -> bool:

@@ -19,7 +19,7 @@ from feast_hybrid.sources.spec import sites_of
 from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.spark.frames import frame_of
 from feast_hybrid.spark.lake_options import location_options
-from feast_hybrid.spark.reader_settings import require_utc_for_orc, time_column
+from feast_hybrid.spark.reader_settings import require_utc_for
 from feast_hybrid.writing.commits import known_outcome
 from feast_hybrid.writing.partitions import with_date_partition
 from feast_hybrid.writing.readable import require_readable
@@ -122,8 +122,7 @@ def _append_to_path(frame: DataFrame, source: SourceSpec, location: Location, *,
         partitions = [source.date_partition_column] if source.date_partition_column else []
     elif source.file_format not in TABLE_FORMATS:  # a format with a log knows itself how it is partitioned
         partitions = list(partition_columns(location, reader_options(source).selection))
-    if source.file_format == "orc" and (column := time_column(frame.schema)) is not None:
-        require_utc_for_orc(frame.sparkSession, column, f"writing to {source.describe()}")
+    require_utc_for(frame, source.file_format, f"writing to {source.describe()}")
     writer = frame.write.format(source.file_format or "parquet").mode("append")
     writer = writer.options(**source.options).options(**location_options(frame.sparkSession, location))
     (writer.partitionBy(*partitions) if partitions else writer).save(str(location))

@@ -14,7 +14,7 @@ from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.lakes.replace import aside, put_in_place, recover, remove
 from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.spark.lake_options import location_options
-from feast_hybrid.spark.reader_settings import require_utc_for_orc, time_column
+from feast_hybrid.spark.reader_settings import require_utc_for
 from feast_hybrid.writing.catalog_tables import replace_catalog_table
 from feast_hybrid.writing.commits import committing_by_spark
 from feast_hybrid.writing.readable import require_readable
@@ -97,8 +97,7 @@ def _save_path(
                     remove(location)
                 raise
         return
-    if target.file_format == "orc" and (column := time_column(frame.schema)) is not None:
-        require_utc_for_orc(frame.sparkSession, column, what)
+    require_utc_for(frame, target.file_format, what)
     writer = frame.write.format(target.file_format or "parquet").options(**target.options)
     writer = writer.options(**location_options(frame.sparkSession, location))
     new = aside(location)
