@@ -5,9 +5,12 @@ A column of the very name wins; else it is the only one whose name differs by ca
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeVar
 
 from feast_hybrid.errors import SchemaError
+
+T = TypeVar("T")
 
 
 def positions_of(name: str, columns: Sequence[str]) -> list[int]:
@@ -20,6 +23,12 @@ def find_name(name: str, columns: Sequence[str]) -> str | None:
     """The column that a name means; None where there is none, or where several differ by case alone."""
     found = positions_of(name, columns)
     return columns[found[0]] if len(found) == 1 else None
+
+
+def value_of(name: str, values: Mapping[str, T]) -> T | None:
+    """What is given for the column that a name means, by columns' names; None where nothing is, or it is unclear."""
+    found = find_name(name, list(values))
+    return None if found is None else values[found]
 
 
 def names_for(wanted: Collection[str], columns: Sequence[str], *, what: str, others: bool) -> list[str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from feast_hybrid.arrow.names import value_of
 from feast_hybrid.files.partitions import partition_type
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ def folder_columns(listing: Listing, declared: Mapping[str, pa.DataType]) -> Fol
     Raises:
         SchemaError: a name is none of the declared type.
     """
-    lower = {name.lower(): data_type for name, data_type in declared.items()}
     types = {
-        name: partition_type(name, texts, lower.get(name.lower())) for name, texts in listing.folder_texts.items()
+        name: partition_type(name, texts, value_of(name, declared)) for name, texts in listing.folder_texts.items()
     }
     return FolderColumns(types, listing.only_ours)

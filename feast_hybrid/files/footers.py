@@ -217,10 +217,21 @@ def _read_footer(filesystem: Any, file_format: str, file: DataFile, *, is_local:
             raise
         if file_version(filesystem.info(file.path)) != file.version:
             raise FileNotFoundError(file.path) from None  # not the one that was listed
+        if file_format == "parquet" and _ends_with_mark_of_encryption(filesystem, file):
+            raise SourceError(
+                f"{file.path} is a Parquet file with an encrypted footer. Spark reads it where its session has the "
+                "keys (spark.hadoop.parquet.crypto.factory.class and what that needs). Give the source an option "
+                "that begins with parquet.encryption., such as parquet.encryption.kms.instance.id, to leave its "
+                "files to Spark."
+            ) from None
         name = "ORC" if file_format == "orc" else "Parquet"
         raise DamagedFileError(
             f"{file.path} is no {name} file, or a damaged one ({_one_line(error)}). Write it anew, or move it away."
         ) from None
+
+
+def _ends_with_mark_of_encryption(filesystem: Any, file: DataFile) -> bool:
+    return bool(filesystem.cat_file(file.path, start=max(0, file.size - 4), end=file.size) == b"PARE")
 
 
 def _one_line(error: Exception) -> str:

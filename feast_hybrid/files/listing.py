@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -84,7 +84,12 @@ class _Folder(NamedTuple):
     within: str | None = None
 
 
-def list_files(location: Location, *, selection: FileSelection = _ALL_FILES) -> Listing:
+def list_files(
+    location: Location,
+    *,
+    selection: FileSelection = _ALL_FILES,
+    check_roots: Callable[[list[str]], None] | None = None,
+) -> Listing:
     """The data files at a file, a folder or a glob.
 
     Hidden names are left out, as Spark leaves them out. Glob signs in names that are found are plain characters.
@@ -92,6 +97,7 @@ def list_files(location: Location, *, selection: FileSelection = _ALL_FILES) -> 
     Args:
         location: where they are.
         selection: which of them count.
+        check_roots: gets what a glob expands to, before anything there is looked at; it raises to refuse it.
 
     Raises:
         FileNotFoundError: nothing is there.
@@ -101,6 +107,8 @@ def list_files(location: Location, *, selection: FileSelection = _ALL_FILES) -> 
     """
     listing = Listing()
     level = roots = [_Folder(path.rstrip("/") or "/", {}) for path in expand(location)]
+    if check_roots is not None:
+        check_roots([root.path for root in roots])
     reading = _Reading(listing, selection, has_markers=location.lake is LakeType.ADLS)
     filesystem = location.fs
     with ThreadPoolExecutor(_CONCURRENT_LISTINGS) as threads:

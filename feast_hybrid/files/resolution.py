@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from feast_hybrid.arrow.names import positions_of
+from feast_hybrid.arrow.names import positions_of, value_of
 from feast_hybrid.arrow.unify import ConflictsWithDeclaredError, NoCommonTypeError, resolve_type
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.files.partitions import partition_type, partition_value
@@ -139,7 +139,7 @@ class Resolution:
         found = self._found(name, self._groups)
         if found is None:
             return None
-        declared = self._declared_type(name)
+        declared = value_of(name, self._declared)
         try:
             data_type = resolve_type([each.data_type for each in found], declared)
         except NoCommonTypeError as error:
@@ -191,7 +191,7 @@ class Resolution:
     def _partition_type(self, name: str, in_files: pa.DataType | None) -> pa.DataType | None:
         """The type of a column that folders give, and files where no folder does; None where it cannot be read."""
         texts = self._listing.folder_texts[name]
-        declared = self._declared_type(name)
+        declared = value_of(name, self._declared)
         try:
             try:
                 data_type = partition_type(name, texts, declared or in_files)
@@ -218,11 +218,6 @@ class Resolution:
             "both. Write the file into a folder as the others are"
         )
         return None
-
-    def _declared_type(self, name: str) -> pa.DataType | None:
-        if name in self._declared:
-            return self._declared[name]
-        return next((found for known, found in self._declared.items() if known.lower() == name.lower()), None)
 
     def _missing_in(self, columns: Sequence[ResolvedColumn]) -> dict[str, str]:
         missing: dict[str, str] = {}

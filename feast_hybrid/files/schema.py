@@ -5,7 +5,7 @@ It is found from the footers of all files, from the names of partition folders, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,6 +61,7 @@ def read_files(
     *,
     selection: FileSelection | None = None,
     skip_damaged: bool = False,
+    check_roots: Callable[[list[str]], None] | None = None,
 ) -> SourceFiles | None:
     """List the files at a place, and read the footers of all of them.
 
@@ -69,6 +70,7 @@ def read_files(
         file_format: ``parquet`` or ``orc``.
         selection: which of the files count; None for all.
         skip_damaged: whether files that cannot be read are left out.
+        check_roots: see :func:`feast_hybrid.files.listing.list_files`.
 
     Returns:
         None where there is no data file.
@@ -79,7 +81,7 @@ def read_files(
         SourceError: a file is none of the format, or damaged; or files are replaced all the time.
     """
     for _ in range(_TRIES):
-        listing = list_files(location, selection=selection or FileSelection())
+        listing = list_files(location, selection=selection or FileSelection(), check_roots=check_roots)
         if not listing.files:
             return None
         try:

@@ -12,6 +12,7 @@ from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_NAME
 from feast.infra.offline_stores.offline_store import RetrievalMetadata
 from feast.utils import _get_requested_feature_views_to_features_dict
 
+from feast_hybrid.arrow.names import positions_of
 from feast_hybrid.arrow.utc import as_utc
 from feast_hybrid.asof import AsOfView, Ineligible
 from feast_hybrid.errors import SchemaError
@@ -138,8 +139,7 @@ class RequestedView:
         return self.transformed.created if self.transformed.created in columns else None
 
     def _require_made(self, frame: DataFrame, columns: Sequence[str]) -> None:
-        available = {name.lower() for name in frame.columns}
-        missing = [name for name in dict.fromkeys(columns) if name.lower() not in available]
+        missing = [name for name in dict.fromkeys(columns) if not positions_of(name, frame.columns)]
         if missing:
             raise SchemaError(
                 f"view {self.name!r}: its transformation gives no column {', '.join(missing)}; it gives "
@@ -148,7 +148,6 @@ class RequestedView:
 
     def _refuse_aggregations(self, columns: Sequence[str]) -> None:
         """Feast aggregates when it materialises; a source may hold what was aggregated already."""
-        available = {name.lower() for name in columns}
         features = {column for column, _ in self.features}
         aggregations = getattr(self.view, "aggregations", None) or ()
         inputs = {self.source.column_of(aggregation.column) for aggregation in aggregations}
@@ -156,7 +155,7 @@ class RequestedView:
         for name in map(self.source.column_of, aggregated):
             if name not in features:
                 continue
-            if name.lower() not in available:
+            if not positions_of(name, columns):
                 found = f"has no column {name}, which is an aggregation of the view"
             elif name in inputs:
                 found = f"has the column {name}, which an aggregation of the view takes and gives"

@@ -30,6 +30,7 @@ from feast_hybrid.sources.reader_options import ReaderOptions, reads_encrypted
 from feast_hybrid.spark.formats import package
 
 if TYPE_CHECKING:
+    from feast_hybrid.files.listing import Listing
     from feast_hybrid.files.resolved import ResolvedSchema
     from feast_hybrid.lakes import Router
     from feast_hybrid.sources.spec import SourceSpec
@@ -86,11 +87,12 @@ def source_files(source: SourceSpec, router: Router) -> SourceFiles:
             source.file_format or "parquet",
             selection=options.selection,
             skip_damaged=options.skip_damaged,
+            check_roots=lambda roots: refuse_other_sites(source, roots, router),
         )
     if files is None:
         format_name = "ORC" if source.file_format == "orc" else "Parquet"
         raise SourceNotFoundError(f"{source.label}: {source.describe()} holds no {format_name} files.")
-    refuse_other_sites(source, [file.path for file in files.listing.files], router)
+    refuse_other_sites(source, folders_of(files.listing), router)
     note_left_out(source, files.listing.empty_files, files.listing.damaged_files)
     return files
 
@@ -137,6 +139,11 @@ def source_errors(source: SourceSpec) -> Iterator[None]:
         )
 
 
+def folders_of(listing: Listing) -> set[str]:
+    """The folders that hold a source's files."""
+    return {file.path.rpartition("/")[0] for file in listing.files}
+
+
 def refuse_other_sites(source: SourceSpec, paths: Collection[str], router: Router) -> None:
     """Refuse a pattern that expands to what another site covers, or none.
 
@@ -152,8 +159,8 @@ def refuse_other_sites(source: SourceSpec, paths: Collection[str], router: Route
     if location is None or not SIGNS & set(location.uri.path):
         return
     prefix = location.path.removesuffix(location.uri.path)
-    for folder in {path.rpartition("/")[0] for path in paths}:
-        uri = replace(location.uri, path=folder.removeprefix(prefix) or "/")
+    for path in paths:
+        uri = replace(location.uri, path=path.removeprefix(prefix) or "/")
         site = router.route(uri, what=f"path of {source.label}")
         if site.name != location.site.name:
             raise RoutingError(

@@ -16,6 +16,9 @@ FILE_FORMATS = ("parquet", "orc", "avro", "csv", "json", "xml", "text", "delta",
 
 #: Options with these beginnings set up a file system or a session, which is a site's business.
 _OF_A_SITE = ("fs.", "dfs.", "spark.", "hadoop.")
+#: What the options with a dot are of that a format's reader or writer knows; others are settings of Hadoop, such as
+#: ``io.compression.codecs``, which loads a class.
+_OF_A_FORMAT = ("parquet.", "orc.", "delta.", "iceberg.")
 #: Options that name another file than the path's, or a service or class: ``rowValidationXSDPath``, ``avroSchemaUrl``.
 _NAMES_A_PLACE = re.compile(r"(path|url|uri|location|file|dir|directory|jar|class|driver|host|server|catalog)s?$")
 #: Theirs are no places, or one above the path, which Spark holds them to.
@@ -56,9 +59,15 @@ def checked_options(options: Mapping[str, str], *, what: str) -> dict[str, str]:
             raise SourceError(f"{what}: option {key!r} would overrule path; give path alone.")
         if not isinstance(value, str):
             raise SourceError(f"{what}: option {key!r} must be text, found {type(value).__name__}.")
+        if "." in name and not name.startswith(_OF_A_FORMAT):
+            raise SourceError(
+                f"{what}: option {key!r} is a setting of Hadoop and none of a format ({', '.join(_OF_A_FORMAT)}…): "
+                f"leave it out, or have it in the session's configuration, as spark.hadoop.{key}."
+            )
         if name not in _NAMES_NONE and (_NAMES_A_PLACE.search(name) or "://" in value):
             raise SourceError(
                 f"{what}: option {key!r} names a file, a service or a class besides the path, which a source must "
-                "not: leave it out."
+                "not: leave it out"
+                + (f", and set spark.hadoop.{key} in the session." if name.startswith("parquet.") else ".")
             )
     return dict(options)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructField, StructType
 
+from feast_hybrid.arrow.names import value_of
 from feast_hybrid.arrow.types import arrow_type_of_spark
 from feast_hybrid.arrow.unify import ConflictsWithDeclaredError, resolve_type, spark_form
 from feast_hybrid.errors import SchemaError, SourceError, UnavailableError
@@ -21,6 +22,7 @@ from feast_hybrid.files.globs import SIGNS, expand
 from feast_hybrid.files.listing import Listing, list_files
 from feast_hybrid.files.resolution import spark_widens
 from feast_hybrid.sources.file_schema import (
+    folders_of,
     note_left_out,
     note_once,
     reader_options,
@@ -147,7 +149,7 @@ def typed_field(
     """
     if of_folders is not None:
         return StructField(field.name, of_folders.dataType, field.nullable)
-    meant = next((declared[name] for name in declared if name.lower() == field.name.lower()), None)
+    meant = value_of(field.name, declared)
     found = arrow_type_of_spark(field.dataType)
     if meant is None or found is None:
         return field
@@ -197,11 +199,11 @@ def _folders(
     if source.file_format not in _DEFAULTS:
         if SIGNS & set(location.uri.path):
             with source_errors(source):
-                paths = [f"{path}/" for path in expand(location)]
+                paths = expand(location)
             refuse_other_sites(source, paths, router)
         return FolderColumns({}, None), ()
-    listing, unlisted = _listing(session, source, location, selection)
-    refuse_other_sites(source, [file.path for file in listing.files], router)
+    listing, unlisted = _listing(session, source, location, router, selection)
+    refuse_other_sites(source, folders_of(listing), router)
     with source_errors(source):
         found = folder_columns(listing, source.declared)
     if found.types and found.only_ours is not None:
@@ -225,12 +227,16 @@ def _names_columns_itself(source: SourceSpec) -> bool:
 
 
 def _listing(
-    session: SparkSession, source: SourceSpec, location: Location, selection: FileSelection
+    session: SparkSession, source: SourceSpec, location: Location, router: Router, selection: FileSelection
 ) -> tuple[Listing, tuple[str, ...]]:
     """The files, listed from here, or else by the server of Spark Connect, and notes for plans."""
     try:
         with source_errors(source):
-            return list_files(location, selection=selection), ()
+            return list_files(
+                location,
+                selection=selection,
+                check_roots=lambda roots: refuse_other_sites(source, roots, router),
+            ), ()
     except UnavailableError as error:
         if not is_connect(session):
             raise

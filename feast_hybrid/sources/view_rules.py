@@ -12,6 +12,7 @@ from feast.feature_view_utils import get_transformation_function
 from feast.labeling.conflict_policy import ConflictPolicy
 from feast.labeling.label_view import LabelView
 
+from feast_hybrid.arrow.names import positions_of
 from feast_hybrid.errors import NotSupportedError, SchemaError
 from feast_hybrid.sources.declared import BATCH_ROWS_TAG, LiveObjects, transforms, transforms_stream
 from feast_hybrid.sources.feast_types import arrow_type_of_feast
@@ -199,16 +200,15 @@ def _require_runnable(view: BatchFeatureView | StreamFeatureView) -> None:
 
 
 def _require_join_keys(view: View, source: SourceSpec, columns: Sequence[str], live: LiveObjects) -> None:
-    available = {column.lower() for column in columns}
     for name in view.entities:
         if name == DUMMY_ENTITY_NAME:
             continue
         # Feast keeps an entity's name in the view, and its join key elsewhere.
         keys = live.join_keys(name)
-        if keys and all(source.column_of(key).lower() not in available for key in keys):
+        if keys and not any(positions_of(source.column_of(key), columns) for key in keys):
             refuse_missing_key(view, name, " or ".join(map(repr, sorted(keys))), source, columns)
     for key in (field.name for field in view.entity_columns if field.name != DUMMY_ENTITY_ID):
-        if source.column_of(key).lower() not in available:
+        if not positions_of(source.column_of(key), columns):
             refuse_missing_key(view, ", ".join(view.entities), repr(key), source, columns)
 
 

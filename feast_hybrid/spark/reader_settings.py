@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Collection
+from collections.abc import Collection, MutableMapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyspark.sql.types import TimestampType
 
 from feast_hybrid.errors import SessionError
-from feast_hybrid.spark.runtime import is_connect
+from feast_hybrid.spark.jobs import run
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -53,6 +53,9 @@ PLAIN_SETTINGS = {
 #: The zones whose wall clock is UTC's, as Java calls them.
 _UTC_ZONES = frozenset({"Z", "UTC", "UCT", "GMT", "Zulu", "Universal", "Greenwich", "GMT0"})
 
+#: After how long executors that do not answer are an error: some clusters start them when there is work.
+_ZONE_SECONDS = 120.0
+
 _zones_by_session: weakref.WeakKeyDictionary[Any, str | None] = weakref.WeakKeyDictionary()
 _zones_by_application: dict[str, str | None] = {}
 
@@ -79,16 +82,17 @@ def deviating_setting(session: SparkSession, file_format: str, times: Collection
 def zone_of_jvms(session: SparkSession) -> str | None:
     """The time zone of the executors' JVMs, by which Spark reads and writes times in ORC; None for UTC.
 
-    Runs a tiny job, once for each application of Spark Classic and each session of Spark Connect.
+    Runs a tiny job, once for each application, of a server too.
+
+    Raises:
+        RetrievalTimeoutError: no executor has answered in :data:`_ZONE_SECONDS`.
     """
-    if is_connect(session):
-        if session not in _zones_by_session:
-            _zones_by_session[session] = _ask_for_zone(session)
-        return _zones_by_session[session]
-    application = str(session.conf.get("spark.app.id", None))
-    if application not in _zones_by_application:
-        _zones_by_application[application] = _ask_for_zone(session)
-    return _zones_by_application[application]
+    application = session.conf.get("spark.app.id", None)
+    known: MutableMapping[Any, str | None] = _zones_by_session if application is None else _zones_by_application
+    key = session if application is None else application
+    if key not in known:
+        known[key] = _ask_for_zone(session)
+    return known[key]
 
 
 def require_utc_for_orc(session: SparkSession, column: str, what: str) -> None:
@@ -134,5 +138,11 @@ def _holds_instants(data_type: DataType) -> bool:
 
 def _ask_for_zone(session: SparkSession) -> str | None:
     ask = "java_method('java.time.ZoneId', 'systemDefault') AS zone"
-    zones = {str(row[0]) for row in session.range(0, 2, 1, 2).selectExpr(ask).collect()}
+    rows = run(
+        session,
+        session.range(0, 2, 1, 2).selectExpr(ask).collect,
+        timeout=_ZONE_SECONDS,
+        what="a question to Spark's executors, which time zone their JVMs have,",
+    )
+    zones = {str(row[0]) for row in rows}
     return next((zone for zone in sorted(zones) if zone.removeprefix("Etc/") not in _UTC_ZONES), None)

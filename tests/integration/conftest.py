@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from feast import FeatureStore
     from pyspark.sql import SparkSession
 
+ROLES = ("onprem", "cloud")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if "SPARK_SUBMIT_OPTS" not in os.environ:
@@ -35,6 +37,23 @@ def pytest_configure(config: pytest.Config) -> None:
     if artifacts.pyspark_version().startswith(("4.0.", "4.1.")):
         # Their toArrow() and toPandas() leave their socket to the garbage collector.
         config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On Spark Connect a test of both lakes runs on one of them, in turns: Spark Classic runs it on both."""
+    if not on_connect():
+        return
+    seen: dict[str, int] = {}
+    left_out = []
+    for item in items:
+        parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+        if parameters.get("role") in ROLES:
+            without = re.sub(r"\b(onprem|cloud)\b", "", item.nodeid)
+            turn = seen.setdefault(without, len(seen))
+            if parameters["role"] != ROLES[turn % 2]:
+                left_out.append(item)
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(autouse=True)

@@ -264,7 +264,7 @@ def test_a_glob_takes_the_folders_that_it_matches_and_no_others(
 
 def registered(store: FeatureStore) -> dict[str, Any]:
     """All that the registry holds, but the times at which it was written."""
-    from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
+    from google.protobuf.json_format import MessageToDict
 
     def without_times(value: Any) -> Any:
         if isinstance(value, dict):

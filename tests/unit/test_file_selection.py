@@ -190,6 +190,30 @@ def test_a_pattern_that_leads_to_another_site_is_refused_when_it_is_applied(tmp_
         validate_source(source_spec(of, Router(sites)), spark, Router(sites))
 
 
+@pytest.mark.parametrize("file_format", ["parquet", "orc", "csv"])
+def test_nothing_of_the_other_site_is_opened_before_it_is_refused(tmp_path: Path, file_format: str) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b" / "_delta_log").mkdir(parents=True)
+    (tmp_path / "b" / "_delta_log" / "0.json").write_text("{}")  # a table, which a listing would refuse
+    (tmp_path / "b" / "x").write_text("damaged")
+    sites = [Site(name=name, uri=f"file://{tmp_path}{path}") for name, path in (("one", ""), ("other", "/b"))]
+    router = Router(sites)
+    of = HybridSparkSource(name="rows", path=f"file://{tmp_path}/{{a,b}}", file_format=file_format)
+    session: Any = None
+    source = source_spec(of, router)
+    assert source.location is not None
+    location = source.location
+    read = {"csv": lambda: text_frame(session, source, location, router)}
+    with pytest.raises(RoutingError, match=r"also expands to .*/b, which is on site 'other'"):
+        read.get(file_format, lambda: file_schema(source, router))()
+
+
+def test_a_footer_that_is_encrypted_is_told_from_a_damaged_one(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(b"PARE" + bytes(64) + b"PARE")
+    with pytest.raises(SourceError, match=r"a\.parquet is a Parquet file with an encrypted footer\. Spark"):
+        resolve(tmp_path)
+
+
 def test_what_another_has_listed_means_the_same(tmp_path: Path) -> None:
     files = ("day=1/zip=01234/a", "day=2/zip=1/b", "day=2/zip=S%20P/c")
     write(tmp_path, *files)

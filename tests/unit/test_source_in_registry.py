@@ -28,7 +28,7 @@ paths = st.tuples(
 ).map(lambda parts: "/".join([parts[0], *parts[1]]))
 option_names = names.filter(
     lambda name: (
-        name.lower() not in ("path", "paths") and not name.lower().startswith(("fs.", "dfs.", "spark.", "hadoop."))
+        name.lower() not in ("path", "paths") and "." not in name  # settings of Hadoop have one
     )
 )
 places: st.SearchStrategy[dict[str, Any]] = st.one_of(

@@ -11,6 +11,7 @@ import pyarrow.orc
 import pyarrow.parquet as pq
 
 from feast_hybrid.arrow.faults import is_arrows
+from feast_hybrid.arrow.orc_statistics import beyond_nanoseconds
 from feast_hybrid.arrow.spark_notes import with_naive_times
 from feast_hybrid.asof.columnar.file_columns import FileColumns
 from feast_hybrid.asof.columnar.row_groups import RowGroups
@@ -77,6 +78,13 @@ def _read_orc(
     if not names:
         yield columns, None, file.nrows
         return
+    beyond = beyond_nanoseconds(source, [name for name in names if "timestamp" in str(file.schema.field(name).type)])
+    if beyond is not None:
+        raise SourceError(
+            f"{view.what}: column {beyond!r} of {split.path} holds times before 1677-09-21 or after 2262-04-11, or "
+            "does not say which, and only Spark reads those of ORC, which cannot read these files together. Write "
+            "them anew as Parquet, or alike in names and types."
+        )
     for stripe in range(file.nstripes):
         batch = with_naive_times(file.read_stripe(stripe, columns=names), file.schema)
         yield columns, batch, batch.num_rows

@@ -390,6 +390,27 @@ EDGES = {
 }
 
 
+@pytest.mark.parametrize("far", [datetime(9999, 12, 31, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)], ids=str)
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_times_of_orc_that_arrow_would_wrap_around_are_refused_where_only_our_reader_reads(
+    make_store: MakeStore, spark: SparkSession, onprem: Place, folder: str, far: datetime, is_wanted: bool
+) -> None:
+    uri = f"{onprem.uri}{folder}"
+    columns = {**ROW, "until": pa.array([far], pa.timestamp("us", "UTC")), "x": [7]}
+    onprem.put(f"{uri}/a.orc", orc(columns))
+    onprem.put(f"{uri}/b.orc", orc({**columns, "k": [2.0], "until": pa.array([hour(1)], pa.timestamp("us", "UTC"))}))
+    wanted: dict[str, FeastType] = {"x": Int64, **({"until": UnixTimestamp} if is_wanted else {})}
+    of = OneView(make_store, uri, wanted, file_format="orc")
+    if not is_wanted:  # then it does not matter
+        same(of.answers(), [7])
+        return
+    for verb, text in of.refusals(SourceError).items():
+        assert "the_view" in text or "rows_of_it" in text, verb
+        assert "column 'until' of" in text, verb
+        assert "a.orc" in text, verb
+        assert "2262-04-11" in text, verb
+
+
 class TestEdges:
     """Times at the edges are the same for all who read; maps with a key twice are in no training set."""
 
