@@ -41,6 +41,11 @@ def expand(location: Location) -> list[str]:
     return found
 
 
+def escape(path: str) -> str:
+    """The pattern that stands for a path alone."""
+    return re.sub(r"([{}\[\]*?\\])", r"\\\1", path)
+
+
 def name_matcher(pattern: str) -> Callable[[str], bool]:
     """Whether a name matches a pattern.
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from feast_hybrid.errors import SourceError
-from feast_hybrid.files.globs import name_matcher, without_braces
+from feast_hybrid.files.globs import escape, name_matcher, without_braces
 from feast_hybrid.files.listing import Listing, listing_of
 from feast_hybrid.files.table_formats import TableFormatError, folders_above
 from feast_hybrid.spark.lake_options import location_options
@@ -101,4 +100,4 @@ def _places_of_logs(location: Location, roots: Mapping[str, str]) -> Iterator[st
     top = location.site.root.path.rstrip("/")
     for root in dict.fromkeys(roots.values()):
         for folder in folders_above(root, top, is_file=root in roots):
-            yield place + re.sub(r"([{}\[\]*?\\])", r"\\\1", folder)
+            yield place + escape(folder)

@@ -5,8 +5,8 @@ So are Parquet and ORC files that cannot be read from here. Nowhere does Spark g
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -29,6 +29,7 @@ from feast_hybrid.sources.file_schema import (
     refuse_other_sites,
     source_errors,
 )
+from feast_hybrid.sources.missing_columns import require_in_each_text
 from feast_hybrid.sources.spark_listing import list_by_spark
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import CALENDAR_OPTIONS, FILE_OPTIONS
@@ -40,6 +41,7 @@ from feast_hybrid.spark.runtime import is_connect
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+    from feast_hybrid.files.listing import DataFile
     from feast_hybrid.files.selection import FileSelection
     from feast_hybrid.lakes import Location, Router
     from feast_hybrid.sources.spec import SourceSpec
@@ -86,8 +88,8 @@ def text_frame(
         source: where the rows are.
         location: its path.
         router: knows the sites.
-        required: columns that each file has to have: join keys and event time. Of Avro this is seen in the files; of
-            other formats whose files name their columns the notes say that it is not.
+        required: columns that each file has to have: join keys and event time. Of Avro, JSON and XML this is seen in
+            the files; where it cannot be, the notes say so.
 
     Returns:
         The frame, and what a reader of the plan should know.
@@ -96,13 +98,14 @@ def text_frame(
         SourceError: folders have names that Spark reads otherwise, or the session has a setting by which it reads
             otherwise; files are those of a table.
         SessionError: the files are ORC with times, and Spark's JVMs are not in UTC.
-        SchemaError: a folder's name, or a column, is none of the declared type; an Avro file lacks a required column.
+        SchemaError: a folder's name, or a column, is none of the declared type; a file lacks a required column.
         RoutingError: the path is a pattern that also expands to what is on another site.
     """
     file_format = source.file_format or "parquet"
     selection = reader_options(source).selection
     options = _options_for_spark(source, selection)
-    folders, notes = _folders(session, source, location, router, required, selection)
+    found = _found(session, source, location, router, required, selection)
+    folders = found.folders
     deviating = deviating_setting(session, file_format, ("INT96",)) if file_format in _DEFAULTS else None
     if deviating is not None:
         raise SourceError(
@@ -119,11 +122,23 @@ def text_frame(
         require_utc_for(frame, file_format, f"{source.label} ({source.describe()})")
         typed = {field.name.lower(): field for field in from_arrow_schema(pa.schema(list(folders.types.items())))}
         declared = source.declared if file_format in _TYPED else {}
-        found = _with_instants(frame.schema) if file_format in _TEXTS else frame.schema
-        fields = [typed_field(source, field, typed.get(field.name.lower()), declared) for field in found.fields]
+        by_spark = _with_instants(frame.schema) if file_format in _TEXTS else frame.schema
+        fields = [typed_field(source, field, typed.get(field.name.lower()), declared) for field in by_spark.fields]
         if fields != frame.schema.fields:
             frame = analysed(reader.schema(StructType(fields)).load(str(location)))
-    return frame, notes
+        if required and _names_columns_in_rows(source):
+            place = str(location).removesuffix(location.uri.path)
+            text = session.read.format("text").options(**location_options(session, location))
+            require_in_each_text(
+                frame,
+                required,
+                file_format=file_format,
+                given=folders.types,
+                read_text=lambda paths: text.load([f"{place}{path}" for path in paths]),
+                what=f"{source.label} ({source.describe()})",
+                listed=found.files,
+            )
+    return frame, found.notes
 
 
 def _with_instants(schema: StructType) -> StructType:
@@ -187,43 +202,64 @@ def _options_for_spark(source: SourceSpec, selection: FileSelection) -> dict[str
     return options
 
 
-def _folders(
+class _Found(NamedTuple):
+    """What is known of a path before Spark looks into its files.
+
+    Attributes:
+        folders: the columns that folders give, in the types that they have wherever they are read.
+        files: as far as they were listed from here.
+        notes: for plans.
+    """
+
+    folders: FolderColumns
+    files: Sequence[DataFile]
+    notes: tuple[str, ...]
+
+
+def _found(
     session: SparkSession,
     source: SourceSpec,
     location: Location,
     router: Router,
     required: Collection[str],
     selection: FileSelection,
-) -> tuple[FolderColumns, tuple[str, ...]]:
-    """The columns that folders give, in the types that they have wherever they are read, and notes for plans."""
+) -> _Found:
     if source.file_format not in _DEFAULTS:
         if SIGNS & set(location.uri.path):
             with source_errors(source):
                 paths = expand(location)
             refuse_other_sites(source, paths, router)
-        return FolderColumns({}, None), ()
+        return _Found(FolderColumns({}, None), (), ())
     listing, unlisted = _listing(session, source, location, router, selection)
     refuse_other_sites(source, folders_of(listing), router)
     with source_errors(source):
-        found = folder_columns(listing, source.declared)
-    if found.types and found.only_ours is not None:
+        folders = folder_columns(listing, source.declared)
+    if folders.types and folders.only_ours is not None:
         raise SourceError(
-            f"{source.label} ({source.describe()}): {found.only_ours}, which Spark's reader of {source.file_format} "
-            "takes for something else. Rename the folders, or keep the rows as Parquet."
+            f"{source.label} ({source.describe()}): {folders.only_ours}, which Spark's reader of "
+            f"{source.file_format} takes for something else. Rename the folders, or keep the rows as Parquet."
         )
     notes = [*unlisted, *note_left_out(source, listing.empty_files)]
     if required and not unlisted and _names_columns_itself(source):
         with source_errors(source):
-            require_in_each_file(location, listing.files, required, found.types)
-    elif required and source.file_format in _UNITED:
+            require_in_each_file(location, listing.files, required, folders.types)
+    elif required and source.file_format in _UNITED and not _names_columns_in_rows(source):
         notes.append(_NOT_NOTICED)
-    return found, tuple(notes)
+    return _Found(folders, () if unlisted else listing.files, tuple(notes))
 
 
 def _names_columns_itself(source: SourceSpec) -> bool:
     """Whether each file's header says which of Spark's columns it has, as in Avro unless an option has the say."""
     given = {name.lower() for name in source.options}
     return source.file_format == "avro" and not given & {"avroschema", "positionalfieldmatching"}
+
+
+def _names_columns_in_rows(source: SourceSpec) -> bool:
+    """Whether a file says with each row which columns it has, in text that Spark's reader of text reads too."""
+    return source.file_format in ("json", "xml") and not {name.lower() for name in source.options} & {
+        "encoding",
+        "charset",
+    }
 
 
 def _listing(

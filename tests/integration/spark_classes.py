@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING, Any
 from feast_hybrid.spark.hadoop_azure import pyspark_home
 from feast_hybrid.spark.java import find_java
 from feast_hybrid.testing import artifacts
+from feast_hybrid.testing.services import HOST, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pyspark.sql import SparkSession
 
 #: Java programs of tests are short: what the second compiler makes is hardly ever run. Half of the processor time.
 SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
@@ -66,13 +69,49 @@ def _aside(archive: Path) -> Iterator[Path]:
 
 
 def _use_spark() -> None:
-    """Have most classes loaded that a retrieval needs, and end the JVM in order."""
-    import pandas as pd
+    """Have most classes loaded that a retrieval needs, on a server of Spark Connect too, and end the JVM in order."""
     from pyspark.sql import SparkSession
+
+    (port,) = free_ports(1)
+    settings = {
+        "spark.ui.enabled": "false",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.plugins": "org.apache.spark.sql.connect.SparkConnectPlugin",
+        "spark.connect.grpc.binding.address": HOST,
+        "spark.connect.grpc.binding.port": str(port),
+        "spark.hadoop.ipc.client.connect.max.retries": "0",
+    }
+    builder: Any = SparkSession.builder.master("local[2]")
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    _use(spark)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        subprocess.run(
+            [sys.executable, "-m", __spec__.name, f"sc://{HOST}:{port}"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=SECONDS / 2,
+        )
+    jvm: Any = spark._jvm
+    with contextlib.suppress(Exception):  # the JVM ends before it answers
+        jvm.java.lang.System.exit(0)
+
+
+def _use_connect(uri: str) -> None:
+    """Do the same as a client."""
+    from pyspark.sql import SparkSession
+
+    spark = SparkSession.builder.remote(uri).create()
+    _use(spark)
+    spark.stop()
+
+
+def _use(spark: SparkSession) -> None:
+    import pandas as pd
     from pyspark.sql import functions as F
 
-    builder: Any = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
-    spark = builder.config("spark.sql.shuffle.partitions", "2").getOrCreate()
     with tempfile.TemporaryDirectory() as folder:
         rows = spark.createDataFrame(pd.DataFrame({"k": [1, 2, 3], "v": [0.5, None, 1.5]}))
         rows = rows.withColumn("ts", F.current_timestamp())
@@ -85,10 +124,9 @@ def _use_spark() -> None:
         rows.mapInArrow(lambda batches: batches, rows.schema).toPandas()
         rows.createOrReplaceTempView("rows")
         spark.sql("select *, row_number() over (partition by k order by ts) as n from rows where v > 0").collect()
-    jvm: Any = spark._jvm
-    with contextlib.suppress(Exception):  # the JVM ends before it answers
-        jvm.java.lang.System.exit(0)
+    with contextlib.suppress(Exception):  # no HDFS is there, but a client of it
+        spark.read.parquet(f"hdfs://{HOST}:1/").count()
 
 
 if __name__ == "__main__":
-    _use_spark()
+    _use_connect(sys.argv[1]) if sys.argv[1:] else _use_spark()

@@ -9,12 +9,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
 from feast import FeatureView, Field
 from feast.types import Array, Float64, Int64, Map, String, UnixTimestamp
+from polars import selectors
 
 from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.errors import HybridError, SchemaError, SourceError
@@ -41,6 +43,13 @@ def orc(columns: dict[str, Any]) -> bytes:
     return sink.getvalue()
 
 
+def avro(columns: dict[str, Any]) -> bytes:
+    sink = io.BytesIO()
+    # Polars writes no times with a zone there; without one they are instants of Avro's.
+    pl.DataFrame(columns).with_columns(selectors.datetime().dt.replace_time_zone(None)).write_avro(sink, name="row")
+    return sink.getvalue()
+
+
 def with_damaged_page() -> bytes:
     """A file whose footer is whole and whose columns' pages are not."""
     content = bytearray(parquet({"k": [1] * 1000, "event_timestamp": [hour(1)] * 1000, "v": list(range(1000))}))
@@ -63,7 +72,7 @@ def text_that_is_no_utf8() -> pa.Array:
 
 CSV = b"k,event_timestamp,v\n1,2026-01-10T01:00:00Z,10\n"
 JSON = b'{"k": 1, "event_timestamp": "2026-01-10T01:00:00Z", "v": 10}\n'
-GOOD_FILES = {"parquet": parquet(GOOD), "orc": orc(GOOD), "csv": CSV, "json": JSON}
+GOOD_FILES = {"parquet": parquet(GOOD), "orc": orc(GOOD), "csv": CSV, "json": JSON, "avro": avro(GOOD)}
 
 
 @dataclass(frozen=True)
@@ -142,7 +151,19 @@ FAULTS = {
     "CSV with a line that is too short": Fault(
         {"b.csv": b"k,event_timestamp,v\n2,2026-01-10T01:00:00Z\n"}, (), HybridError, "csv", at_apply=False
     ),
+    "JSON without the key": Fault(
+        {"b.json": JSON.replace(b'"k"', b'"key"')}, ("b.json", "'k'"), SchemaError, "json", at_apply=False
+    ),
     "JSON that is cut off": Fault({"b.json": JSON[:-9]}, (), HybridError, "json", at_apply=False),
+    "Avro without the key": Fault(
+        {"b.avro": avro({n: GOOD[n] for n in ("v", "event_timestamp")})},
+        ("b.avro", "'k'"),
+        SchemaError,
+        "avro",
+        at_apply=False,
+    ),
+    "Avro that is cut off": Fault({"b.avro": avro(GOOD)[:40]}, ("b.avro",), HybridError, "avro", at_apply=False),
+    "Avro that is text": Fault({"b.avro": b"hello, world"}, ("b.avro",), HybridError, "avro", at_apply=False),
     # Times at the edges.
     "an event time that is no time": Fault(
         {"b.parquet": parquet({**GOOD, "event_timestamp": [1_767_225_600]})},
@@ -173,6 +194,12 @@ FAULTS = {
         declared=Map,
         at_apply=False,
         in_spark=False,
+    ),
+    "a whole number beyond 64 bits": Fault(
+        {"b.parquet": parquet({**GOOD, "v": pa.array([2**63], pa.uint64())})},
+        ("b.parquet", "'v'", str(2**63)),
+        SchemaError,
+        at_apply=False,
     ),
     "a whole number that no double is": Fault(
         {"a.parquet": parquet({**GOOD, "v": [0.5]}), "b.parquet": parquet({**GOOD, "v": [2**53 + 1]})},
