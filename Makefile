@@ -23,9 +23,9 @@ help: ## list the targets
 demo: $(VENV)/.demo ## one training set out of two lakes, on real servers: the main job, shown
 	$(BIN)/feast-hybrid demo
 
-test: lint ## lint, types, unit tests, and integration tests on containers
-	# Images take the network and one core, unit tests the other.
-	$(MAKE) --no-print-directory --jobs 2 --output-sync=target test-unit images
+test: ## lint, types, unit tests, and integration tests on containers
+	# Images wait for the network, the others for a core.
+	$(MAKE) --no-print-directory --jobs 3 --output-sync=target lint test-unit images
 	$(MAKE) --no-print-directory test-integration
 
 test-unit: $(VENV)/.dev ## unit tests: seconds, no servers

@@ -34,7 +34,7 @@ def jvm_options() -> str:
     """The options of a test's JVMs, with an archive where there is one or one can be made."""
     java = find_java()
     version = subprocess.run([java, "-version"], capture_output=True, text=True, check=True).stderr
-    of_this_spark = f"{version} {pyspark_home()} {artifacts.pyspark_version()}"
+    of_this_spark = f"{version} {pyspark_home()} {artifacts.pyspark_version()} {Path(__file__).read_text()}"
     name = f"spark-classes-{hashlib.sha256(of_this_spark.encode()).hexdigest()[:12]}"
     archive = artifacts.cache_dir() / f"{name}.jsa"
     with artifacts.locked(name):

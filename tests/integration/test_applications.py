@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from feast_hybrid.spark.formats import SETTINGS
-from feast_hybrid.testing import session_conf, start_spark
+from feast_hybrid.testing import session_conf
 from tests.integration.places import EACH_TABLE_FORMAT, Places, format_jars, hour, outside_of_spark
 
 if TYPE_CHECKING:
@@ -71,38 +71,6 @@ def settings(write: Write, lakes_to_test: Places, tmp_path: Path) -> dict[str, A
             "mood": write(lakes_to_test.cloud, "mood", {**keys, "mood": ["a", "b"]}),
         },
     }
-
-
-def test_a_standalone_cluster_retrieves_from_both_lakes_and_writes(
-    settings: dict[str, Any], lakes_to_test: Places, folder: str, tmp_path: Path
-) -> None:
-    saved = f"{lakes_to_test.cloud.uri}{folder}/saved"
-    with start_spark() as cluster:
-        conf = {**cluster.session_conf(), "spark.sql.shuffle.partitions": "4"}
-        master = conf.pop("spark.master")
-        done = run(
-            f"""
-            job = retrieve()
-            frame = job.to_df()
-            job.persist(SavedDatasetHybridSparkStorage(path={saved!r}))
-            from pyspark.sql import SparkSession
-            context = SparkSession.getActiveSession().sparkContext
-            infos = context._jsc.sc().statusTracker().getExecutorInfos()
-            print(json.dumps({{
-                "rows": frame[["driver_id", "trips", "mood"]].values.tolist(),
-                "executors": len(infos) - 1,
-                "local": context.master.startswith("local"),
-            }}))
-            """,
-            {**settings, "spark": {"master": master, "conf": conf}},
-            tmp_path,
-        )
-    assert done.returncode == 0, done.stderr[-4000:]
-    printed = json.loads(done.stdout.splitlines()[-1])
-    assert printed["rows"] == [[2, 20, "b"], [1, 10, "a"]]
-    assert printed["executors"] >= 1
-    assert not printed["local"]
-    assert "_SUCCESS" in lakes_to_test.cloud.names(saved)
 
 
 def test_the_key_is_in_no_event_log_registry_error_or_output(

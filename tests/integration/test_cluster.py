@@ -27,6 +27,8 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 import pandas as pd
+from pyspark.sql import SparkSession
+from feast_hybrid import SavedDatasetHybridSparkStorage
 from tests.integration.places import entity, feature_store, hour, retrieve, source, view
 
 given = json.loads(sys.argv[1])
@@ -43,15 +45,21 @@ entity_rows = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [hour(1), ho
 features = ["stats:trips", "moods:mood"]
 job = retrieve(store, entity_rows, features)
 history = job.to_df().sort_values("driver_id")
+job.persist(SavedDatasetHybridSparkStorage(path=given["saved"]))
+context = SparkSession.getActiveSession().sparkContext
+executors = len(context._jsc.sc().statusTracker().getExecutorInfos()) - 1
 store.materialize(hour(0), hour(5))
 served = store.get_online_features(features, [{"driver_id": key} for key in (1, 2, 3)]).to_dict()
-print(json.dumps({"plan": job.explain(), "history": history[["trips", "mood"]].values.tolist(), "online": served}))
+rows = history[["trips", "mood"]].values.tolist()
+found = {"plan": job.explain(), "history": rows, "online": served, "executors": executors, "master": context.master}
+print(json.dumps(found))
 """
 
 
 def test_workers_join_by_columns_and_run_feast_s_spark_engine(
-    lakes_to_test: Places, write: Write, tmp_path: Path
+    lakes_to_test: Places, write: Write, folder: str, tmp_path: Path
 ) -> None:
+    saved = f"{lakes_to_test.cloud.uri}{folder}/saved"
     rows = {"driver_id": [1, 2], "event_timestamp": [hour(0), hour(0)]}
     tables = {
         "stats": write(lakes_to_test.onprem, "stats", {**rows, "trips": [10, 20]}),
@@ -67,6 +75,7 @@ def test_workers_join_by_columns_and_run_feast_s_spark_engine(
             "sites": lakes_to_test.sites(),
             "tables": tables,
             "folder": str(tmp_path),
+            "saved": saved,
             "conf": cluster.session_conf(),
             "redis": redis.uri,
         }
@@ -84,5 +93,8 @@ def test_workers_join_by_columns_and_run_feast_s_spark_engine(
     for name, site in (("stats", "onprem"), ("moods", "cloud")):
         assert f"view '{name}': columnar" in found["plan"], found["plan"] + done.stderr[-3000:]
         assert f"files on site '{site}'" in found["plan"]
+    assert found["master"].startswith("spark://")
+    assert found["executors"] >= 1
+    assert "_SUCCESS" in lakes_to_test.cloud.names(saved)
     assert found["history"] == [[10, "a"], [20, "b"]]
     assert found["online"] == {"driver_id": [1, 2, 3], "trips": [10, 20, None], "mood": ["a", "b", None]}

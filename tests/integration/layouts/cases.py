@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 #: How many layouts are tried on each lake, and how many of them are in one store. Connect gets one store of each.
 COUNT = int(os.environ.get("LAYOUTS", "500")) // 2
 TOGETHER = 20 if on_connect() else 50
-#: Of how many layouts one is written by Spark.
-_BY_SPARK = 10
+#: Of how many stores one has layouts that Spark writes, and of how many of its layouts one is: what Spark's writer
+#: takes is for the files' folders and for each job, however many layouts it writes.
+_STORES_BY_SPARK, _BY_SPARK = 3, 4
 KEY = "key"
 
 
@@ -129,13 +130,13 @@ class Stored:
         entity = Entity(name=KEY, join_keys=[KEY], value_type=key.to_value_type())
         seeds = range(first, first + TOGETHER)
         root = f"{place.uri}/layouts/{first}_of_{TOGETHER}"
-        made = [layout(seed, key) for seed in seeds if seed % _BY_SPARK]
+        turn, is_rest = divmod(first // TOGETHER, _STORES_BY_SPARK)
+        by_spark = [] if is_rest else [seed for seed in seeds if not seed % _BY_SPARK]
+        made = [layout(seed, key) for seed in seeds if seed not in by_spark]
         _write(made, root, place)
         cases = [Case.of(each, entity, f"{root}/{each.seed}") for each in made]
-        by_spark = [seed for seed in seeds if not seed % _BY_SPARK]
-        # Stores take turns: what Spark's writer takes is for the files' folders, and for each job.
-        uri, file_format = f"{root}/by_spark", ("parquet", "orc")[first // TOGETHER % 2]
-        written = WrittenBySpark(spark, place, uri, key, file_format).layouts(by_spark)
+        uri, file_format = f"{root}/by_spark", ("parquet", "orc")[turn % 2]
+        written = WrittenBySpark(spark, place, uri, key, file_format).layouts(by_spark) if by_spark else ()
         cases += [Case.of(each, entity, f"{uri}/layout={each.seed}") for each in written]
         return cls(feature_store(list(sites), folder, entity, *(case.view for case in cases)), folder, key, cases)
 
