@@ -16,7 +16,6 @@ from pyspark.sql import functions as F
 from feast_hybrid.arrow.names import find_name, positions_of
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.files.globs import escape
-from feast_hybrid.spark.columns import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -83,7 +82,8 @@ def require_in_each_text(
 
 def _files_of_nulls(frame: DataFrame, columns: Sequence[str]) -> dict[str, set[str]]:
     """The URIs of files with rows in which columns have no value, and these columns."""
-    values = _by_file(frame, {column: F.col(quoted(column)).isNotNull() for column in columns})
+    own = {column: f"c{n}" for n, column in enumerate(frame.columns)}  # others may differ by case alone
+    values = _by_file(frame.toDF(*own.values()), {column: F.col(own[column]).isNotNull() for column in columns})
     nulls = {file: set(columns) - have for file, have in values.items()}
     return {file: columns for file, columns in sorted(nulls.items()) if columns}
 
@@ -95,10 +95,10 @@ def _names_in(lines: DataFrame, columns: Sequence[str], file_format: str) -> dic
 
 def _by_file(frame: DataFrame, conditions: Mapping[str, Column]) -> dict[str, set[str]]:
     """The names of the conditions that any row of a file meets, by the files' URIs."""
-    flags = [condition.alias(f"c{n}") for n, condition in enumerate(conditions.values())]
+    flags = [condition.alias(f"f{n}") for n, condition in enumerate(conditions.values())]
     by_file = frame.select(F.input_file_name().alias("file"), *flags).groupBy("file")
-    met = by_file.agg(*(F.max(f"c{n}").alias(f"c{n}") for n in range(len(flags)))).collect()
-    return {row["file"]: {name for n, name in enumerate(conditions) if row[f"c{n}"]} for row in met}
+    met = by_file.agg(*(F.max(f"f{n}").alias(f"f{n}") for n in range(len(flags)))).collect()
+    return {row["file"]: {name for n, name in enumerate(conditions) if row[f"f{n}"]} for row in met}
 
 
 def _pattern(column: str, file_format: str) -> str:

@@ -120,6 +120,7 @@ def _settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {
         **(SETTINGS["delta"] if format_jars("delta") else {}),
         "spark.jars": ",".join(jars),
+        "spark.python.daemon.module": "tests.integration.worker_daemon",
         "spark.sql.shuffle.partitions": "4",
         "spark.default.parallelism": "4",
         "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),

@@ -64,7 +64,7 @@ class WrittenBySpark:
                     chance.choice((1, 2, None)),
                 )
                 for seed in seeds
-                for _ in range(chance.randint(2, 6))
+                for _ in range(chance.randint(1, 3))
             ]
             key = "bigint" if self.key == Int64 else "string"
             schema = f"layout bigint, k {key}, ts timestamp, v {data_type}, w string, z string, y bigint"

@@ -12,7 +12,7 @@ from feast import FeatureView, Field
 from feast.types import Int64, String
 
 from feast_hybrid import HybridSparkOfflineStore
-from feast_hybrid.errors import HybridError
+from feast_hybrid.errors import HybridError, SchemaError
 from tests.integration.places import Place, answers, entity, hour, on_connect, retrieve, source
 
 if TYPE_CHECKING:
@@ -126,3 +126,18 @@ def test_a_file_of_no_bytes_is_left_out_and_noted(
     assert "b.txt, of 0 bytes" in job.explain()
     if not on_connect():
         assert "b.txt, of 0 bytes" in caplog.text
+
+
+@EACH_LAKE
+def test_nulls_that_are_written_are_no_missing_column(
+    store_of: Callable[..., FeatureStore], place: Place, folder: str
+) -> None:
+    """Not in files with odd names either; one without the column is refused once it is there."""
+    nulls = rows_of("json", (1, 10)).replace(b'"k": 1', b'"k" : null')
+    rows = rows_of("json", (1, 10), (2, 20))
+    store = store_of("json", {"a.json": rows, "b {1} *[x] %41.json": nulls})
+    assert asked(store, "v") == [(10,), (20,)]
+    without = rows_of("json", (3, 30)).replace(b'"k"', b'"key"')
+    place.put(f"{place.uri}{folder}/d {{1}} *[x] %41.json", without)
+    with pytest.raises(SchemaError, match=r"rows.*/d \{1\} \*\[x\] %41\.json has no column 'k'"):
+        asked(store, "v")
