@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo images test test-unit test-integration test-universal test-matrix test-lowest lint bench lab docs clean
+.PHONY: help demo images test test-unit test-integration test-faults test-universal test-matrix test-lowest lint bench lab docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -40,6 +40,10 @@ test-with-engine:
 	$(BIN)/python -m pytest tests/integration/test_lakes.py -q
 	$(BIN)/python -m pytest tests/integration --ignore tests/integration/test_lakes.py -q $(IN_WORKERS) $(PYTEST_ARGS)
 	SPARK=connect $(BIN)/python -m pytest tests/integration -q -m connect $(IN_WORKERS) $(PYTEST_ARGS)
+
+test-faults: $(VENV)/.dev ## writers under random faults, many seeds of them: 20 minutes; FAULT_ROUNDS=20
+	FEAST_HYBRID_FAULT_ROUNDS=$(or $(FAULT_ROUNDS),20) PYTHON=$(BIN)/python scripts/with-engine $(BIN)/python -m pytest -q \
+		$(IN_WORKERS) tests/integration/test_writers_under_faults.py tests/integration/test_persist_under_faults.py $(PYTEST_ARGS)
 
 images: $(VENV)/.dev ## the images of the lakes' containers
 	@test "$(LAKES)" = process || \

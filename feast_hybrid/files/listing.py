@@ -8,11 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from feast_hybrid.errors import SchemaError
+from feast_hybrid.errors import SchemaError, SourceError
 from feast_hybrid.files.globs import expand
 from feast_hybrid.files.partitions import parse_folder
+from feast_hybrid.files.replaced_folders import markers_above, whole_rows
 from feast_hybrid.files.selection import FileSelection
 from feast_hybrid.files.table_formats import refuse_table, refuse_tables_above
+from feast_hybrid.lakes.markers import BEING_REPLACED, BEING_REPLACED_ADVICE
 from feast_hybrid.lakes.uri import LakeType
 from feast_hybrid.lakes.versions import FileVersion, file_version
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 #: How many folders are listed at once.
 _CONCURRENT_LISTINGS = 8
+
+#: How often files are listed anew that a writer replaces meanwhile.
+_TRIES = 3
 
 #: A byte of a character that is no ASCII.
 _ENCODED_BYTE = re.compile(r"%[89A-Fa-f][0-9A-Fa-f]")
@@ -56,6 +61,7 @@ class Listing:
         damaged_files: paths of those that were left out since they cannot be read.
         folder_texts: partition column → all values that folders have.
         only_ours: why Spark would not read the tree as we do; None where it does.
+        markers: paths of the files by which writers say that they are replacing a folder's files.
     """
 
     files: list[DataFile] = field(default_factory=list)
@@ -63,6 +69,7 @@ class Listing:
     damaged_files: list[str] = field(default_factory=list)
     folder_texts: dict[str, set[str | None]] = field(default_factory=dict)
     only_ours: str | None = None
+    markers: list[str] = field(default_factory=list)
 
     def note(self, only_ours: str) -> None:
         """Remember why Spark would read the tree otherwise; the first reason counts."""
@@ -89,6 +96,7 @@ def list_files(
     *,
     selection: FileSelection = _ALL_FILES,
     check_roots: Callable[[list[str]], None] | None = None,
+    read_by_us: bool = False,
 ) -> Listing:
     """The data files at a file, a folder or a glob.
 
@@ -98,14 +106,45 @@ def list_files(
         location: where they are.
         selection: which of them count.
         check_roots: gets what a glob expands to, before anything there is looked at; it raises to refuse it.
+        read_by_us: whether these files are read, and not what Spark finds at the location. Then, while a writer
+            replaces the rows on ADLS, or after it died, the files are those of the old rows, or of the new ones.
 
     Raises:
         FileNotFoundError: nothing is there.
         SchemaError: the folders cannot be read as partitions: Spark would refuse them, or leave files out.
         TableFormatError: the files are those of a table, whose log says which of them count.
-        SourceError: the selection cannot be followed.
+        SourceError: the selection cannot be followed; or the rows are being replaced, and which are whole is not
+            known.
     """
+    listing = _listed_at_once(location, selection, check_roots)
+    if read_by_us:
+        return whole_rows(location, listing, lambda: _listed_at_once(location, selection, check_roots))
+    if listing.markers:
+        raise SourceError(f"{listing.markers[0]}: {BEING_REPLACED_ADVICE}")
+    return listing
+
+
+def _listed_at_once(
+    location: Location, selection: FileSelection, check_roots: Callable[[list[str]], None] | None
+) -> Listing:
+    """A listing during which nobody has replaced the files.
+
+    Else what is in some folders would be of the old rows, and what is in others of the new ones.
+    """
+    for _ in range(_TRIES):
+        listing, is_replaced = _listed(location, selection, check_roots)
+        if not is_replaced:
+            return listing
+    raise SourceError(f"the files at {location} are replaced while they are listed. Try again.")
+
+
+def _listed(
+    location: Location, selection: FileSelection, check_roots: Callable[[list[str]], None] | None
+) -> tuple[Listing, bool]:
+    """A listing, and whether the files have been replaced meanwhile."""
     listing = Listing()
+    top: dict[str, dict[str, FileVersion]] = {}
+    depth = 0
     level = roots = [_Folder(path.rstrip("/") or "/", {}) for path in expand(location)]
     if check_roots is not None:
         check_roots([root.path for root in roots])
@@ -116,10 +155,13 @@ def list_files(
             listings = list(threads.map(lambda folder: filesystem.ls(folder.path, detail=True), level))
             for folder, entries in zip(level, listings, strict=True):
                 refuse_table(folder.path, entries)
+            depth += 1
             if roots:
                 paths = [root.path for root in roots]
+                top = {path: _files_in(entries) for path, entries in zip(paths, listings, strict=True)}
                 files = {path for path, entries in zip(paths, listings, strict=True) if _is_file(path, entries)}
                 refuse_tables_above(location, paths, files, threads)
+                listing.markers += markers_above(location, paths, files, threads)
                 if selection.base is not None and not selection.is_recursive:
                     level = [_within_base(path, selection.base, listing, is_file=path in files) for path in paths]
                 roots = []
@@ -128,13 +170,22 @@ def list_files(
                 for folder, entries in zip(level, listings, strict=True)
                 for inner in reading.read_folder(folder, entries)
             ]
+        # Whoever replaces rows puts a file there that says that all have come, _SUCCESS.
+        again = threads.map(lambda path: _files_in(filesystem.ls(path, detail=True)), top if depth > 1 else ())
+        is_replaced = any(files != found for files, found in zip(top.values(), again, strict=False))
     _finish(listing)
-    return listing
+    return listing, is_replaced
+
+
+def _files_in(entries: Sequence[Mapping[str, Any]]) -> dict[str, FileVersion]:
+    """The files in a folder, hidden ones too."""
+    return {str(entry["name"]): file_version(entry) for entry in entries if entry["type"] == "file"}
 
 
 def _finish(listing: Listing) -> None:
     listing.files.sort(key=lambda file: file.path)
     listing.empty_files.sort()
+    listing.markers.sort()
     if len({tuple(name.lower() for name in file.partitions) for file in listing.files}) > 1:
         listing.note("files lie below folders of different partition columns, or beside them")
 
@@ -196,7 +247,9 @@ class _Reading:
             name = base_name(path)
             if is_hidden(name):
                 continue
-            if entry["type"] != "file":
+            if name.startswith(BEING_REPLACED) and entry["type"] == "file":
+                self._listing.markers.append(path)
+            elif entry["type"] != "file":
                 if path == folder.path:  # its own marker
                     continue
                 below.append(_Folder(path, {}) if self._is_recursive else _enter(folder, path, self._listing))

@@ -81,7 +81,9 @@ def read_files(
         SourceError: a file is none of the format, or damaged; or files are replaced all the time.
     """
     for _ in range(_TRIES):
-        listing = list_files(location, selection=selection or FileSelection(), check_roots=check_roots)
+        listing = list_files(
+            location, selection=selection or FileSelection(), check_roots=check_roots, read_by_us=True
+        )
         if not listing.files:
             return None
         try:

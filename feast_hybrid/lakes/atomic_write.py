@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from azure.core.exceptions import HttpResponseError
-from azure.storage.blob import BlobBlock
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.storage.blob import BlobBlock, ContentSettings
 from fsspec.asyn import sync
 
+from feast_hybrid.errors import CommitUnknownError
+from feast_hybrid.lakes.errors import raise_from, redacted_summary
 from feast_hybrid.lakes.uri import LakeType
 
 if TYPE_CHECKING:
@@ -24,7 +27,8 @@ def publish(files: Mapping[Location, Any], *, replace: bool = False) -> None:
     """Put files into a lake: all are sent first, where no reader sees them, and then shown one after another.
 
     One file appears at one moment: on HDFS by a rename, on ADLS when its list of blocks is committed. Several
-    appear within the time of as many requests to the lake's name service, which carry no data.
+    appear within the time of as many requests to the lake's name service, which carry no data. A file whose step was
+    done counts as shown, also where the answer was lost.
 
     Args:
         files: what is to be at each place, as bytes; all on one lake.
@@ -32,7 +36,8 @@ def publish(files: Mapping[Location, Any], *, replace: bool = False) -> None:
             leaves what was shown already: it may be the work of the task's other attempt.
 
     Raises:
-        OSError: the lake refused something; without ``replace``, no file is there.
+        CommitUnknownError: the lake does not answer any more, and what was shown could not be taken back.
+        OSError, AzureError: the lake refused something; without ``replace``, no file is there.
     """
     if not files:
         return
@@ -46,14 +51,37 @@ def publish(files: Mapping[Location, Any], *, replace: bool = False) -> None:
             for file, show in sent.items():
                 shown.append(file)
                 show()
-        except BaseException:
+        except BaseException as error:
             if not replace:
-                for file in shown:
-                    steps.remove(file)
+                _take_back(steps, shown, error)
             raise
     except BaseException:
         steps.clean_up()
         raise
+
+
+def _take_back(steps: RenameSteps | BlobSteps, shown: Sequence[Location], error: BaseException) -> None:
+    """Remove files that were shown, the last one perhaps.
+
+    Raises:
+        CommitUnknownError: the lake refused that.
+    """
+    for number, file in enumerate(shown):
+        try:
+            steps.remove(file)
+        except Exception as second:
+            if isinstance(error, Exception):
+                _unknown(shown[number:], error, second)
+            return
+
+
+def _unknown(files: Sequence[Location], error: Exception, second: Exception) -> NoReturn:
+    names = f"{files[0]}{f' and {len(files) - 1} more files' if len(files) > 1 else ''}"
+    text = (
+        f"{names} may be there or not: the answer to the last step was lost ({redacted_summary(error)}), and it "
+        f"could not be taken back ({redacted_summary(second)}). Read the rows before you write them again."
+    )
+    raise_from(CommitUnknownError(text), error)
 
 
 def steps_for(file: Location) -> RenameSteps | BlobSteps:
@@ -72,20 +100,31 @@ class RenameSteps:
         """Write a hidden file; return the step that renames it."""
         filesystem = self._filesystem = self._filesystem or file.fs
         hidden = file.parent().child(f".{file.name}.{uuid.uuid4().hex[:12]}.writing")
-        filesystem.makedirs(file.parent().path, exist_ok=True)
+        _make_folder(filesystem, file.parent().path)
         self._hidden.add(hidden)
         with filesystem.open(hidden.path, "wb") as opened:
             opened.write(content)
 
         def show() -> None:
-            filesystem.mv(hidden.path, file.path, overwrite=True)
+            try:
+                filesystem.mv(hidden.path, file.path, overwrite=True)
+            except Exception:
+                if not self._was_renamed(hidden, file):
+                    raise
             self._hidden.discard(hidden)
 
         return show
 
+    def _was_renamed(self, hidden: Location, file: Location) -> bool:
+        """Whether a rename was done whose answer was lost; nobody else knows the hidden name."""
+        try:
+            return self._filesystem.exists(file.path) and not self._filesystem.exists(hidden.path)
+        except Exception:  # what the rename itself said is what there is to say
+            return False
+
     def remove(self, file: Location) -> None:
-        """Remove a file that was shown; a failure is ignored."""
-        with suppress(Exception):
+        """Remove a file if it was shown."""
+        with suppress(FileNotFoundError):
             self._filesystem.rm(file.path)
 
     def clean_up(self) -> None:
@@ -107,34 +146,75 @@ class BlobSteps:
     def send(self, file: Location, content: memoryview) -> Callable[[], None]:
         """Send the blocks; return the step that commits their list."""
         filesystem = self._filesystem = self._filesystem or file.fs
-        container, _, name = file.path.partition("/")
         # Azure wants the identifiers of one blob's blocks to be of one length.
         blocks = {
             uuid.uuid4().hex: content[start : start + _BLOCK_BYTES] for start in range(0, len(content), _BLOCK_BYTES)
         }
+        digest = bytearray(hashlib.md5(content, usedforsecurity=False).digest())
+        settings = ContentSettings(content_md5=digest)
 
         async def stage() -> None:
-            async with filesystem.service_client.get_blob_client(container, name) as blob:
+            async with _blob(filesystem, file) as blob:
                 for identifier, part in blocks.items():
                     await blob.stage_block(identifier, bytes(part), length=len(part))
 
         async def commit() -> None:
-            async with filesystem.service_client.get_blob_client(container, name) as blob:
+            async with _blob(filesystem, file) as blob:
                 try:
-                    await blob.commit_block_list([BlobBlock(identifier) for identifier in blocks])
-                except HttpResponseError as error:
-                    if getattr(error, "error_code", None) not in ("InvalidBlockList", "InvalidBlobOrBlock"):
+                    await _commit(blob, list(blocks), content, settings)
+                except Exception:
+                    if not await _holds(blob, digest):
                         raise
-                    # Another attempt of this task has committed this blob, whereby our blocks were dropped.
-                    await blob.upload_blob(bytes(content), overwrite=True)
 
         sync(filesystem.loop, stage)
         return lambda: sync(filesystem.loop, commit)
 
     def remove(self, file: Location) -> None:
-        """Remove a file that was shown; a failure is ignored."""
-        with suppress(Exception):
-            self._filesystem.rm_file(file.path)
+        """Remove a file if it was shown, and see that it is not shown by a commit that is still on its way."""
+
+        async def removed() -> None:
+            async with _blob(self._filesystem, file) as blob:
+                # It drops the blocks that were sent. An empty file holds no rows, for the moment that it is there.
+                await blob.commit_block_list([])
+                with suppress(ResourceNotFoundError):
+                    await blob.delete_blob()
+
+        sync(self._filesystem.loop, removed)
 
     def clean_up(self) -> None:
         """Azure drops blocks that nobody commits after a week; they are in no listing."""
+
+
+def _make_folder(filesystem: Any, path: str) -> None:
+    try:
+        filesystem.makedirs(path, exist_ok=True)
+    except Exception:
+        with suppress(Exception):
+            if filesystem.isdir(path):
+                return  # it was done, and the answer was lost
+        raise
+
+
+def _blob(filesystem: Any, file: Location) -> Any:
+    """Azure's client of a blob."""
+    container, _, name = file.path.partition("/")
+    return filesystem.service_client.get_blob_client(container, name)
+
+
+async def _commit(blob: Any, blocks: Sequence[str], content: memoryview, settings: ContentSettings) -> None:
+    try:
+        await blob.commit_block_list([BlobBlock(block) for block in blocks], content_settings=settings)
+    except HttpResponseError as error:
+        if getattr(error, "error_code", None) not in ("InvalidBlockList", "InvalidBlobOrBlock"):
+            raise
+        # Another attempt of this task has committed this blob, whereby our blocks were dropped.
+        await blob.upload_blob(bytes(content), overwrite=True, content_settings=settings)
+
+
+async def _holds(blob: Any, digest: bytearray) -> bool:
+    """Whether a blob was committed with this content, and the answer was lost."""
+    try:
+        found = await blob.get_blob_properties()
+    except Exception:  # what the commit itself said is what there is to say
+        return False
+    return bool(found.content_settings.content_md5 == digest)

@@ -11,12 +11,11 @@ before.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -25,6 +24,7 @@ from azure.core import MatchConditions
 from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 
 from feast_hybrid.errors import WriteError
+from feast_hybrid.lakes.markers import ReplacementRecord
 
 #: A claim that has not been renewed for so long may be taken over.
 DEAD_AFTER = timedelta(minutes=5)
@@ -50,16 +50,14 @@ class FoundClaim:
     Attributes:
         name: of the blob.
         etag: of what was read.
-        new_folder: what the names of the files begin with that its owner copies; empty where it is not said.
-        new_files: the names, below the claimed folder, of the files that its owner copies in; none before it begins.
+        record: whose it is, and which files it is about.
         age: since it was renewed last, by the service's clock.
         content: what was read.
     """
 
     name: str
     etag: str
-    new_folder: str
-    new_files: tuple[str, ...]
+    record: ReplacementRecord
     age: timedelta
     content: bytes
 
@@ -77,11 +75,8 @@ async def find_claim(container: Any, name: str) -> FoundClaim | None:
     except ResourceNotFoundError:
         return None
     now = parsedate_to_datetime(dates[0]) if dates and dates[0] else datetime.now(UTC)
-    record = json.loads(content)
     age = now - stream.properties.last_modified
-    return FoundClaim(
-        name, stream.properties.etag, record.get("from", ""), tuple(record.get("new", ())), age, content
-    )
+    return FoundClaim(name, stream.properties.etag, ReplacementRecord.from_bytes(content), age, content)
 
 
 class Claim:
@@ -90,16 +85,13 @@ class Claim:
     Args:
         container: Azure's client of the container.
         name: of the blob.
-        new_folder: what the names of the files begin with that are to be copied.
-        new_files: the names of those that are copied in, below the claimed folder.
+        record: what it says of the files; its writer is put in here.
     """
 
-    def __init__(self, container: Any, name: str, new_folder: str, new_files: tuple[str, ...] = ()) -> None:
+    def __init__(self, container: Any, name: str, record: ReplacementRecord) -> None:
         self.name = name
         self._container = container
-        self._new_folder = new_folder
-        self._new_files = new_files
-        self._writer = uuid.uuid4().hex
+        self.record = replace(record, writer=uuid.uuid4().hex)
         self._etag = ""
         self._renewed_at = 0.0
         self._lost = False
@@ -121,14 +113,14 @@ class Claim:
             return False
         return True
 
-    async def announce(self, new_files: tuple[str, ...]) -> None:
-        """Say which files will be copied in.
+    async def announce(self, new_files: tuple[str, ...], old_files: tuple[str, ...]) -> None:
+        """Say which files will be copied in, and which ones go then.
 
         Raises:
             ClaimLostError: the claim is another writer's.
         """
         async with self._changing:
-            self._new_files = new_files
+            self.record = replace(self.record, new_files=new_files, old_files=old_files)
             await self._renew()
 
     async def verify(self) -> None:
@@ -160,15 +152,25 @@ class Claim:
         """
         await self.check()
         async with self._changing:
-            try:
-                await self._container.get_blob_client(self.name).delete_blob(
-                    etag=self._etag, match_condition=MatchConditions.IfNotModified
-                )
-            except ResourceNotFoundError:
-                return  # an answer that was lost: whoever takes it over writes it anew first
-            except ResourceModifiedError as error:
+            while not await self._delete():
+                found = await find_claim(self._container, self.name)
+                if found is not None and found.record.writer == self.record.writer:
+                    self._etag = found.etag  # it was renewed, and the answer was lost
+                    continue
+                # Nobody can have taken it over yet: it was deleted, and the answer was lost.
+                if found is None or time.monotonic() - self._renewed_at < DEAD_AFTER.total_seconds():
+                    return
                 self._lost = True
-                raise ClaimLostError(self.name) from error
+                raise ClaimLostError(self.name)
+
+    async def _delete(self) -> bool:
+        """Whether the blob was as it was seen last, and is gone."""
+        blob = self._container.get_blob_client(self.name)
+        try:
+            await blob.delete_blob(etag=self._etag, match_condition=MatchConditions.IfNotModified)
+        except (ResourceModifiedError, ResourceNotFoundError):
+            return False
+        return True
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
@@ -196,8 +198,7 @@ class Claim:
             raise ClaimLostError(self.name) from error
 
     async def _write(self, condition: dict[str, Any]) -> None:
-        record = {"writer": self._writer, "from": self._new_folder, "new": self._new_files}
-        content = json.dumps(record).encode()
+        content = self.record.to_bytes()
         began = time.monotonic()
         try:
             answer = await self._container.get_blob_client(self.name).upload_blob(content, **condition)

@@ -19,7 +19,7 @@ from feast_hybrid.lakes.uri import LakeType
 if TYPE_CHECKING:
     from feast_hybrid.lakes.location import Location
 
-__all__ = ["aside", "left_over", "put_in_place", "recover", "remove"]
+__all__ = ["aside", "is_unfinished", "left_over", "put_in_place", "recover", "remove"]
 
 
 def aside(target: Location) -> Location:
@@ -63,6 +63,14 @@ def left_over(target: Location) -> Location | None:
     if target.lake is LakeType.ADLS:
         return None
     return next(iter(FolderReplacement(target).left_over()), None)
+
+
+def is_unfinished(target: Location) -> bool:
+    """Whether new rows for a folder of HDFS, or of a local disk, lie beside it: their writer is at it, or died.
+
+    Where old rows are left over and no new ones are, the replacement was done, and somebody has deleted the folder.
+    """
+    return target.lake is not LakeType.ADLS and FolderReplacement(target).has_new_rows()
 
 
 def _replacement(target: Location) -> FolderReplacement | BlobReplacement:

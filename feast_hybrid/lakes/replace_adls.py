@@ -1,23 +1,31 @@
 """A folder of ADLS put in the place of another, by the Blob service, which renames nothing.
 
 The steps, for a folder ``set`` and new files in ``.set.….writing``. The claim is a file in ``set`` that one writer at
-a time can have (:mod:`feast_hybrid.lakes.blob_claim`) and that no reader can read; its content names the new files:
+a time can have (:mod:`feast_hybrid.lakes.blob_claim`) and that no reader can read; it names the new files and the old
+ones, by which our own readers find the rows that are whole (:mod:`feast_hybrid.files.replaced_folders`):
 
-======================  =============================  =============  ======================================
-step                    in ``set`` there are           a reader sees  the next writer does
-======================  =============================  =============  ======================================
-0 before                old files                      the old rows   replaces them
-1 claim created         old files, claim               an error       refuses for 5 minutes after the last
-                                                                      sign of life, then removes the claim
-2 new files copied in   old files, claim, new files    an error       refuses …, then removes the new files
-                        (some, then all)                              and the claim; with all there as in 3
-3 old files deleted     old files (some, then none),   an error       refuses …, then removes the old files
-                        claim, new files                              and the claim
-4 claim deleted         new files                      the new rows   replaces them
-======================  =============================  =============  ======================================
+=======================  =============================  ============  ============  ==================================
+step                     in ``set`` there are           Spark sees    we read       the next writer does
+=======================  =============================  ============  ============  ==================================
+0 before                 old files                      the old rows  the old rows  replaces them
+1 claim created          old files, claim               an error      the old rows  refuses for 5 minutes after the
+                                                                                    last sign of life, then removes
+                                                                                    the claim
+2 new files copied in    old files, claim, new files    an error      the old rows  refuses …, then removes the new
+                         (some, then all)                                           files and the claim; with all
+                                                                                    there as in 3
+3 old files deleted      old files (some, then none),   an error      the new rows  refuses …, then removes the old
+                         claim, new files                                           files and the claim
+4 ``.writing`` deleted   claim, new files               an error      the new rows  as in 3
+5 claim deleted          new files                      the new rows  the new rows  replaces them
+=======================  =============================  ============  ============  ==================================
 
-What fails in step 1 or 2 takes the new files back. From step 3 on there is no way back: what fails there, or fails to
-be taken back, is a :class:`~feast_hybrid.errors.ReplacementError`, which says what is there.
+What fails in step 1 or 2 takes the new files back. From step 3 on there is no way back, since a deletion whose answer
+was lost may still be done: what fails there twice, or fails to be taken back, is a
+:class:`~feast_hybrid.errors.ReplacementError`, which says what is there.
+
+A request whose answer was given up may still be on its way. So whoever takes new files back, and whoever ends a
+replacement, first removes what they are copied from: a copy that comes late then copies nothing.
 
 A writer that was taken for dead and goes on does no harm: who takes its claim over first removes what it copies from;
 files are deleted only as they were listed, by their ETags; and it looks at its claim before each step.
@@ -41,14 +49,13 @@ from fsspec.asyn import sync
 from feast_hybrid.errors import ReplacementError, WriteError
 from feast_hybrid.lakes.blob_claim import DEAD_AFTER, Claim, ClaimLostError, FoundClaim, find_claim
 from feast_hybrid.lakes.errors import raise_from, redacted_summary
-from feast_hybrid.lakes.markers import BEING_REPLACED
+from feast_hybrid.lakes.markers import BEING_REPLACED, CLAIM, ReplacementRecord
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes.location import Location
 
 logger = logging.getLogger(__name__)
 
-_CLAIM = f"{BEING_REPLACED}now.gz"
 _MAX_PARALLEL_REQUESTS = 16
 _CONFLICT = 409
 
@@ -84,7 +91,7 @@ class BlobReplacement:
 
     async def _replace(self, new: str, *, overwrite: bool) -> None:
         async with self._container() as container:
-            claim = Claim(container, self._prefix + _CLAIM, new)
+            claim = Claim(container, self._prefix + CLAIM, ReplacementRecord("", new_folder=new))
             await self._take(claim, container)
             async with claim.kept():
                 old: list[Any] = []
@@ -93,17 +100,18 @@ class BlobReplacement:
                     old = [blob for blob in await self._blobs(container) if blob.name != claim.name]
                     self._require_leave(old, overwrite=overwrite)
                     copies = _copies(await _files(container, new), new, self._prefix, old)
-                    await claim.announce(tuple(name.removeprefix(self._prefix) for name in copies.values()))
+                    await claim.announce(
+                        self._below(copies.values()), self._below(blob.name for blob in old if not _is_folder(blob))
+                    )
                     await _all(self._copy(container, claim, source, target) for source, target in copies.items())
-                    await self._delete(container, claim, [blob for blob in old if blob.name not in copies.values()])
-                    await claim.release()
                 except BaseException as error:
                     await self._take_back(container, claim, copies, old, error)
                     raise
-            try:
-                await self._delete(container, None, await self._blobs(container, new))
-            except Exception as error:
-                logger.warning("%s is hidden from readers, and could not be removed: %s", new, type(error).__name__)
+                await self._end(container, claim, [blob for blob in old if blob.name not in copies.values()])
+
+    def _below(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Names of blobs in the target, below it."""
+        return tuple(name.removeprefix(self._prefix) for name in names)
 
     def _require_leave(self, old: list[Any], *, overwrite: bool) -> None:
         if old and not overwrite:
@@ -119,30 +127,60 @@ class BlobReplacement:
     async def _take_back(
         self, container: Any, claim: Claim, copies: dict[str, str], old: list[Any], error: BaseException
     ) -> None:
-        """Remove the new files and the claim, if all old files are there.
+        """Remove the new files and the claim; the old files are all there.
 
         Raises:
-            ReplacementError: they are not, or that failed.
+            ReplacementError: that failed.
             WriteError: another writer has taken the claim over.
         """
         try:
             await claim.verify()
-            found = await self._blobs(container)
-            if not {blob.name for blob in old} <= {blob.name for blob in found}:
-                self._unfinished(error, "its new files are all there, its old ones in part")
-            added = {*copies.values()} - {blob.name for blob in old}
-            await self._delete(container, claim, [blob for blob in found if blob.name in added])
+            if copies:
+                await self._delete(container, claim, await self._blobs(container, claim.record.new_folder))
+                added = {*copies.values()} - {blob.name for blob in old}
+                found = await self._blobs(container)
+                await self._delete(container, claim, [blob for blob in found if blob.name in added])
             await claim.release()
-        except ReplacementError:
-            raise
         except ClaimLostError:
-            lost = WriteError(
-                f"{self._target}: nothing was heard of this writer for {DEAD_AFTER.seconds} s, and another one has "
-                f"ended its replacement. {_AGAIN}"
-            )
-            raise_from(lost, error)
+            raise_from(self._lost(), error)
         except Exception as second:
             self._unfinished(error, f"what was done could not be taken back: {redacted_summary(second)}")
+
+    async def _end(self, container: Any, claim: Claim, old: list[Any]) -> None:
+        """Remove the old files, what the new ones were copied from, and the claim.
+
+        Raises:
+            ReplacementError: that failed, also when it was tried again.
+            WriteError: another writer has taken the claim over, and does so.
+        """
+        try:
+            try:
+                await self._delete(container, claim, old)
+            except ClaimLostError:
+                raise
+            except Exception:
+                await self._delete(container, claim, old)
+            await self._remove_copied(container, claim)
+            await claim.release()
+        except ClaimLostError as error:
+            raise_from(self._lost(), error)
+        except Exception as error:
+            self._unfinished(error, "its new files are all there, and its old ones in part")
+
+    async def _remove_copied(self, container: Any, claim: Claim) -> None:
+        folder = claim.record.new_folder
+        try:
+            await self._delete(container, claim, await self._blobs(container, folder))
+        except ClaimLostError:
+            raise
+        except Exception as error:
+            logger.warning("%s is hidden from readers, and could not be removed: %s", folder, type(error).__name__)
+
+    def _lost(self) -> WriteError:
+        return WriteError(
+            f"{self._target}: nothing was heard of this writer for {DEAD_AFTER.seconds} s, and another one has ended "
+            f"its replacement. {_AGAIN}"
+        )
 
     def _unfinished(self, error: BaseException, what: str) -> NoReturn:
         text = (
@@ -171,7 +209,7 @@ class BlobReplacement:
                     f"{max(int(found.age.total_seconds()), 0)} s old. Wait for it; should it have died, this can be "
                     f"called again after {DEAD_AFTER.seconds} s."
                 )
-            claim = Claim(container, found.name, found.new_folder, found.new_files)
+            claim = Claim(container, found.name, found.record)
             if not await claim.take_over(found):
                 raise WriteError(f"{self._target} is being replaced by another writer at this moment. {_AGAIN}")
             try:
@@ -185,14 +223,19 @@ class BlobReplacement:
         """Finish or take back what a dead writer has begun; the claim is ours."""
         logger.warning("%s was being replaced when its writer died: finishing that.", self._target)
         # Should it be alive after all, it finds nothing to copy any more; so what is there now stays as it is.
-        if self._is_aside(found.new_folder):
-            await self._delete(container, claim, await self._blobs(container, found.new_folder))
-        new = {self._prefix + name for name in found.new_files}
+        if self._is_aside(found.record.new_folder):
+            await self._delete(container, claim, await self._blobs(container, found.record.new_folder))
+        new = {self._prefix + name for name in found.record.new_files}
         blobs = [blob for blob in await self._blobs(container) if blob.name != claim.name]
+        names = {blob.name for blob in blobs}
+        # Files that somebody has added meanwhile are neither.
+        stated = found.record.old_files
+        old = names - new if stated is None else {self._prefix + name for name in stated}
         # Old files go only when all the new ones are there; so those are whole, or the old ones are.
         copied = {blob.name for blob in blobs if await self._is_copied(container, blob.name, new)}
-        whole = bool(new) and new <= copied
-        await self._delete(container, claim, [blob for blob in blobs if (blob.name in new) != whole])
+        is_whole = bool(new) and new <= copied
+        gone = old - new if is_whole else new - old
+        await self._delete(container, claim, [blob for blob in blobs if blob.name in gone])
         await claim.release()
 
     def _is_aside(self, folder: str) -> bool:
@@ -232,7 +275,8 @@ class BlobReplacement:
             except ResourceNotFoundError:
                 return
             except ResourceModifiedError:
-                if _unquoted((await client.get_blob_properties()).etag) == _unquoted(blob.etag):
+                # Also said where it is gone, as when the answer was lost and the client has asked again.
+                if await _etag(client) == _unquoted(blob.etag):
                     raise
             except HttpResponseError as error:
                 if not (_is_folder(blob) and error.status_code == _CONFLICT):
@@ -256,6 +300,14 @@ async def _files(container: Any, prefix: str) -> list[str]:
 def _prefix(folder: Location) -> str:
     """What the names of a folder's blobs begin with."""
     return folder.path.partition("/")[2].rstrip("/") + "/"
+
+
+async def _etag(client: Any) -> str | None:
+    """The ETag of a blob; None where there is none."""
+    try:
+        return _unquoted((await client.get_blob_properties()).etag)
+    except ResourceNotFoundError:
+        return None
 
 
 def _as_listed(blob: Any) -> dict[str, Any]:

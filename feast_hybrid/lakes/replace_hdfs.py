@@ -2,19 +2,21 @@
 
 The steps, for a folder ``set`` and new rows in ``.set.….writing``; each rename is one step of the NameNode:
 
-====================  ============================  ======================  ================================
-step                  there is                      a reader sees           the next writer does
-====================  ============================  ======================  ================================
-0 before              ``set`` (old), ``.writing``   the old rows            replaces them
-1 ``set`` → old       ``.replaced``, ``.writing``   nothing; it waits, and  puts ``.replaced`` back, then
-                                                    says where they are     replaces it
-2 ``.writing`` → set  ``set`` (new), ``.replaced``  the new rows            replaces them
-3 old removed         ``set`` (new)                 the new rows            replaces them
-====================  ============================  ======================  ================================
+====================  ============================  ===================  ===================================
+step                  there is                      a reader sees        the next writer does
+====================  ============================  ===================  ===================================
+0 before              ``set`` (old), ``.writing``   the old rows         replaces them
+1 ``set`` → old       ``.replaced``, ``.writing``   nothing; our own     puts ``.replaced`` back, then
+                                                    wait, then read the  replaces it
+                                                    old rows there
+2 ``.writing`` → set  ``set`` (new), ``.replaced``  the new rows         replaces them
+3 old removed         ``set`` (new)                 the new rows         replaces them
+====================  ============================  ===================  ===================================
 
-What fails in step 1 or 2 puts the old rows back; :class:`~feast_hybrid.errors.ReplacementError` says where they are
-if that fails too. Of two writers at the same time one fails, or the last one's rows count: every place is renamed to
-only where nothing is there. A folder that stays away for two seconds is one whose writer died.
+A step whose answer was lost counts as done, as is seen by what is there. What fails in step 1 or 2 puts the old rows
+back; :class:`~feast_hybrid.errors.ReplacementError` says where they are if that fails too. Of two writers at the same
+time one fails, or the last one's rows count: every place is renamed to only where nothing is there. A folder that
+stays away for two seconds is one whose writer died.
 
 A folder that could not be removed in step 3 is hidden from readers and stays. So there may be several; their names
 hold the time of their step 1, and the latest one is what was there last.
@@ -71,7 +73,18 @@ class FolderReplacement:
         """Strictly: HDFS refuses a place that is taken, where older interfaces would move into it."""
         if destination.lake is LakeType.LOCAL and self._exists(destination):
             raise FileExistsError(str(destination))
-        self._filesystem.mv(source.path, destination.path)
+        try:
+            self._filesystem.mv(source.path, destination.path)
+        except Exception:
+            if not self._was_renamed(source, destination):
+                raise
+
+    def _was_renamed(self, source: Location, destination: Location) -> bool:
+        """Whether a rename was done whose answer was lost: one of the two names is known to this writer alone."""
+        try:
+            return self._exists(destination) and not self._exists(source)
+        except Exception:  # what the rename itself said is what there is to say
+            return False
 
     def _exists(self, location: Location) -> bool:
         return bool(self._filesystem.exists(location.path))
@@ -233,6 +246,11 @@ class FolderReplacement:
                 # A name of before says no time: that of the last change in the folder stands for it.
                 times[name] = parsed["time"] or self._modified(parent.child(name))
         return [parent.child(name) for name in sorted(times, key=lambda name: (times[name], name), reverse=True)]
+
+    def has_new_rows(self) -> bool:
+        """Whether new rows of a writer lie beside the target."""
+        beside = self._names(self._target.parent())
+        return any(name.startswith(f".{self._target.name}.") and name.endswith(".writing") for name in beside)
 
     def _modified(self, folder: Location) -> str:
         return _time_text(self._filesystem.info(folder.path))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from feast_hybrid.asof import Ineligible
 from feast_hybrid.errors import SourceError, SourceNotFoundError, UnavailableError
-from feast_hybrid.lakes.replace import left_over
+from feast_hybrid.lakes.replace import is_unfinished, left_over
 from feast_hybrid.lakes.replace_hdfs import REPLACEMENT_SECONDS
-from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason
+from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason, note_once
 from feast_hybrid.sources.files_frame import SourceFrame, files_frame
 from feast_hybrid.sources.spec import sites_of
 from feast_hybrid.sources.text_frame import is_zoned, text_frame
@@ -99,9 +100,12 @@ class Reader:
         try:
             found = self._open(source, columns, required, between, session)
         except SourceNotFoundError as error:
-            if source.location is None or not _comes_back(source.location, error):
+            if source.location is None or (place := _moved_to(source.location, error)) is None:
                 raise
-            found = self._open(source, columns, required, between, session)
+            found = self._open(dataclasses.replace(source, location=place), columns, required, between, session)
+            if place != source.location:
+                note = f"a writer died while it replaced the rows there; the old ones are read, at {place}"
+                found = dataclasses.replace(found, notes=(*found.notes, note_once(source, note)))
         named = (*required, *(columns or ()), *source.named_columns)
         return found.named(named, what=f"{source.label} ({source.describe()})", others=columns is None)
 
@@ -152,25 +156,29 @@ def _table(session: SparkSession, name: str) -> DataFrame:
     return session.read.option("timeZone", "UTC").table(name) if zoned and not own else session.table(name)
 
 
-def _comes_back(location: Location, error: SourceNotFoundError) -> bool:
-    """Whether a folder that is not there was only away for a moment, while a writer replaced it.
+def _moved_to(location: Location, error: SourceNotFoundError) -> Location | None:
+    """Where the rows of a folder are that is not there.
+
+    Returns:
+        The folder itself, if it was only away for a moment, while a writer replaced it; where a writer has moved it
+        that died before its own rows were there; None if nobody has.
 
     Raises:
-        SourceNotFoundError: its writer died: says where the old rows are.
+        SourceNotFoundError: somebody has moved it, and removed what should have come: says where the rows are.
     """
     try:
         old = left_over(location)
         deadline = time.monotonic() + REPLACEMENT_SECONDS
         while old is not None:
             if location.exists():
-                return True
+                return location
             if time.monotonic() > deadline:
                 break
             time.sleep(REPLACEMENT_SECONDS / 20)
+        if old is None or is_unfinished(location):
+            return old
     except Exception:  # what the first error said is what there is to say
-        return False
-    if old is None:
-        return False
+        return None
     raise SourceNotFoundError(
         f"{str(error).rstrip('.')}: a writer died while it replaced the rows there, and the old ones are at {old}. "
         "Save the dataset again, or rename that folder."

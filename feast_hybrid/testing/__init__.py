@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from feast_hybrid.testing.adls import AdlsLake
 from feast_hybrid.testing.artifacts import azure_jars
 from feast_hybrid.testing.connect import SparkConnectServer
+from feast_hybrid.testing.faults import Fault, FaultProxy, RpcFaultProxy
 from feast_hybrid.testing.hdfs import HdfsLake
 from feast_hybrid.testing.lake import Lake, Mode, Server, resolve_mode
 from feast_hybrid.testing.spark import SparkCluster, session_conf
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdlsLake",
+    "Fault",
+    "FaultProxy",
     "HdfsLake",
     "Lake",
     "Lakes",
     "Mode",
+    "RpcFaultProxy",
     "Server",
     "SparkCluster",
     "SparkConnectServer",

@@ -11,8 +11,10 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from feast_hybrid.arrow.convert import convert_for_writing, require_columns
 from feast_hybrid.errors import UnavailableError, WriteError
-from feast_hybrid.files.listing import list_files, partition_columns
+from feast_hybrid.files.listing import is_hidden, list_files, partition_columns
+from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.errors import translate_client_errors
+from feast_hybrid.lakes.replace import aside, remove
 from feast_hybrid.sources.file_schema import reader_options, source_errors
 from feast_hybrid.sources.reader import reader_for
 from feast_hybrid.sources.spec import sites_of
@@ -23,10 +25,11 @@ from feast_hybrid.spark.reader_settings import require_utc_for
 from feast_hybrid.writing.commits import known_outcome
 from feast_hybrid.writing.partitions import with_date_partition
 from feast_hybrid.writing.readable import require_readable
+from feast_hybrid.writing.stragglers import remove_with_stragglers
 from feast_hybrid.writing.table_formats import add_to_iceberg, has_log
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, DataFrameWriter
     from pyspark.sql.types import StructType
 
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
@@ -46,7 +49,7 @@ def append_by_spark(
     *,
     what: str,
 ) -> None:
-    """Add rows to a source's table or path as one file, which appears when the job is committed.
+    """Add rows to a source's table or path as one file, seen whole or not at all.
 
     Args:
         table: the rows, in the source's names.
@@ -92,11 +95,16 @@ def _append(
     rows = convert_for_writing(table, schema, what=what)
     session = reader.child() if source.table is not None else reader.spark
     frame = frame_of(session, rows).coalesce(1)
+    location = source.location
+    if location is not None and source.file_format not in TABLE_FORMATS:
+        _append_files(frame, source, location, date_column, is_new=existing is None)
+        return
     with known_outcome(what):  # what failed before has committed nothing
         _commit(frame, source, date_column, is_new=existing is None)
 
 
 def _commit(frame: DataFrame, source: SourceSpec, partition: str | None, *, is_new: bool) -> None:
+    """Add rows where a job of Spark's commits them itself: to a table, or to a path of a format with a log."""
     if source.table is not None:
         _append_to_table(frame, source.table, partition, is_new=is_new)
         return
@@ -105,7 +113,9 @@ def _commit(frame: DataFrame, source: SourceSpec, partition: str | None, *, is_n
     if source.file_format == "iceberg":
         add_to_iceberg(frame, source, location, partition=partition, new=is_new)
     else:
-        _append_to_path(frame, source, location, is_new=is_new)
+        _writer(frame, source, location, [partition] if partition and is_new else []).mode("append").save(
+            str(location)
+        )
 
 
 def _append_to_table(frame: DataFrame, table: str, partition: str | None, *, is_new: bool) -> None:
@@ -116,16 +126,38 @@ def _append_to_table(frame: DataFrame, table: str, partition: str | None, *, is_
         frame.write.insertInto(table)
 
 
-def _append_to_path(frame: DataFrame, source: SourceSpec, location: Location, *, is_new: bool) -> None:
-    partitions: list[str] = []
-    if is_new:
-        partitions = [source.date_partition_column] if source.date_partition_column else []
-    elif source.file_format not in TABLE_FORMATS:  # a format with a log knows itself how it is partitioned
+def _append_files(
+    frame: DataFrame, source: SourceSpec, location: Location, partition: str | None, *, is_new: bool
+) -> None:
+    """Add rows to a path of files.
+
+    Spark's committer is one writer's alone: who ends first removes the folder in which others' files wait for their
+    commit. So each batch is written aside, and then shown as batches of Parquet are.
+    """
+    partitions = list(filter(None, [partition]))
+    if not is_new:
         partitions = list(partition_columns(location, reader_options(source).selection))
     require_utc_for(frame, source.file_format, f"writing to {source.describe()}")
-    writer = frame.write.format(source.file_format or "parquet").mode("append")
+    new = aside(location)
+    try:
+        _writer(frame, source, new, partitions).mode("error").save(str(new))
+        publish({location.child(name): new.fs.cat_file(new.child(name).path) for name in _files_in(new)})
+    except BaseException:
+        remove_with_stragglers(new)
+        raise
+    remove(new)
+
+
+def _files_in(folder: Location) -> list[str]:
+    """The names, below a folder, of the files in it that hold rows."""
+    found = [str(path).removeprefix(f"{folder.path}/") for path in folder.fs.find(folder.path)]
+    return [name for name in found if not any(map(is_hidden, name.split("/")))]
+
+
+def _writer(frame: DataFrame, source: SourceSpec, location: Location, partitions: list[str]) -> DataFrameWriter:
+    writer = frame.write.format(source.file_format or "parquet")
     writer = writer.options(**source.options).options(**location_options(frame.sparkSession, location))
-    (writer.partitionBy(*partitions) if partitions else writer).save(str(location))
+    return writer.partitionBy(*partitions) if partitions else writer
 
 
 def _existing_schema(source: SourceSpec, reader: Reader) -> StructType | None:

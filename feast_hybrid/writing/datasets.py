@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from feast_hybrid.spark.reader_settings import require_utc_for
 from feast_hybrid.writing.catalog_tables import replace_catalog_table
 from feast_hybrid.writing.commits import committing_by_spark
 from feast_hybrid.writing.readable import require_readable
+from feast_hybrid.writing.stragglers import remove_with_stragglers
 from feast_hybrid.writing.table_formats import has_log, replace_table
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from feast_hybrid.lakes import Location, Router, Site
     from feast_hybrid.sources.spec import SourceSpec
     from feast_hybrid.spark.cancellation import Cancellation
-
-#: For how long tasks of a job that has failed may go on writing.
-STRAGGLER_SECONDS = 2.0
 
 
 class DatasetExistsError(WriteError, SavedDatasetLocationAlreadyExists):
@@ -111,16 +108,9 @@ def _save_path(
             raise taken from error
         raise
     except BaseException:
-        _remove_with_stragglers(new)
+        remove_with_stragglers(new)
         raise
     remove(new)
-
-
-def _remove_with_stragglers(folder: Location) -> None:
-    """Remove a folder that a job of Spark's has failed to write, and what its last tasks still write into it."""
-    remove(folder)
-    time.sleep(STRAGGLER_SECONDS)
-    remove(folder)
 
 
 def _save_table(frame: DataFrame, table: str, what: str, cancellation: Cancellation, *, overwrite: bool) -> None:
@@ -159,7 +149,7 @@ def export(frame: DataFrame, staging_location: str, router: Router, cancellation
             with cancellation.committing():
                 entries = folder.fs.ls(folder.path, detail=False)
         except BaseException:
-            _remove_with_stragglers(folder)
+            remove_with_stragglers(folder)
             raise
     names = sorted(str(entry).rstrip("/").rpartition("/")[2] for entry in entries)
     return [str(folder.child(name)) for name in names if name.endswith(".parquet")]

@@ -84,6 +84,9 @@ def test_on_adls_a_copy_that_fails_leaves_what_was_there(
     with pytest.raises(OSError, match="no room"):
         replace.put_in_place(new, target)
     assert place.names(str(target)) == ["old"]
+    assert not place.exists(str(new)), "a copy that comes late finds nothing to copy"
     monkeypatch.undo()
+    for name in ("a", "b", "c"):
+        place.put(str(new.child(name)), b"new")
     replace.put_in_place(new, target)
     assert place.names(str(target)) == ["a", "b", "c"]

@@ -25,6 +25,7 @@ from feast_hybrid.errors import (
     WriteError,
 )
 from feast_hybrid.lakes import replace, replace_adls
+from feast_hybrid.lakes.markers import CLAIM, ReplacementRecord
 from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
 from feast_hybrid.retrieval.job_rows import FrameRows
 from feast_hybrid.sources.reader import Reader
@@ -195,6 +196,50 @@ def test_on_hdfs_what_a_dead_writer_moved_away_is_named_and_put_back(
         retrieve(store, ROWS[:1], ["stats:trips"]).persist(storage)
     assert saved(store, "set") == [(1, 10), (2, 20)]
     assert onprem.names(f"{onprem.uri}{folder}") == ["set", "stats"]
+
+
+def test_on_hdfs_the_old_rows_are_read_where_a_dead_writer_has_moved_them(
+    store: FeatureStore, lakes: Lakes, onprem: Place, spark: SparkSession, folder: str
+) -> None:
+    uri = f"{onprem.uri}{folder}/set"
+    storage = SavedDatasetHybridSparkStorage(path=uri)
+    store.create_saved_dataset(retrieve(store, ROWS, ["stats:trips"]), "set", storage)
+    old = f"{onprem.uri}{folder}/.set.20261126T090000.000000Z-0123456789ab.replaced"
+    lakes.hdfs.filesystem().mv(onprem.inside(uri), onprem.inside(old))
+    onprem.put(f"{onprem.uri}{folder}/.set.0123456789ab.writing/part-0.parquet", b"half of it")
+
+    router = store.config.offline_store.router
+    source = source_spec(HybridSparkSource(name="set", path=uri), router)
+    opened = Reader(spark, router).open(source)
+    assert sorted((row.driver_id, row.trips) for row in opened.frame.collect()) == [(1, 10), (2, 20)]
+    assert opened.notes == (f"a writer died while it replaced the rows there; the old ones are read, at {old}",)
+    assert saved(store, "set") == [(1, 10), (2, 20)]
+    retrieve(store, ROWS[:1], ["stats:trips"]).persist(storage, allow_overwrite=True)
+    assert saved(store, "set") == [(2, 20)]
+
+
+@pytest.mark.parametrize("deleting", [False, True], ids=["all-old-files-are-there", "some-are-gone"])
+def test_on_adls_the_rows_that_a_dead_writer_was_replacing_are_read_whole(
+    store: FeatureStore, lakes: Lakes, spark: SparkSession, folder: str, deleting: bool
+) -> None:
+    place = Place("cloud", lakes.adls)
+    uri = f"{place.uri}{folder}/set"
+    for day in (1, 2):
+        place.write(f"{uri}/day={day}", {"n": [day]}, file="old.parquet")
+        place.write(f"{uri}/day={day}", {"n": [10 * day]}, file="new.parquet")
+    old, new = ([f"day={day}/{name}.parquet" for day in (1, 2)] for name in ("old", "new"))
+    place.put(f"{uri}/{CLAIM}", ReplacementRecord("dead", "aside/", tuple(new), tuple(old)).to_bytes())
+    if deleting:
+        lakes.adls.filesystem().rm_file(place.inside(f"{uri}/{old[0]}"))
+
+    def read(path: str) -> list[int]:
+        router = store.config.offline_store.router
+        spec = source_spec(HybridSparkSource(name="set", path=path), router)
+        return sorted(row.n for row in Reader(spark, router).read(spec).collect())
+
+    assert read(uri) == ([10, 20] if deleting else [1, 2])
+    assert read(f"{uri}/day=2") == ([20] if deleting else [2])
+    assert read(f"{uri}/day=*/*.parquet") == ([10, 20] if deleting else [1, 2])
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["all-new-files-were-there", "some-were-missing"])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
+from feast_hybrid.errors import CommitUnknownError
 from feast_hybrid.lakes import Router
 from feast_hybrid.lakes.atomic_write import publish
 
@@ -50,6 +51,41 @@ def test_when_one_file_is_refused_none_is_there(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(PermissionError):
         put(tmp_path, {"a": b"one", "b": b"two", "c": b"three"})
     assert found(tmp_path) == {}
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+def test_a_rename_whose_answer_is_lost_counts_as_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaces: bool
+) -> None:
+    put(tmp_path, {"b": b"before"} if replaces else {})
+    true = LocalFileSystem.mv
+
+    def lose(self: Any, source: str, destination: str, **options: Any) -> None:
+        true(self, source, destination, **options)
+        if destination.endswith("/b"):
+            raise ConnectionResetError(source)
+
+    monkeypatch.setattr(LocalFileSystem, "mv", lose)
+    put(tmp_path, {"a": b"one", "b": b"two", "c": b"three"}, replace=replaces)
+    assert found(tmp_path) == {"a": b"one", "b": b"two", "c": b"three"}
+
+
+def test_what_cannot_be_taken_back_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, "mv", "c")
+
+    def refuse(_self: Any, path: str, **_: Any) -> None:
+        raise ConnectionResetError("sig=c4nary" if path.endswith("/b") else path)
+
+    true = LocalFileSystem.rm
+    monkeypatch.setattr(
+        LocalFileSystem,
+        "rm",
+        lambda self, path, **more: (refuse if path.endswith("/b") else true)(self, path, **more),
+    )
+    with pytest.raises(CommitUnknownError, match=r"/b and 1 more files may be there or not: .*PermissionError") as it:
+        put(tmp_path, {"a": b"one", "b": b"two", "c": b"three"})
+    assert "c4nary" not in str(it.value)
+    assert found(tmp_path) == {"b": b"two"}
 
 
 def test_a_task_that_fails_leaves_what_its_other_attempt_may_have_written(

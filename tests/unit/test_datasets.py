@@ -12,7 +12,7 @@ from feast_hybrid.errors import WriteError
 from feast_hybrid.lakes import Router
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.spark.cancellation import Cancellation
-from feast_hybrid.writing import datasets
+from feast_hybrid.writing import datasets, stragglers
 from feast_hybrid.writing.datasets import DatasetExistsError, save
 
 
@@ -51,7 +51,7 @@ def save_to(folder: Path, frame: Any, file_format: str, *, overwrite: bool) -> N
 def test_what_another_writer_has_put_there_meanwhile_is_not_replaced_unless_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datasets, "STRAGGLER_SECONDS", 0)
+    monkeypatch.setattr(stragglers, "STRAGGLER_SECONDS", 0)
     folder = tmp_path / "set"
     with pytest.raises(DatasetExistsError, match="allow_overwrite=True"):
         save_to(folder, Frame(lambda: put(folder / "theirs")), "parquet", overwrite=False)

@@ -19,7 +19,7 @@ from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, Re
 
 from feast_hybrid.errors import HybridError, WriteError
 from feast_hybrid.lakes import Location, Router, Site, blob_claim, replace
-from feast_hybrid.lakes.markers import BEING_REPLACED
+from feast_hybrid.lakes.markers import BEING_REPLACED, CLAIM, ReplacementRecord
 
 #: What each writer's files are called; ``data.parquet`` is a name of the old rows' too.
 FILES = ("data.parquet", "day=1/more.parquet", "_SUCCESS")
@@ -73,6 +73,9 @@ class Client:
     requests: int = 0
     killed_at: int | None = None
     lost_answers: bool = False
+    asked_twice_at: int | None = None
+    given_up_at: int | None = None
+    on_their_way: list[Callable[[], Any]] = field(default_factory=list)
 
     async def request(self, do: Callable[[], Any]) -> Any:
         self.requests += 1
@@ -80,9 +83,20 @@ class Client:
             raise KilledError
         if self.meet is not None:
             await self.meet(self.requests)
+        if self.requests == self.given_up_at:
+            self.on_their_way.append(do)
+            raise OSError("no answer")
         answer = do()
+        if self.requests == self.asked_twice_at:  # what Azure's client does when an answer is lost
+            answer = do()
         await asyncio.sleep(0)
         return answer
+
+    def arrive(self) -> None:
+        """Have what was given up reach the service after all."""
+        for do in self.on_their_way:
+            with suppress(ResourceExistsError, ResourceModifiedError, ResourceNotFoundError):
+                do()
 
     # What adlfs has.
     @property
@@ -310,6 +324,92 @@ def test_another_writer_who_comes_at_any_step_leaves_one_of_the_two_whole(
             assert refused(loser.outcome) or isinstance(loser.outcome, FileExistsError)
         for writer in (first, second):
             assert writer.outcome is None or not overwrite or refused(writer.outcome)
+
+
+def test_an_answer_that_is_lost_at_any_step_counts_as_done(world: Callable[..., World]) -> None:
+    for step in range(1, steps(world) + 1):
+        here = world()
+        writer = here.writer("writer")
+        writer.client.asked_twice_at = step
+        assert writer.save() is None, step
+        here.assert_never_mixed(writer)
+        assert here.service.rows() == writer.rows
+        assert not any(BEING_REPLACED in name for name in here.service.blobs), step
+
+
+def test_the_rows_count_as_put_in_place_when_the_next_writer_comes_before_the_claim_is_deleted_again(
+    world: Callable[..., World],
+) -> None:
+    last = steps(world)
+    here = world()
+    first, second = here.writer("first"), here.writer("second")
+
+    def lost(do: Callable[[], Any]) -> Callable[[], Any]:
+        def twice() -> Any:
+            do()
+            assert Claiming(here.service, second).take()
+            return do()
+
+        return twice
+
+    request = first.client.request
+
+    async def losing(do: Callable[[], Any]) -> Any:
+        return await request(lost(do) if first.client.requests == last - 1 else do)
+
+    first.client.request = losing  # type: ignore[method-assign]
+    assert first.save() is None
+    assert any(BEING_REPLACED in name for name in here.service.blobs), "the other's claim is left alone"
+
+
+@dataclass
+class Claiming:
+    """Another writer's first step."""
+
+    service: Service
+    writer: Writer
+
+    def take(self) -> bool:
+        record = ReplacementRecord(self.writer.name, new_folder=self.writer.aside.path.partition("/")[2])
+        self.service.put(f"lake/set/{CLAIM}", record.to_bytes())
+        return True
+
+
+def test_a_request_that_was_given_up_at_any_step_and_arrives_late_changes_no_rows(
+    world: Callable[..., World],
+) -> None:
+    for step in range(1, steps(world) + 1):
+        here = world()
+        writer, later = here.writer("writer"), here.writer("later")
+        writer.client.given_up_at = step
+        writer.save()
+        writer.client.arrive()
+        here.service.now += timedelta(minutes=6)
+        replace.recover(writer.target)
+        rows = here.service.rows()
+        assert rows == writer.rows if writer.outcome is None else rows in (OLD_ROWS, writer.rows), step
+        here.assert_never_mixed(writer)
+        assert later.save() is None
+        writer.client.arrive()
+        here.service.now += timedelta(minutes=6)
+        replace.recover(writer.target)
+        assert here.service.rows() == later.rows, step
+
+
+@pytest.mark.parametrize("killed_at", [4, 6, 9, 12])
+def test_what_somebody_adds_while_a_dead_writers_replacement_waits_is_not_lost(
+    world: Callable[..., World], killed_at: int
+) -> None:
+    here = world()
+    dead, later = here.writer("dead"), here.writer("later")
+    dead.client.killed_at = killed_at
+    dead.save()
+    assert any(BEING_REPLACED in name for name in here.service.blobs)
+    here.service.put("lake/set/batch.parquet", b"a batch")
+    here.service.now += timedelta(minutes=6)
+    replace.recover(later.target)
+    assert here.service.rows() - {b"a batch"} in (OLD_ROWS, dead.rows)
+    assert b"a batch" in here.service.rows()
 
 
 def test_what_a_writer_left_that_was_killed_at_any_step_is_ended_by_the_next_after_five_minutes(

@@ -17,7 +17,7 @@ from feast_hybrid.lakes import Router
 from feast_hybrid.monitoring import keyed_files, metrics_store
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.spark.cancellation import Cancellation
-from feast_hybrid.writing import datasets, parquet_files
+from feast_hybrid.writing import datasets, parquet_files, stragglers
 from tests.unit.exception_texts import texts
 
 CANARY = "c4nary%2BKey9Zq"
@@ -53,7 +53,7 @@ class FailingFrame:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(datasets, "STRAGGLER_SECONDS", 0)
+    monkeypatch.setattr(stragglers, "STRAGGLER_SECONDS", 0)
     return f"file://{tmp_path}/folder"
 
 
