@@ -43,7 +43,8 @@ test-with-engine:
 
 test-faults: $(VENV)/.dev ## writers under random faults, many seeds of them: 20 minutes; FAULT_ROUNDS=20
 	FEAST_HYBRID_FAULT_ROUNDS=$(or $(FAULT_ROUNDS),20) PYTHON=$(BIN)/python scripts/with-engine $(BIN)/python -m pytest -q \
-		$(IN_WORKERS) tests/integration/test_writers_under_faults.py tests/integration/test_persist_under_faults.py $(PYTEST_ARGS)
+		$(IN_WORKERS) tests/integration/test_writers_under_faults.py tests/integration/test_persist_under_faults.py \
+		tests/integration/test_lost_answers_of_namenodes.py $(PYTEST_ARGS)
 
 images: $(VENV)/.dev ## the images of the lakes' containers
 	@test "$(LAKES)" = process || \

@@ -26,6 +26,9 @@ from feast_hybrid.testing.services import HOST
 
 Action = Literal["answer", "reset", "lose", "cut", "delay"]
 
+#: What stands in each call of a client to a NameNode.
+_CLIENTS_CALLS = b"hdfs.protocol.ClientProtocol"
+
 _REASONS = {429: "Too Many Requests", 500: "Internal Server Error", 503: "Service Unavailable"}
 _CODES = {429: "ServerBusy", 500: "InternalError", 503: "ServerBusy"}
 
@@ -305,14 +308,27 @@ class RpcFaultProxy(_Proxy):
         super().__init__(upstream)
         self._method = b""
         self._left = 0
+        self._chance = 0.0
+        self._dice = random.Random(0)  # noqa: S311  # not for secrets
         self.lost: list[str] = []
-        """The methods of the calls whose answers were lost."""
+        """The methods of the calls whose answers were lost; ``lose`` and ``reset`` for what happened by chance."""
 
     def lose(self, method: str, nth: int = 1) -> None:
         """Have the NameNode do the nth call of a method from now on, such as ``rename2``, and lose its answer."""
         with self._lock:
             # In a call's header stands the length of the name before it, as a byte.
             self._method, self._left = bytes([len(method)]) + method.encode(), nth
+
+    @contextmanager
+    def by_chance(self, probability: float, *, seed: int) -> Iterator[Self]:
+        """While the context lasts lose answers with a probability, and reset connections before a call with it."""
+        with self._lock:
+            self._chance, self._dice = probability, random.Random(seed)  # noqa: S311  # not for secrets
+        try:
+            yield self
+        finally:
+            with self._lock:
+                self._chance = 0.0
 
     def _serve(self, connection: socket.socket) -> None:
         lost = threading.Event()
@@ -323,7 +339,10 @@ class RpcFaultProxy(_Proxy):
             answering.start()
             try:
                 while data := connection.recv(2**16):
-                    if self._is_to_be_lost(data):
+                    fault = self._fault_for(data)
+                    if fault == "reset":
+                        break
+                    if fault == "lose":
                         lost.set()
                     upstream.sendall(data)
             finally:
@@ -338,11 +357,20 @@ class RpcFaultProxy(_Proxy):
                 connection.sendall(data)
         _shut(connection)
 
-    def _is_to_be_lost(self, data: bytes) -> bool:
+    def _fault_for(self, data: bytes) -> Literal["lose", "reset"] | None:
         with self._lock:
-            if not self._left or self._method not in data:
-                return False
-            self._left -= 1
-            if not self._left:
-                self.lost.append(self._method[1:].decode())
-            return not self._left
+            if self._left and self._method in data:
+                self._left -= 1
+                if not self._left:
+                    self.lost.append(self._method[1:].decode())
+                    return "lose"
+            if not self._chance or _CLIENTS_CALLS not in data:
+                return None
+            thrown = self._dice.random()
+            if thrown >= 2 * self._chance:
+                return None
+            if thrown < self._chance:
+                self.lost.append("reset")
+                return "reset"
+            self.lost.append("lose")
+            return "lose"

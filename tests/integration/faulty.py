@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import pytest
 from azure.storage.blob.aio import ExponentialRetry
 
 from feast_hybrid.errors import CommitUnknownError, HybridError, ReplacementError
@@ -16,6 +17,8 @@ from tests.integration.places import Place
 
 #: Of what happens by chance; ``make test-faults`` sets more of them.
 SEEDS = range(int(os.environ.get("FEAST_HYBRID_FAULT_ROUNDS", "1")))
+#: Tests that only ``make test-faults`` has the time for.
+MINUTES = pytest.mark.skipif(len(SEEDS) < 2, reason="minutes: make test-faults")
 
 WRITES = "PUT|DELETE"
 STORM = (

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from feast_hybrid.lakes import Location, Router, Site, replace
 from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.testing import RpcFaultProxy
 from tests.integration.batches import DRIVER, add, rows, stats
-from tests.integration.faulty import ended
+from tests.integration.faulty import SEEDS, ended, located
 from tests.integration.places import Place, feature_store
+from tests.integration.test_writers_under_faults import OF_ROWS, batches, rows_at, save, saves, watching
 
 if TYPE_CHECKING:
     from feast_hybrid.testing import Lakes
@@ -78,3 +83,49 @@ def test_a_batch_of_which_a_call_lost_its_answer_is_there_once_or_refused(
     assert len(found) - len(hidden) == {"ok": 1, "refused": 0}[end]
     if method in ("mkdirs", "rename2"):
         assert end == "ok"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_of_many_who_replace_a_folder_while_calls_are_lost_one_is_there_whole(
+    proxy: RpcFaultProxy, lakes: Lakes, target: Location, seed: int
+) -> None:
+    place = Place("onprem", lakes.hdfs)
+    direct = located(place.site(), f"{place.uri}{target.path}")
+    target.fs.rm(target.path, recursive=True)
+    assert save(direct, "first") == "ok"
+    lost = len(proxy.lost)
+    with proxy.by_chance(0.02, seed=seed), watching(direct) as seen, ThreadPoolExecutor(4) as pool:
+        threads = [pool.submit(saves, target, f"thread{number}", 2) for number in range(4)]
+        outcomes = {"first": "ok"}
+        for thread in threads:
+            outcomes |= thread.result()
+    assert len(proxy.lost) > lost
+    replace.recover(direct)
+    found = rows_at(direct)
+    assert found is not None
+    (name,) = found
+    assert found == {name: OF_ROWS}
+    assert outcomes[name] in ("ok", "unknown"), (outcomes, seed)
+    assert [each for each in seen if [*each.values()] != [OF_ROWS]] == [], "a part or a mix was read"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_batches_of_many_writers_while_calls_are_lost_are_there_once_or_not_at_all(
+    proxy: RpcFaultProxy, lakes: Lakes, folder: str, tmp_path: Path, seed: int
+) -> None:
+    uri = f"hdfs://{proxy.endpoint}{folder}/rows"
+    site = {"name": "onprem", "uri": f"hdfs://{proxy.endpoint}", "credential": {"type": "simple"}, "options": QUICKLY}
+    store = feature_store([site], tmp_path, DRIVER, stats(uri))
+    add(store, stats(uri), rows(*[-1] * 5))
+    with proxy.by_chance(0.01, seed=seed), ThreadPoolExecutor(4) as pool:
+        outcomes: dict[str, str] = {}
+        for of_one in pool.map(lambda number: batches(store, uri, [number]), range(16)):
+            outcomes |= of_one
+    place = Place("onprem", lakes.hdfs)
+    filesystem = lakes.hdfs.filesystem()
+    visible = [name for name in place.names(f"{place.uri}{folder}/rows") if not name.startswith(".")]
+    tables = [pq.read_table(pa.BufferReader(filesystem.cat_file(f"{folder}/rows/{name}"))) for name in visible]
+    found = Counter(number for table in tables for number in table["trips"].to_pylist())
+    allowed = {"ok": (5,), "refused": (0,), "unknown": (0, 5)}
+    assert {name: end for name, end in outcomes.items() if found[int(name)] not in allowed[end]} == {}, seed
+    assert Counter(outcomes.values())["ok"] > 8

@@ -27,6 +27,7 @@ from feast_hybrid.lakes.markers import BEING_REPLACED
 from feast_hybrid.testing import session_conf
 from tests.integration.batches import DRIVER, ROLES, add, by_spark, rows, stats
 from tests.integration.faulty import (
+    MINUTES,
     SEEDS,
     STORM,
     Lake,
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from tests.integration.conftest import MakeStore
 
 NEEDS_ADLS = pytest.mark.skipif(not abfs_speaks_to_azurite(), reason="there is no ADLS with this PySpark")
-MINUTES = pytest.mark.skipif(len(SEEDS) < 2, reason="minutes: make test-faults")
 
 
 def persist(store: FeatureStore, uri: str, number: int) -> str:
