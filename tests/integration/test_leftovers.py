@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from azure.storage.blob import BlobServiceClient
+from azure.storage.blob import BlobBlock, BlobServiceClient
 
 from feast_hybrid.lakes import Location, Router, Site, blob_claim, replace_adls
 from feast_hybrid.lakes.leftovers import find_leftovers, remove_leftovers
@@ -83,12 +83,12 @@ def test_on_adls_blocks_that_were_not_committed_are_found_and_dropped(lakes: Lak
         what = "blocks of a file that were sent and not committed; Azure drops them after a week"
         assert found(target) == [f"set/committed.parquet: {what}", f"set/sent.parquet: {what}"]
         leftovers = find_leftovers(target, older_than=NOW)
-        blobs[1].commit_block_list(["0" * 32])
+        blobs[1].commit_block_list([BlobBlock("0" * 32)])
         assert remove_leftovers(leftovers) == []
         assert found(target) == []
         assert place.names(uri) == ["committed.parquet", "part-0.parquet"], "what was committed meanwhile stays"
         with pytest.raises(Exception, match="InvalidBlockList"):
-            blobs[0].commit_block_list(["0" * 32])
+            blobs[0].commit_block_list([BlobBlock("0" * 32)])
 
 
 @NEEDS_ADLS
