@@ -157,7 +157,8 @@ def _estimate(view: Eligible) -> ColumnarView | Ineligible:
     try:
         return estimate_view(view)
     except Exception as error:
-        # Whatever it is, Spark's reader may know better. Its text may hold what the file system was given.
+        # Whatever it is, Spark's reader may know better, or say it better: it signs in with the same credential. The
+        # text may hold what the file system was given.
         return Ineligible(f"a footer cannot be read from {view.scan.where}: {type(error).__name__}")
 
 

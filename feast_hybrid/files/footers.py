@@ -22,6 +22,7 @@ from feast_hybrid.arrow.unify import spark_form
 from feast_hybrid.arrow.utc import INSTANT
 from feast_hybrid.errors import SchemaError, SourceError
 from feast_hybrid.files.orc import read_orc_footer
+from feast_hybrid.lakes.errors import classify_storage_error
 from feast_hybrid.lakes.uri import LakeType
 from feast_hybrid.lakes.versions import file_version
 
@@ -192,16 +193,8 @@ def read_footers(
 
 
 def _identity(location: Location) -> object:
-    """What tells one file system from another in this process."""
-    site, uri = location.site, location.uri
-    return (
-        site.name,
-        site.uri,
-        tuple(site.namenodes),
-        tuple(sorted(site.options.items())),
-        uri.scheme,
-        uri.authority,
-    )
+    """What tells one file system from another in this process, and who is signed in."""
+    return location.site.name, location.site.uri, location.site.sign_in_key(location.uri)
 
 
 def _read_footer(filesystem: Any, file_format: str, file: DataFile, *, is_local: bool) -> Footer:
@@ -213,8 +206,8 @@ def _read_footer(filesystem: Any, file_format: str, file: DataFile, *, is_local:
         columns = _columns(schema, int96, file_format, frozenset(spark_types.items()))
         return Footer(columns, bool(int96), rows > 0)
     except (pa.ArrowException, OSError, UnicodeError, ValueError) as error:
-        if isinstance(error, OSError) and not is_arrows(error):
-            raise
+        if (isinstance(error, OSError) and not is_arrows(error)) or classify_storage_error(error) is not None:
+            raise  # it is the lake that did not give it, as hdfs-native says in an OSError too
         if file_version(filesystem.info(file.path)) != file.version:
             raise FileNotFoundError(file.path) from None  # not the one that was listed
         if file_format == "parquet" and _ends_with_mark_of_encryption(filesystem, file):

@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.errors import SourceError
+from feast_hybrid.errors import AccessDeniedError, AuthenticationError, SourceError
+from feast_hybrid.lakes.errors import classify_storage_error
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes.location import Location
@@ -68,7 +69,7 @@ def refuse_tables_above(
 ) -> None:
     """Refuse what lies in a table: the folders above what a source names are looked at, each once.
 
-    A folder that may not be looked at is none that is refused.
+    A folder that may not be looked at is none that is refused: who may read the source need not have rights to it.
 
     Args:
         location: of the source. Nothing outside its site is looked at.
@@ -78,6 +79,7 @@ def refuse_tables_above(
 
     Raises:
         TableFormatError: one of the folders is a table.
+        Exception: what the file system raises where it cannot say.
     """
     top = location.site.fsspec_path(location.site.root).rstrip("/")
     folders = dict.fromkeys(folder for path in paths for folder in folders_above(path, top, is_file=path in files))
@@ -107,8 +109,13 @@ def _format_at(filesystem: Any, folder: str) -> str | None:
             if filesystem.isdir(below + log):
                 return file_format
         entries = filesystem.ls(f"{below}metadata", detail=True)
-    except Exception:  # the rights to a folder are none to the one above it
+    except FileNotFoundError:
         return None
+    except Exception as error:
+        # The rights to a folder are none to the one above it. With what it was signed in, the source was listed.
+        if classify_storage_error(error) in (AccessDeniedError, AuthenticationError):
+            return None
+        raise
     return "iceberg" if _is_icebergs(str(entry["name"]).rpartition("/")[2] for entry in entries) else None
 
 

@@ -7,6 +7,8 @@ the fsspec file system, for what needs no Spark. Hadoop's names are those of the
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,6 +52,20 @@ class _Credential(BaseModel):
     def safe_to_pickle(self) -> bool:
         """Whether this may be sent to executors: it refers to its secrets, and holds none."""
         return not any(isinstance(value, Secret) and value.is_literal for _, value in self)
+
+    def secret_digest(self, site: str) -> str:
+        """What tells whether two processes have the same secrets; nothing of them can be had back from it.
+
+        Raises:
+            CredentialError: a secret is not there.
+        """
+        secrets = {
+            name: value.resolve(f"{name} of site {site!r}") for name, value in self if isinstance(value, Secret)
+        }
+        if not secrets:
+            return ""
+        text = json.dumps(secrets, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=10, person=b"feast-hybrid").hexdigest()
 
     def sign_in_state(self, uri: LakeUri, site: str) -> dict[str, Any]:
         """All that decides who signs in at this moment, secrets resolved: to be digested, and kept nowhere.

@@ -23,6 +23,7 @@ from feast_hybrid.errors import (
     StorageTimeoutError,
     UnavailableError,
 )
+from feast_hybrid.lakes.hadoop_cache import with_plain_schemes
 from feast_hybrid.lakes.refusing_site import site_of
 from feast_hybrid.lakes.remote_conditions import AUTHENTICATION_REASON, AZURE_CODES, remote_meaning
 from feast_hybrid.lakes.uri import LakeType
@@ -93,7 +94,7 @@ def redacted_summary(error: BaseException | str) -> str:
         error: an exception, whose class is named before its text; or a text, taken as it is.
     """
     text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-    text = text.partition(_ESCAPED_STACK)[0]
+    text = with_plain_schemes(text.partition(_ESCAPED_STACK)[0])
     if raised := _IN_PYTHON.findall(text):
         text = raised[-1]
     lines = [line.strip() for line in text.splitlines() if line.strip() and not _SAYS_NOTHING.match(line)]

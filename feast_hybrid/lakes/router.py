@@ -37,8 +37,8 @@ class Router:
 
     Raises:
         ConfigError: two sites have one name or one prefix.
-        CredentialError: two sites have one authority but different credentials. Hadoop keeps one connection
-            for each authority, whoever opened it, so the second would silently read with the first's rights.
+        CredentialError: two sites have one authority but different credentials, of which a session for tables
+            and queries could hold one alone.
     """
 
     def __init__(self, sites: Sequence[Site] = (), *, allowed: Allowed | None = None) -> None:
@@ -58,8 +58,8 @@ class Router:
             if other.credential != site.credential:
                 raise CredentialError(
                     f"sites {other.name!r} and {site.name!r} share {site.root.authority} but sign in differently. "
-                    "Hadoop keeps one connection for each authority, so one of them would read with the other's "
-                    "rights: give both the same credential."
+                    "Hadoop's settings are those of a whole account, so a session for tables and queries could hold "
+                    "one of the two alone: give both the same credential."
                 )
             if other.namenodes != site.namenodes:
                 raise ConfigError(

@@ -151,15 +151,22 @@ class Site(BaseModel):
         place = uri or self._root
         if self.lake is LakeType.LOCAL:
             return LocalFileSystem()
-        key = SHARED.key(
-            place=f"{place.scheme}://{place.authority}",
+        return self._kept.get(self.sign_in_key(place), lambda: self._connect(place))
+
+    def sign_in_key(self, uri: LakeUri) -> bytes:
+        """What tells the sign-in of this moment from others in this process; nothing of it can be had back.
+
+        Raises:
+            CredentialError: a secret is not there.
+        """
+        return SHARED.key(
+            place=f"{uri.scheme}://{uri.authority}",
             settings={
-                "credential": self.credential.sign_in_state(place, self.name),
+                "credential": self.credential.sign_in_state(uri, self.name),
                 "namenodes": self.namenodes,
                 "options": self.options,
             },
         )
-        return self._kept.get(key, lambda: self._connect(place))
 
     def _connect(self, place: LakeUri) -> Any:
         from feast_hybrid.lakes.filesystems import SiteBlobFileSystem, SiteHdfsFileSystem, SiteViewfsFileSystem

@@ -21,7 +21,7 @@ from feast_hybrid.spark.columns import named
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import CALENDAR_OPTIONS, FILE_OPTIONS
 from feast_hybrid.spark.frames import analysed
-from feast_hybrid.spark.lake_options import location_options
+from feast_hybrid.spark.lake_options import spark_path
 from feast_hybrid.spark.reader_settings import deviating_setting, require_utc_for_orc
 
 if TYPE_CHECKING:
@@ -141,8 +141,8 @@ def _by_spark(session: SparkSession, source: SourceSpec, schema: StructType, opt
     given = {name.lower() for name in options.to_spark}
     defaults = {**FILE_OPTIONS, **CALENDAR_OPTIONS.get(file_format, {})}
     reader = reader.options(**{name: value for name, value in defaults.items() if name.lower() not in given})
-    reader = reader.options(**options.to_spark)
-    return analysed(reader.options(**location_options(session, location)).load(str(location)))
+    path = spark_path(session, location, file_format)
+    return analysed(reader.options(**path.options(options.to_spark)).load(path.uri))
 
 
 def _by_us(

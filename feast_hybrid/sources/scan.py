@@ -67,7 +67,7 @@ def scan_of(
     # this package, and a secret may be missing in the environment that Spark was started in.
     files = within(start, end)
     on_this_disk = location.lake is LakeType.LOCAL and tasks_run_here(session)
-    site_opener = SiteOpener(location)
+    site_opener = SiteOpener.of(location)
     opener = os.fspath if on_this_disk else site_opener
     return Scan(
         files=files,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from feast_hybrid.errors import SourceError
+from feast_hybrid.errors import AccessDeniedError, AuthenticationError, SourceError, SourceNotFoundError
 from feast_hybrid.files.globs import escape, name_matcher, without_braces
 from feast_hybrid.files.listing import Listing, listing_of
 from feast_hybrid.files.table_formats import TableFormatError, folders_above
-from feast_hybrid.spark.lake_options import location_options
+from feast_hybrid.spark.errors import translate_spark_errors
+from feast_hybrid.spark.lake_options import spark_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,9 +53,9 @@ def list_by_spark(
 def _paths(session: SparkSession, location: Location, pattern: str, options: Mapping[str, str]) -> list[str]:
     """The paths of the files that a pattern finds, in any folder below."""
     # A format whose columns are known reads nothing of the files.
-    reader = session.read.format("binaryFile").options(**options).option("recursiveFileLookup", "true")
-    reader = reader.option("timeZone", "UTC")
-    files = reader.options(**location_options(session, location)).load(pattern).inputFiles()
+    path = spark_path(session, location, "binaryFile")
+    given = path.options({**options, "recursiveFileLookup": "true", "timeZone": "UTC"})
+    files = session.read.format("binaryFile").options(**given).load(path.renamed(pattern)).inputFiles()
     return [unquote(urlsplit(file).path) for file in files]
 
 
@@ -83,9 +84,10 @@ def _refuse_tables(session: SparkSession, location: Location, roots: Mapping[str
     """Refuse tables, and what lies in one; a folder that may not be looked at is none."""
     for pattern in dict.fromkeys(_places_of_logs(location, roots)):
         try:
-            logs = _paths(session, location, f"{pattern.rstrip('/')}/{_LOGS}", {})
-        except Exception:
-            logs = []  # nothing is there, or it may not be looked at; who may list no files was told so before
+            with translate_spark_errors(f"looking for a table's log at {pattern}", location.describe()):
+                logs = _paths(session, location, f"{pattern.rstrip('/')}/{_LOGS}", {})
+        except (SourceNotFoundError, AccessDeniedError, AuthenticationError):
+            logs = []  # nothing is there, or it is above what may be looked at: the files have been listed before
         for log in logs:
             for folder, file_format in _LOG_FORMATS:
                 if folder in log:

@@ -34,7 +34,7 @@ from feast_hybrid.sources.spark_listing import list_by_spark
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import CALENDAR_OPTIONS, FILE_OPTIONS
 from feast_hybrid.spark.frames import analysed
-from feast_hybrid.spark.lake_options import location_options
+from feast_hybrid.spark.lake_options import spark_path
 from feast_hybrid.spark.reader_settings import deviating_setting, require_utc_for
 from feast_hybrid.spark.runtime import is_connect
 
@@ -115,26 +115,25 @@ def text_frame(
     given = {name.lower() for name in options}
     defaults = {name: value for name, value in _DEFAULTS.get(file_format, {}).items() if name.lower() not in given}
     with translate_spark_errors(source.label, source.describe(), [location.site]):
-        reader = session.read.format(file_format).options(**defaults)
-        # The site's settings come last: a source cannot overrule how a site is signed in to.
-        reader = reader.options(**options).options(**location_options(session, location))
-        frame = analysed(reader.load(str(location)))
+        path = spark_path(session, location, file_format)
+        reader = session.read.format(file_format).options(**defaults).options(**path.options(options))
+        frame = analysed(reader.load(path.uri))
         require_utc_for(frame, file_format, f"{source.label} ({source.describe()})")
         typed = {field.name.lower(): field for field in from_arrow_schema(pa.schema(list(folders.types.items())))}
         declared = source.declared if file_format in _TYPED else {}
         by_spark = _with_instants(frame.schema) if file_format in _TEXTS else frame.schema
         fields = [typed_field(source, field, typed.get(field.name.lower()), declared) for field in by_spark.fields]
         if fields != frame.schema.fields:
-            frame = analysed(reader.schema(StructType(fields)).load(str(location)))
+            frame = analysed(reader.schema(StructType(fields)).load(path.uri))
         if required and _names_columns_in_rows(source):
-            place = str(location).removesuffix(location.uri.path)
-            text = session.read.format("text").options(**location_options(session, location))
+            place = path.uri.removesuffix(location.uri.path)
+            text = session.read.format("text").options(**path.settings)
             require_in_each_text(
                 frame,
                 required,
                 file_format=file_format,
                 given=folders.types,
-                read_text=lambda paths: text.load([f"{place}{path}" for path in paths]),
+                read_text=lambda paths: text.load([f"{place}{each}" for each in paths]),
                 what=f"{source.label} ({source.describe()})",
                 listed=found.files,
             )

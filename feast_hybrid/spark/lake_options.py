@@ -1,4 +1,7 @@
-"""The Hadoop settings with which Spark reads and writes a lake: the site's, and an end to the waiting for ADLS.
+"""How Spark reads and writes a place on a lake: under which URI, and with which of Hadoop's settings.
+
+The settings are the site's, and an end to the waiting for ADLS. Where a site has a sign-in of its own, nobody else's
+file systems are used, nor does anybody else use what it opens (:mod:`feast_hybrid.lakes.hadoop_cache`).
 
 By itself Hadoop's ABFS driver tries an account that does not answer for a quarter of an hour. Here it sends a request
 four times, with pauses of about 5, 12 and 12 s. Spark looks twice at a path before it says that it cannot read it: so
@@ -9,9 +12,18 @@ counts more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from feast_hybrid.lakes.hadoop_cache import (
+    ABFS_DRIVERS,
+    driver_setting,
+    has_own_file_systems,
+    own_scheme,
+    uncached,
+)
 from feast_hybrid.lakes.timeouts import BLOB_READ_TIMEOUT, BLOB_RETRIES
 from feast_hybrid.lakes.uri import LakeType
 from feast_hybrid.spark.runtime import is_connect
@@ -33,14 +45,58 @@ ABFS_LIMITS = {
 }
 
 
-def location_options(spark: SparkSession, location: Location) -> dict[str, str]:
-    """The settings for a reader or writer of one place, secrets resolved.
+#: Formats whose files are found by listing folders, and named nowhere.
+_PLAIN_FILES = frozenset({"parquet", "orc", "avro", "csv", "json", "xml", "text", "binaryfile"})
+#: Beginning of the setting of a scheme by which writers commit.
+_COMMITTER = "mapreduce.outputcommitter.factory.scheme."
+_PLAIN_SCHEME = re.compile(rf"(?:{'|'.join(ABFS_DRIVERS)})(?=:)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class SparkPath:
+    """A place as Spark's readers and writers take it.
+
+    Attributes:
+        scheme: of its URIs; one of the sign-in's own, or the plain one.
+        uri: of the place.
+        settings: Hadoop's, secrets resolved: for options of readers and writers only.
+    """
+
+    scheme: str
+    uri: str
+    settings: Mapping[str, str] = field(repr=False)
+
+    def options(self, options: Mapping[str, str]) -> dict[str, str]:
+        """A source's options and the settings, which come last: no source overrules how its site is signed in to."""
+        named = {
+            name: self.renamed(value) if name.lower() == "basepath" else value for name, value in options.items()
+        }
+        return {**named, **self.settings}
+
+    def renamed(self, uri: str) -> str:
+        """Another URI of the same site, as Spark takes it."""
+        return _PLAIN_SCHEME.sub(self.scheme, uri, count=1) if _PLAIN_SCHEME.match(uri) else uri
+
+
+def spark_path(spark: SparkSession, location: Location, file_format: str) -> SparkPath:
+    """How Spark reads or writes files of a format at a place.
 
     Raises:
         CredentialError: a secret is not there.
     """
-    limits = _limits(spark) if location.lake is LakeType.ADLS else {}
-    return {**limits, **location.hadoop_options}
+    limits = _unless_given(spark, ABFS_LIMITS) if location.lake is LakeType.ADLS else {}
+    settings = {**limits, **location.hadoop_options}
+    plain = location.uri.scheme
+    if location.lake is not LakeType.ADLS or file_format.lower() not in _PLAIN_FILES:
+        return SparkPath(plain, str(location), {**settings, **uncached(location.site)})
+    if not has_own_file_systems(location.site):
+        return SparkPath(plain, str(location), settings)
+    scheme = own_scheme(plain, settings)
+    names = {driver_setting(plain): driver_setting(scheme), _COMMITTER + plain: _COMMITTER + scheme}
+    of_scheme = {driver_setting(plain): ABFS_DRIVERS[plain], **_given(spark, names), **settings}
+    settings = {**settings, **{new: of_scheme[name] for name, new in names.items() if name in of_scheme}}
+    path = SparkPath(scheme, str(location), settings)
+    return replace(path, uri=path.renamed(path.uri))
 
 
 def session_options(spark: SparkSession, router: Router) -> dict[str, str]:
@@ -49,8 +105,9 @@ def session_options(spark: SparkSession, router: Router) -> dict[str, str]:
     Raises:
         CredentialError: a secret is not there, or two sites want one setting to differ.
     """
-    limits = _limits(spark) if LakeType.ADLS in router.lakes else {}
-    return {**limits, **router.hadoop_options(), **SESSION_SETTINGS, **_undone(spark)}
+    limits = _unless_given(spark, ABFS_LIMITS) if LakeType.ADLS in router.lakes else {}
+    kept_by_none = {key: value for site in router.sites for key, value in uncached(site).items()}
+    return {**limits, **router.hadoop_options(), **kept_by_none, **SESSION_SETTINGS, **_undone(spark)}
 
 
 def _undone(spark: SparkSession) -> dict[str, str]:
@@ -58,19 +115,19 @@ def _undone(spark: SparkSession) -> dict[str, str]:
     return {key: "false" for key in WARNED_SETTINGS if spark.conf.get(key, "false") != "false"}
 
 
-def _limits(spark: SparkSession) -> Mapping[str, str]:
-    """The limits that nobody has set for the session."""
+def _unless_given(spark: SparkSession, settings: Mapping[str, str]) -> dict[str, str]:
+    """The settings that nobody has set for the session."""
+    given = _given(spark, settings)
+    return {key: value for key, value in settings.items() if key not in given}
+
+
+def _given(spark: SparkSession, keys: Collection[str]) -> dict[str, str]:
+    """What a session says of Hadoop's settings; a server of Spark Connect does not show its ``core-site.xml``."""
     if is_connect(spark):
-        given = spark.conf.getAll
-        return {
-            key: value
-            for key, value in ABFS_LIMITS.items()
-            if key not in given and f"spark.hadoop.{key}" not in given
-        }
-    context: Any = spark.sparkContext
-    hadoop = context._jsc.hadoopConfiguration()
-    return {
-        key: value
-        for key, value in ABFS_LIMITS.items()
-        if hadoop.get(key) is None and spark.conf.get(key, None) is None
-    }
+        shown = spark.conf.getAll
+        found = {key: shown.get(key, shown.get(f"spark.hadoop.{key}")) for key in keys}
+    else:
+        context: Any = spark.sparkContext
+        hadoop = context._jsc.hadoopConfiguration()
+        found = {key: spark.conf.get(key, None) or hadoop.get(key) for key in keys}
+    return {key: value for key, value in found.items() if value is not None}

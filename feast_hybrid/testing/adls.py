@@ -25,8 +25,9 @@ KEY_VARIABLE = re.compile(r"FEAST_HYBRID_\w+_KEY")
 class AdlsLake(Lake):
     """A storage account with one container, reached by its account key.
 
-    The account's name is new at each start: Hadoop keeps an opened filesystem by its name, and would go on
-    using the port of an earlier one. What it cannot show: the hierarchical namespace, ACLs, Entra roles.
+    The account's name is new at each start: Hadoop keeps an opened filesystem by its name, and whoever reads without
+    a site would go on using the port of an earlier one. What it cannot show: the hierarchical namespace, ACLs, Entra
+    roles.
 
     Args:
         mode: ``container`` or ``process``.

@@ -20,7 +20,7 @@ from feast_hybrid.sources.reader import reader_for
 from feast_hybrid.sources.spec import sites_of
 from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.spark.frames import frame_of
-from feast_hybrid.spark.lake_options import location_options
+from feast_hybrid.spark.lake_options import spark_path
 from feast_hybrid.spark.reader_settings import require_utc_for
 from feast_hybrid.writing.commits import known_outcome
 from feast_hybrid.writing.partitions import with_date_partition
@@ -29,7 +29,7 @@ from feast_hybrid.writing.stragglers import remove_with_stragglers
 from feast_hybrid.writing.table_formats import add_to_iceberg, has_log
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, DataFrameWriter
+    from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
 
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
@@ -113,9 +113,7 @@ def _commit(frame: DataFrame, source: SourceSpec, partition: str | None, *, is_n
     if source.file_format == "iceberg":
         add_to_iceberg(frame, source, location, partition=partition, new=is_new)
     else:
-        _writer(frame, source, location, [partition] if partition and is_new else []).mode("append").save(
-            str(location)
-        )
+        _write(frame, source, location, [partition] if partition and is_new else [], mode="append")
 
 
 def _append_to_table(frame: DataFrame, table: str, partition: str | None, *, is_new: bool) -> None:
@@ -140,7 +138,7 @@ def _append_files(
     require_utc_for(frame, source.file_format, f"writing to {source.describe()}")
     new = aside(location)
     try:
-        _writer(frame, source, new, partitions).mode("error").save(str(new))
+        _write(frame, source, new, partitions, mode="error")
         publish({location.child(name): new.fs.cat_file(new.child(name).path) for name in _files_in(new)})
     except BaseException:
         remove_with_stragglers(new)
@@ -154,10 +152,11 @@ def _files_in(folder: Location) -> list[str]:
     return [name for name in found if not any(map(is_hidden, name.split("/")))]
 
 
-def _writer(frame: DataFrame, source: SourceSpec, location: Location, partitions: list[str]) -> DataFrameWriter:
-    writer = frame.write.format(source.file_format or "parquet")
-    writer = writer.options(**source.options).options(**location_options(frame.sparkSession, location))
-    return writer.partitionBy(*partitions) if partitions else writer
+def _write(frame: DataFrame, source: SourceSpec, location: Location, partitions: list[str], *, mode: str) -> None:
+    file_format = source.file_format or "parquet"
+    path = spark_path(frame.sparkSession, location, file_format)
+    writer = frame.write.format(file_format).options(**path.options(source.options)).mode(mode)
+    (writer.partitionBy(*partitions) if partitions else writer).save(path.uri)
 
 
 def _existing_schema(source: SourceSpec, reader: Reader) -> StructType | None:

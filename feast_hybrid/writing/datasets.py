@@ -12,7 +12,7 @@ from feast_hybrid.errors import WriteError
 from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.lakes.replace import aside, put_in_place, recover, remove
 from feast_hybrid.spark.formats import TABLE_FORMATS
-from feast_hybrid.spark.lake_options import location_options
+from feast_hybrid.spark.lake_options import spark_path
 from feast_hybrid.spark.reader_settings import require_utc_for
 from feast_hybrid.writing.catalog_tables import replace_catalog_table
 from feast_hybrid.writing.commits import committing_by_spark
@@ -95,11 +95,11 @@ def _save_path(
                 raise
         return
     require_utc_for(frame, target.file_format, what)
-    writer = frame.write.format(target.file_format or "parquet").options(**target.options)
-    writer = writer.options(**location_options(frame.sparkSession, location))
+    file_format = target.file_format or "parquet"
     new = aside(location)
+    path = spark_path(frame.sparkSession, new, file_format)
     try:
-        writer.mode("error").save(str(new))
+        frame.write.format(file_format).options(**path.options(target.options)).mode("error").save(path.uri)
         with cancellation.committing():
             put_in_place(new, location, overwrite=overwrite)
     except FileExistsError as error:
@@ -144,8 +144,9 @@ def export(frame: DataFrame, staging_location: str, router: Router, cancellation
     staging = router.locate(staging_location, what="offline_store.staging_location", configured=True)
     folder = staging.child(f"export-{uuid.uuid4().hex}")
     with translate_client_errors(WriteError, f"exporting to {folder}", "failed", sites=[*router.sites, folder.site]):
+        path = spark_path(frame.sparkSession, folder, "parquet")
         try:
-            frame.write.options(**location_options(frame.sparkSession, folder)).mode("error").parquet(str(folder))
+            frame.write.options(**path.settings).mode("error").parquet(path.uri)
             with cancellation.committing():
                 entries = folder.fs.ls(folder.path, detail=False)
         except BaseException:

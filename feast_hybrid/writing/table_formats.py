@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 
 from feast_hybrid.spark.columns import quoted
-from feast_hybrid.spark.lake_options import location_options
+from feast_hybrid.spark.lake_options import spark_path
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -38,8 +38,9 @@ def replace_table(frame: DataFrame, target: SourceSpec, location: Location) -> N
             # Iceberg keeps the paths of its files, so a table cannot be written aside and moved.
             frame.writeTo(name).options(**target.options).createOrReplace()
         return
+    path = spark_path(frame.sparkSession, location, "delta")
     writer = frame.write.format("delta").mode("overwrite").option("overwriteSchema", "true")
-    writer.options(**target.options).options(**location_options(frame.sparkSession, location)).save(str(location))
+    writer.options(**path.options(target.options)).save(path.uri)
 
 
 def has_log(location: Location) -> bool:
@@ -87,13 +88,13 @@ def iceberg_table(spark: SparkSession, location: Location) -> Iterator[str]:
         # A catalog takes the session's settings when it is made, which is when it is first asked for something, and
         # keeps them. Its own ones must hold no secret: Spark writes all that begins with "spark" into the properties
         # of each job, and so into its event log.
-        with _catalog_creation, _session_settings(spark, location_options(spark, location)):
+        with _catalog_creation, _session_settings(spark, spark_path(spark, location, "iceberg").settings):
             spark.catalog.tableExists(name)
         yield name
 
 
 @contextmanager
-def _session_settings(spark: SparkSession, settings: dict[str, str]) -> Iterator[None]:
+def _session_settings(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
     """Settings of a session while this context lasts; what was set before comes back."""
     before = {key: spark.conf.get(key, None) for key in settings}
     try:

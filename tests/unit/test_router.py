@@ -124,9 +124,9 @@ def test_two_sites_of_one_authority_cannot_sign_in_differently() -> None:
     with pytest.raises(CredentialError) as refused:
         Router([site("a", f"{CLOUD}/x", credential=key("A")), site("b", f"{CLOUD}/y", credential=key("B"))])
     assert str(refused.value) == (
-        "sites 'a' and 'b' share features@acct.dfs.core.windows.net but sign in differently. Hadoop keeps one "
-        "connection for each authority, so one of them would read with the other's rights: give both the same "
-        "credential."
+        "sites 'a' and 'b' share features@acct.dfs.core.windows.net but sign in differently. Hadoop's "
+        "settings are those of a whole account, so a session for tables and queries could hold one of the two alone: "
+        "give both the same credential."
     )
 
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feast_hybrid import HybridSparkSource
-from feast_hybrid.errors import SourceError
+from feast_hybrid.errors import SourceError, UnavailableError
 from feast_hybrid.files.listing import list_files
 from feast_hybrid.lakes import Router, Site
 from feast_hybrid.sources.file_schema import file_schema
@@ -146,3 +146,16 @@ def test_a_folder_above_that_may_not_be_looked_at_is_no_table(
 
     monkeypatch.setattr(type(Router().locate(f"file://{tmp_path}").fs), "isdir", denied)
     assert read(tmp_path / "rows") == ["ts"]
+
+
+def test_a_folder_above_that_cannot_be_looked_at_now_is_not_taken_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay(tmp_path, "_delta_log/0.json", rows="day=1/part-0.parquet")
+
+    def away(*_: object) -> bool:
+        raise ConnectionResetError("gone for a moment")
+
+    monkeypatch.setattr(type(Router().locate(f"file://{tmp_path}").fs), "isdir", away)
+    with pytest.raises(UnavailableError, match="gone for a moment"):
+        read(tmp_path / "day=1")

@@ -16,6 +16,7 @@ from pyspark import cloudpickle
 from pyspark.sql import functions as F
 
 from feast_hybrid.asof.scan import Ineligible, Scan
+from feast_hybrid.errors import AccessDeniedError, AuthenticationError
 from feast_hybrid.spark.runtime import is_connect
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ def check_executors(
 
     Runs a job for each place, until a session or application has once succeeded for it, unless there is nothing to
     check. Warns, once, of a Python that cannot run this package's code.
+
+    Raises:
+        AuthenticationError: a lake does not accept from an executor what it is signed in to by here.
+        AccessDeniedError: nor does it let it.
     """
     if is_connect(session):
         readable = _readable_by_session.setdefault(session, set())
@@ -77,8 +82,12 @@ def _run_check(session: SparkSession, scan: Scan, tasks: int) -> list[str]:
             lacks = f"has no module {error.name!r}" if error.name else "cannot import this package"
             return f"python {sys.executable} (Python {platform.python_version()}) {lacks}"
         except Exception as error:
-            # The error's own text might hold what was given to a file system.
-            return f"error {type(error).__name__}"
+            name = type(error).__name__
+            if not type(error).__module__.startswith("feast_hybrid."):
+                # The error's own text might hold what was given to a file system.
+                return f"error {name}"
+            refused = name in ("AuthenticationError", "AccessDeniedError")
+            return f"refused {name} {error}" if refused else f"error {name}: {error}"
         return ""
 
     try:
@@ -92,6 +101,10 @@ def _run_check(session: SparkSession, scan: Scan, tasks: int) -> list[str]:
     failures = []
     for failure in sorted({row[0] for row in answers} - {""}):
         what, _, text = failure.partition(" ")
+        if what == "refused":
+            # It is what Spark's own reader would sign in with.
+            name, _, text = text.partition(" ")
+            raise AuthenticationError(text) if name == "AuthenticationError" else AccessDeniedError(text)
         if what == "python":
             text = f"the workers' Python, {text}"
             _warn_of(text)
