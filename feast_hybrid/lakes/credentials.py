@@ -7,6 +7,7 @@ the fsspec file system, for what needs no Spark. Hadoop's names are those of the
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -38,10 +39,20 @@ class _Credential(BaseModel):
     type: str
 
     def check(self, site: str) -> None:
-        """Raise CredentialError if a secret that this refers to is not there."""
-        for name, value in self:
-            if isinstance(value, Secret):
-                value.check(f"{name} of site {site!r}")
+        """Look at what is configured, without reading a secret: that is read where it is used. Warns of a literal.
+
+        Raises:
+            CredentialError: it cannot be meant.
+        """
+        for secret, what in self.named_secrets(site):
+            secret.warn_if_literal(what)
+
+    def named_secrets(self, site: str) -> list[tuple[Secret, str]]:
+        """The secrets that this refers to, and how an error names each."""
+        return [(value, f"{name} of site {site!r}") for name, value in self if isinstance(value, Secret)]
+
+    def require_files(self, site: str) -> None:
+        """Raise CredentialError if a file that the client reads by itself is not there: for where it is used."""
 
     def describe(self) -> str:
         """The way to sign in and where its secret is from, for messages; nothing of the secret."""
@@ -128,12 +139,12 @@ class AccountKey(_Credential):
         host = uri.account_host
         return {
             f"fs.azure.account.auth.type.{host}": "SharedKey",
-            f"fs.azure.account.key.{host}": self.account_key.resolve(f"account_key of site {site!r}"),
+            f"fs.azure.account.key.{host}": _account_key(self.account_key, site),
         }
 
     def to_fsspec_kwargs(self, uri: LakeUri, site: str) -> dict[str, Any]:
         """Account and key."""
-        key = self.account_key.resolve(f"account_key of site {site!r}")
+        key = _account_key(self.account_key, site)
         return {**_account(uri), "account_key": key}
 
 
@@ -263,7 +274,7 @@ class Emulator(_Credential):
         host = uri.account_host
         return {
             f"fs.azure.account.auth.type.{host}": "SharedKey",
-            f"fs.azure.account.key.{host}": self.account_key.resolve(f"account_key of site {site!r}"),
+            f"fs.azure.account.key.{host}": _account_key(self.account_key, site),
             f"fs.azure.account.hns.enabled.{host}": "false",
             f"fs.azure.abfs.endpoint.{host}": self.endpoint,
             f"fs.azure.fns.account.service.type.{host}": "BLOB",
@@ -275,7 +286,7 @@ class Emulator(_Credential):
 
     def to_fsspec_kwargs(self, uri: LakeUri, site: str) -> dict[str, Any]:
         """A connection string with the Blob endpoint."""
-        key = self.account_key.resolve(f"account_key of site {site!r}")
+        key = _account_key(self.account_key, site)
         return {
             "account_name": uri.account,
             "connection_string": (
@@ -318,12 +329,13 @@ class Kerberos(_Credential):
         return [self.keytab] if self.keytab else [_ticket_cache()]
 
     def check(self, site: str) -> None:
-        """Raise CredentialError if the keytab has no principal or is not there."""
-        if self.keytab is None:
-            return
-        if not self.principal:
+        """Raise CredentialError if a keytab has no principal."""
+        if self.keytab is not None and not self.principal:
             raise CredentialError(f"site {site!r}: a keytab needs the principal whose key it holds.")
-        if not self.keytab.is_file():
+
+    def require_files(self, site: str) -> None:
+        """Raise CredentialError if the keytab is not there."""
+        if self.keytab is not None and not self.keytab.is_file():
             raise CredentialError(f"site {site!r}: there is no keytab at {self.keytab}.")
 
     def to_hadoop_options(self, uri: LakeUri, site: str) -> dict[str, str]:  # noqa: ARG002
@@ -344,6 +356,33 @@ class Kerberos(_Credential):
         if self.principal and self.keytab:
             return {"spark.kerberos.principal": self.principal, "spark.kerberos.keytab": str(self.keytab)}
         return {}
+
+
+def _account_key(secret: Secret, site: str) -> str:
+    """An account's key; one that is none is refused here, where it can be said where it came from.
+
+    Raises:
+        CredentialError: it is not there, or is no base64, of which clients say that a padding is wrong.
+    """
+    what = f"account_key of site {site!r}"
+    key = secret.resolve(what)
+    try:
+        base64.b64decode(key, validate=True)
+    except ValueError:
+        pass
+    else:
+        return key
+    instead = ""
+    if "accountkey=" in key.lower():
+        instead = " It looks like a connection string: give what follows AccountKey= alone, up to the next semicolon."
+    elif "sig=" in key.lower():
+        instead = " It looks like a shared access signature: use credential type sas."
+    elif key != key.strip():
+        instead = " There is white space around it."
+    raise CredentialError(
+        f"{what}: what stands in {secret.describe()} is no account key, which is base64 text that ends in '=='."
+        f"{instead}"
+    )
 
 
 def _ticket_cache() -> Path:

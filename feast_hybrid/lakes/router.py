@@ -145,11 +145,6 @@ class Router:
         """The kinds of storage that are configured; empty with no sites."""
         return {site.lake for site in self.sites}
 
-    def check_credentials(self) -> None:
-        """Raise CredentialError if a secret that a site refers to is not there."""
-        for site in self.sites:
-            site.credential.check(site.name)
-
     def hadoop_options(self) -> dict[str, str]:
         """The settings of all sites at once, for a session that reads tables and queries.
 

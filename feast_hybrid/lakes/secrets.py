@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,45 @@ _SECRET_SETTING = re.compile(rf"^(spark\.hadoop\.)?{SIGN_IN_SETTINGS}(\.|$|(?<=\
 def holds_secret(setting: str) -> bool:
     """Whether a Hadoop setting, by its name, is one that signs in to Azure."""
     return _SECRET_SETTING.match(setting) is not None
+
+
+#: What the names of settings have that hold secrets, of whatever system; a part of a pattern, for names in logs too.
+SENSITIVE_NAMES = r"secret|passw(?:or)?d|passphrase|token|credentials?\b|(?:access|account|api|private)[._-]?key"
+_SOUNDS_SECRET = re.compile(SENSITIVE_NAMES, re.IGNORECASE)
+#: Ends of names that say where a secret is, or something about it.
+_ABOUT_A_SECRET = re.compile(
+    r"(?:provider|endpoint|ur[il]|path|file|dir|type|class|classes|name|id|regex|enabled|algorithm|service|host|port|"
+    r"timeout|interval|duration|lifetime|period|size|length|retries|expiry|streams)s?"
+    r"(?:\.\w+\.(?:dfs|blob)\.[\w.-]+)?$",
+    re.IGNORECASE,
+)
+_NO_SECRET = re.compile(r"(?:true|false|[\d.]+\w?|)$", re.IGNORECASE)
+_JAVA_PROPERTY = re.compile(r"-D([\w.-]+)=(\S+)")
+#: A secret within a value: a connection string, a signature, a URL with a password.
+_SECRET_VALUE = re.compile(
+    r"(?:accountkey|sharedaccess(?:key|signature)|[?&]sig|[;?&]token|password)=|://[^/\s:@]+:[^/\s@]+@", re.IGNORECASE
+)
+
+
+def literal_secrets(settings: Mapping[str, str]) -> list[str]:
+    """Which settings hold a secret as text, by what their names sound like; of Java's options, which of them.
+
+    Args:
+        settings: of Spark, Hadoop or whatever else.
+    """
+    found = []
+    for key, value in settings.items():
+        properties = [name for name, given in _JAVA_PROPERTY.findall(value) if _is_secret(name, given)]
+        found += [f"{key} (-D{name})" for name in properties]
+        if not properties and (_is_secret(key, value) or _SECRET_VALUE.search(value)):
+            found.append(key)
+    return found
+
+
+def _is_secret(name: str, value: str) -> bool:
+    if _NO_SECRET.match(value):
+        return False
+    return holds_secret(name) or (_SOUNDS_SECRET.search(name) is not None and not _ABOUT_A_SECRET.search(name))
 
 
 #: What stands for a literal where the configuration is written out.
@@ -91,12 +131,6 @@ class Secret:
             # braces it might also be a secret that begins with a dollar sign: not repeated.
             name = f"${{{unset['braced']}}}" if unset["braced"] else "a variable of the form $NAME"
             raise CredentialError(f"a secret is {name}: that environment variable is not set.")
-        warnings.warn(
-            "a secret stands as text in the offline store's configuration, where Feast's repr of RepoConfig "
-            "shows it. Refer to it instead: {env: NAME} or {file: /path}.",
-            UserWarning,
-            stacklevel=2,
-        )
         return cls(literal=SecretStr(value))
 
     @property
@@ -110,9 +144,20 @@ class Secret:
             return f"environment variable {self.env}"
         return "the configuration itself" if self.file is None else f"file {self.file}"
 
-    def check(self, what: str) -> None:
-        """Raise if the secret is not there now; see :meth:`resolve`."""
-        self.resolve(what)
+    def warn_if_literal(self, what: str) -> None:
+        """Warn of a literal, with all places where it shows.
+
+        Args:
+            what: as :meth:`resolve` has it.
+        """
+        if self.is_literal:
+            warnings.warn(
+                f"{what}: a secret stands as text in the offline store's configuration: whoever reads "
+                "feature_store.yaml sees it, and so does whoever sees Feast's RepoConfig printed or logged. Refer to "
+                "it instead: {env: NAME} or {file: /path}.",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def resolve(self, what: str) -> str:
         """The secret itself. Pass it on at once; keep it nowhere.

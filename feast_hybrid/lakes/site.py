@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Annotated, Any
 
 from fsspec.implementations.local import LocalFileSystem
@@ -11,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from feast_hybrid.errors import ConfigError, CredentialError
 from feast_hybrid.lakes.credentials import CREDENTIALS, Credential, Kerberos, Platform
-from feast_hybrid.lakes.secrets import holds_secret
+from feast_hybrid.lakes.secrets import holds_secret, literal_secrets
 from feast_hybrid.lakes.shared_filesystems import SHARED, KeptFileSystem
 from feast_hybrid.lakes.timeouts import NUMBERS
 from feast_hybrid.lakes.uri import LakeType, LakeUri, parse_uri
@@ -71,7 +72,9 @@ class Site(BaseModel):
                 f"site {self.name!r}: credential type {self.credential.type!r} is not for {self._root.scheme}://; "
                 f"use one of {', '.join(ways)}."
             )
+        self.credential.check(self.name)
         self._check_namenodes()
+        self._warn_of_literals()
         for key, value in self.options.items():
             self._check_option(key)
             if key in NUMBERS and not value.isdecimal():
@@ -87,6 +90,16 @@ class Site(BaseModel):
             raise ConfigError(
                 f"site {self.name!r}: namenodes name the servers of a nameservice, but uri {self.uri!r} has a port; "
                 "write hdfs://<nameservice>."
+            )
+
+    def _warn_of_literals(self) -> None:
+        for name in literal_secrets({key: value for key, value in self.options.items() if not holds_secret(key)}):
+            warnings.warn(
+                f"site {self.name!r}: option {name} holds a secret as text. It shows in feature_store.yaml, and "
+                "wherever Feast's RepoConfig is printed or logged. Refer to it by a file or a credential provider of "
+                "Hadoop's.",
+                UserWarning,
+                stacklevel=2,
             )
 
     def _check_option(self, key: str) -> None:
@@ -171,6 +184,7 @@ class Site(BaseModel):
     def _connect(self, place: LakeUri) -> Any:
         from feast_hybrid.lakes.filesystems import SiteBlobFileSystem, SiteHdfsFileSystem, SiteViewfsFileSystem
 
+        self.credential.require_files(self.name)
         signed_in = self.credential.to_fsspec_kwargs(place, self.name)
         if self.lake is LakeType.ADLS:
             return SiteBlobFileSystem(**signed_in, limits=self.options, skip_instance_cache=True)

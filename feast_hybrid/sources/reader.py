@@ -22,8 +22,9 @@ from feast_hybrid.spark.frames import analysed
 from feast_hybrid.spark.isolated import child_session, clone_session_for, home_of_frames
 from feast_hybrid.spark.lake_options import session_options
 from feast_hybrid.spark.reader_settings import PLAIN_SETTINGS
+from feast_hybrid.spark.redaction import keep_secrets_out_of_plans, warn_of_shown_secrets
 from feast_hybrid.spark.runtime import is_connect
-from feast_hybrid.spark.session import get_session, keep_secrets_out_of_plans, warn_of_waiting_for_hosts
+from feast_hybrid.spark.session import get_session, warn_of_waiting_for_hosts
 from feast_hybrid.spark.sql_plans import refuse_unsafe_plan
 
 if TYPE_CHECKING:
@@ -213,6 +214,7 @@ def reader_beside(frame: DataFrame, router: Router, sources: Sequence[SourceSpec
     """A reader whose frames can be joined with a caller's frame, and that frame as it can be joined."""
     lakes = {source.location.lake for source in sources if source.location is not None}
     warn_of_waiting_for_hosts(frame.sparkSession, lakes | router.lakes)
+    warn_of_shown_secrets(frame.sparkSession)
     if _works_in_child(frame.sparkSession, sources):
         frame = clone_session_for(frame, session_options(frame.sparkSession, router))
         return Reader(frame.sparkSession, router, child=frame.sparkSession), frame

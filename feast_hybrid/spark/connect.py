@@ -9,11 +9,13 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
+from urllib.parse import quote
 
-from pyspark.errors import PySparkException
+from pyspark.errors import PySparkException, PySparkValueError
 from pyspark.sql import SparkSession
 
 from feast_hybrid.errors import MissingDependencyError, SessionError
+from feast_hybrid.lakes.shared_filesystems import SHARED
 from feast_hybrid.spark.progress import show_progress
 from feast_hybrid.spark.runtime import classic_runs
 
@@ -23,14 +25,16 @@ logger = logging.getLogger(__name__)
 ANSWER_SECONDS = 15.0
 _RETRY_PAUSE_SECONDS = 0.25
 
-#: The sessions that were made here, by URL and settings.
+#: The sessions that were made here, by URL, and by settings with a digest of the token.
 _opened: dict[tuple[str, str], SparkSession] = {}
 #: Held while a server is asked, so that threads share a session: each URL its own, since a server may not answer.
 _url_locks: dict[str, threading.Lock] = {}
 _url_locks_guard = threading.Lock()
 
 
-def remote_session(url: str, conf: Mapping[str, str], setting: str = "offline_store.spark.remote") -> SparkSession:
+def remote_session(
+    url: str, conf: Mapping[str, str], setting: str = "offline_store.spark.remote", *, token: str | None = None
+) -> SparkSession:
     """The session on a server: the caller's active one where it is of that server, else this process's own.
 
     A session that the server no longer knows, for having been idle or because the server was started again, is
@@ -41,6 +45,7 @@ def remote_session(url: str, conf: Mapping[str, str], setting: str = "offline_st
         url: ``sc://host:port``, with parameters as Spark describes them.
         conf: what to set in a session that is made here.
         setting: where the URL is from, for errors.
+        token: signs in to the server; None where the URL says all. Another one is another session.
 
     Raises:
         SessionError: the server does not answer, a setting cannot be set there, or a Spark Classic session runs in
@@ -48,7 +53,8 @@ def remote_session(url: str, conf: Mapping[str, str], setting: str = "offline_st
         MissingDependencyError: Spark Connect's packages are missing.
     """
     _require_packages()
-    key = (url, repr(sorted(conf.items())))
+    signed_in = SHARED.key(place=url, settings={"token": token}).hex()
+    key = (url, f"{sorted(conf.items())} {signed_in}")
     with _lock_of(url):
         active = _active_session_of(url)
         if active is not None:
@@ -59,7 +65,7 @@ def remote_session(url: str, conf: Mapping[str, str], setting: str = "offline_st
             close_client(spark)
             spark = None
         if spark is None:
-            spark = _opened[key] = _open(url, conf, setting)
+            spark = _opened[key] = _open(url, conf, setting, token)
         return spark
 
 
@@ -105,7 +111,7 @@ def _active_session_of(url: str) -> SparkSession | None:
     return active if same and is_alive(active) else None
 
 
-def _open(url: str, conf: Mapping[str, str], setting: str) -> SparkSession:
+def _open(url: str, conf: Mapping[str, str], setting: str, token: str | None) -> SparkSession:
     if classic_runs():
         # PySpark's functions make columns of one kind in a process, and a remote session changes the kind.
         raise SessionError(
@@ -113,7 +119,11 @@ def _open(url: str, conf: Mapping[str, str], setting: str) -> SparkSession:
             f"serves one kind at a time. Stop it first, or leave {setting} out to work in it. Feast's spark.engine "
             "starts one where batch_engine does not name the server as well: spark.remote, beside type:."
         )
-    spark: Any = SparkSession.builder.remote(url).create()
+    spark: Any = None
+    with suppress(PySparkValueError):  # which repeats the URL
+        spark = SparkSession.builder.remote(url if token is None else with_token(url, token)).create()
+    if spark is None:
+        raise SessionError(f"{setting}: {_without_token(url)} and what follows is no URL such as sc://host:15002.")
     failure = _failure_to_answer(spark)
     if failure is not None:
         address = _address(spark)
@@ -209,6 +219,13 @@ def release_client(client: Any, *, notify_server: bool = True) -> None:
 def _address(spark: Any) -> str:
     """The server's address, without what the URL may hold of secrets."""
     return f"sc://{spark.client._builder.endpoint}"
+
+
+def with_token(url: str, token: str) -> str:
+    """A server's URL, such as ``sc://host:15002/;use_ssl=true``, with the token that signs in to it."""
+    address, _, parameters = url.partition(";")
+    given = [parameter for parameter in parameters.split(";") if parameter]
+    return ";".join([f"{address.rstrip('/')}/", *given, f"token={quote(token, safe='')}"])
 
 
 def _without_token(url: str) -> str:

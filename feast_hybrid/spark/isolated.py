@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.spark.connect import release_client
 from feast_hybrid.spark.progress import show_progress
+from feast_hybrid.spark.redaction import keep_secrets_out_of_plans, unlogged
 from feast_hybrid.spark.runtime import is_connect
-from feast_hybrid.spark.session import keep_secrets_out_of_plans
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -49,9 +49,9 @@ def clone_session_for(frame: DataFrame, settings: Mapping[str, str]) -> DataFram
 
 
 def _prepared(child: SparkSession, settings: Mapping[str, str]) -> SparkSession:
+    keep_secrets_out_of_plans(child)
     for key, value in settings.items():
         child.conf.set(key, value)
-    keep_secrets_out_of_plans(child)
     return child
 
 
@@ -87,8 +87,10 @@ def _release(client: Any) -> None:
 
 def _runtime_settings(spark: SparkSession) -> dict[str, str]:
     """The settings of a session that may be set on another."""
+    with unlogged():
+        settings = dict(spark.conf.getAll)
     return {
         key: value
-        for key, value in spark.conf.getAll.items()
+        for key, value in settings.items()
         if value is not None and re.match(r"spark\.sql\.", key) and spark.conf.isModifiable(key)
     }

@@ -26,6 +26,7 @@ from feast_hybrid.lakes.hadoop_cache import (
 )
 from feast_hybrid.lakes.timeouts import BLOB_READ_TIMEOUT, BLOB_RETRIES
 from feast_hybrid.lakes.uri import LakeType
+from feast_hybrid.spark.redaction import redact_logs
 from feast_hybrid.spark.runtime import is_connect
 from feast_hybrid.spark.sql_functions import SESSION_SETTINGS, WARNED_SETTINGS
 
@@ -84,6 +85,7 @@ def spark_path(spark: SparkSession, location: Location, file_format: str) -> Spa
     Raises:
         CredentialError: a secret is not there.
     """
+    redact_logs(spark)
     limits = _unless_given(spark, ABFS_LIMITS) if location.lake is LakeType.ADLS else {}
     settings = {**limits, **location.hadoop_options}
     plain = location.uri.scheme
@@ -105,6 +107,7 @@ def session_options(spark: SparkSession, router: Router) -> dict[str, str]:
     Raises:
         CredentialError: a secret is not there, or two sites want one setting to differ.
     """
+    redact_logs(spark)
     limits = _unless_given(spark, ABFS_LIMITS) if LakeType.ADLS in router.lakes else {}
     kept_by_none = {key: value for site in router.sites for key, value in uncached(site).items()}
     return {**limits, **router.hadoop_options(), **kept_by_none, **SESSION_SETTINGS, **_undone(spark)}

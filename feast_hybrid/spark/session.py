@@ -17,23 +17,24 @@ from pyspark.sql import SparkSession, is_remote
 
 from feast_hybrid.errors import SessionError
 from feast_hybrid.lakes import LakeType, Router
-from feast_hybrid.lakes.secrets import SIGN_IN_SETTINGS
 from feast_hybrid.spark.connect import is_expired, remote_session
 from feast_hybrid.spark.hadoop_azure import with_hadoop_azure
 from feast_hybrid.spark.java import find_java
 from feast_hybrid.spark.progress import is_watched
-from feast_hybrid.spark.runtime import classic_runs, is_connect
+from feast_hybrid.spark.redaction import (
+    keep_secrets_out_of_plans,
+    redact_logs,
+    unlogged,
+    warn_of_shown_secrets,
+    with_redaction,
+)
+from feast_hybrid.spark.runtime import classic_runs
 from feast_hybrid.spark.settings import same_setting
 
 if TYPE_CHECKING:
     from feast_hybrid.spark.config import SparkConfig
 
 logger = logging.getLogger(__name__)
-
-#: What of a lake's options must not be read in Spark's UI, plans and event log.
-_SECRET_OPTIONS = f"(?i){SIGN_IN_SETTINGS}"
-#: The same in the text of what a client asks of a Connect server, which writes it down too, as the call site of jobs.
-_SECRET_IN_TEXT = _SECRET_OPTIONS + r'[^"]*"\s*value:\s*"[^"]*"'
 
 #: How long a task waits for an executor on a host that has its data.
 LOCALITY_WAIT = "spark.locality.wait"
@@ -56,15 +57,18 @@ def get_session(config: SparkConfig, router: Router | None = None, lakes: Iterab
 
     Raises:
         SessionError: no session can be had; it says what to set.
+        CredentialError: the token for a server is not there.
         MissingDependencyError: a server is to be used, and Spark Connect's packages are missing; or a session is to
             be started here, and there is no Java, or one that is too old.
     """
     router, to_read = router or Router(), set(lakes)
+    redact_logs()
     if config.remote:
-        spark = remote_session(config.remote, config.conf)
+        spark = remote_session(config.remote, config.conf, token=config.resolved_token())
     else:
         spark = _active_session(config) or _start_session(config, router, to_read)
     keep_secrets_out_of_plans(spark)
+    warn_of_shown_secrets(spark)
     warn_of_waiting_for_hosts(spark, to_read | router.lakes)
     return spark
 
@@ -87,8 +91,10 @@ def _active_session(config: SparkConfig) -> SparkSession | None:
     if config.master:
         wanted["spark.master"] = config.master
     for key, value in wanted.items():
-        if not same_setting(key, value, spark.conf.get(key, None)):
-            # The values stay out of the message: a setting may be a secret.
+        with unlogged():  # a setting may be a secret
+            found = spark.conf.get(key, None)
+        if not same_setting(key, value, found):
+            # The values stay out of the message.
             warnings.warn(
                 f"offline_store.spark sets {key}, but a Spark session with another value is active and is "
                 "used as it is. Stop it first, or set it there.",
@@ -124,7 +130,7 @@ def _start_classic(config: SparkConfig, router: Router, lakes: set[LakeType]) ->
     _make_forks_safe()
     if "PYSPARK_GATEWAY_PORT" not in os.environ:  # else the JVM runs already: spark-submit started this process
         find_java()
-    settings = dict(config.conf)
+    settings = with_redaction(config.conf)
     for site in router.sites:
         settings = {**site.session_conf(), **settings}
     may_read_adls = LakeType.ADLS in (lakes | router.lakes) or not router.sites
@@ -172,20 +178,3 @@ def warn_of_waiting_for_hosts(spark: SparkSession, lakes: Iterable[LakeType]) ->
             UserWarning,
             stacklevel=4,
         )
-
-
-def keep_secrets_out_of_plans(spark: SparkSession) -> None:
-    """Have Spark redact the lakes' secrets where it writes options down; what was set before is kept."""
-    _add_pattern(spark, "spark.sql.redaction.options.regex", _SECRET_OPTIONS)
-    if is_connect(spark):
-        _add_pattern(spark, "spark.sql.redaction.string.regex", _SECRET_IN_TEXT)
-
-
-def _add_pattern(spark: SparkSession, setting: str, pattern: str) -> None:
-    try:
-        # With a second argument Spark's own default, such as (?i)url, would not be given, and so be lost.
-        before = spark.conf.get(setting) or ""
-    except PySparkException:
-        before = ""
-    if pattern not in before:
-        spark.conf.set(setting, f"{before}|{pattern}" if before else pattern)

@@ -74,12 +74,13 @@ class SparkConnectServer(Server):
         Args:
             status: ``running``, ``succeeded``, ``failed`` or ``unknown``; None for all.
         """
-        (application,) = self._get_json("applications")
+        (application,) = self.get_json("applications")
         query = f"?status={status}" if status else ""
-        found: list[dict[str, Any]] = self._get_json(f"applications/{application['id']}/jobs{query}")
+        found: list[dict[str, Any]] = self.get_json(f"applications/{application['id']}/jobs{query}")
         return found
 
-    def _get_json(self, what: str) -> Any:
+    def get_json(self, what: str) -> Any:
+        """What Spark's REST interface answers, such as to ``applications``."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"http://{HOST}:{self.web_port}/api/v1/{what}", timeout=60) as answer:
             return json.load(answer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -73,7 +74,7 @@ def settings(write: Write, lakes_to_test: Places, tmp_path: Path) -> dict[str, A
     }
 
 
-def test_the_key_is_in_no_event_log_registry_error_or_output(
+def test_the_key_is_in_no_log_at_any_level_nor_where_spark_shows_or_keeps_anything(
     settings: dict[str, Any], lakes_to_test: Places, folder: str, tmp_path: Path
 ) -> None:
     events = tmp_path / "events"
@@ -84,17 +85,25 @@ def test_the_key_is_in_no_event_log_registry_error_or_output(
         "spark.eventLog.dir": events.as_uri(),
         "spark.eventLog.compress": "false",
         "spark.sql.shuffle.partitions": "2",
+        "spark.ui.enabled": "true",
+        "spark.ui.port": "0",
     }
     saved = f"{lakes_to_test.cloud.uri}{folder}/saved"
     done = run(
         f"""
-        import logging, traceback
-        logging.basicConfig(level=logging.INFO)
-        logging.getLogger("feast_hybrid").setLevel(logging.DEBUG)
+        import logging, traceback, urllib.request
+        from pathlib import Path
+        import pyarrow as pa
+        from pyspark.sql import SparkSession
+        from feast_hybrid import HybridSparkOfflineStore
+        logging.basicConfig(level=logging.DEBUG)
         job = retrieve()
         job.to_spark_df().explain(True)
         print(job.to_df())
         job.persist(SavedDatasetHybridSparkStorage(path={saved!r}))
+        times = pa.array(rows["event_timestamp"].dt.tz_convert("UTC")).cast(pa.timestamp("us", tz="UTC"))
+        batch = pa.table({{"driver_id": [1, 2], "event_timestamp": times, "mood": ["c", "d"]}})
+        HybridSparkOfflineStore.offline_write_batch(store.config, views[1], batch, None)
         sql = store.get_historical_features("SELECT driver_id, event_timestamp FROM mood_rows", ["trips:trips"])
         sql.to_spark_df().explain(True)
         print(sql.to_df())
@@ -105,12 +114,27 @@ def test_the_key_is_in_no_event_log_registry_error_or_output(
             gone.validate(store.config)
         except Exception:
             traceback.print_exc()
+        context = SparkSession.active().sparkContext
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({{}}))
+        of_application = context.uiWebUrl + "/api/v1/applications/" + context.applicationId
+        for page in ("/environment", "/sql?details=true&planDescription=true&length=1000", "/jobs", "/stages"):
+            print(page, opener.open(of_application + page).read().decode())
+        print(opener.open(context.uiWebUrl + "/environment/").read().decode())
+        print(Path(f"/proc/{{context._gateway.proc.pid}}/cmdline").read_bytes())
         """,
         {**settings, "spark": {"master": "local[2]", "conf": conf}},
         tmp_path,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     assert "nothing is at site 'cloud'" in done.stderr
+    for looked_at in (
+        "DEBUG:py4j.clientserver:Command to send",
+        '"planDescription"',
+        '"sparkProperties"',
+        "SparkSubmit",
+    ):
+        assert looked_at in done.stdout + done.stderr
+    assert re.search(r"\\nsfs\.azure\.account\.key\.\S+\ns…$", done.stderr, re.MULTILINE), "py4j named no option"
     key = os.environ[lakes_to_test.cloud.site()["credential"]["account_key"]["env"]]
     logs = [path for path in events.rglob("*") if path.is_file()]
     written = "".join(path.read_text(encoding="utf-8") for path in logs)
@@ -187,6 +211,37 @@ def test_the_key_is_in_no_event_log_or_output_of_a_table_format_that_is_written_
         assert secret not in written
         assert secret not in done.stdout + done.stderr
         assert secret.encode() not in (tmp_path / "registry.db").read_bytes()
+
+
+def test_a_secret_that_an_active_session_shows_is_warned_of_by_name_and_place(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    setting = "spark.hadoop.fs.azure.account.key.other.dfs.core.windows.net"
+    done = run(
+        f"""
+        import logging, warnings
+        from pyspark.sql import SparkSession
+        builder = SparkSession.builder.master("local[1]").config({setting!r}, "Y2FuYXJ5LWtleQ==")
+        for key, value in {session_conf()!r}.items():
+            builder = builder.config(key, value)
+        active = builder.getOrCreate()
+        logging.basicConfig(level=logging.DEBUG)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            retrieve().to_df()
+            retrieve().to_df()
+        print(json.dumps([str(w.message) for w in caught if "is a secret that shows" in str(w.message)]))
+        """,
+        {**settings, "spark": {}},
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    (warned,) = json.loads(done.stdout.splitlines()[-1])
+    assert warned.startswith(
+        f"This Spark session's setting {setting} is a secret that shows in Spark's UI (/environment) and event log "
+        "and the command line of its JVM (/proc/*/cmdline). Take it out"
+    )
+    assert "Y2FuYXJ5LWtleQ==" not in done.stdout + done.stderr
 
 
 def test_a_session_without_the_lakes_driver_is_told_what_to_add(settings: dict[str, Any], tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import json
+import logging
 import os
 import re
 import socket
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytest
 
-from feast_hybrid import HybridSparkSource
+from feast_hybrid import HybridSparkSource, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import SessionError
 from feast_hybrid.sources.reader import Reader
 from feast_hybrid.spark import connect
@@ -262,9 +264,21 @@ def test_a_caller_s_frame_and_temp_view_meet_tables_that_need_a_site_s_settings(
         spark.sql("DROP TABLE moods")
 
 
-def test_two_servers_serve_two_stores_of_one_process_and_no_key_is_in_their_logs(
-    connect_server: SparkConnectServer, make_store: MakeStore, views: list[Any], cloud: Place, tmp_path: Path
+def test_two_servers_serve_two_stores_of_one_process_and_no_key_is_in_logs_or_pages(
+    connect_server: SparkConnectServer,
+    make_store: MakeStore,
+    views: list[Any],
+    cloud: Place,
+    folder: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    from pyspark.sql.connect.logging import logger as client_log
+
+    monkeypatch.setattr(client_log, "disabled", False)
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, client_log.name)
     events = tmp_path / "events"
     events.mkdir()
     logged = {
@@ -280,12 +294,18 @@ def test_two_servers_serve_two_stores_of_one_process_and_no_key_is_in_their_logs
         frame: Any = job.to_spark_df()
         sql = retrieve(store, "SELECT driver_id, event_timestamp FROM mood_rows", ["mood:mood"])
         assert len(sql.to_df()) == 2
+        saved = SavedDatasetHybridSparkStorage(path=f"{cloud.uri}{folder}/saved_{server.web_port}")
+        job.persist(saved)
         return frame.sparkSession, rows_of(job.to_arrow(), "trips", "mood")
 
     with start_connect("process", conf=logged) as other:
         results = [of_own_thread(partial(retrieve_from, server)) for server in (connect_server, other)]
         applications = {session.conf.get("spark.app.id") for session, _ in results}
-        log = other.logs()
+        log = other.logs() + "".join(
+            json.dumps(other.get_json(f"applications/{application}/{page}"))
+            for application in applications & {found["id"] for found in other.get_json("applications")}
+            for page in ("environment", "sql?details=true&planDescription=true&length=1000", "jobs", "stages")
+        )
         for server in (connect_server, other):
             connect.close_client(of_own_thread(partial(remote_session, server.uri, {})))
     assert [rows for _, rows in results] == [[(20, "b"), (10, "a")]] * 2
@@ -294,7 +314,11 @@ def test_two_servers_serve_two_stores_of_one_process_and_no_key_is_in_their_logs
     assert "fs.azure.account.auth.type" in written, "the log names no option: does this test look at it?"
     secret = os.environ[cloud.site()["credential"]["account_key"]["env"]]
     assert secret not in written
+    assert "sparkProperties" in log, "no page was looked at"
+    assert "planDescription" in log
     assert secret not in log
+    assert 'key: "fs.azure.account.key.' in caplog.text, "the client's log names no option"
+    assert secret not in caplog.text
 
 
 def test_a_server_without_the_lake_s_driver_is_told_what_to_add(make_store: MakeStore, views: list[Any]) -> None:

@@ -23,7 +23,7 @@ CLIENT = "66666666-7777-8888-9999-000000000000"
 
 @pytest.fixture(autouse=True)
 def _secret_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("THE_SECRET", "s3cret")
+    monkeypatch.setenv("THE_SECRET", "czNjcmV0")
 
 
 def site(credential: dict[str, Any] | None, uri: str = CLOUD) -> Site:
@@ -50,9 +50,9 @@ EMULATOR = {"type": "emulator", "account_key": REFERENCE, "endpoint": "127.0.0.1
         ({"type": "platform"}, {}),
         (
             ACCOUNT_KEY,
-            {f"fs.azure.account.auth.type.{HOST}": "SharedKey", f"fs.azure.account.key.{HOST}": "s3cret"},
+            {f"fs.azure.account.auth.type.{HOST}": "SharedKey", f"fs.azure.account.key.{HOST}": "czNjcmV0"},
         ),
-        (SAS, {f"fs.azure.account.auth.type.{HOST}": "SAS", f"fs.azure.sas.fixed.token.{HOST}": "s3cret"}),
+        (SAS, {f"fs.azure.account.auth.type.{HOST}": "SAS", f"fs.azure.sas.fixed.token.{HOST}": "czNjcmV0"}),
         (
             SERVICE_PRINCIPAL,
             {
@@ -62,7 +62,7 @@ EMULATOR = {"type": "emulator", "account_key": REFERENCE, "endpoint": "127.0.0.1
                     f"https://login.microsoftonline.com/{TENANT}/oauth2/token"
                 ),
                 f"fs.azure.account.oauth2.client.id.{HOST}": CLIENT,
-                f"fs.azure.account.oauth2.client.secret.{HOST}": "s3cret",
+                f"fs.azure.account.oauth2.client.secret.{HOST}": "czNjcmV0",
             },
         ),
         (
@@ -96,7 +96,7 @@ EMULATOR = {"type": "emulator", "account_key": REFERENCE, "endpoint": "127.0.0.1
             EMULATOR,
             {
                 f"fs.azure.account.auth.type.{HOST}": "SharedKey",
-                f"fs.azure.account.key.{HOST}": "s3cret",
+                f"fs.azure.account.key.{HOST}": "czNjcmV0",
                 f"fs.azure.account.hns.enabled.{HOST}": "false",
                 f"fs.azure.abfs.endpoint.{HOST}": "127.0.0.1:10000",
                 f"fs.azure.fns.account.service.type.{HOST}": "BLOB",
@@ -141,18 +141,48 @@ def test_a_keytab_goes_to_the_session_which_renews_the_executors_tokens() -> Non
 
 def test_a_keytab_needs_its_principal() -> None:
     with pytest.raises(CredentialError) as refused:
-        site({"type": "kerberos", "keytab": "/etc/feast.keytab"}, "hdfs://lake").credential.check("onprem")
-    assert str(refused.value) == "site 'onprem': a keytab needs the principal whose key it holds."
+        site({"type": "kerberos", "keytab": "/etc/feast.keytab"}, "hdfs://lake")
+    assert str(refused.value) == "site 'cloud': a keytab needs the principal whose key it holds."
 
 
-def test_a_keytab_has_to_be_there(tmp_path: Path) -> None:
+def test_a_keytab_has_to_be_there_where_it_is_used(tmp_path: Path) -> None:
     keytab = tmp_path / "feast.keytab"
     kerberos = {"type": "kerberos", "principal": "feast@CORP", "keytab": str(keytab)}
+    configured = site(kerberos, "hdfs://lake")
     with pytest.raises(CredentialError) as refused:
-        site(kerberos, "hdfs://lake").credential.check("onprem")
-    assert str(refused.value) == f"site 'onprem': there is no keytab at {keytab}."
+        configured.filesystem()
+    assert str(refused.value) == f"site 'cloud': there is no keytab at {keytab}."
     keytab.write_bytes(b"\5\2")
-    site(kerberos, "hdfs://lake").credential.check("onprem")
+    configured.credential.require_files("cloud")
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("not base64!", ""),
+        ("czNjcmV0 ", " There is white space around it."),
+        ("\u043a\u043b\u044e\u0447", ""),
+        (
+            "DefaultEndpointsProtocol=https;AccountName=acct;AccountKey=czNjcmV0;EndpointSuffix=core.windows.net",
+            (" It looks like a connection string: give what follows AccountKey= alone, up to the next semicolon."),
+        ),
+        ("sv=2024-08-04&sig=czNjcmV0", " It looks like a shared access signature: use credential type sas."),
+    ],
+)
+@pytest.mark.parametrize("credential", [ACCOUNT_KEY, EMULATOR], ids=["account_key", "emulator"])
+def test_an_account_key_that_is_none_is_refused_where_it_is_read(
+    credential: dict[str, Any], given: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THE_SECRET", given)
+    configured = site(credential)
+    for use in (configured.hadoop_options, configured.filesystem):
+        with pytest.raises(CredentialError) as refused:
+            use()
+        assert str(refused.value) == (
+            "account_key of site 'cloud': what stands in environment variable THE_SECRET is no account key, which is "
+            f"base64 text that ends in '=='.{hint}"
+        )
+        assert refused.value.__context__ is None
 
 
 def test_a_sovereign_cloud_has_its_own_authority() -> None:
@@ -178,14 +208,14 @@ ACCOUNT = {"account_name": "acct", "account_host": "acct.blob.core.windows.net"}
 @pytest.mark.parametrize(
     ("credential", "given"),
     [
-        (ACCOUNT_KEY, ACCOUNT | {"account_key": "s3cret"}),
-        (SAS, ACCOUNT | {"sas_token": "s3cret"}),
+        (ACCOUNT_KEY, ACCOUNT | {"account_key": "czNjcmV0"}),
+        (SAS, ACCOUNT | {"sas_token": "czNjcmV0"}),
         (
             EMULATOR,
             {
                 "account_name": "acct",
                 "connection_string": (
-                    "DefaultEndpointsProtocol=http;AccountName=acct;AccountKey=s3cret;"
+                    "DefaultEndpointsProtocol=http;AccountName=acct;AccountKey=czNjcmV0;"
                     "BlobEndpoint=http://127.0.0.1:10000/acct;"
                 ),
             },
