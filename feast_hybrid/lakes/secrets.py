@@ -23,7 +23,7 @@ _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 SIGN_IN_SETTINGS = (
     r"fs\.azure\.("
     r"account\.key|account\.oauth2\.(client\.secret|user\.password|refresh\.token(?!\.endpoint))|"
-    r"metrics\.account\.key|sas\.(?!token\.(provider|renew)\b)"
+    r"metrics\.account\.key|sas\.(?!token\.(provider|renew)\b|expiry\.period$)"
     r")"
 )
 _SECRET_SETTING = re.compile(rf"^(spark\.hadoop\.)?{SIGN_IN_SETTINGS}(\.|$|(?<=\.))", re.IGNORECASE)

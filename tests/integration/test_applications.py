@@ -134,7 +134,7 @@ def test_the_key_is_in_no_log_at_any_level_nor_where_spark_shows_or_keeps_anythi
         "SparkSubmit",
     ):
         assert looked_at in done.stdout + done.stderr
-    assert re.search(r"\\nsfs\.azure\.account\.key\.\S+\ns…$", done.stderr, re.MULTILINE), "py4j named no option"
+    assert re.search(r"^sfs\.azure\.account\.key\.\S+\ns…$", done.stderr, re.MULTILINE), "py4j named no option"
     key = os.environ[lakes_to_test.cloud.site()["credential"]["account_key"]["env"]]
     logs = [path for path in events.rglob("*") if path.is_file()]
     written = "".join(path.read_text(encoding="utf-8") for path in logs)

@@ -294,6 +294,7 @@ class TestSites:
             "fs.azure.account.oauth2.refresh.token.endpoint",
             "fs.azure.sas.token.renew.period.for.streams",
             "fs.azure.sas.token.provider.type",
+            "fs.azure.sas.expiry.period",
         ],
     )
     def test_an_option_that_only_sounds_like_a_secret_is_taken(self, option: str) -> None:
