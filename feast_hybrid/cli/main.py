@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from feast_hybrid.cli.demo import demo
+from feast_hybrid.cli.doctor import doctor
 from feast_hybrid.cli.explain import explain
 from feast_hybrid.errors import HybridError
 
@@ -32,4 +33,5 @@ def main(debug: bool) -> None:  # read from the context where an error is shown
 
 
 main.add_command(demo)
+main.add_command(doctor)
 main.add_command(explain)

@@ -33,14 +33,21 @@ def _find_java(home: str | None, path: str | None) -> str:
             f"Spark needs Java {JAVA_MINIMUM} or newer: {where}. Install one (Debian: apt-get install "
             f"openjdk-{JAVA_MINIMUM}-jre-headless), or set JAVA_HOME to the folder of one."
         )
-    done = subprocess.run(
-        [found, "-version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
-    )
-    version = re.search(r'version "(\d+)', done.stderr)
+    says = java_version(found)
+    version = re.search(r'version "(\d+)', says)
     if version is None or int(version[1]) < JAVA_MINIMUM:
-        first_line = next(iter(done.stderr.strip().splitlines()), "nothing")
         raise MissingDependencyError(
-            f"Spark needs Java {JAVA_MINIMUM} or newer, and {found} says: {first_line}. Set JAVA_HOME to the folder "
+            f"Spark needs Java {JAVA_MINIMUM} or newer, and {found} says: {says}. Set JAVA_HOME to the folder "
             "of a newer one."
         )
     return found
+
+
+def java_version(path: str) -> str:
+    """What a Java says of its version, such as ``openjdk version "17.0.12" 2024-07-16``."""
+    done = subprocess.run(
+        [path, "-version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
+    )
+    # A variable that Java takes note of comes first.
+    lines = [line.strip() for line in done.stderr.splitlines() if not line.startswith("Picked up ")]
+    return next(filter(None, lines), "nothing")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from pyspark.util import is_remote_only
@@ -28,3 +29,11 @@ def parallelism(spark: Any) -> int | None:
 def tasks_run_here(spark: Any) -> bool:
     """Whether tasks run on this machine, and so find the files of this process."""
     return not is_connect(spark) and str(spark.sparkContext.master).partition("[")[0] == "local"
+
+
+def jar_of(spark: Any, class_name: str) -> str | None:
+    """The name of the jar that a session of this process has a class from; None where it has no such class."""
+    with suppress(Exception):  # ClassNotFoundException, in py4j's clothes
+        found = spark._jvm.org.apache.spark.util.Utils.classForName(class_name, True, False)
+        return str(found.getProtectionDomain().getCodeSource().getLocation().getPath()).rpartition("/")[2]
+    return None
