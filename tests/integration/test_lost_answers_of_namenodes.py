@@ -16,7 +16,7 @@ from feast_hybrid.lakes import Location, Router, Site, replace
 from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.testing import RpcFaultProxy
 from tests.integration.batches import DRIVER, add, rows, stats
-from tests.integration.faulty import SEEDS, ended, located
+from tests.integration.faulty import MINUTES, SEEDS, ended, located
 from tests.integration.places import Place, feature_store
 from tests.integration.test_writers_under_faults import OF_ROWS, batches, rows_at, save, saves, watching
 
@@ -66,7 +66,9 @@ def test_a_first_dataset_whose_rename_lost_its_answer_is_there(proxy: RpcFaultPr
     assert {target.fs.cat_file(target.child(name).path) for name in FILES} == {b"new"}
 
 
-@pytest.mark.parametrize("method", ["mkdirs", "create", "addBlock", "complete", "rename2"])
+@pytest.mark.parametrize(
+    "method", ["mkdirs", "create", pytest.param("addBlock", marks=MINUTES), "complete", "rename2"]
+)
 def test_a_batch_of_which_a_call_lost_its_answer_is_there_once_or_refused(
     proxy: RpcFaultProxy, lakes: Lakes, folder: str, tmp_path: Path, method: str
 ) -> None:
@@ -85,6 +87,7 @@ def test_a_batch_of_which_a_call_lost_its_answer_is_there_once_or_refused(
         assert end == "ok"
 
 
+@MINUTES
 @pytest.mark.parametrize("seed", SEEDS)
 def test_of_many_who_replace_a_folder_while_calls_are_lost_one_is_there_whole(
     proxy: RpcFaultProxy, lakes: Lakes, target: Location, seed: int

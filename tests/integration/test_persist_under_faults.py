@@ -81,7 +81,7 @@ def test_of_two_that_persist_at_once_one_is_there_whole(make_store: MakeStore, p
     sources = f"{place.uri}{folder}/stats"
     place.write(sources, rows(*range(1, 6)))
     store = make_store(DRIVER, stats(sources))
-    for number in range(2 * len(SEEDS)):
+    for number in range(len(SEEDS)):
         uri = f"{place.uri}{folder}/set{number}"
         with ThreadPoolExecutor(2) as pool:
             ends = dict(zip((2, 5), pool.map(lambda n: persist(store, uri, n), (2, 5)), strict=True))  # noqa: B023
@@ -91,8 +91,13 @@ def test_of_two_that_persist_at_once_one_is_there_whole(make_store: MakeStore, p
         assert saved(place, uri) in [{n: n} for n in good]
 
 
-@ROLES
-@pytest.mark.parametrize("file_format", ["csv", pytest.param("orc", marks=MINUTES)])
+@pytest.mark.parametrize(
+    ("role", "file_format"),
+    [
+        ("cloud", "csv"),
+        *(pytest.param(*each, marks=MINUTES) for each in (("cloud", "orc"), ("onprem", "csv"), ("onprem", "orc"))),
+    ],
+)
 def test_batches_that_spark_writes_at_once_lose_nothing(
     make_store: MakeStore, spark: SparkSession, place: Place, folder: str, file_format: str
 ) -> None:

@@ -194,14 +194,14 @@ def test_of_many_who_replace_a_folder_in_a_storm_one_is_there_whole(
     target, direct = lake.located(uri), located(lake.place.site(), uri)
     assert save(direct, "first") == "ok"
     with lake.proxy.having(*STORM, seed=seed) as proxy, watching(direct) as seen:
-        processes = other_processes(lake, "folder", uri, 2, 2)
+        processes = other_processes(lake, "folder", uri, min(len(SEEDS), 2), 2)
         with ThreadPoolExecutor(4) as pool:
             threads = [pool.submit(saves, target, f"thread{number}", 2) for number in range(4)]
         outcomes = {"first": "ok"}
         for thread in threads:
             outcomes |= thread.result()
         outcomes |= outcomes_of(processes)
-    assert len(outcomes) == 1 + 2 * 6
+    assert len(outcomes) == 1 + 2 * (4 + min(len(SEEDS), 2))
     assert len(proxy.injected) > 10
     monkeypatch.setattr(replace_adls, "DEAD_AFTER", timedelta(0))
     replace.recover(direct)
