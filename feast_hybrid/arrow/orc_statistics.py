@@ -51,8 +51,8 @@ class _Times(NamedTuple):
     last: int | None
 
 
-def beyond_nanoseconds(file: Any, columns: Collection[str]) -> str | None:
-    """A column with times that Arrow's reader would wrap around, or of whose times the file says nothing.
+def beyond_nanoseconds(file: Any, columns: Collection[str]) -> tuple[str, bool] | None:
+    """A column with times that Arrow's reader would wrap around, or of whose times the file does not tell.
 
     Arrow counts the times of ORC in nanoseconds of 64 bits, from 1677-09-21 to 2262-04-11, and does not say so where
     they are others.
@@ -62,23 +62,22 @@ def beyond_nanoseconds(file: Any, columns: Collection[str]) -> str | None:
         columns: of the file, whose times matter, those within lists, maps and structs too.
 
     Returns:
-        The first such column; None where all times can be read.
+        The first such column, and whether the file tells of its times; None where all can be read.
     """
+    if not columns:
+        return None
     with Path(file).open("rb") if isinstance(file, str) else nullcontext(file) as opened:
         footer = _footer(opened)
     if footer is None:
-        return next(iter(columns), None)
+        return next(iter(columns)), False
     root = footer.types[0]
     for name, number in zip(root.fieldNames, root.subtypes, strict=True):
-        if name in columns and not all(map(_can_be_read, _times(footer, number))):
-            return str(name)
+        for first, last in _times(footer, number) if name in columns else ():
+            if first is None or last is None:
+                return str(name), False
+            if first < _FIRST_MS or last > _LAST_MS:
+                return str(name), True
     return None
-
-
-def _can_be_read(times: _Times) -> bool:
-    if times.first is None or times.last is None:
-        return False
-    return times.first >= _FIRST_MS and times.last <= _LAST_MS
 
 
 def _times(footer: Any, number: int) -> Iterator[_Times]:

@@ -105,7 +105,7 @@ def list_files(
     Args:
         location: where they are.
         selection: which of them count.
-        check_roots: gets what a glob expands to, before anything there is looked at; it raises to refuse it.
+        check_roots: gets what a glob expands to, before any of that is listed; it raises to refuse it.
         read_by_us: whether these files are read, and not what Spark finds at the location. Then, while a writer
             replaces the rows on ADLS, or after it died, the files are those of the old rows, or of the new ones.
 

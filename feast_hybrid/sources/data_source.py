@@ -129,7 +129,7 @@ class HybridSparkSource(DataSource):
                 raise SourceError(f"{what}: the tag {tag!r} is written by the source itself; leave it out.")
         self.path = path
         self.file_format = _spark_format(file_format or "parquet", what) if path is not None else None
-        self.options = checked_options(options or {}, what=what)
+        self.options = checked_options(options or {}, what=what, file_format=self.file_format)
         self.table = table
         self.query = query
         self.site = site

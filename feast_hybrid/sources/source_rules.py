@@ -16,9 +16,16 @@ FILE_FORMATS = ("parquet", "orc", "avro", "csv", "json", "xml", "text", "delta",
 
 #: Options with these beginnings set up a file system or a session, which is a site's business.
 _OF_A_SITE = ("fs.", "dfs.", "spark.", "hadoop.")
-#: What the options with a dot are of that a format's reader or writer knows; others are settings of Hadoop, such as
-#: ``io.compression.codecs``, which loads a class.
-_OF_A_FORMAT = ("parquet.", "orc.", "delta.", "iceberg.")
+#: With which the options with a dot begin that a format's reader or writer knows; others are settings of Hadoop, such
+#: as ``io.compression.codecs``, which loads a class, and ``parquet.private.read.filter.predicate``, a Java object.
+_OF_A_FORMAT = (
+    *("parquet.encryption.", "parquet.crypto.", "parquet.bloom.filter.", "parquet.column.index."),
+    *("parquet.block.size", "parquet.page.size", "parquet.page.row.count.limit"),
+    *("parquet.compression", "parquet.enable.dictionary", "parquet.dictionary.page.size", "parquet.writer.version"),
+    *("orc.compress", "orc.stripe.size", "orc.row.index.stride", "orc.bloom.filter.", "orc.create.index"),
+    *("orc.dictionary.key.threshold", "orc.column.encoding.direct", "orc.mask", "orc.encrypt"),
+    *("delta.", "snapshot-property."),
+)
 #: Options that name another file than the path's, or a service or class: ``rowValidationXSDPath``, ``avroSchemaUrl``.
 _NAMES_A_PLACE = re.compile(r"(path|url|uri|location|file|dir|directory|jar|class|driver|host|server|catalog)s?$")
 #: Theirs are no places, or one above the path, which Spark holds them to.
@@ -38,8 +45,14 @@ def refuse_format(file_format: str, allowed: Allowed, *, what: str) -> None:
         )
 
 
-def checked_options(options: Mapping[str, str], *, what: str) -> dict[str, str]:
+def checked_options(options: Mapping[str, str], *, what: str, file_format: str | None = None) -> dict[str, str]:
     """Options of a format, none of which names a file, a service or a file system.
+
+    Args:
+        options: of a source or a dataset.
+        what: names it, for errors.
+        file_format: None for Parquet. Options of formats that only the configuration allows may have dots in their
+            names, as Hudi's have: who allows a format trusts what it does.
 
     Raises:
         SourceError: one does, or is not text.
@@ -59,10 +72,11 @@ def checked_options(options: Mapping[str, str], *, what: str) -> dict[str, str]:
             raise SourceError(f"{what}: option {key!r} would overrule path; give path alone.")
         if not isinstance(value, str):
             raise SourceError(f"{what}: option {key!r} must be text, found {type(value).__name__}.")
-        if "." in name and not name.startswith(_OF_A_FORMAT):
+        is_ours = (file_format or "parquet").lower() in FILE_FORMATS
+        if is_ours and "." in name and not name.startswith(_OF_A_FORMAT):
             raise SourceError(
-                f"{what}: option {key!r} is a setting of Hadoop and none of a format ({', '.join(_OF_A_FORMAT)}…): "
-                f"leave it out, or have it in the session's configuration, as spark.hadoop.{key}."
+                f"{what}: option {key!r} is a setting of Hadoop, which a source must not have: leave it out, or have "
+                f"it in the session's configuration, as spark.hadoop.{key}."
             )
         if name not in _NAMES_NONE and (_NAMES_A_PLACE.search(name) or "://" in value):
             raise SourceError(

@@ -21,6 +21,7 @@ from feast_hybrid.files.folder_columns import FolderColumns, folder_columns
 from feast_hybrid.files.globs import SIGNS, expand
 from feast_hybrid.files.listing import Listing, list_files
 from feast_hybrid.files.resolution import spark_widens
+from feast_hybrid.sources import missing_columns
 from feast_hybrid.sources.file_schema import (
     folders_of,
     note_left_out,
@@ -29,7 +30,6 @@ from feast_hybrid.sources.file_schema import (
     refuse_other_sites,
     source_errors,
 )
-from feast_hybrid.sources.missing_columns import require_in_each_text
 from feast_hybrid.sources.spark_listing import list_by_spark
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import CALENDAR_OPTIONS, FILE_OPTIONS
@@ -39,7 +39,7 @@ from feast_hybrid.spark.reader_settings import deviating_setting, require_utc_fo
 from feast_hybrid.spark.runtime import is_connect
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, DataFrameReader, SparkSession
 
     from feast_hybrid.files.listing import DataFile
     from feast_hybrid.files.selection import FileSelection
@@ -116,7 +116,11 @@ def text_frame(
     defaults = {name: value for name, value in _DEFAULTS.get(file_format, {}).items() if name.lower() not in given}
     with translate_spark_errors(source.label, source.describe(), [location.site]):
         path = spark_path(session, location, file_format)
-        reader = session.read.format(file_format).options(**defaults).options(**path.options(options))
+
+        def reader_of() -> DataFrameReader:
+            return session.read.format(file_format).options(**defaults).options(**path.options(options))
+
+        reader = reader_of()
         frame = analysed(reader.load(path.uri))
         require_utc_for(frame, file_format, f"{source.label} ({source.describe()})")
         typed = {field.name.lower(): field for field in from_arrow_schema(pa.schema(list(folders.types.items())))}
@@ -125,16 +129,15 @@ def text_frame(
         fields = [typed_field(source, field, typed.get(field.name.lower()), declared) for field in by_spark.fields]
         if fields != frame.schema.fields:
             frame = analysed(reader.schema(StructType(fields)).load(path.uri))
-        if required and _names_columns_in_rows(source):
-            place = path.uri.removesuffix(location.uri.path)
-            text = session.read.format("text").options(**path.settings)
-            require_in_each_text(
+        if required and file_format in missing_columns.FORMATS:
+            missing_columns.require_in_each_file(
                 frame,
                 required,
-                file_format=file_format,
                 given=folders.types,
-                read_text=lambda paths: text.load([f"{place}{each}" for each in paths]),
+                reader=reader_of(),
+                place=path.uri.removesuffix(location.uri.path),
                 what=f"{source.label} ({source.describe()})",
+                read_as=(location.site.name, str(location), file_format, tuple(sorted(options.items()))),
                 listed=found.files,
             )
     return frame, found.notes
@@ -242,7 +245,7 @@ def _found(
     if required and not unlisted and _names_columns_itself(source):
         with source_errors(source):
             require_in_each_file(location, listing.files, required, folders.types)
-    elif required and source.file_format in _UNITED and not _names_columns_in_rows(source):
+    elif required and source.file_format in _UNITED - missing_columns.FORMATS:
         notes.append(_NOT_NOTICED)
     return _Found(folders, () if unlisted else listing.files, tuple(notes))
 
@@ -251,14 +254,6 @@ def _names_columns_itself(source: SourceSpec) -> bool:
     """Whether each file's header says which of Spark's columns it has, as in Avro unless an option has the say."""
     given = {name.lower() for name in source.options}
     return source.file_format == "avro" and not given & {"avroschema", "positionalfieldmatching"}
-
-
-def _names_columns_in_rows(source: SourceSpec) -> bool:
-    """Whether a file says with each row which columns it has, in text that Spark's reader of text reads too."""
-    return source.file_format in ("json", "xml") and not {name.lower() for name in source.options} & {
-        "encoding",
-        "charset",
-    }
 
 
 def _listing(

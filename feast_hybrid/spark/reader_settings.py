@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pyspark.sql.types import TimestampType
 
-from feast_hybrid.errors import SessionError
+from feast_hybrid.errors import RetrievalTimeoutError, SessionError
 from feast_hybrid.spark.jobs import run
 
 if TYPE_CHECKING:
@@ -54,10 +54,12 @@ PLAIN_SETTINGS = {
 _UTC_ZONES = frozenset({"Z", "UTC", "UCT", "GMT", "Zulu", "Universal", "Greenwich", "GMT0"})
 
 #: After how long executors that do not answer are an error: some clusters start them when there is work.
-_ZONE_SECONDS = 120.0
+_ZONE_SECONDS = 600.0
+#: What tells one application from others, whichever server it runs on.
+_OF_APPLICATION = ("spark.app.id", "spark.app.startTime", "spark.driver.host", "spark.driver.port")
 
 _zones_by_session: weakref.WeakKeyDictionary[Any, str | None] = weakref.WeakKeyDictionary()
-_zones_by_application: dict[str, str | None] = {}
+_zones_by_application: dict[Any, str | None] = {}
 
 
 def deviating_setting(session: SparkSession, file_format: str, times: Collection[str] = ()) -> str | None:
@@ -85,11 +87,12 @@ def zone_of_jvms(session: SparkSession) -> str | None:
     Runs a tiny job, once for each application, of a server too.
 
     Raises:
-        RetrievalTimeoutError: no executor has answered in :data:`_ZONE_SECONDS`.
+        SessionError: no executor has answered in :data:`_ZONE_SECONDS`.
     """
-    application = session.conf.get("spark.app.id", None)
-    known: MutableMapping[Any, str | None] = _zones_by_session if application is None else _zones_by_application
-    key = session if application is None else application
+    # The id alone may be that of two servers: it is a time, or a number that each cluster counts from zero.
+    application = tuple(session.conf.get(name, None) for name in _OF_APPLICATION)
+    known: MutableMapping[Any, str | None] = _zones_by_session if None in application else _zones_by_application
+    key = session if None in application else application
     if key not in known:
         known[key] = _ask_for_zone(session)
     return known[key]
@@ -138,11 +141,14 @@ def _holds_instants(data_type: DataType) -> bool:
 
 def _ask_for_zone(session: SparkSession) -> str | None:
     ask = "java_method('java.time.ZoneId', 'systemDefault') AS zone"
-    rows = run(
-        session,
-        session.range(0, 2, 1, 2).selectExpr(ask).collect,
-        timeout=_ZONE_SECONDS,
-        what="a question to Spark's executors, which time zone their JVMs have,",
-    )
+    zones_of = session.range(0, 2, 1, 2).selectExpr(ask).collect
+    try:
+        rows = run(session, zones_of, timeout=_ZONE_SECONDS, what="the time zone of Spark's executors")
+    except RetrievalTimeoutError:
+        raise SessionError(
+            f"No executor of Spark has answered in {_ZONE_SECONDS:g} s. Spark reads and writes times in ORC by the "
+            "time zone of its executors' JVMs, so one has to run before such a plan is made: see that the cluster "
+            "gives this application one, and ask again."
+        ) from None
     zones = {str(row[0]) for row in rows}
     return next((zone for zone in sorted(zones) if zone.removeprefix("Etc/") not in _UTC_ZONES), None)

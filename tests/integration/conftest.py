@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from zlib import crc32
 
 import pytest
 
@@ -43,15 +44,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """On Spark Connect a test of both lakes runs on one of them, in turns: Spark Classic runs it on both."""
     if not on_connect():
         return
-    seen: dict[str, int] = {}
-    left_out = []
+    both: dict[str, dict[str, pytest.Item]] = {}
     for item in items:
-        parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
-        if parameters.get("role") in ROLES:
-            without = re.sub(r"\b(onprem|cloud)\b", "", item.nodeid)
-            turn = seen.setdefault(without, len(seen))
-            if parameters["role"] != ROLES[turn % 2]:
-                left_out.append(item)
+        role = getattr(getattr(item, "callspec", None), "params", {}).get("role")
+        if role in ROLES:
+            both.setdefault(re.sub(r"\b(onprem|cloud)\b", "", item.nodeid), {})[role] = item
+    left_out = [
+        of_role[ROLES[crc32(name.encode()) % 2]] for name, of_role in both.items() if len(of_role) == len(ROLES)
+    ]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
 

@@ -308,7 +308,6 @@ def test_times_without_a_zone_in_text_files_are_utc(
     options = {
         "csv": {"header": "true", "inferSchema": "true"},
         "json": {"inferTimestamp": "true"},
-        "xml": {"rowTag": "row"},
     }
     uri = onprem.put(f"{onprem.uri}{folder}/rows/part-0", text[file_format].encode()).rpartition("/")[0]
     rows = source("text_rows", uri, file_format=file_format, options=options[file_format])

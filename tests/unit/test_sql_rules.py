@@ -130,7 +130,14 @@ class TestFormat:
             checked_options({option: "x"}, what="source 's'")
 
     @pytest.mark.parametrize(
-        "option", ["io.compression.codecs", "mapreduce.input.fileinputformat.inputdir", "avro.mapred.ignore", "a.b"]
+        "option",
+        [
+            "io.compression.codecs",
+            "mapreduce.input.fileinputformat.inputdir",
+            "avro.mapred.ignore",
+            "a.b",
+            "parquet.read.filter",
+        ],
     )
     def test_settings_of_hadoop_are_refused(self, option: str) -> None:
         with pytest.raises(SourceError, match=rf"option '{option}' is a setting of Hadoop.* spark\.hadoop\.{option}"):
@@ -140,6 +147,10 @@ class TestFormat:
         with pytest.raises(SourceError, match=r"set spark\.hadoop\.parquet\.crypto\.factory\.class in the session"):
             checked_options({"parquet.crypto.factory.class": "x"}, what="source 's'")
 
+    def test_formats_that_are_allowed_have_dots_in_their_options(self) -> None:
+        options = {"hoodie.datasource.query.type": "snapshot"}
+        assert checked_options(options, what="source 's'", file_format="hudi") == options
+
     def test_so_are_values_that_are_urls(self) -> None:
         with pytest.raises(SourceError, match="'comment'"):
             checked_options({"comment": "jdbc:derby://x"}, what="source 's'")
@@ -147,5 +158,6 @@ class TestFormat:
     def test_options_of_the_formats_are_taken(self) -> None:
         options = {"header": "true", "sep": "/", "ignoreMissingFiles": "false", "pathGlobFilter": "*.csv"}
         options |= {"parquet.encryption.kms.instance.id": "x", "delta.x": "y", "orc.mask": "z"}
+        options |= {"parquet.bloom.filter.enabled#k": "true", "snapshot-property.x": "y"}
         options |= {"versionAsOf": "3", "dateFormat": "MM/dd/yyyy", "recursiveFileLookup": "true"}
         assert checked_options(options, what="source 's'") == options

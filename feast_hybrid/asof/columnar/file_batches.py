@@ -80,10 +80,11 @@ def _read_orc(
         return
     beyond = beyond_nanoseconds(source, [name for name in names if "timestamp" in str(file.schema.field(name).type)])
     if beyond is not None:
+        column, is_known = beyond
+        found = "holds times before 1677-09-21 or after 2262-04-11" if is_known else "has no statistics of its times"
         raise SourceError(
-            f"{view.what}: column {beyond!r} of {split.path} holds times before 1677-09-21 or after 2262-04-11, or "
-            "does not say which, and only Spark reads those of ORC, which cannot read these files together. Write "
-            "them anew as Parquet, or alike in names and types."
+            f"{view.what}: column {column!r} of {split.path} {found}. Only Spark reads such times of ORC, and it "
+            "cannot read these files together: write them anew as Parquet, or alike in names and types."
         )
     for stripe in range(file.nstripes):
         batch = with_naive_times(file.read_stripe(stripe, columns=names), file.schema)

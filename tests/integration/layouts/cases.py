@@ -135,7 +135,7 @@ class Stored:
         made = [layout(seed, key) for seed in seeds if seed not in by_spark]
         _write(made, root, place)
         cases = [Case.of(each, entity, f"{root}/{each.seed}") for each in made]
-        uri, file_format = f"{root}/by_spark", ("parquet", "orc")[turn % 2]
+        uri, file_format = f"{root}/by_spark", ("parquet", "orc")[(turn + turn // 2) % 2]  # with keys of each type
         written = WrittenBySpark(spark, place, uri, key, file_format).layouts(by_spark) if by_spark else ()
         cases += [Case.of(each, entity, f"{uri}/layout={each.seed}") for each in written]
         return cls(feature_store(list(sites), folder, entity, *(case.view for case in cases)), folder, key, cases)
