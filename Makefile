@@ -32,6 +32,7 @@ test-unit: $(VENV)/.dev ## unit tests: seconds, no servers
 	$(BIN)/python -m pytest tests/unit -q $(IN_WORKERS)
 
 test-integration: $(VENV)/.dev ## integration tests on real servers: containers, or LAKES=process
+	-scripts/ensure-kerberos
 	PYTHON=$(BIN)/python scripts/with-engine $(MAKE) --no-print-directory test-with-engine
 
 .PHONY: test-with-engine
@@ -41,10 +42,11 @@ test-with-engine:
 	$(BIN)/python -m pytest tests/integration --ignore tests/integration/test_lakes.py -q $(IN_WORKERS) $(PYTEST_ARGS)
 	SPARK=connect $(BIN)/python -m pytest tests/integration -q -m connect $(IN_WORKERS) $(PYTEST_ARGS)
 
-test-faults: $(VENV)/.dev ## writers under random faults, many seeds of them: 20 minutes; FAULT_ROUNDS=20
+test-faults: $(VENV)/.dev ## writers under random faults, many seeds, and Kerberos on a cluster: 25 minutes; FAULT_ROUNDS=20
+	-scripts/ensure-kerberos
 	FEAST_HYBRID_FAULT_ROUNDS=$(or $(FAULT_ROUNDS),20) PYTHON=$(BIN)/python scripts/with-engine $(BIN)/python -m pytest -q \
 		$(IN_WORKERS) tests/integration/test_writers_under_faults.py tests/integration/test_persist_under_faults.py \
-		tests/integration/test_lost_answers_of_namenodes.py $(PYTEST_ARGS)
+		tests/integration/test_lost_answers_of_namenodes.py tests/integration/test_kerberos_cluster.py $(PYTEST_ARGS)
 
 images: $(VENV)/.dev ## the images of the lakes' containers
 	@test "$(LAKES)" = process || \

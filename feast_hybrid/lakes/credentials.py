@@ -18,6 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 from feast_hybrid.errors import CredentialError
+from feast_hybrid.lakes import kerberos
 from feast_hybrid.lakes.field_types import LOGIN, AuthorityHost, HostPort, Identifier
 from feast_hybrid.lakes.secrets import Secret
 from feast_hybrid.lakes.uri import LakeType, LakeUri
@@ -58,6 +59,15 @@ class _Credential(BaseModel):
         """The way to sign in and where its secret is from, for messages; nothing of the secret."""
         secrets = [f"{name} from {value.describe()}" for name, value in self if isinstance(value, Secret)]
         return f"credential type {self.type!r}{' with ' + ' and '.join(secrets) if secrets else ''}"
+
+    def find_fault(self, text: str = "", *, here: bool = True) -> kerberos.Fault | None:  # noqa: ARG002
+        """Why the sign-in was refused, where more can be found out than the client says.
+
+        Args:
+            text: the client's words.
+            here: whether it ran on this machine.
+        """
+        return None
 
     @property
     def safe_to_pickle(self) -> bool:
@@ -113,7 +123,7 @@ class Platform(_Credential):
     type: Literal["platform"] = "platform"
 
     def _files(self) -> list[Path]:
-        return [_ticket_cache()]
+        return _ticket_files()
 
     def to_hadoop_options(self, uri: LakeUri, site: str) -> dict[str, str]:  # noqa: ARG002
         """Nothing: what the session has is used."""
@@ -315,8 +325,7 @@ class Simple(_Credential):
 class Kerberos(_Credential):
     """HDFS with Kerberos: a keytab with its principal, or the ticket cache (of the principal, if one is given).
 
-    Spark takes the keytab when its session starts (``spark.kerberos.*``), since it also renews the tokens of
-    the executors.
+    A JVM signs in when its session starts (:mod:`feast_hybrid.spark.kerberos`), since one JVM is one principal.
     """
 
     lakes = frozenset({LakeType.HDFS})
@@ -325,8 +334,16 @@ class Kerberos(_Credential):
     principal: str | None = None
     keytab: Path | None = None
 
+    def describe(self) -> str:
+        """Who signs in with which file."""
+        who = f"principal {self.principal} and " if self.principal else ""
+        return f"credential type 'kerberos' with {who}{self._source()}"
+
+    def _source(self) -> str:
+        return f"keytab {self.keytab}" if self.keytab else f"the ticket cache {kerberos.ticket_cache()}"
+
     def _files(self) -> list[Path]:
-        return [self.keytab] if self.keytab else [_ticket_cache()]
+        return [self.keytab] if self.keytab else _ticket_files()
 
     def check(self, site: str) -> None:
         """Raise CredentialError if a keytab has no principal."""
@@ -338,17 +355,49 @@ class Kerberos(_Credential):
         if self.keytab is not None and not self.keytab.is_file():
             raise CredentialError(f"site {site!r}: there is no keytab at {self.keytab}.")
 
+    def find_fault(self, text: str = "", *, here: bool = True) -> kerberos.Fault | None:
+        """Why nobody is signed in: by a client's words, and where it ran on this machine by trying again."""
+        found = kerberos.fault_in_text(text, self.principal, self.keytab)
+        return found or (kerberos.find_fault(self.principal, self.keytab) if here else None)
+
+    def check_files(self, site: str) -> None:
+        """See that the keytab has a key of the principal, or that there is a ticket that has not expired.
+
+        Raises:
+            AuthenticationError: it has none, or there is none.
+        """
+        if self.keytab:
+            fault = kerberos.keytab_fault(self.principal or "", self.keytab)
+        else:
+            fault = kerberos.ticket_fault(self.principal)
+        if fault:
+            raise fault.meaning(f"site {site!r}: {fault.text}")
+
     def to_hadoop_options(self, uri: LakeUri, site: str) -> dict[str, str]:  # noqa: ARG002
-        """The client's side of Kerberos; the keytab goes to the session, see :meth:`session`."""
+        """The client's side of Kerberos; it is the JVM that is signed in."""
         return {"hadoop.security.authentication": "kerberos"}
 
     def to_fsspec_kwargs(self, uri: LakeUri, site: str) -> dict[str, Any]:  # noqa: ARG002
-        """The client's side of Kerberos, and whose ticket or keytab it is."""
-        options: dict[str, Any] = {"hadoop.security.authentication": "kerberos"}
+        """The client's side of Kerberos, and whose ticket or keytab it is.
+
+        Raises:
+            AuthenticationError: the keytab has no key of the principal, or there is no ticket.
+            MissingDependencyError: Kerberos' library is not installed.
+        """
+        kerberos.check_library()
+        self.check_files(site)
+        options: dict[str, Any] = {
+            "hadoop.security.authentication": "kerberos",
+            # That it is set counts, not the value: hdfs-native takes the strongest that the lake offers.
+            "dfs.data.transfer.protection": "privacy",
+        }
         if self.principal:
             options["kerberos_principal"] = self.principal
         if self.keytab:
             options["kerberos_keytab"] = str(self.keytab)
+            # Else its tickets would be put into the user's own cache.
+            state = f"{self.principal} {self.keytab} {_file_state(self.keytab)}"
+            options["kerberos_cache"] = f"MEMORY:feast-hybrid-{hashlib.sha256(state.encode()).hexdigest()[:16]}"
         return options
 
     def session(self) -> dict[str, str]:
@@ -385,9 +434,10 @@ def _account_key(secret: Secret, site: str) -> str:
     )
 
 
-def _ticket_cache() -> Path:
+def _ticket_files() -> list[Path]:
     """The file with Kerberos' tickets, where they are in a file."""
-    return Path(os.environ.get("KRB5CCNAME", f"/tmp/krb5cc_{os.getuid()}").removeprefix("FILE:"))
+    file = kerberos.ticket_file()
+    return [file] if file else []
 
 
 def _file_state(file: Path) -> tuple[int, int] | None:

@@ -25,7 +25,7 @@ from feast_hybrid.errors import (
 )
 from feast_hybrid.lakes.hadoop_cache import with_plain_schemes
 from feast_hybrid.lakes.refusing_site import site_of
-from feast_hybrid.lakes.remote_conditions import AUTHENTICATION_REASON, AZURE_CODES, remote_meaning
+from feast_hybrid.lakes.remote_conditions import AUTHENTICATION_REASON, AZURE_CODES, KERBEROS_ADVICE, remote_meaning
 from feast_hybrid.lakes.uri import LakeType
 
 if TYPE_CHECKING:
@@ -48,11 +48,13 @@ _UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH
 #: hdfs-native's own errors (``HdfsError``), which reach Python as the text of a RuntimeError or a plain OSError.
 _HDFS_NATIVE = re.compile(r"(?P<variant>(?:Fatal)?RPCError|SASLError|GSSAPIError|NoSASLMechanism|InvalidArgument)\b")
 _NO_NAMENODES = 'InvalidArgument("No NameNode hosts found")'
+_HUNG_UP = "RPC listener disconnected"
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _RUST_IO: dict[str, type[StorageError]] = {
     "failed to lookup address information": UnavailableError,
     "timed out": StorageTimeoutError,
     "deadline has elapsed": StorageTimeoutError,
+    _HUNG_UP: UnavailableError,
 }
 
 #: What is said of a lake, and what is to be checked.
@@ -284,7 +286,13 @@ def _of_hdfs_native(error: BaseException) -> type[StorageError] | None:
 
 
 def storage_error(
-    error: BaseException | str, *, what: str, where: str, sites: Sequence[Site] = (), trace: str = ""
+    error: BaseException | str,
+    *,
+    what: str,
+    where: str,
+    sites: Sequence[Site] = (),
+    trace: str = "",
+    here: bool = True,
 ) -> StorageError | None:
     """The error to raise for one that a lake's client raised; None where that says nothing of the lake.
 
@@ -297,6 +305,7 @@ def storage_error(
         sites: those that it may be of. The one that the error is of says how it is signed in to, and its name is in
             the error.
         trace: of a text, the stack trace.
+        here: whether the client ran on this machine, so that its files say why a sign-in failed.
 
     Returns:
         AuthenticationError, AccessDeniedError, UnavailableError or StorageTimeoutError, with its cause. Its message
@@ -308,13 +317,17 @@ def storage_error(
     if isinstance(error, StorageError):
         return error
     texts = (error, trace) if isinstance(error, str) else (f"{type(each)}: {each}" for each in error_chain(error))
-    site = site_of("\n".join(texts), sites)
+    text = "\n".join(texts)
+    site = site_of(text, sites)
     if site is not None and f"site {site.name!r}" not in where:
         where = f"site {site.name!r}"
     summary = redacted_summary(error).rstrip(".")
-    made = meaning(
-        f"{what}: {where} {_PHRASES[meaning]}: {summary}{_codes(error)}. {_advice(meaning, site, summary)}"
-    )
+    fault = site.credential.find_fault(text, here=here) if site and meaning is AuthenticationError else None
+    if fault:
+        meaning, advice = fault.meaning, f"{fault.text[0].upper()}{fault.text[1:]}"
+    else:
+        advice = _advice(meaning, site, text, summary)
+    made = meaning(f"{what}: {where} {_PHRASES[meaning]}: {summary}{_codes(error)}. {advice}")
     made.__cause__ = _without_secrets(error) if isinstance(error, BaseException) else None
     return made
 
@@ -331,9 +344,12 @@ def _codes(error: BaseException | str) -> str:
     return ""
 
 
-def _advice(meaning: type[StorageError], site: Site | None, summary: str) -> str:
+def _advice(meaning: type[StorageError], site: Site | None, text: str, summary: str) -> str:
     signed_in = f"It was signed in to by {site.credential.describe()}. " if site else ""
     if meaning is AuthenticationError:
+        for words, advice in KERBEROS_ADVICE.items():
+            if words in text:
+                return f"{signed_in}{advice}"
         return f"{signed_in}Check that the secret or the ticket is that of this lake and has not expired."
     if meaning is AccessDeniedError:
         if site is not None and site.lake is LakeType.ADLS:
@@ -342,6 +358,11 @@ def _advice(meaning: type[StorageError], site: Site | None, summary: str) -> str
                 "access control lists, what a shared access signature allows, and the account's firewall."
             )
         return f"{signed_in}Check the owner and the permissions of the path and of the folders above it."
+    if _HUNG_UP in summary and site is not None and site.credential.type != "kerberos":
+        return (
+            "The NameNode hung up. One that wants Kerberos does so: give the site the credential {type: kerberos, "
+            "principal: …, keytab: …}, or {type: kerberos} for the ticket of kinit."
+        )
     if _NO_NAMENODES in summary:
         return "The uri's host is a nameservice that is not known here: list its servers in the site's namenodes."
     if meaning is StorageTimeoutError:

@@ -32,6 +32,32 @@ AZURE_CODES: dict[str, type[StorageError]] = {
 AUTHENTICATION_REASON = "Server failed to authenticate the request"
 _NOT_AUTHENTICATED = "|".join(code for code, meaning in AZURE_CODES.items() if meaning is AuthenticationError)
 
+#: What a client, or a NameNode, says of the two sides of Kerberos, and what to do about it.
+KERBEROS_ADVICE = {
+    "SIMPLE authentication is not enabled": (
+        "This HDFS wants Kerberos: give the site the credential {type: kerberos, principal: …, keytab: …}, or "
+        "{type: kerberos} for the ticket of kinit."
+    ),
+    "Client cannot authenticate via:": (
+        "Whoever asked has neither a ticket nor a token: executors get theirs from a session that feast-hybrid "
+        "started, and a server of Spark Connect has to sign in itself."
+    ),
+    "Server asks us to fall back to SIMPLE auth": (
+        "This HDFS has no Kerberos: give the site the credential {type: simple}, and read it in another process "
+        "than the ones that have it."
+    ),
+    "Failed to specify server's Kerberos principal name": (
+        "Set dfs.namenode.kerberos.principal in the site's options to the NameNode's, such as hdfs/_HOST@REALM."
+    ),
+    "Server has invalid Kerberos principal": (
+        "Set dfs.namenode.kerberos.principal in the site's options to the NameNode's, such as hdfs/_HOST@REALM."
+    ),
+    "No common protection layer between client and server": (
+        "Leave hadoop.rpc.protection out of the site's options, or set it to what the NameNode has."
+    ),
+}
+_NO_KERBEROS = "|".join(map(re.escape, KERBEROS_ADVICE))
+
 _Conditions = tuple[tuple[str, type[StorageError]], ...]
 
 #: The first that is met decides.
@@ -49,6 +75,11 @@ _OF_LAKES: _Conditions = (
     (r"\borg\.apache\.hadoop\.security\.KerberosAuthException\b", AuthenticationError),
     (r"\borg\.apache\.hadoop\.security\.token\.SecretManager\$InvalidToken\b", AuthenticationError),
     (r"^RuntimeError: (?:GSSAPIError|SASLError|NoSASLMechanism)\b", AuthenticationError),
+    # Hadoop says most of these by the class of a refused action.
+    (
+        rf"\b(?:AccessControlException|IOException|IllegalArgumentException)\b[^\n]{{0,200}}(?:{_NO_KERBEROS})",
+        AuthenticationError,
+    ),
     (r"\borg\.apache\.hadoop\.security\.AccessControlException\b", AccessDeniedError),
     (r"\borg\.apache\.hadoop\.security\.authorize\.AuthorizationException\b", AccessDeniedError),
     (r'Operation failed: "[^\n]*", 403, [A-Z]+, ', AccessDeniedError),

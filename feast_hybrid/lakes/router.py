@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from feast_hybrid.errors import ConfigError, CredentialError, RoutingError
+from feast_hybrid.lakes.credentials import Kerberos
 from feast_hybrid.lakes.location import Location
 from feast_hybrid.lakes.site import Site
 from feast_hybrid.lakes.uri import LakeType, LakeUri, parse_uri
@@ -66,7 +67,7 @@ class Router:
                     f"sites {other.name!r} and {site.name!r} share {site.root.authority} but list other namenodes; "
                     "give both the same list."
                 )
-        _one_keytab(self.sites)
+        _one_principal(self.sites)
         self._by_name = by_name
 
     def route(self, uri: str | LakeUri, *, what: str = "the path") -> Site:
@@ -175,15 +176,16 @@ def _site_of_its_own(uri: LakeUri) -> Site:
     return Site(name=re.sub("[@:]", ".", uri.authority).lstrip("$") or "local", uri=str(root))
 
 
-def _one_keytab(sites: Sequence[Site]) -> None:
-    """Spark signs in to every HDFS with one principal."""
+def _one_principal(sites: Sequence[Site]) -> None:
+    """A JVM signs in to every HDFS with one principal."""
     first: Site | None = None
     for site in sites:
-        if not site.session_conf():
+        if not isinstance(site.credential, Kerberos):
             continue
         first = first or site
-        if site.session_conf() != first.session_conf():
+        if site.credential != first.credential:
             raise CredentialError(
-                f"sites {first.name!r} and {site.name!r} have different keytabs, but a Spark session signs in with "
-                "one: give both the same principal and keytab, with trust between their realms."
+                f"sites {first.name!r} and {site.name!r} sign in with Kerberos differently, but a Spark session "
+                "signs in with one principal: give both the same principal and keytab, with trust between their "
+                "realms."
             )

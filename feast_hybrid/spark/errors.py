@@ -60,7 +60,8 @@ def translate_spark_errors(what: str, where: str, sites: Sequence[Site] = ()) ->
     except Exception as error:
         if not isinstance(error, _SPARK_ERRORS):
             raise
-        failure = Failure(what, where, causes_of(error), sites)
+        here = not type(error).__module__.startswith("pyspark.errors.exceptions.connect")
+        failure = Failure(what, where, causes_of(error), sites, here)
         _raise(failure.translated(), error, failure.causes)
 
 
@@ -73,12 +74,14 @@ class Failure:
         where: the site and the place.
         causes: from the outermost to the innermost.
         sites: those that it may be of.
+        here: whether the driver is of this process, so that it has its files.
     """
 
     what: str
     where: str
     causes: Sequence[Cause]
     sites: Sequence[Site] = ()
+    here: bool = True
 
     @property
     def summary(self) -> str:
@@ -103,7 +106,9 @@ class Failure:
         # What has a condition of Spark's own is Spark's to say, whatever its text: a job may raise any.
         if cause.condition and not cause.condition.startswith("GRPC."):
             return None
-        return storage_error(cause.own_text, what=self.what, where=self.where, sites=self.sites, trace=cause.trace)
+        return storage_error(
+            cause.own_text, what=self.what, where=self.where, sites=self.sites, trace=cause.trace, here=self.here
+        )
 
 
 def _raise(translated: HybridError, error: Exception, causes: Sequence[Cause]) -> None:

@@ -13,7 +13,7 @@ counts more.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from feast_hybrid.lakes.hadoop_cache import (
 )
 from feast_hybrid.lakes.timeouts import BLOB_READ_TIMEOUT, BLOB_RETRIES
 from feast_hybrid.lakes.uri import LakeType
+from feast_hybrid.spark.kerberos import site_settings
 from feast_hybrid.spark.redaction import redact_logs
 from feast_hybrid.spark.runtime import is_connect
 from feast_hybrid.spark.sql_functions import SESSION_SETTINGS, WARNED_SETTINGS
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from feast_hybrid.lakes import Location, Router
+    from feast_hybrid.lakes.site import Site
 
 #: Times in milliseconds. The n-th pause is the shortest one and (2^n - 1) times the backoff, more or less by a fifth
 #: of it, and at most the longest one.
@@ -86,7 +88,9 @@ def spark_path(spark: SparkSession, location: Location, file_format: str) -> Spa
         CredentialError: a secret is not there.
     """
     redact_logs(spark)
-    limits = _unless_given(spark, ABFS_LIMITS) if location.lake is LakeType.ADLS else {}
+    limits = (
+        _unless_given(spark, ABFS_LIMITS) if location.lake is LakeType.ADLS else _of_kerberos(spark, [location.site])
+    )
     settings = {**limits, **location.hadoop_options}
     plain = location.uri.scheme
     if location.lake is not LakeType.ADLS or file_format.lower() not in _PLAIN_FILES:
@@ -109,8 +113,16 @@ def session_options(spark: SparkSession, router: Router) -> dict[str, str]:
     """
     redact_logs(spark)
     limits = _unless_given(spark, ABFS_LIMITS) if LakeType.ADLS in router.lakes else {}
+    limits = {**limits, **_of_kerberos(spark, router.sites)}
     kept_by_none = {key: value for site in router.sites for key, value in uncached(site).items()}
     return {**limits, **router.hadoop_options(), **kept_by_none, **SESSION_SETTINGS, **_undone(spark)}
+
+
+def _of_kerberos(spark: SparkSession, sites: Iterable[Site]) -> dict[str, str]:
+    """What Hadoop has to know of sites with Kerberos; a server of Spark Connect has it from its own files."""
+    if is_connect(spark):
+        return {}
+    return {key: value for site in sites for key, value in site_settings(spark, site).items()}
 
 
 def _undone(spark: SparkSession) -> dict[str, str]:

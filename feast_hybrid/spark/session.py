@@ -20,6 +20,7 @@ from feast_hybrid.lakes import LakeType, Router
 from feast_hybrid.spark.connect import is_expired, remote_session
 from feast_hybrid.spark.hadoop_azure import with_hadoop_azure
 from feast_hybrid.spark.java import find_java
+from feast_hybrid.spark.kerberos import check_files, ensure_signed_in, session_settings, sign_in
 from feast_hybrid.spark.progress import is_watched
 from feast_hybrid.spark.redaction import (
     keep_secrets_out_of_plans,
@@ -28,7 +29,7 @@ from feast_hybrid.spark.redaction import (
     warn_of_shown_secrets,
     with_redaction,
 )
-from feast_hybrid.spark.runtime import classic_runs
+from feast_hybrid.spark.runtime import classic_runs, is_connect
 from feast_hybrid.spark.settings import same_setting
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def get_session(config: SparkConfig, router: Router | None = None, lakes: Iterab
         CredentialError: the token for a server is not there.
         MissingDependencyError: a server is to be used, and Spark Connect's packages are missing; or a session is to
             be started here, and there is no Java, or one that is too old.
+        StorageError: a site has Kerberos, and its principal cannot be signed in.
     """
     router, to_read = router or Router(), set(lakes)
     redact_logs()
@@ -67,6 +69,8 @@ def get_session(config: SparkConfig, router: Router | None = None, lakes: Iterab
         spark = remote_session(config.remote, config.conf, token=config.resolved_token())
     else:
         spark = _active_session(config) or _start_session(config, router, to_read)
+    if not is_connect(spark):  # a server signs in itself
+        ensure_signed_in(spark, router)
     keep_secrets_out_of_plans(spark)
     warn_of_shown_secrets(spark)
     warn_of_waiting_for_hosts(spark, to_read | router.lakes)
@@ -131,12 +135,11 @@ def _start_classic(config: SparkConfig, router: Router, lakes: set[LakeType]) ->
     if "PYSPARK_GATEWAY_PORT" not in os.environ:  # else the JVM runs already: spark-submit started this process
         find_java()
     settings = with_redaction(config.conf)
-    for site in router.sites:
-        settings = {**site.session_conf(), **settings}
     may_read_adls = LakeType.ADLS in (lakes | router.lakes) or not router.sites
     if may_read_adls:
         settings = with_hadoop_azure(settings)
     master = config.master or "local[*]"
+    settings = {**session_settings(router, master), **settings}
     if master.startswith("local"):
         # Local workers must be of this environment; a cluster's Python is the cluster's to say.
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -146,8 +149,11 @@ def _start_classic(config: SparkConfig, router: Router, lakes: set[LakeType]) ->
     builder = SparkSession.builder.appName(config.app_name).master(master)
     for key, value in settings.items():
         builder = builder.config(key, value)
+    check_files(router)
     logger.info("Starting a Spark session on %s", master)
-    return builder.getOrCreate()
+    spark = builder.getOrCreate()
+    sign_in(spark, router)
+    return spark
 
 
 def _make_forks_safe() -> None:

@@ -19,7 +19,9 @@ from feast_hybrid.testing.artifacts import azure_jars
 from feast_hybrid.testing.connect import SparkConnectServer
 from feast_hybrid.testing.faults import Fault, FaultProxy, RpcFaultProxy
 from feast_hybrid.testing.hdfs import HdfsLake
+from feast_hybrid.testing.kerberos import KerberosRealm
 from feast_hybrid.testing.lake import Lake, Mode, Server, resolve_mode
+from feast_hybrid.testing.secure_hdfs import SecureHdfsLake
 from feast_hybrid.testing.spark import SparkCluster, session_conf
 
 if TYPE_CHECKING:
@@ -30,10 +32,12 @@ __all__ = [
     "Fault",
     "FaultProxy",
     "HdfsLake",
+    "KerberosRealm",
     "Lake",
     "Lakes",
     "Mode",
     "RpcFaultProxy",
+    "SecureHdfsLake",
     "Server",
     "SparkCluster",
     "SparkConnectServer",
@@ -45,6 +49,8 @@ __all__ = [
     "start_all",
     "start_connect",
     "start_hdfs",
+    "start_kerberos",
+    "start_secure_hdfs",
     "start_spark",
 ]
 
@@ -52,6 +58,16 @@ __all__ = [
 def start_hdfs(mode: str | None = None) -> HdfsLake:
     """Start an HDFS; see :class:`HdfsLake`."""
     return HdfsLake(mode).start()
+
+
+def start_kerberos(realm: str = "FEAST.TEST", **options: Any) -> KerberosRealm:
+    """Start a Kerberos realm; see :class:`KerberosRealm`."""
+    return KerberosRealm(realm, **options).start()
+
+
+def start_secure_hdfs(realm: KerberosRealm, **options: Any) -> SecureHdfsLake:
+    """Start an HDFS with Kerberos in a realm; see :class:`SecureHdfsLake`."""
+    return SecureHdfsLake(realm, **options).start()
 
 
 def start_adls(mode: str | None = None) -> AdlsLake:

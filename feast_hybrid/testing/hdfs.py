@@ -66,7 +66,6 @@ class HdfsLake(Lake):
 
     def _plan(self, folder: Path) -> list[Service]:
         self._port, self._web_port, self._data_web_port, data, ipc = free_ports(5)
-        self._seen = False
         where = folder if self.mode == "process" else "/data"
         settings = {
             "fs.defaultFS": self.uri,
@@ -83,6 +82,7 @@ class HdfsLake(Lake):
             "dfs.datanode.data.dir": f"file://{where}/datanode/data",
             "dfs.heartbeat.interval": "1s",
             "hadoop.prometheus.endpoint.enabled": "true",
+            **self._more_settings(),
         }
         options = tuple(part for key, value in settings.items() for part in ("-D", f"{key}={value}"))
         return [
@@ -90,11 +90,19 @@ class HdfsLake(Lake):
             self._service("datanode", DATANODE, options),
         ]
 
+    def _more_settings(self) -> dict[str, str]:
+        """Settings of both servers beside those that every HDFS here has."""
+        return {}
+
+    def _java_options(self) -> tuple[str, ...]:
+        """Java's options of both servers, where they are processes."""
+        return JVM
+
     def _service(self, name: str, main: str, options: tuple[str, ...]) -> Service:
         command: tuple[str, ...] = ()
         if self.mode == "process":
             jars = artifacts.hdfs_jars().path
-            run = (find_java(), *JVM, "-cp", f"{jars}:{jars}/*", main, *options)
+            run = (find_java(), *self._java_options(), "-cp", f"{jars}:{jars}/*", main, *options)
             # A shell, so that formatting and serving are one service, as they are in the image.
             script = 'if [ "$1" = format ]; then shift; "$@" -format -nonInteractive || exit; fi; exec "$@"'
             command = ("sh", "-c", script, "sh", "format", *run)

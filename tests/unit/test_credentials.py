@@ -6,13 +6,15 @@ account only.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from feast_hybrid.errors import CredentialError
+from feast_hybrid.errors import AuthenticationError, CredentialError
 from feast_hybrid.lakes import Site, parse_uri
+from tests.unit.kerberos_files import write_keytab, write_tickets
 
 HOST = "acct.dfs.core.windows.net"
 CLOUD = f"abfss://features@{HOST}"
@@ -251,19 +253,46 @@ def test_another_clouds_account_keeps_its_domain() -> None:
     [
         (None, {}),
         ({"type": "simple"}, {}),
-        ({"type": "kerberos"}, {"hadoop.security.authentication": "kerberos"}),
-        (
-            {"type": "kerberos", "principal": "feast@CORP", "keytab": "/etc/feast.keytab"},
-            {
-                "hadoop.security.authentication": "kerberos",
-                "kerberos_principal": "feast@CORP",
-                "kerberos_keytab": "/etc/feast.keytab",
-            },
-        ),
     ],
 )
 def test_how_hdfs_native_signs_in(credential: dict[str, Any] | None, given: dict[str, Any]) -> None:
     assert arguments(credential, "hdfs://lake") == given
+
+
+class TestHdfsNativeWithKerberos:
+    def test_a_keytab_signs_in_into_tickets_of_its_own(self, tmp_path: Path) -> None:
+        keytab = write_keytab(tmp_path / "keytab", "feast@CORP")
+        credential = {"type": "kerberos", "principal": "feast@CORP", "keytab": str(keytab)}
+        given = arguments(credential, "hdfs://lake")
+        cache = given.pop("kerberos_cache")
+        assert cache.startswith("MEMORY:")
+        assert given == {
+            "hadoop.security.authentication": "kerberos",
+            "dfs.data.transfer.protection": "privacy",
+            "kerberos_principal": "feast@CORP",
+            "kerberos_keytab": str(keytab),
+        }
+        write_keytab(keytab, "feast@CORP", removed=4)
+        assert arguments(credential, "hdfs://lake")["kerberos_cache"] != cache
+
+    def test_without_one_the_ticket_cache_does(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("KRB5CCNAME", f"FILE:{tmp_path}/tickets")
+        write_tickets(tmp_path / "tickets", "feast@CORP", krbtgt=time.time() + 60)
+        given = {"hadoop.security.authentication": "kerberos", "dfs.data.transfer.protection": "privacy"}
+        assert arguments({"type": "kerberos"}, "hdfs://lake") == given
+        named = arguments({"type": "kerberos", "principal": "feast@CORP"}, "hdfs://lake")
+        assert named == {**given, "kerberos_principal": "feast@CORP"}
+
+    def test_a_keytab_of_others_and_a_ticket_that_expired_are_found_before_anybody_is_asked(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        keytab = write_keytab(tmp_path / "keytab", "other@CORP")
+        with pytest.raises(AuthenticationError, match=rf"keytab {keytab} holds no key of principal feast@CORP"):
+            arguments({"type": "kerberos", "principal": "feast@CORP", "keytab": str(keytab)}, "hdfs://lake")
+        monkeypatch.setenv("KRB5CCNAME", f"FILE:{tmp_path}/tickets")
+        write_tickets(tmp_path / "tickets", "feast@CORP", krbtgt=time.time() - 60)
+        with pytest.raises(AuthenticationError, match=r"ticket of principal feast@CORP .* expired at"):
+            arguments({"type": "kerberos"}, "hdfs://lake")
 
 
 class TestFileSystems:

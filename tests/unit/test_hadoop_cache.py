@@ -24,7 +24,9 @@ class Session:
 
     def __init__(self, **settings: str) -> None:
         self.conf = SimpleNamespace(get=lambda key, default=None: settings.get(key, default))
-        hadoop = SimpleNamespace(get=settings.get)
+        hadoop = SimpleNamespace(
+            get=settings.get, getPropertySources=lambda key: ["spark"] if key in settings else None
+        )
         self.sparkContext = SimpleNamespace(_jsc=SimpleNamespace(hadoopConfiguration=lambda: hadoop))
 
 

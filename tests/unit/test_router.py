@@ -169,13 +169,20 @@ def test_one_nameservice_has_one_list_of_namenodes() -> None:
         Router([site("a", "hdfs://lake/x", namenodes=["nn1:8020", "nn2:8020"]), site("b", "hdfs://lake/y")])
 
 
-def test_spark_signs_in_with_one_keytab() -> None:
+def test_spark_signs_in_with_one_principal() -> None:
     def kerberos(user: str) -> dict[str, Any]:
         return {"type": "kerberos", "principal": f"{user}@CORP", "keytab": f"/etc/{user}.keytab"}
 
     Router([site("a", "hdfs://one", credential=kerberos("x")), site("b", "hdfs://two", credential=kerberos("x"))])
-    with pytest.raises(CredentialError, match="sites 'a' and 'b' have different keytabs"):
+    with pytest.raises(CredentialError, match="sites 'a' and 'b' sign in with Kerberos differently"):
         Router([site("a", "hdfs://one", credential=kerberos("x")), site("b", "hdfs://two", credential=kerberos("y"))])
+    with pytest.raises(CredentialError, match="give both the same principal and keytab"):
+        Router(
+            [
+                site("a", "hdfs://one", credential=kerberos("x")),
+                site("b", "hdfs://two", credential={"type": "kerberos"}),
+            ]
+        )
 
 
 class TestTablesAndQueries:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import traceback
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -333,14 +334,19 @@ def test_of_several_sites_the_one_is_named_that_refused(url: str, name: str | No
     assert (f"account_key from environment variable {str(name).upper()}_KEY" in str(caught.value)) == bool(name)
 
 
-def test_of_one_hdfs_and_one_adls_a_refusal_of_hdfs_is_that_ones() -> None:
+def test_of_one_hdfs_and_one_adls_a_refusal_of_hdfs_is_that_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KRB5CCNAME", f"FILE:{tmp_path}/tickets")
     onprem = {"name": "onprem", "uri": "hdfs://lake", "credential": {"type": "kerberos", "principal": "me@CORP"}}
     text = "org.apache.hadoop.security.KerberosAuthException: failure to login"
     error = storage_error(
         text, what="rows", where="while it ran", sites=[adls("first", "raw", "first"), Site.model_validate(onprem)]
     )
     assert "rows: site 'onprem' does not accept the sign-in" in str(error)
-    assert "It was signed in to by credential type 'kerberos'." in str(error)
+    assert f"There is no Kerberos ticket of principal me@CORP in FILE:{tmp_path}/tickets. Run kinit me@CORP" in str(
+        error
+    )
 
 
 def test_a_translated_error_has_the_lakes_reason_as_its_cause_and_ours_pass() -> None:

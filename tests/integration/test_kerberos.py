@@ -1,0 +1,269 @@
+"""HDFS with Kerberos, from the configuration alone: who signs in, and what is said where nobody can.
+
+A realm and an HDFS of the module's own, whose calls and blocks are encrypted. Nothing here has Hadoop's files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from feast_hybrid.errors import AuthenticationError, StorageError, UnavailableError
+from feast_hybrid.lakes import Site
+from feast_hybrid.lakes.errors import storage_error
+from feast_hybrid.testing import KerberosRealm, SecureHdfsLake, start_kerberos
+from tests.integration.places import classic_only, hour, outside_of_spark
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = classic_only("a realm, and clients of a process's own")
+
+
+@pytest.fixture(scope="module")
+def realm() -> Iterator[KerberosRealm]:
+    with start_kerberos() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def lake(realm: KerberosRealm) -> Iterator[SecureHdfsLake]:
+    with SecureHdfsLake(realm) as started:
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def _tickets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tickets of the test's own, and none at first."""
+    monkeypatch.setenv("KRB5CCNAME", f"FILE:{tmp_path}/tickets")
+    monkeypatch.delenv("HADOOP_CONF_DIR", raising=False)
+
+
+def site(lake: SecureHdfsLake, **credential: Any) -> Site:
+    return Site.model_validate({"name": "onprem", "uri": lake.uri, "credential": {"type": "kerberos", **credential}})
+
+
+def by_keytab(lake: SecureHdfsLake, name: str, keytab: Path) -> Site:
+    return site(lake, principal=lake.realm.principal(name), keytab=str(keytab))
+
+
+def refusal(of: Site) -> StorageError:
+    """What a listing of the root raises, as every reader and writer says it."""
+    try:
+        of.filesystem().ls("/")
+    except StorageError as error:
+        return error
+    except Exception as error:
+        if found := storage_error(error, what="source 's'", where="site 'onprem', hdfs://…", sites=[of]):
+            return found
+        raise
+    pytest.fail("nothing was refused")
+
+
+class TestWithoutAJvm:
+    def test_a_keytab_reads_and_writes_as_its_principal(self, lake: SecureHdfsLake, tmp_path: Path) -> None:
+        files = Site.model_validate(lake.site("onprem")).filesystem()
+        content = os.urandom(300_000)
+        files.pipe("/by_keytab", content)
+        assert files.cat("/by_keytab") == content
+        assert files.info("/by_keytab")["owner"] == "feast"
+        assert not (tmp_path / "tickets").exists()  # the user's own tickets are left alone
+
+    def test_two_principals_in_one_process_are_each_themselves(
+        self, lake: SecureHdfsLake, realm: KerberosRealm
+    ) -> None:
+        for name in ("alice", "bob"):
+            files = by_keytab(lake, name, realm.keytab(f"{name}.keytab", name)).filesystem()
+            files.pipe(f"/of_{name}", name.encode())
+            assert files.info(f"/of_{name}")["owner"] == name
+
+    @pytest.mark.parametrize("named", [True, False])
+    def test_a_ticket_signs_in(self, lake: SecureHdfsLake, realm: KerberosRealm, tmp_path: Path, named: bool) -> None:
+        realm.tickets("feast", lake.keytab, file=str(tmp_path / "tickets"))
+        files = site(lake, **({"principal": realm.principal("feast")} if named else {})).filesystem()
+        files.pipe(f"/by_ticket_{named}", b"1")
+        assert files.info(f"/by_ticket_{named}")["owner"] == "feast"
+
+    def test_no_ticket_says_where_it_was_looked_for_and_to_run_kinit(
+        self, lake: SecureHdfsLake, tmp_path: Path
+    ) -> None:
+        error = refusal(site(lake))
+        assert isinstance(error, AuthenticationError)
+        assert str(error) == (
+            f"site 'onprem': there is no Kerberos ticket in FILE:{tmp_path}/tickets. Run kinit, or give the site's "
+            "credential a principal and a keytab."
+        )
+
+    def test_an_expired_ticket_says_whose_and_when(
+        self, lake: SecureHdfsLake, realm: KerberosRealm, tmp_path: Path
+    ) -> None:
+        realm.tickets("feast", lake.keytab, file=str(tmp_path / "tickets"), lifetime="1s")
+        time.sleep(1.5)
+        text = str(refusal(site(lake)))
+        assert f"ticket of principal feast@FEAST.TEST in FILE:{tmp_path}/tickets expired at " in text
+        assert "Run kinit feast@FEAST.TEST" in text
+
+    def test_a_keytab_with_an_old_key_is_named(self, lake: SecureHdfsLake, realm: KerberosRealm) -> None:
+        keytab = realm.keytab("carol.keytab", "carol")
+        realm.change_key("carol")
+        error = refusal(by_keytab(lake, "carol", keytab))
+        assert isinstance(error, AuthenticationError)
+        assert "site 'onprem', hdfs://… does not accept the sign-in" in str(error)
+        assert (
+            f"Keytab {keytab} holds a key of principal carol@FEAST.TEST that is not, or no longer, the right"
+            in str(error)
+        )
+        assert "kadmin: ktadd -k KEYTAB carol@FEAST.TEST" in str(error)
+
+    def test_a_principal_that_is_gone_is_named(self, lake: SecureHdfsLake, realm: KerberosRealm) -> None:
+        keytab = realm.keytab("dave.keytab", "dave")
+        realm.delete("dave")
+        assert "The KDC of its realm does not know principal dave@FEAST.TEST" in str(
+            refusal(by_keytab(lake, "dave", keytab))
+        )
+
+    def test_a_keytab_of_others_names_them(self, lake: SecureHdfsLake) -> None:
+        text = str(refusal(by_keytab(lake, "erin", lake.keytab)))
+        assert (
+            f"keytab {lake.keytab} holds no key of principal erin@FEAST.TEST. It holds keys of feast@FEAST.TEST"
+            in text
+        )
+
+    def test_a_site_without_kerberos_is_told_what_to_write(self, lake: SecureHdfsLake) -> None:
+        options = {"dfs.client.failover.max.attempts": "1"}
+        simple = Site.model_validate({**lake.site("onprem"), "credential": {"type": "simple"}, "options": options})
+        # hdfs-native loses the NameNode's own words.
+        text = str(refusal(simple))
+        assert "One that wants Kerberos does so: give the site the credential {type: kerberos, " in text
+
+
+class TestKdcs:
+    """Realms of a test's own: nobody gets so far as an HDFS."""
+
+    def test_a_clock_that_is_off_is_named(self, lake: SecureHdfsLake, realm: KerberosRealm, tmp_path: Path) -> None:
+        keytab = realm.keytab("ivan.keytab", "ivan")
+        with KerberosRealm(clock="+2h", beside=realm) as late:
+            text = str(refusal(by_keytab(lake, "ivan", keytab)))
+            late.tickets("ivan", keytab, file=str(tmp_path / "tickets"))
+            of_tickets = str(refusal(site(lake)))
+            (by_java,) = sign_in_by_java([kerberos_site(lake, "ivan", keytab)])
+        for said, file in (
+            (text, f"keytab {keytab}"),
+            (by_java, f"keytab {keytab}"),
+            (of_tickets, f"the ticket cache FILE:{tmp_path}/tickets"),
+        ):
+            assert (
+                "his machine's clock and the KDC's differ by more than Kerberos allows, five minutes as a rule"
+                in said
+            )
+            assert f"principal ivan@FEAST.TEST is not signed in by {file}" in said
+
+    def test_a_kdc_that_is_gone_is_no_wrong_keytab(self, lake: SecureHdfsLake) -> None:
+        with start_kerberos("GONE.TEST") as gone:
+            keytab = gone.keytab("judy.keytab", "judy")
+            of = site(lake, principal=gone.principal("judy"), keytab=str(keytab))
+            gone.pause()
+            error = refusal(of)
+        assert isinstance(error, UnavailableError)
+        assert "No KDC of the realm of principal judy@GONE.TEST answers" in str(error)
+
+
+class TestWithSpark:
+    def test_a_keytab_reads_and_writes_and_nobody_takes_its_place(
+        self, lake: SecureHdfsLake, realm: KerberosRealm, tmp_path: Path
+    ) -> None:
+        path = put_rows(lake)
+        other = realm.keytab("heidi.keytab", "heidi")
+        steps = [
+            {"sites": [lake.site("onprem")], "path": path, "saved": f"{lake.uri}/spark/saved"},
+            {"sites": [kerberos_site(lake, "heidi", other)], "path": path},
+        ]
+        right, another = run_program(steps, tmp_path)
+        assert right.get("columnar") == right["window"] == right["saved"] == [10, 20], right
+        assert "view 'stats': columnar" in right["columnar plan"]
+        owners = {entry["owner"] for entry in lake.filesystem().ls("/spark/saved", detail=True)}
+        assert owners == {"feast"}
+        assert another["error"] == "SessionError"
+        assert (
+            "signs in as heidi@FEAST.TEST, and this process's Spark session is signed in as feast@" in another["text"]
+        )
+
+    def test_what_java_refuses_is_said_in_the_same_words(self, lake: SecureHdfsLake, realm: KerberosRealm) -> None:
+        old = realm.keytab("frank.keytab", "frank")
+        realm.change_key("frank")
+        gone = realm.keytab("grace.keytab", "grace")
+        realm.delete("grace")
+        wrong, unknown = sign_in_by_java([kerberos_site(lake, "frank", old), kerberos_site(lake, "grace", gone)])
+        assert wrong.startswith(f"site 'onprem': keytab {old} holds a key of principal frank@FEAST.TEST that is not")
+        assert unknown.startswith("site 'onprem': the KDC of its realm does not know principal grace@FEAST.TEST.")
+
+
+def put_rows(lake: SecureHdfsLake) -> str:
+    sink = pa.BufferOutputStream()
+    columns = {"driver_id": [1, 2], "event_timestamp": [hour(0), hour(0)], "trips": [10, 20]}
+    pq.write_table(pa.table(columns), sink)
+    files = lake.filesystem()
+    files.makedirs("/rows", exist_ok=True)
+    files.pipe("/rows/part-0.parquet", sink.getvalue().to_pybytes())
+    return f"{lake.uri}/rows"
+
+
+def kerberos_site(lake: SecureHdfsLake, name: str, keytab: Path) -> dict[str, Any]:
+    credential = {"type": "kerberos", "principal": lake.realm.principal(name), "keytab": str(keytab)}
+    return {"name": "onprem", "uri": lake.uri, "credential": credential}
+
+
+SIGN_IN = """
+import json, sys
+from types import SimpleNamespace
+from pyspark import SparkContext
+from feast_hybrid.errors import StorageError
+from feast_hybrid.lakes import Router, Site
+from feast_hybrid.spark.kerberos import sign_in
+
+SparkContext._ensure_initialized()
+session = SimpleNamespace(sparkContext=SparkContext)
+for site in json.loads(sys.argv[1]):
+    try:
+        sign_in(session, Router([Site.model_validate(site)]))
+        print("signed in")
+    except StorageError as error:
+        print(error)
+"""
+
+
+def sign_in_by_java(sites: list[dict[str, Any]]) -> list[str]:
+    """What a JVM of a process's own says to each site's sign-in, one after the other."""
+    return run_python("-c", SIGN_IN, json.dumps(sites)).splitlines()
+
+
+def run_program(steps: list[dict[str, Any]], folder: Path, **spark: Any) -> list[dict[str, Any]]:
+    conf = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1", "spark.sql.shuffle.partitions": "2"}
+    spark = {"master": "local[2]", **spark, "conf": {**conf, **spark.get("conf", {})}}
+    given = {"spark": spark, "steps": steps, "folder": str(folder)}
+    found = run_python("-m", "tests.integration.kerberos_program", json.dumps(given))
+    return [json.loads(line) for line in found.splitlines() if line.startswith("{")]
+
+
+def run_python(*arguments: str) -> str:
+    """What a program of Python prints."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env=outside_of_spark(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-6000:]
+    return done.stdout
