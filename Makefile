@@ -46,7 +46,7 @@ test-faults: $(VENV)/.dev ## writers under random faults, many seeds, and Kerber
 	-scripts/ensure-kerberos
 	FEAST_HYBRID_FAULT_ROUNDS=$(or $(FAULT_ROUNDS),20) PYTHON=$(BIN)/python scripts/with-engine $(BIN)/python -m pytest -q \
 		$(IN_WORKERS) tests/integration/test_writers_under_faults.py tests/integration/test_persist_under_faults.py \
-		tests/integration/test_lost_answers_of_namenodes.py tests/integration/test_kerberos_cluster.py $(PYTEST_ARGS)
+		tests/integration/test_lost_answers_of_namenodes.py tests/integration/test_kerberos_cluster.py tests/integration/test_entra.py $(PYTEST_ARGS)
 
 images: $(VENV)/.dev ## the images of the lakes' containers
 	@test "$(LAKES)" = process || \

@@ -15,6 +15,7 @@
 
 const crypto = require('crypto');
 const http = require('http');
+const https = require('https');
 
 const ENTITIES = { lt: '<', gt: '>', amp: '&', quot: '"', apos: "'" };
 
@@ -133,8 +134,14 @@ function createContainer(container, port) {
 }
 
 function serve(azurite, options) {
-  const { emit } = http.Server.prototype;
-  http.Server.prototype.emit = function (event, request, response) {
+  for (const { Server } of [http, https]) intercept(Server.prototype);
+  process.argv = [process.argv[0], azurite, ...options];
+  require(azurite);
+}
+
+function intercept(prototype) {
+  const { emit } = prototype;
+  prototype.emit = function (event, request, response) {
     if (event === 'request' && request.url === '/-/bytes-read') {
       response.end(String(bytesRead));
       return true;
@@ -146,8 +153,6 @@ function serve(azurite, options) {
     }
     return emit.apply(this, arguments);
   };
-  process.argv = [process.argv[0], azurite, ...options];
-  require(azurite);
 }
 
 module.exports = { sortListing };

@@ -1,0 +1,94 @@
+"""Sign-ins to ADLS that are not by an emulator's key: a signature, and Entra's, by Spark's driver and without a JVM.
+
+The account has Azure's own host names; a proxy leads them to Azurite, and Entra's to a token service. Clients take
+tokens and send them over TLS as they do to Azure. Roles and access control lists are not to be had here: see
+``test_real_account.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from feast_hybrid.testing import session_conf
+from feast_hybrid.testing.entra import EntraLake
+from tests.integration.places import abfs_speaks_to_azurite, classic_only, outside_of_spark
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = [
+    classic_only("a program whose proxy is its own"),
+    pytest.mark.skipif(not abfs_speaks_to_azurite(), reason="PySpark 4.0's ABFS driver cannot speak to Azurite"),
+]
+
+WAYS = ("account_key", "sas", "service_principal", "managed_identity", "workload_identity", "platform")
+
+
+@pytest.fixture(scope="module")
+def lake() -> Iterator[EntraLake]:
+    with EntraLake() as started:
+        yield started
+
+
+def run(lake: EntraLake, sites: dict[str, Any], folder: Path, **given: Any) -> dict[str, dict[str, Any]]:
+    application = {"AZURE_CLIENT_ID": lake.client, "AZURE_TENANT_ID": lake.tenant, "AZURE_CLIENT_SECRET": lake.secret}
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tests.integration.entra_program",
+            json.dumps({"sites": sites, "folder": str(folder), **given}),
+        ],
+        env=outside_of_spark(**lake.environment(), **application),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-6000:]
+    assert lake.secret not in done.stdout + done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return {answer["name"]: answer for answer in answers}
+
+
+@pytest.mark.skipif("FEAST_HYBRID_FAULT_ROUNDS" not in os.environ, reason="takes minutes: make test-faults")
+def test_each_way_reads_and_writes_by_spark_and_without_a_jvm(lake: EntraLake, tmp_path: Path) -> None:
+    sites = {name: lake.site("cloud", name) for name in WAYS}
+    conf = {
+        **session_conf(),
+        "spark.driver.extraJavaOptions": lake.java_options(),
+        "spark.sql.shuffle.partitions": "2",
+        # What a cluster has of its own, for the credential type 'platform'.
+        **lake.platform_settings(),
+    }
+    found = run(lake, sites, tmp_path, spark={"master": "local[2]", "conf": conf})
+    for name in WAYS:
+        assert found[name] == {"name": name, "without a JVM": [10, 20], "spark": [10, 20], "saved": [10, 20]}
+
+
+def test_a_refused_sign_in_names_the_site_the_way_and_where_the_secret_is_from(
+    lake: EntraLake, tmp_path: Path
+) -> None:
+    secret = {
+        **lake.site("cloud"),
+        "credential": {**lake.credentials()["service_principal"], "client_secret": {"env": "THE_SAS"}},
+    }
+    (tmp_path / "of_another_pod").write_text("of another pod")
+    assertion = {**lake.credentials()["workload_identity"], "token_file": str(tmp_path / "of_another_pod")}
+    found = run(
+        lake,
+        {"secret": secret, "assertion": {**lake.site("cloud"), "credential": assertion}},
+        tmp_path,
+    )
+    assert found["secret"]["error"] == found["assertion"]["error"] == "AuthenticationError", found
+    assert "site 'cloud' does not accept the sign-in" in found["secret"]["text"]
+    assert "client_secret from environment variable THE_SAS" in found["secret"]["text"]
+    assert "AADSTS7000215" in found["secret"]["text"]
