@@ -90,7 +90,10 @@ class SiteOpener:
             _read_a_bit(self, path)
         except Exception as error:
             if not self.secret_digest:
-                raise  # Python's way to sign in by the platform may be none, where Spark's own is one
+                # Python's way to sign in by the platform, or by a ticket, may be none, where Spark's own is one.
+                if isinstance(error, AuthenticationError):
+                    raise_from(CredentialError(str(error)), error)
+                raise
             site = self.location.site
             refused = storage_error(error, what="a task of Spark's", where=f"site {site.name!r}", sites=[site])
             if isinstance(refused, (AuthenticationError, AccessDeniedError)):
