@@ -238,7 +238,7 @@ def _read_parquet_footer(source: Any) -> tuple[pa.Schema, frozenset[str], int, d
         Last, column → the type that only Spark has for it.
     """
     with pq.ParquetFile(source) as file:
-        schema, rows = file.schema_arrow, file.metadata.num_rows
+        schema, rows = file.schema_arrow.remove_metadata(), file.metadata.num_rows  # it is hashed below
         spark_types = _spark_types((file.metadata.metadata or {}).get(_SPARK_SCHEMA, b""))
         if not _may_hold_int96(schema):
             return schema, frozenset(), rows, spark_types
