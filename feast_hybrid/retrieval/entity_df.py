@@ -111,9 +111,24 @@ def _frame_of_arrow(entity_df: Any) -> pd.DataFrame:
             f"cannot read ({fault}): its columns are {', '.join(_columns_with_types(entity_df))}."
         ) from None
     refuse_values_of(table)
+    table = pa.table([_with_signed_indices(column) for column in table.columns], table.column_names)
     table = table.cast(pa.schema([(field.name, without_views(field.type)) for field in table.schema]))
     frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
     return frame
+
+
+def _with_signed_indices(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Polars' categories count from zero without a sign, of which older pyarrow makes no pandas column."""
+    if not pa.types.is_dictionary(column.type) or not pa.types.is_unsigned_integer(column.type.index_type):
+        return column
+    values = without_views(column.type.value_type)
+    chunks = [
+        pa.DictionaryArray.from_arrays(
+            chunk.indices.cast(pa.int64()), chunk.dictionary.cast(values), ordered=column.type.ordered
+        )
+        for chunk in column.chunks
+    ]
+    return pa.chunked_array(chunks, pa.dictionary(pa.int64(), values, column.type.ordered))
 
 
 def _columns_with_types(entity_df: Any) -> list[str]:
