@@ -46,7 +46,8 @@ def test_one_plan_of_spark_s_own_readers_reads_both_lakes(
     far = view("far", source("far_rows", write(cloud, "far", {**rows, "b": [1]})), DRIVER)
     store = make_store(DRIVER, near, far, join={"strategy": "window"})
     frame = retrieve(store, entity_frame(), ["near:a", "far:b"]).to_spark_df()
-    read = [uri.partition("/job/") for uri in frame.inputFiles()]
+    # A scheme of ours is by the sign-in: abfs-abcdefghijklmnop.
+    read = [re.sub(r"^(abfss?)-[a-z2-7]+:", r"\1:", uri).partition("/job/") for uri in frame.inputFiles()]
     assert {(place.rstrip("/"), name.split("/")[1]) for place, _, name in read} == {
         (onprem.uri.rstrip("/"), "near"),
         (cloud.uri.rstrip("/"), "far"),
