@@ -109,7 +109,9 @@ def spark(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         session.stop()
         return
     builder = SparkSession.builder.master("local[2]").appName("feast-hybrid integration tests")
-    for key, value in {**session_conf(), **_settings(tmp_path_factory)}.items():
+    # A server of Spark Connect, whose folder is another one, does not find it.
+    daemon = {"spark.python.daemon.module": "tests.integration.worker_daemon"}
+    for key, value in {**session_conf(), **_settings(tmp_path_factory), **daemon}.items():
         builder = builder.config(key, value)
     yield builder.getOrCreate()
 
@@ -120,7 +122,6 @@ def _settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {
         **(SETTINGS["delta"] if format_jars("delta") else {}),
         "spark.jars": ",".join(jars),
-        "spark.python.daemon.module": "tests.integration.worker_daemon",
         "spark.sql.shuffle.partitions": "4",
         "spark.default.parallelism": "4",
         "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),
