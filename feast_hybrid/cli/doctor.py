@@ -7,16 +7,11 @@ from pathlib import Path
 
 import click
 
+from feast_hybrid.cli.options import repo_option
+
 
 @click.command()
-@click.option(
-    "-c",
-    "--chdir",
-    "repo",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    default=Path(),
-    help="The Feast repo, the folder of feature_store.yaml; by default this one.",
-)
+@repo_option
 @click.option("--site", "sites", multiple=True, metavar="NAME", help="Look at this site alone; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON in place of a table.")
 @click.option("--no-spark", is_flag=True, help="Leave Spark out: seconds in place of half a minute.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from feast_hybrid.cli.options import repo_option
 from feast_hybrid.errors import ConfigError, EntityFrameError
 
 if TYPE_CHECKING:
@@ -18,14 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("features", nargs=-1, required=True)
-@click.option(
-    "-c",
-    "--chdir",
-    "repo",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    default=Path(),
-    help="The Feast repo, the folder of feature_store.yaml; by default this one.",
-)
+@repo_option
 @click.option(
     "--entities",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),

@@ -131,23 +131,37 @@ class AdlsLake(Lake):
         return [Service("azurite", command, image="adls", arguments=options, environment=environment)]
 
     def _ready(self) -> str | None:
-        from azure.core.exceptions import AzureError
-        from azure.storage.blob import BlobServiceClient
-
-        client = BlobServiceClient.from_connection_string(
-            self.connection_string, retry_total=0, connection_timeout=2, read_timeout=5
-        )
-        with client:
-            try:
-                container = client.get_container_client(self.container)
-                if not container.exists():
-                    container.create_container()
-            except AzureError:
-                return "Azurite to answer"
-        return None
+        return make_container(self.connection_string, self.container)
 
     def _started(self) -> None:
         os.environ[self.key_variable] = self._key
 
     def _stopped(self) -> None:
         os.environ.pop(self.key_variable, None)
+
+
+def make_container(connection_string: str, container: str, **options: Any) -> str | None:
+    """Make a container as soon as an Azurite answers.
+
+    Args:
+        connection_string: of the account.
+        container: its name.
+        options: further ones of the client.
+
+    Returns:
+        What is waited for; None once the container is there.
+    """
+    from azure.core.exceptions import AzureError
+    from azure.storage.blob import BlobServiceClient
+
+    client = BlobServiceClient.from_connection_string(
+        connection_string, retry_total=0, connection_timeout=2, read_timeout=5, **options
+    )
+    with client:
+        try:
+            found = client.get_container_client(container)
+            if not found.exists():
+                found.create_container()
+        except AzureError:
+            return "Azurite to answer"
+    return None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.errors import TestServerError
 from feast_hybrid.spark.java import find_java
-from feast_hybrid.testing.adls import AdlsLake
+from feast_hybrid.testing.adls import AdlsLake, make_container
 from feast_hybrid.testing.services import HOST, Service, free_ports
 
 if TYPE_CHECKING:
@@ -198,9 +198,6 @@ class EntraLake(AdlsLake):
         ]
 
     def _ready(self) -> str | None:
-        from azure.core.exceptions import AzureError
-        from azure.storage.blob import BlobServiceClient
-
         for port, what in (
             (self._proxy_port, "the proxy to answer"),
             (self._login_port, "the token service to answer"),
@@ -209,21 +206,8 @@ class EntraLake(AdlsLake):
                 socket.create_connection((HOST, port), timeout=2).close()
             except OSError:
                 return what
-        client = BlobServiceClient.from_connection_string(
-            self.connection_string,
-            retry_total=0,
-            connection_timeout=2,
-            read_timeout=5,
-            connection_verify=str(self._inside / "authority.pem"),
-        )
-        with client:
-            try:
-                container = client.get_container_client(self.container)
-                if not container.exists():
-                    container.create_container()
-            except AzureError:
-                return "Azurite to answer"
-        return None
+        authority = str(self._inside / "authority.pem")
+        return make_container(self.connection_string, self.container, connection_verify=authority)
 
 
 def _write_certificates(folder: Path) -> None:

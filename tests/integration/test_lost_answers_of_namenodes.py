@@ -18,7 +18,8 @@ from feast_hybrid.testing import RpcFaultProxy
 from tests.integration.batches import DRIVER, add, rows, stats
 from tests.integration.faulty import MINUTES, SEEDS, ended, located
 from tests.integration.places import Place, feature_store
-from tests.integration.test_writers_under_faults import OF_ROWS, batches, rows_at, save, saves, watching
+from tests.integration.test_replace_concurrently import rows_at
+from tests.integration.test_writers_under_faults import OF_ROWS, batches, save, saves, watching
 
 if TYPE_CHECKING:
     from feast_hybrid.testing import Lakes

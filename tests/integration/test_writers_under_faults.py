@@ -33,7 +33,6 @@ from feast_hybrid.errors import WriteError
 from feast_hybrid.lakes import Location, filesystems, replace, replace_adls
 from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.errors import translate_client_errors
-from feast_hybrid.lakes.markers import BEING_REPLACED
 from feast_hybrid.monitoring import metrics_store
 from feast_hybrid.testing import Fault
 from tests.integration.batches import DRIVER, SCHEMA, add, rows, stats
@@ -51,6 +50,7 @@ from tests.integration.faulty import (
 )
 from tests.integration.places import abfs_speaks_to_azurite, feature_store, outside_of_spark, source, view
 from tests.integration.test_pushes_and_logs import logs
+from tests.integration.test_replace_concurrently import rows_at
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -98,23 +98,6 @@ def save(target: Location, name: str) -> str:
             replace.put_in_place(new, target)
 
     return ended(work)
-
-
-def rows_at(target: Location) -> dict[str, int] | None:
-    """Whose files are there, and how many of each; None where a reader would have failed."""
-    filesystem = target.fs
-    listed = filesystem.find(target.path, detail=True)
-    if any(BEING_REPLACED in file for file in listed):
-        return None
-    found: Counter[str] = Counter()
-    try:
-        for file in listed:
-            if not file.endswith("_SUCCESS"):
-                found[filesystem.cat_file(file).decode().partition("/")[0]] += 1
-        is_same = filesystem.find(target.path, detail=True) == listed
-    except FileNotFoundError:
-        return None
-    return dict(found) if is_same else None
 
 
 def requests(lake: Lake, methods: str, work: Callable[[], object]) -> int:
