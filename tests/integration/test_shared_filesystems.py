@@ -111,7 +111,8 @@ def test_the_containers_of_an_account_are_listed_each_time(lakes_to_test: Places
     if isinstance(filesystem, SiteBlobFileSystem):
         container = cloud.uri.partition("//")[2].partition("@")[0]
         for _ in range(2):
-            assert [name.rstrip("/") for name in filesystem.ls("", detail=False)] == [container]
+            # Other tests' containers are in the account too.
+            assert container in [name.rstrip("/") for name in filesystem.ls("", detail=False)]
 
 
 def test_sockets_are_closed_with_the_last_user(place: Place, folder: str) -> None:
