@@ -294,6 +294,9 @@ def test_two_servers_serve_two_stores_of_one_process_and_no_key_is_in_logs_or_pa
         frame: Any = job.to_spark_df()
         sql = retrieve(store, "SELECT driver_id, event_timestamp FROM mood_rows", ["mood:mood"])
         assert len(sql.to_df()) == 2
+        # Spark reads both lakes: a request names their options.
+        window = make_store(*views, spark={"remote": server.uri}, join={"strategy": "window"})
+        assert len(retrieve(window, ENTITY_ROWS, ["trips:trips", "mood:mood"]).to_df()) == 2
         saved = SavedDatasetHybridSparkStorage(path=f"{cloud.uri}{folder}/saved_{server.web_port}")
         job.persist(saved)
         return frame.sparkSession, rows_of(job.to_arrow(), "trips", "mood")
