@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from feast_hybrid.errors import CredentialError
 from feast_hybrid.lakes import kerberos
 from feast_hybrid.lakes.field_types import LOGIN, AuthorityHost, HostPort, Identifier
+from feast_hybrid.lakes.sas import sas_fault
 from feast_hybrid.lakes.secrets import Secret
 from feast_hybrid.lakes.uri import LakeType, LakeUri
 
@@ -28,6 +29,9 @@ _AZURE_VARIABLES = ("AZURE_", "IDENTITY_", "IMDS_", "MSI_")
 #: hdfs-native's user, configuration and tickets.
 _HDFS_VARIABLES = ("HADOOP_", "KRB5")
 _OAUTH = "org.apache.hadoop.fs.azurebfs.oauth2"
+#: How azure-identity asks Entra for a token: once, and not for the five minutes that it waits by itself. The storage
+#: client asks for it again, with the request that it is for.
+_ENTRA_LIMITS: dict[str, Any] = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 10}
 
 
 class _Credential(BaseModel):
@@ -177,7 +181,22 @@ class Sas(_Credential):
         return {**_account(uri), "sas_token": self._token(site)}
 
     def _token(self, site: str) -> str:
-        return self.token.resolve(f"token of site {site!r}").lstrip("?")
+        what = f"token of site {site!r}"
+        token = self.token.resolve(what).lstrip("?")
+        if "sig=" not in token:
+            raise CredentialError(
+                f"{what}: what stands in {self.token.describe()} is no shared access signature: none of its "
+                "parts is sig=."
+            )
+        return token
+
+    def find_fault(self, text: str = "", *, here: bool = True) -> kerberos.Fault | None:  # noqa: ARG002
+        """What the signature itself says: from when and until when it is good."""
+        try:
+            token = self._token("")
+        except CredentialError:
+            return None
+        return kerberos.Fault(f"It was signed in to by {self.describe()}{sas_fault(token)}")
 
 
 class ServicePrincipal(_Credential):
@@ -207,6 +226,7 @@ class ServicePrincipal(_Credential):
             client_id=self.client_id,
             client_secret=self._secret(site),
             authority=self.authority,
+            **_ENTRA_LIMITS,
         )
         return {**_account(uri), "credential": credential}
 
@@ -254,15 +274,36 @@ class WorkloadIdentity(_Credential):
         }
         return _oauth(uri, "WorkloadIdentityTokenProvider", settings)
 
-    def to_fsspec_kwargs(self, uri: LakeUri, site: str) -> dict[str, Any]:  # noqa: ARG002
-        """An azure-identity credential that exchanges the token."""
-        from azure.identity.aio import WorkloadIdentityCredential
+    def describe(self) -> str:
+        """The application and the file."""
+        return f"credential type {self.type!r} with client_id {self.client_id} and token_file {self.token_file}"
 
-        credential = WorkloadIdentityCredential(
+    def require_files(self, site: str) -> None:
+        """Raise CredentialError if the token's file is not there."""
+        self._assertion(site)
+
+    def _assertion(self, site: str) -> str:
+        try:
+            return self.token_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise CredentialError(
+            f"site {site!r}: token_file {self.token_file} of credential type {self.type!r} cannot be read: {reason}. "
+            'Kubernetes puts it into pods that are labelled azure.workload.identity/use: "true"; name another file '
+            "by token_file."
+        )
+
+    def to_fsspec_kwargs(self, uri: LakeUri, site: str) -> dict[str, Any]:
+        """An azure-identity credential that exchanges the token."""
+        from azure.identity.aio import ClientAssertionCredential
+
+        # Not WorkloadIdentityCredential: where the file is gone it says what a missing path says.
+        credential = ClientAssertionCredential(
             tenant_id=self.tenant_id,
             client_id=self.client_id,
-            token_file_path=str(self.token_file),
+            func=lambda: self._assertion(site),
             authority=self.authority,
+            **_ENTRA_LIMITS,
         )
         return {**_account(uri), "credential": credential}
 

@@ -23,6 +23,7 @@ from feast_hybrid.errors import (
     StorageTimeoutError,
     UnavailableError,
 )
+from feast_hybrid.lakes.adls_advice import clock_fault, header, waiting_advice
 from feast_hybrid.lakes.hadoop_cache import with_plain_schemes
 from feast_hybrid.lakes.refusing_site import site_of
 from feast_hybrid.lakes.remote_conditions import AUTHENTICATION_REASON, AZURE_CODES, KERBEROS_ADVICE, remote_meaning
@@ -204,6 +205,18 @@ def classify_storage_error(error: BaseException) -> type[StorageError] | None:
     return None
 
 
+def was_reached(error: BaseException) -> bool:
+    """Whether an account that is unavailable was reached from here: it answered, or did not come to an end of it."""
+    azure: Any = sys.modules.get("azure.core.exceptions")
+    if azure is None:
+        return False
+    return any(
+        isinstance(each, azure.ServiceResponseError)
+        or (isinstance(each, azure.HttpResponseError) and isinstance(each.status_code, int))
+        for each in error_chain(error)
+    )
+
+
 def classify_remote_text(text: str, trace: str = "") -> type[StorageError] | None:
     """What a text from a JVM or another process says of a lake; None where it says nothing of it.
 
@@ -323,11 +336,16 @@ def storage_error(
         where = f"site {site.name!r}"
     summary = redacted_summary(error).rstrip(".")
     fault = site.credential.find_fault(text, here=here) if site and meaning is AuthenticationError else None
-    if fault:
+    clock = clock_fault(error_chain(error)) if meaning is AuthenticationError and not isinstance(error, str) else ""
+    codes = _codes(error)
+    if fault and not clock:
         meaning, advice = fault.meaning, f"{fault.text[0].upper()}{fault.text[1:]}"
     else:
-        advice = _advice(meaning, site, text, summary)
-    made = meaning(f"{what}: {where} {_PHRASES[meaning]}: {summary}{_codes(error)}. {advice}")
+        advice = _advice(meaning, site, f"{text}{codes}", summary) + clock
+    said = f"{what}: {where} {_PHRASES[meaning]}: {summary}{codes}. {advice}"
+    if site is not None and site.lake is LakeType.ADLS and str(site.root).rstrip("/") not in said:
+        said = f"{said} The site is {site.root}."
+    made = meaning(said)
     made.__cause__ = _without_secrets(error) if isinstance(error, BaseException) else None
     return made
 
@@ -340,6 +358,8 @@ def _codes(error: BaseException | str) -> str:
         if _of_azure(each):
             status = getattr(each, "status_code", None)
             found = [str(code) for code in (status, _azure_code(each)) if code]
+            if after := header(each, "Retry-After"):
+                found.append(f"Retry-After {after}")
             return f" ({', '.join(found)})" if found else ""
     return ""
 
@@ -350,7 +370,10 @@ def _advice(meaning: type[StorageError], site: Site | None, text: str, summary: 
         for words, advice in KERBEROS_ADVICE.items():
             if words in text:
                 return f"{signed_in}{advice}"
-        return f"{signed_in}Check that the secret or the ticket is that of this lake and has not expired."
+        check = f"{signed_in}Check that the secret or the ticket is that of this lake and has not expired."
+        if site is None or site.lake is not LakeType.ADLS:
+            return check
+        return f"{check} Clocks that differ are refused too: feast-hybrid doctor compares them."
     if meaning is AccessDeniedError:
         if site is not None and site.lake is LakeType.ADLS:
             return (
@@ -365,6 +388,8 @@ def _advice(meaning: type[StorageError], site: Site | None, text: str, summary: 
         )
     if _NO_NAMENODES in summary:
         return "The uri's host is a nameservice that is not known here: list its servers in the site's namenodes."
+    if site is not None and site.lake is LakeType.ADLS:
+        return waiting_advice(text, timed_out=meaning is StorageTimeoutError)
     if meaning is StorageTimeoutError:
         return "Check that the lake is well; the site's options can give it more time."
     return "Check the host and the port in the site's uri, and that this machine reaches them."

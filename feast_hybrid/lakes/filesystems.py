@@ -12,14 +12,17 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
-from adlfs import AzureBlobFileSystem
-from azure.storage.blob.aio import BlobServiceClient, ExponentialRetry
+from adlfs import AzureBlobFile, AzureBlobFileSystem
+from azure.core.exceptions import IncompleteReadError
+from azure.storage.blob.aio import BlobServiceClient
 from fsspec import AbstractFileSystem
+from fsspec.asyn import sync_wrapper
 from hdfs_native import Client
 from hdfs_native.fsspec import HdfsFileSystem, ViewfsFileSystem
 
 from feast_hybrid.lakes import timeouts
 from feast_hybrid.lakes.bounded_calls import BoundedCalls
+from feast_hybrid.lakes.patience import Patience, PatientRetry, read_whole
 
 #: How many entries a NameNode lists in one answer.
 _ENTRIES_PER_ANSWER = 1000
@@ -46,6 +49,7 @@ class SiteBlobFileSystem(AzureBlobFileSystem):
     def __init__(self, *, account_name: str, limits: Mapping[str, str] | None = None, **arguments: Any) -> None:
         self._given = arguments
         self._limits = limits or {}
+        self.patience = Patience.of(self._limits)
         # Others write too: a listing is not kept. It would be for as long as the file system, which is long.
         super().__init__(account_name=account_name, anon=True, use_listings_cache=False, **arguments)
         self._close_with_last_user()
@@ -67,6 +71,14 @@ class SiteBlobFileSystem(AzureBlobFileSystem):
     def __reduce__(self) -> NoReturn:
         raise TypeError(_NOT_PICKLED)
 
+    def _open(self, path: str, mode: str = "rb", block_size: int | None = None, **arguments: Any) -> AzureBlobFile:
+        arguments = {"cache_type": "readahead", **arguments}
+        return _SiteBlobFile(fs=self, path=path, mode=mode, block_size=block_size or self.blocksize, **arguments)
+
+    async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **arguments: Any) -> bytes:
+        cat_file = super()._cat_file
+        return await read_whole(lambda: cat_file(path, start, end, **arguments), self.patience)
+
     async def _ls_containers(self, return_glob: bool = False) -> list[dict[str, Any]]:  # noqa: ARG002
         """All containers; adlfs reads them back from its cache of listings."""
         found = self.service_client.list_containers(include_metadata=True)
@@ -77,7 +89,7 @@ class SiteBlobFileSystem(AzureBlobFileSystem):
         """Make the client, of what was given; it connects when it is asked something."""
         for argument in ("connection_string", "account_key", "sas_token", "credential"):
             setattr(self, argument, self._given.get(argument))
-        more = _blob_client_options(self._limits)
+        more = _blob_client_options(self._limits, self.patience)
         if self.connection_string is not None:
             self.service_client = BlobServiceClient.from_connection_string(self.connection_string, **more)
             return
@@ -88,17 +100,30 @@ class SiteBlobFileSystem(AzureBlobFileSystem):
         )
 
 
-def _blob_client_options(options: Mapping[str, str]) -> dict[str, Any]:
+class _SiteBlobFile(AzureBlobFile):
+    """A blob, of which each range that is read is whole."""
+
+    async def _async_fetch_range(self, start: int, end: int | None = None, **kwargs: Any) -> bytes:
+        fetch = super()._async_fetch_range
+        wanted = (self.size if end is None else min(end, self.size)) - start
+
+        async def read() -> bytes:
+            found: bytes = await fetch(start, end, **kwargs)
+            if len(found) != wanted:
+                raise IncompleteReadError(f"{self.path}: {len(found)} bytes of {wanted} from {start} on")
+            return found
+
+        return await read_whole(read, self.fs.patience)
+
+    _fetch_range = sync_wrapper(_async_fetch_range)
+
+
+def _blob_client_options(options: Mapping[str, str], patience: Patience) -> dict[str, Any]:
     """Arguments of Azure's asynchronous blob client; times in seconds."""
-    # A busy account answers at once and is asked again more often than one that cannot be reached or is silent.
-    tries: dict[str, Any] = {"retry_total": 5, "retry_connect": 2, "retry_read": 1, "retry_status": 5}
-    if timeouts.BLOB_RETRIES in options:
-        tries = dict.fromkeys(tries, int(options[timeouts.BLOB_RETRIES]))
     return {
-        # pauses of 1, 3, 5, 9 and 17 s: half a minute in which an account is busy is carried
-        "retry_policy": ExponentialRetry(initial_backoff=1, increment_base=2, random_jitter_range=1, **tries),
+        "retry_policy": PatientRetry(patience),
         "connection_timeout": int(options.get(timeouts.BLOB_CONNECT_TIMEOUT, 5_000)) / 1000,
-        "read_timeout": int(options.get(timeouts.BLOB_READ_TIMEOUT, 10_000)) / 1000,
+        "read_timeout": patience.read_timeout,
     }
 
 

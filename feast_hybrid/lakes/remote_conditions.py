@@ -69,6 +69,12 @@ _OF_LAKES: _Conditions = (
     # Entra itself may be down, or be asked too often.
     (r"\bAzureADAuthenticator\$\w+: HTTP Error (?:429|5\d\d)\b", UnavailableError),
     (r"\bAzureADAuthenticator\$(?:HttpException|UnexpectedResponseException)\b", AuthenticationError),
+    # The driver could not sign a request: it has no token, and the words after that say why.
+    (
+        r"\bAuth failure: [^\n]*(?:(?:Connect|UnknownHost|SocketTimeout)Exception|Connection re\w+|timed out)",
+        UnavailableError,
+    ),
+    (r"\bAuth failure: ", AuthenticationError),
     (r"\bazure\.core\.exceptions\.ClientAuthenticationError\b", AuthenticationError),
     (r"\bazure\.identity\.\w*\.?CredentialUnavailableError\b", AuthenticationError),
     (r"\b(?:javax\.security\.sasl\.SaslException|org\.ietf\.jgss\.GSSException)\b", AuthenticationError),

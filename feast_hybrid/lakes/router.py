@@ -90,6 +90,12 @@ class Router:
         hosts = [f"{site.root.scheme}://{site.root.authority}" for site in self.sites]
         near = difflib.get_close_matches(host, hosts, n=1, cutoff=0.7)
         hint = f" Did you mean {near[0]}{wanted.path}?" if near and near[0].lower() != host.lower() else ""
+        if of_other := _site_of_the_other_lake(wanted, self.sites):
+            root = of_other.root
+            hint = (
+                f" {wanted.scheme}:// is not how site {of_other.name!r} is reached: did you mean "
+                f"{root.scheme}://{root.authority}{wanted.path}?"
+            )
         if wanted.lake is LakeType.LOCAL:
             folder = wanted.path.rpartition("/")[0] or "/"
             hint = (
@@ -169,6 +175,17 @@ class Router:
         if services:
             merged["dfs.nameservices"] = ",".join(dict.fromkeys(services))
         return merged
+
+
+def _site_of_the_other_lake(uri: LakeUri, sites: Sequence[Site]) -> Site | None:
+    """The site of another kind of storage whose server a URI names; None where there is none."""
+    named = {part.partition(":")[0].lower() for part in uri.authority.split("@")}
+    for site in sites:
+        servers = [site.root.account_host, site.root.account] if site.lake is LakeType.ADLS else [site.root.authority]
+        hosts = {server.partition(":")[0].lower() for server in (*servers, *site.namenodes)} - {""}
+        if site.lake is not uri.lake and named & hosts:
+            return site
+    return None
 
 
 def _site_of_its_own(uri: LakeUri) -> Site:

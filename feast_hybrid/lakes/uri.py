@@ -41,6 +41,7 @@ _ACCOUNT_HOST = re.compile(r"^[a-z0-9]{3,24}(\.[a-z0-9-]+)+$")
 _BLOB_URL = re.compile(
     r"^(?P<account>[a-z0-9]{3,24})\.(?:blob|dfs)\.(?P<domain>[A-Za-z0-9.-]+)/(?P<container>[^/]+)(?P<path>.*)$"
 )
+_AZURE_HOST = re.compile(r"\.(?:(?:dfs|blob)\.core\.|dfs\.fabric\.)[a-z0-9.-]+$")
 #: Java takes a host with any other character for no host at all, an underscore included.
 _HDFS_AUTHORITY = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -216,6 +217,13 @@ def _parse_hdfs(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
     if not authority:
         raise RoutingError(
             f"{what}: {scheme}:///… names no nameservice, which leaves it to fs.defaultFS. Write {_example(scheme)}."
+        )
+    if _AZURE_HOST.search(authority.lower()) and ":" not in authority:
+        container, _, host = authority.rpartition("@")
+        host = host.lower().replace(".blob.", ".dfs.", 1)
+        raise RoutingError(
+            f"{what}: {_shown(authority)} is a storage account of Azure's, which {scheme}:// does not lead to. Write "
+            f"abfss://{container or '<container>'}@{host}{path if container else '/<folder>'}."
         )
     if "@" in authority or _has_password(authority, path):
         raise RoutingError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from feast_hybrid.asof import Ineligible
 from feast_hybrid.errors import SourceError, SourceNotFoundError, UnavailableError
+from feast_hybrid.lakes.errors import was_reached
 from feast_hybrid.lakes.replace import is_unfinished, left_over
 from feast_hybrid.lakes.replace_hdfs import REPLACEMENT_SECONDS
 from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason, note_once
@@ -124,7 +125,7 @@ class Reader:
                 resolved = file_schema(source, self.router, required)
             except UnavailableError as error:
                 # A client of Spark Connect may not reach what its server does.
-                if not is_connect(session or self.spark):
+                if not is_connect(session or self.spark) or was_reached(error):
                     raise
                 reason = f"its files cannot be listed from here: {type(error).__name__}"
             else:

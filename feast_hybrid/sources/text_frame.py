@@ -21,6 +21,7 @@ from feast_hybrid.files.folder_columns import FolderColumns, folder_columns
 from feast_hybrid.files.globs import SIGNS, expand
 from feast_hybrid.files.listing import Listing, list_files
 from feast_hybrid.files.resolution import spark_widens
+from feast_hybrid.lakes.errors import was_reached
 from feast_hybrid.sources import missing_columns
 from feast_hybrid.sources.file_schema import (
     folders_of,
@@ -268,7 +269,7 @@ def _listing(
                 check_roots=lambda roots: refuse_other_sites(source, roots, router),
             ), ()
     except UnavailableError as error:
-        if not is_connect(session):
+        if not is_connect(session) or was_reached(error):
             raise
         reason = f"its files cannot be listed from here ({type(error).__name__})"
     with (

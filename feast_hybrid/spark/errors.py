@@ -94,6 +94,10 @@ class Failure:
             if cause.in_python and (raised := _error_of_this_package(cause, self.what)):
                 return raised
         for cause in self.causes:
+            # Before what it was caused by, such as a file that is not there: that of a token.
+            if "Auth failure: " in cause.message and (refused := self._of_the_lake(cause)):
+                return refused
+        for cause in self.causes:
             for condition in CONDITIONS:
                 if condition.holds_for(cause):
                     return condition.meaning(self)
@@ -136,6 +140,15 @@ def _no_driver(failure: Failure) -> HybridError:
         f"to a running session. Start it with spark.jars.packages={package} (for Feast's spark.engine beside "
         "type: in batch_engine, since Feast 0.67 does not hand batch_engine.spark_conf to Spark; for Spark "
         f"Connect: start-connect-server.sh --packages {package})."
+    )
+
+
+def _other_driver(failure: Failure) -> HybridError:
+    package = f"org.apache.hadoop:hadoop-azure:{hadoop_version()}"
+    return SessionError(
+        f"{failure.what} ({failure.where}): the hadoop-azure of this Spark session is of another version than its "
+        f"Hadoop: {failure.summary.rstrip('.')}. Start it with {package} and no other, in spark.jars.packages, "
+        "spark.jars and Spark's folder jars/ (a server of Spark Connect with the one of its own Hadoop)."
     )
 
 
@@ -205,17 +218,27 @@ class Condition:
             its full name; empty for any.
         meaning: makes the error.
         words: a pattern that the message has to hold besides, where the name alone says too little.
+        trace: a pattern that the message or the stack trace has to hold.
     """
 
     name: str
     meaning: Callable[[Failure], HybridError]
     words: str = ""
+    trace: str = ""
 
     def holds_for(self, cause: Cause) -> bool:
         """Whether this is what a cause says."""
         names = ("", cause.condition, cause.condition.partition(".")[0], cause.exception_class)
-        return self.name in names and re.search(self.words, cause.message, re.DOTALL) is not None
+        if self.name not in names or re.search(self.words, cause.message, re.DOTALL) is None:
+            return False
+        return re.search(self.trace, f"{cause.message}\n{cause.trace}") is not None
 
+
+#: What Java says of a class that was compiled against others than are there.
+_LINKAGE_ERRORS = (
+    *("NoSuchMethodError", "NoSuchFieldError", "AbstractMethodError", "IllegalAccessError", "VerifyError"),
+    *("IncompatibleClassChangeError", "NoClassDefFoundError", "ExceptionInInitializerError"),
+)
 
 #: For each cause, from the outermost on, the first line that holds decides. What a lake itself answers is not here:
 #: :mod:`feast_hybrid.lakes.errors` knows it.
@@ -233,6 +256,7 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition("org.apache.hadoop.fs.UnsupportedFileSystemException", _no_driver),
     Condition("java.lang.ClassNotFoundException", _no_driver, r"\bfs\.azurebfs\."),
     Condition("java.lang.NoClassDefFoundError", _no_driver, r"\bfs/azurebfs/"),
+    *(Condition(f"java.lang.{name}", _other_driver, trace=r"\bazurebfs\b") for name in _LINKAGE_ERRORS),
     Condition("FAILED_READ_FILE.FILE_NOT_EXIST", _no_such_file),
     Condition("PATH_NOT_FOUND", _no_such_file),
     Condition("DELTA_PATH_DOES_NOT_EXIST", _no_such_file),

@@ -24,7 +24,13 @@ from feast_hybrid.lakes.hadoop_cache import (
     own_scheme,
     uncached,
 )
-from feast_hybrid.lakes.timeouts import BLOB_READ_TIMEOUT, BLOB_RETRIES
+from feast_hybrid.lakes.timeouts import (
+    BLOB_LONGEST_PAUSE,
+    BLOB_PAUSE,
+    BLOB_READ_TIMEOUT,
+    BLOB_RETRIES,
+    BLOB_SHORTEST_PAUSE,
+)
 from feast_hybrid.lakes.uri import LakeType
 from feast_hybrid.spark.kerberos import site_settings
 from feast_hybrid.spark.redaction import redact_logs
@@ -41,10 +47,13 @@ if TYPE_CHECKING:
 #: of it, and at most the longest one.
 ABFS_LIMITS = {
     BLOB_RETRIES: "3",
-    "fs.azure.io.retry.min.backoff.interval": "1000",
-    "fs.azure.io.retry.backoff.interval": "4000",
-    "fs.azure.io.retry.max.backoff.interval": "12000",
+    BLOB_SHORTEST_PAUSE: "1000",
+    BLOB_PAUSE: "4000",
+    BLOB_LONGEST_PAUSE: "12000",
     BLOB_READ_TIMEOUT: "5000",
+    # Of tokens: pauses of 2, 6, 12 and 12 s, in place of two minutes. How long Entra may take is fixed: 30 s.
+    "fs.azure.oauth.token.fetch.retry.max.retries": "4",
+    "fs.azure.oauth.token.fetch.retry.max.backoff.interval": "12000",
 }
 
 

@@ -9,7 +9,8 @@
 // It also counts the bytes of its answers to requests for a blob's content: GET /-/bytes-read.
 //
 // Usage: node azurite.js PATH/TO/azurite/dist/src/blob/main.js [Azurite's options]
-// AZURITE_ACCOUNTS=NAME:KEY is the account; where LAKE_CONTAINER is set, that container is created in it.
+// AZURITE_ACCOUNTS=NAME:KEY is the account; where LAKE_CONTAINER is set, that container is created in it. With
+// LAKE_CLOCK the service's clock is ahead of this machine's by so many seconds, or behind it.
 
 'use strict';
 
@@ -133,7 +134,19 @@ function createContainer(container, port) {
     .end();
 }
 
+const clock = 1000 * Number(process.env.LAKE_CLOCK ?? 0);
+
+function setClock() {
+  const now = () => RealDate.now() + clock;
+  const RealDate = Date;
+  globalThis.Date = new Proxy(RealDate, {
+    construct: (target, given) => (given.length ? new target(...given) : new target(now())),
+    get: (target, name) => (name === 'now' ? now : Reflect.get(target, name)),
+  });
+}
+
 function serve(azurite, options) {
+  if (clock) setClock();
   for (const { Server } of [http, https]) intercept(Server.prototype);
   process.argv = [process.argv[0], azurite, ...options];
   require(azurite);
@@ -146,6 +159,7 @@ function intercept(prototype) {
       response.end(String(bytesRead));
       return true;
     }
+    if (event === 'request' && clock) response.setHeader('Date', new Date().toUTCString());
     if (event === 'request' && isContent(request)) countAnswer(request, response);
     if (event === 'request' && isListing(request)) sortAnswer(response);
     if (event === 'listening' && process.env.LAKE_CONTAINER) {

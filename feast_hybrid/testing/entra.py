@@ -35,6 +35,7 @@ class EntraLake(AdlsLake):
     Args:
         container: the name of the container to create.
         seconds: for which a token is good.
+        clock: by how many seconds the account's clock is ahead of this machine's; negative where it is behind.
 
     Attributes:
         tenant: of the application.
@@ -42,9 +43,9 @@ class EntraLake(AdlsLake):
         secret: the application's, as it is in :meth:`environment`.
     """
 
-    def __init__(self, *, container: str = "lake", seconds: int = 3600) -> None:
+    def __init__(self, *, container: str = "lake", seconds: int = 3600, clock: int = 0) -> None:
         super().__init__("process", container=container)
-        self.seconds = seconds
+        self.seconds, self.clock = seconds, clock
         self.tenant, self.client = str(uuid.uuid4()), str(uuid.uuid4())
         self.secret = secrets.token_urlsafe(24)
         self._proxy_port = self._login_port = 0
@@ -136,17 +137,23 @@ class EntraLake(AdlsLake):
             "options": self.options(),
         }
 
-    def sas(self, *, hours: float = 1) -> str:
-        """A shared access signature of the account for everything, that is good for so long."""
+    def sas(self, *, hours: float = 1, since: float = -2, permissions: str = "rwdlac") -> str:
+        """A shared access signature of the account.
+
+        Args:
+            hours: until when it is good, from now by this machine's clock.
+            since: from when on.
+            permissions: what it allows, by Azure's letters.
+        """
         from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
 
         return generate_account_sas(
             account_name=self.account,
             account_key=self.key,
             resource_types=ResourceTypes(service=True, container=True, object=True),
-            permission=AccountSasPermissions(read=True, write=True, delete=True, list=True, add=True, create=True),
+            permission=AccountSasPermissions.from_string(permissions),
             expiry=datetime.now(UTC) + timedelta(hours=hours),
-            start=datetime.now(UTC) - timedelta(hours=abs(hours) + 1),
+            start=datetime.now(UTC) + timedelta(hours=since),
         )
 
     @property
@@ -191,7 +198,7 @@ class EntraLake(AdlsLake):
             "HTTPS_PROXY": f"http://{HOST}:{self._proxy_port}",
             "NODE_EXTRA_CA_CERTS": str(folder / "authority.pem"),
         }
-        environment = {**azurite.environment, **itself}
+        environment = {**azurite.environment, **itself, "LAKE_CLOCK": str(self.clock)}
         return [
             Service("azurite", (*azurite.command, *tls), image="", arguments=(), environment=environment),
             Service("entra", (sys.executable, str(SCRIPT), str(folder / "entra.json")), image="", arguments=()),

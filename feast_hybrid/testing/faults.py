@@ -24,7 +24,7 @@ from urllib.parse import unquote
 
 from feast_hybrid.testing.services import HOST
 
-Action = Literal["answer", "reset", "lose", "cut", "delay"]
+Action = Literal["answer", "reset", "lose", "cut", "short", "delay"]
 
 #: What stands in each call of a client to a NameNode.
 _CLIENTS_CALLS = b"hdfs.protocol.ClientProtocol"
@@ -40,7 +40,8 @@ class Fault:
     Attributes:
         action: ``answer`` with a status, and the server sees nothing of the request; ``reset`` the connection before
             it does; have it do its work and ``lose`` the answer; ``cut`` the answer's body in the middle, with the
-            headers of all of it; ``delay`` the request, which arrives all the same if the client has given it up.
+            headers of all of it, by a reset, or leave it ``short`` and close the connection in good order; ``delay``
+            the request, which arrives all the same if the client has given it up.
         method: a pattern that the whole method matches.
         target: a pattern that is looked for in the path and the query, percent signs resolved.
         nth: of the requests that match, counted from one, the one that this happens to; None for all.
@@ -48,6 +49,8 @@ class Fault:
         status: of an answer.
         retry_after: seconds that an answer says, or nothing.
         seconds: of a delay.
+        kept: the share of a body that is sent all the same.
+        lasting: for how many seconds from its first request on it happens; None for always.
     """
 
     action: Action
@@ -58,6 +61,8 @@ class Fault:
     status: int = 503
     retry_after: int | None = None
     seconds: float = 0.0
+    kept: float = 0.5
+    lasting: float | None = None
 
     def __str__(self) -> str:
         return f"{self.action} {self.status}" if self.action == "answer" else self.action
@@ -168,6 +173,7 @@ class FaultProxy(_Proxy):
         with self._lock:
             self._faults = [(fault, re.compile(fault.method), re.compile(fault.target)) for fault in faults]
             self._matched = [0] * len(self._faults)
+            self._began: list[float | None] = [None] * len(self._faults)
             self._dice = random.Random(seed)  # noqa: S311  # not for secrets
             self.injected = []
 
@@ -204,10 +210,12 @@ class FaultProxy(_Proxy):
             _reset(connection)
             return False
         sent = answer.with_headers(b"connection")
-        if action == "cut":
-            connection.sendall(sent[: len(sent) - len(answer.body) // 2 - 1])
-            time.sleep(0.05)  # a reset would overtake what was sent
-            _reset(connection)
+        if fault is not None and action in ("cut", "short"):
+            lost = max(1, len(answer.body) - int(len(answer.body) * fault.kept))
+            connection.sendall(sent[:-lost])
+            if action == "cut":
+                time.sleep(0.05)  # a reset would overtake what was sent
+                _reset(connection)
             return False
         connection.sendall(sent)
         return True
@@ -220,7 +228,10 @@ class FaultProxy(_Proxy):
                 if not (of_method.fullmatch(method) and of_target.search(target)):
                     continue
                 self._matched[number] += 1
+                now = time.monotonic()
+                began = self._began[number] = self._began[number] or now
                 happens = fault.nth in (None, self._matched[number])
+                happens = happens and (fault.lasting is None or now - began < fault.lasting)
                 if chosen is None and happens and self._dice.random() < fault.probability:
                     chosen = fault
             if chosen is not None:

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pytest
-from azure.storage.blob.aio import ExponentialRetry
 
 from feast_hybrid.errors import CommitUnknownError, HybridError, ReplacementError
-from feast_hybrid.lakes import Location, Router, Site, filesystems
+from feast_hybrid.lakes import Location, Router, Site
 from feast_hybrid.testing import AdlsLake, Fault, FaultProxy
 from tests.integration.places import Place
 
@@ -32,22 +31,13 @@ STORM = (
     Fault("delay", probability=0.03, seconds=0.3),
 )
 
+#: Pauses of fractions of seconds, for Spark's driver and without a JVM.
 OPTIONS = {
     "fs.azure.io.retry.max.retries": "6",
     "fs.azure.io.retry.min.backoff.interval": "50",
     "fs.azure.io.retry.backoff.interval": "50",
     "fs.azure.io.retry.max.backoff.interval": "300",
 }
-
-
-def quick_retries(**given: Any) -> ExponentialRetry:
-    """In place of Azure's policy: pauses of fractions of seconds."""
-    return ExponentialRetry(**{**given, "initial_backoff": 0.05, "increment_base": 0.2, "random_jitter_range": 0})
-
-
-def retry_quickly() -> None:
-    """Have Azure's client do so in this process, to its end."""
-    vars(filesystems)["ExponentialRetry"] = quick_retries
 
 
 class Lake(NamedTuple):

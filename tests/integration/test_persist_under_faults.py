@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feast_hybrid import SavedDatasetHybridSparkStorage
-from feast_hybrid.lakes import filesystems, replace, replace_adls
+from feast_hybrid.lakes import replace, replace_adls
 from feast_hybrid.lakes.markers import BEING_REPLACED
 from feast_hybrid.testing import session_conf
 from tests.integration.batches import DRIVER, ROLES, add, by_spark, rows, stats
@@ -34,8 +34,6 @@ from tests.integration.faulty import (
     ended,
     faulty_lake,
     located,
-    quick_retries,
-    retry_quickly,
 )
 from tests.integration.places import (
     Place,
@@ -121,11 +119,6 @@ def lake() -> Iterator[Lake]:
         yield found
 
 
-@pytest.fixture
-def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filesystems, "ExponentialRetry", quick_retries)
-
-
 def settle(lake: Lake, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """End what a writer has left that could not go on."""
     monkeypatch.setattr(replace_adls, "DEAD_AFTER", timedelta(0))
@@ -133,7 +126,6 @@ def settle(lake: Lake, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @NEEDS_ADLS
-@pytest.mark.usefixtures("_quick_retries")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_of_many_that_persist_in_a_storm_one_is_there_whole(
     lake: Lake,
@@ -162,7 +154,6 @@ def test_of_many_that_persist_in_a_storm_one_is_there_whole(
 
 @MINUTES
 @NEEDS_ADLS
-@pytest.mark.usefixtures("_quick_retries")
 @pytest.mark.parametrize("seed", SEEDS[:3])
 def test_of_many_processes_that_persist_in_a_storm_one_is_there_whole(
     lake: Lake, lakes_to_test: Places, folder: str, seed: int, monkeypatch: pytest.MonkeyPatch
@@ -195,7 +186,6 @@ def test_of_many_processes_that_persist_in_a_storm_one_is_there_whole(
 
 if __name__ == "__main__":
     _, _sites, _sources, _uri, _number, _rounds = sys.argv
-    retry_quickly()
     with tempfile.TemporaryDirectory() as _folder:
         _conf = {**session_conf(), "spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "1"}
         _spark = {"master": "local[1]", "conf": _conf}

@@ -30,7 +30,7 @@ from feast.feature_logging import LoggingConfig
 
 from feast_hybrid import HybridSparkLoggingDestination
 from feast_hybrid.errors import WriteError
-from feast_hybrid.lakes import Location, filesystems, replace, replace_adls
+from feast_hybrid.lakes import Location, replace, replace_adls
 from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.monitoring import metrics_store
@@ -45,8 +45,6 @@ from tests.integration.faulty import (
     ended,
     faulty_lake,
     located,
-    quick_retries,
-    retry_quickly,
 )
 from tests.integration.places import abfs_speaks_to_azurite, feature_store, outside_of_spark, source, view
 from tests.integration.test_pushes_and_logs import logs
@@ -66,11 +64,6 @@ OF_ROWS = len(FILES) - 1
 def lake() -> Iterator[Lake]:
     with faulty_lake() as found:
         yield found
-
-
-@pytest.fixture(autouse=True)
-def _quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filesystems, "ExponentialRetry", quick_retries)
 
 
 @pytest.fixture
@@ -388,7 +381,6 @@ def test_metrics_that_are_kept_in_a_storm_are_there(
 
 if __name__ == "__main__":
     _, _writer, _site, _uri, _name, _rounds = sys.argv
-    retry_quickly()
     if _writer == "folder":
         print(json.dumps(saves(located(json.loads(_site), _uri), _name, int(_rounds))))
     else:

@@ -26,6 +26,7 @@ CLIENT = "66666666-7777-8888-9999-000000000000"
 @pytest.fixture(autouse=True)
 def _secret_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THE_SECRET", "czNjcmV0")
+    monkeypatch.setenv("THE_SAS", "sv=1&sig=czNjcmV0")
 
 
 def site(credential: dict[str, Any] | None, uri: str = CLOUD) -> Site:
@@ -34,7 +35,7 @@ def site(credential: dict[str, Any] | None, uri: str = CLOUD) -> Site:
 
 REFERENCE = {"env": "THE_SECRET"}
 ACCOUNT_KEY = {"type": "account_key", "account_key": REFERENCE}
-SAS = {"type": "sas", "token": REFERENCE}
+SAS = {"type": "sas", "token": {"env": "THE_SAS"}}
 SERVICE_PRINCIPAL = {
     "type": "service_principal",
     "tenant_id": TENANT,
@@ -54,7 +55,7 @@ EMULATOR = {"type": "emulator", "account_key": REFERENCE, "endpoint": "127.0.0.1
             ACCOUNT_KEY,
             {f"fs.azure.account.auth.type.{HOST}": "SharedKey", f"fs.azure.account.key.{HOST}": "czNjcmV0"},
         ),
-        (SAS, {f"fs.azure.account.auth.type.{HOST}": "SAS", f"fs.azure.sas.fixed.token.{HOST}": "czNjcmV0"}),
+        (SAS, {f"fs.azure.account.auth.type.{HOST}": "SAS", f"fs.azure.sas.fixed.token.{HOST}": "sv=1&sig=czNjcmV0"}),
         (
             SERVICE_PRINCIPAL,
             {
@@ -195,7 +196,7 @@ def test_a_sovereign_cloud_has_its_own_authority() -> None:
 
 
 def test_the_question_mark_before_a_copied_token_is_taken_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("THE_SECRET", "?sv=1&sig=x")
+    monkeypatch.setenv("THE_SAS", "?sv=1&sig=x")
     assert site(SAS).hadoop_options()[f"fs.azure.sas.fixed.token.{HOST}"] == "sv=1&sig=x"
 
 
@@ -211,7 +212,7 @@ ACCOUNT = {"account_name": "acct", "account_host": "acct.blob.core.windows.net"}
     ("credential", "given"),
     [
         (ACCOUNT_KEY, ACCOUNT | {"account_key": "czNjcmV0"}),
-        (SAS, ACCOUNT | {"sas_token": "czNjcmV0"}),
+        (SAS, ACCOUNT | {"sas_token": "sv=1&sig=czNjcmV0"}),
         (
             EMULATOR,
             {
@@ -234,7 +235,7 @@ def test_how_adlfs_signs_in(credential: dict[str, Any], given: dict[str, Any]) -
         (None, "DefaultAzureCredential"),
         (SERVICE_PRINCIPAL, "ClientSecretCredential"),
         ({"type": "managed_identity", "client_id": CLIENT}, "ManagedIdentityCredential"),
-        (WORKLOAD, "WorkloadIdentityCredential"),
+        (WORKLOAD, "ClientAssertionCredential"),
     ],
 )
 def test_how_adlfs_signs_in_by_entra(credential: dict[str, Any] | None, credential_class: str) -> None:
@@ -312,7 +313,7 @@ class TestFileSystems:
         }.items():
             monkeypatch.setenv(f"AZURE_STORAGE_{name}", value)
         by_key = site(ACCOUNT_KEY).filesystem()
-        monkeypatch.setenv("THE_SECRET", "sv=ours&sig=ours")
+        monkeypatch.setenv("THE_SAS", "sv=ours&sig=ours")
         by_sas = site(SAS).filesystem()
         assert by_key.service_client.url == "https://acct.blob.core.windows.net/"
         assert by_key.service_client.credential.account_name == "acct"

@@ -132,6 +132,26 @@ def test_a_body_is_cut_whose_headers_say_that_it_is_whole(proxy: FaultProxy) -> 
         connection.close()
 
 
+@pytest.mark.parametrize("kept", [0.0, 0.25, 0.5])
+def test_a_body_may_end_early_and_the_connection_in_good_order(proxy: FaultProxy, kept: float) -> None:
+    with proxy.having(Fault("short", "GET", kept=kept)):
+        connection = http.client.HTTPConnection(proxy.endpoint, timeout=10)
+        connection.request("GET", "/a")
+        answer = connection.getresponse()
+        assert answer.headers["Content-Length"] == "10000"
+        with pytest.raises(http.client.IncompleteRead) as short:
+            answer.read()
+        assert len(short.value.partial) == kept * 10_000
+        connection.close()
+
+
+def test_a_fault_that_lasts_for_a_time_is_over_after_it(proxy: FaultProxy) -> None:
+    with proxy.having(Fault("answer", lasting=0.3)):
+        assert [ask(proxy, "GET", "/a")[0] for _ in range(2)] == [503, 503]
+        time.sleep(0.4)
+        assert ask(proxy, "GET", "/a") == (200, CONTENT)
+
+
 def test_a_request_that_is_delayed_arrives_when_the_client_has_given_up(proxy: FaultProxy, server: Server) -> None:
     with proxy.having(Fault("delay", seconds=0.5)):
         connection = http.client.HTTPConnection(proxy.endpoint, timeout=0.1)

@@ -53,6 +53,22 @@ def test_the_longest_prefix_by_whole_segments_wins(uri: str, name: str) -> None:
     assert ROUTER.route(uri).name == name
 
 
+@pytest.mark.parametrize(
+    ("uri", "meant"),
+    [
+        ("abfss://lake@nn1.corp/flights", "hdfs://warehouse/flights"),
+        ("abfss://data@warehouse.corp/flights", None),
+        ("hdfs://acct/gold/a", f"{CLOUD}/gold/a"),
+    ],
+)
+def test_a_uri_of_the_other_lake_gets_the_one_that_was_meant(uri: str, meant: str | None) -> None:
+    router = Router([site("onprem", "hdfs://warehouse", namenodes=["nn1.corp:8020"]), site("cloud", f"{CLOUD}/gold")])
+    text = refusal(RoutingError, router, uri)
+    assert text.startswith(f"path of source 's': {uri} is under none of the configured sites")
+    assert (f"is reached: did you mean {meant}?" in text) == (meant is not None)
+    assert ("did you mean" in text) == (meant is not None)
+
+
 def test_this_machines_files_need_a_site_but_for_what_the_configuration_names() -> None:
     with pytest.raises(RoutingError, match=r"\{name: local, uri: 'file:///staging'\}"):
         ROUTER.locate("file:///staging/x")

@@ -33,15 +33,26 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _canary_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CANARY", CANARY)
+def secret_with_canary(way: str) -> str:
+    """The canary as a secret of a way to sign in: a signature is a part of a text."""
+    return f"sv=1&sig={CANARY}" if way == "sas" else CANARY
 
 
 @pytest.fixture
-def canary_file(tmp_path: Path) -> Path:
+def secret_text(request: pytest.FixtureRequest) -> str:
+    callspec: Any = getattr(request.node, "callspec", None)
+    return secret_with_canary(callspec.params.get("way", "") if callspec else "")
+
+
+@pytest.fixture(autouse=True)
+def _canary_in_the_environment(monkeypatch: pytest.MonkeyPatch, secret_text: str) -> None:
+    monkeypatch.setenv("CANARY", secret_text)
+
+
+@pytest.fixture
+def canary_file(tmp_path: Path, secret_text: str) -> Path:
     file = tmp_path / "canary"
-    file.write_text(CANARY)
+    file.write_text(secret_text)
     return file
 
 
@@ -81,7 +92,8 @@ def assert_hidden(text: str | bytes) -> None:
 class TestObjects:
     @pytest.fixture
     def config(self, way: str, form: str, canary_file: Path) -> HybridSparkOfflineStoreConfig:
-        secret: Any = {"env": {"env": "CANARY"}, "file": {"file": str(canary_file)}, "literal": CANARY}[form]
+        literal = secret_with_canary(way)
+        secret: Any = {"env": {"env": "CANARY"}, "file": {"file": str(canary_file)}, "literal": literal}[form]
         made = quietly(lambda: HybridSparkOfflineStoreConfig(sites=[cloud(way, secret)]))
         assert isinstance(made, HybridSparkOfflineStoreConfig)
         return made

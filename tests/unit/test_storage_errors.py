@@ -223,7 +223,8 @@ class TestMessages:
             "source 's': site 'cloud', abfss://… does not accept the sign-in: HttpResponseError: Not done "
             "(403, AuthenticationFailed). It was signed in to by credential type 'account_key' with account_key from "
             "environment variable THE_KEY. Check that the secret or the ticket is that of this lake and has not "
-            "expired."
+            "expired. Clocks that differ are refused too: feast-hybrid doctor compares them. The site is "
+            "abfss://features@acct.dfs.core.windows.net/."
         )
 
     def test_denied_access_says_what_to_check_on_each_lake(self) -> None:

@@ -354,6 +354,20 @@ def test_a_signature_a_key_and_a_password_are_never_repeated(uri: str) -> None:
     assert SIGNATURE not in refusal(uri)
 
 
+@pytest.mark.parametrize(
+    ("uri", "right"),
+    [
+        (f"hdfs://raw@{ACCOUNT}/a/b", f"abfss://raw@{ACCOUNT}/a/b"),
+        ("hdfs://raw@acct.blob.core.windows.net/a", f"abfss://raw@{ACCOUNT}/a"),
+        (f"hdfs://{ACCOUNT}/a", f"abfss://<container>@{ACCOUNT}/<folder>"),
+        ("viewfs://ws@onelake.dfs.fabric.microsoft.com/a", "abfss://ws@onelake.dfs.fabric.microsoft.com/a"),
+    ],
+)
+def test_a_storage_account_is_no_hdfs(uri: str, right: str) -> None:
+    assert refusal(uri).endswith(f"Write {right}.")
+    assert parse_uri("hdfs://nn.dfs.corp/a").authority == "nn.dfs.corp"
+
+
 def test_a_sas_token_is_sent_to_the_site_it_belongs_to() -> None:
     assert refusal(f"abfss://raw@{ACCOUNT}/a?sv=1&sig=x") == (
         f"abfss://raw@{ACCOUNT}/a is followed by a query string, which is not part of a path. "
