@@ -42,11 +42,14 @@ test-with-engine:
 	$(BIN)/python -m pytest tests/integration --ignore tests/integration/test_lakes.py -q $(IN_WORKERS) $(PYTEST_ARGS)
 	SPARK=connect $(BIN)/python -m pytest tests/integration -q -m connect $(IN_WORKERS) $(PYTEST_ARGS)
 
-test-faults: $(VENV)/.dev ## writers under random faults, many seeds, and Kerberos on a cluster: 25 minutes; FAULT_ROUNDS=20
+# What takes minutes: all in tests/integration/faults, and what is marked MINUTES in these.
+FAULT_TESTS := $(addprefix tests/integration/,faults test_writers_under_faults.py test_persist_under_faults.py \
+	test_lost_answers_of_namenodes.py test_kerberos_cluster.py test_entra.py)
+
+test-faults: $(VENV)/.dev ## faults of lakes, executors and drivers, load, many seeds: 40 minutes; FAULT_ROUNDS=20
 	-scripts/ensure-kerberos
 	FEAST_HYBRID_FAULT_ROUNDS=$(or $(FAULT_ROUNDS),20) PYTHON=$(BIN)/python scripts/with-engine $(BIN)/python -m pytest -q \
-		$(IN_WORKERS) tests/integration/test_writers_under_faults.py tests/integration/test_persist_under_faults.py \
-		tests/integration/test_lost_answers_of_namenodes.py tests/integration/test_kerberos_cluster.py tests/integration/test_entra.py $(PYTEST_ARGS)
+		$(IN_WORKERS) $(FAULT_TESTS) $(PYTEST_ARGS)
 
 images: $(VENV)/.dev ## the images of the lakes' containers
 	@test "$(LAKES)" = process || \
@@ -67,12 +70,13 @@ test-matrix: ## the retrieval tests on PySpark 4.0, 4.1, 4.2 and 4.3 (make test 
 test-lowest: ## unit and retrieval tests on the lowest versions that pyproject.toml allows
 	scripts/test-lowest "$(PYTHON)"
 
-lint: $(VENV)/.dev ## ruff, types, layers, requirements, and how Markdown is wrapped
+lint: $(VENV)/.dev ## ruff, types, layers, requirements, docs/reliability.md, how Markdown is wrapped
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
+	scripts/write-reliability --check
 	scripts/wrap-markdown --check $(filter-out docs/benchmarks.md docs/conformance.md,$(wildcard *.md docs/*.md docs/adr/*.md))
 
 bench: $(VENV)/.bench ## the as-of join against its peers; SHAPES=dense,sparse SCALE=0.1 AGAIN=1

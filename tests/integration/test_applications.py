@@ -15,6 +15,7 @@ import pytest
 from feast_hybrid.spark.formats import SETTINGS
 from feast_hybrid.testing import session_conf
 from tests.integration.places import EACH_TABLE_FORMAT, Places, format_jars, hour, outside_of_spark
+from tests.integration.reliability import Row, reliability
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +75,11 @@ def settings(write: Write, lakes_to_test: Places, tmp_path: Path) -> dict[str, A
     }
 
 
+@reliability(
+    "Secrets",
+    "logs at `DEBUG`, plans, Spark's UI and REST interface, the event log, the JVM's command line, the registry",
+    "show no secret",
+)
 def test_the_key_is_in_no_log_at_any_level_nor_where_spark_shows_or_keeps_anything(
     settings: dict[str, Any], lakes_to_test: Places, folder: str, tmp_path: Path
 ) -> None:
@@ -144,6 +150,7 @@ def test_the_key_is_in_no_log_at_any_level_nor_where_spark_shows_or_keeps_anythi
     assert key.encode() not in (tmp_path / "registry.db").read_bytes()
 
 
+@reliability("Secrets", "event logs of Delta and Iceberg", "show no secret")
 @pytest.mark.matrix
 @EACH_TABLE_FORMAT
 def test_the_key_is_in_no_event_log_or_output_of_a_table_format_that_is_written_and_read(
@@ -213,8 +220,14 @@ def test_the_key_is_in_no_event_log_or_output_of_a_table_format_that_is_written_
         assert secret.encode() not in (tmp_path / "registry.db").read_bytes()
 
 
+@reliability(
+    "Secrets",
+    "a secret in the settings of a session that somebody else started",
+    "works, with a warning that names the setting",
+    "is a secret that shows in Spark's UI (/environment) and event log",
+)
 def test_a_secret_that_an_active_session_shows_is_warned_of_by_name_and_place(
-    settings: dict[str, Any], tmp_path: Path
+    settings: dict[str, Any], tmp_path: Path, promise: Row
 ) -> None:
     setting = "spark.hadoop.fs.azure.account.key.other.dfs.core.windows.net"
     done = run(
@@ -238,7 +251,7 @@ def test_a_secret_that_an_active_session_shows_is_warned_of_by_name_and_place(
     assert done.returncode == 0, done.stderr[-4000:]
     (warned,) = json.loads(done.stdout.splitlines()[-1])
     assert warned.startswith(
-        f"This Spark session's setting {setting} is a secret that shows in Spark's UI (/environment) and event log "
+        f"This Spark session's setting {setting} {promise.reads} "
         "and the command line of its JVM (/proc/*/cmdline). Take it out"
     )
     assert "Y2FuYXJ5LWtleQ==" not in done.stdout + done.stderr

@@ -9,6 +9,7 @@ import pytest
 from feast_hybrid.lakes import Location, Router, Site, replace
 from feast_hybrid.lakes.atomic_write import publish, steps_for
 from feast_hybrid.lakes.replace_adls import BlobReplacement
+from tests.integration.reliability import reliability
 
 if TYPE_CHECKING:
     from tests.integration.places import Place, Places
@@ -34,6 +35,7 @@ def content(place: Place, file: Location) -> bytes:
     return found
 
 
+@reliability("Executors and drivers", "two attempts of a task write the same file at once", "one whole file")
 def test_two_attempts_of_a_task_leave_one_whole_file(place: Place, target: Location) -> None:
     one, other = steps_for(target), steps_for(target)
     file = target.child("part-0.parquet")
@@ -45,6 +47,7 @@ def test_two_attempts_of_a_task_leave_one_whole_file(place: Place, target: Locat
     assert place.names(str(target)) == ["part-0.parquet"]
 
 
+@reliability("Writers", "one of a batch's files cannot be shown", "none of them is there")
 def test_when_one_of_several_files_cannot_be_shown_none_is_there(
     place: Place, target: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:

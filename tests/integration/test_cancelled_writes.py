@@ -20,6 +20,7 @@ from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.spark.cancellation import Cancellation
 from tests.integration.jobs import Jobs, ended
 from tests.integration.places import Place, Places, format_jars
+from tests.integration.reliability import Row, reliability
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -134,20 +135,27 @@ def writers_end() -> None:
             assert not thread.is_alive()
 
 
+@reliability(
+    "Writers",
+    "a timeout before a saved dataset takes its place",
+    "the old rows stay, however late the writer comes",
+    "was cancelled",
+)
 @pytest.mark.parametrize("target", [*TARGETS, *LOGGED], indirect=True)
 def test_what_was_called_cancelled_is_never_put_in_place(
-    persist: Any, target: Target, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+    persist: Any, target: Target, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, promise: Row
 ) -> None:
     persist(spark.range(2))
     before = target.names()
     monkeypatch.setattr(retrieval_job, "Cancellation", SlowBeforeTheCommit)
-    with pytest.raises(RetrievalTimeoutError, match="was cancelled"):
+    with pytest.raises(RetrievalTimeoutError, match=promise.reads):
         persist(spark.range(5), timeout=4)
     writers_end()
     assert target.rows() == [0, 1]
     assert target.names() == before
 
 
+@reliability("Writers", "a timeout while a saved dataset takes its place", "it is waited for, and is a success")
 @pytest.mark.parametrize("target", TARGETS, indirect=True)
 def test_a_commit_that_has_begun_is_waited_for_and_is_a_success(
     persist: Any, target: Target, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
@@ -160,13 +168,19 @@ def test_a_commit_that_has_begun_is_waited_for_and_is_a_success(
     assert target.names() == before
 
 
+@reliability(
+    "Writers",
+    "a timeout of a write that Spark commits itself (table, Delta, Iceberg)",
+    "Spark's job is stopped, and nothing is left",
+    "was cancelled",
+)
 @pytest.mark.parametrize("target", ["table", *LOGGED], indirect=True)
 def test_a_job_of_spark_that_commits_itself_is_stopped_and_leaves_nothing(
-    persist: Any, target: Target, spark: SparkSession, jobs: Jobs
+    persist: Any, target: Target, spark: SparkSession, jobs: Jobs, promise: Row
 ) -> None:
     # A task of many minutes, in the very call that would make the table.
     began = time.monotonic()
-    with pytest.raises(RetrievalTimeoutError, match="was cancelled"):
+    with pytest.raises(RetrievalTimeoutError, match=promise.reads):
         persist(spark.range(0, 10**12, 1, 2).selectExpr("sum(id % 7) AS id"), timeout=2)
     assert time.monotonic() - began < 60
     assert ended(jobs)

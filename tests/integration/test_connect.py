@@ -27,6 +27,7 @@ from feast_hybrid.spark.isolated import child_session
 from feast_hybrid.spark.session import get_session
 from feast_hybrid.testing import start_connect
 from tests.integration.places import Place, connect_only, entity, hour, retrieve, rows_of, view
+from tests.integration.reliability import Row, reliability
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -168,10 +169,18 @@ def test_a_child_ends_on_the_server_when_its_frames_are_gone(
     assert not knows(connect_server, name)
 
 
-def test_a_server_that_does_not_answer_is_named_soon_and_without_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+@reliability(
+    "Secrets",
+    "a Spark Connect server that does not answer, with a token in its address",
+    "an error within seconds, without the token",
+    "does not answer as one",
+)
+def test_a_server_that_does_not_answer_is_named_soon_and_without_the_token(
+    monkeypatch: pytest.MonkeyPatch, promise: Row
+) -> None:
     monkeypatch.setattr(connect, "ANSWER_SECONDS", 1.0)
     began = time.monotonic()
-    with pytest.raises(SessionError, match=r"sc://127\.0\.0\.1:9 does not answer as one") as caught:
+    with pytest.raises(SessionError, match=rf"sc://127\.0\.0\.1:9 {promise.reads}") as caught:
         of_own_thread(lambda: remote_session("sc://127.0.0.1:9/;x-secret=hidden", {}))
     assert time.monotonic() - began < 10
     assert "hidden" not in str(caught.value)
@@ -264,6 +273,11 @@ def test_a_caller_s_frame_and_temp_view_meet_tables_that_need_a_site_s_settings(
         spark.sql("DROP TABLE moods")
 
 
+@reliability(
+    "Secrets",
+    "Spark Connect: its server's pages and event log, the client's log at `DEBUG`",
+    "show no secret",
+)
 def test_two_servers_serve_two_stores_of_one_process_and_no_key_is_in_logs_or_pages(
     connect_server: SparkConnectServer,
     make_store: MakeStore,

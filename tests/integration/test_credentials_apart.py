@@ -39,6 +39,7 @@ from tests.integration.places import (
     source,
     view,
 )
+from tests.integration.reliability import Row, reliability
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -109,6 +110,11 @@ def in_order(right_first: bool) -> list[str]:
     return ["right", "wrong", "right"] if right_first else ["wrong", "right", "wrong"]
 
 
+@reliability(
+    "Sign-in",
+    "two repositories of one process with a right and a wrong key, read and written by Spark, in both orders",
+    "the right key reads and writes, the wrong one is refused, each time",
+)
 @pytest.mark.connect
 @ORDERS
 def test_spark_itself_is_refused_with_the_wrong_key_and_never_with_the_right_one(
@@ -132,6 +138,11 @@ def test_spark_itself_is_refused_with_the_wrong_key_and_never_with_the_right_one
         assert not container.place.exists(f"{container.place.uri}/out-{attempt}")
 
 
+@reliability(
+    "Sign-in",
+    "a right and a wrong key on one Delta table, in both orders",
+    "the right key reads and writes, the wrong one is refused, each time",
+)
 @pytest.mark.skipif(on_connect() or not format_jars("delta"), reason="Spark Classic with a release of Delta")
 @ORDERS
 def test_so_it_is_for_delta(
@@ -225,10 +236,16 @@ def make_table(spark: SparkSession, container: Container, key: Path) -> None:
     )
 
 
+@reliability(
+    "Sign-in",
+    "a right and a wrong key in each verb: files, tables, queries, SQL entity rows, pulls, saved datasets, batches",
+    "each verb signs in with its own repository's key",
+    "does not accept the sign-in",
+)
 @pytest.mark.connect
 @ORDERS
 def test_each_verb_signs_in_with_its_repository_s_own_key(
-    spark: SparkSession, container: Container, keys: dict[str, Path], tmp_path: Path, right_first: bool
+    spark: SparkSession, container: Container, keys: dict[str, Path], tmp_path: Path, right_first: bool, promise: Row
 ) -> None:
     make_table(spark, container, keys["right"])
     stores = {
@@ -242,12 +259,18 @@ def test_each_verb_signs_in_with_its_repository_s_own_key(
             if which == "right":
                 assert VERBS[verb](stores[which]) == [10, 20], verb
                 continue
-            with pytest.raises(HybridError, match=REFUSED):
+            with pytest.raises(HybridError, match=promise.reads):
                 VERBS[verb](stores[which])
 
 
+@reliability(
+    "Sign-in",
+    "a right and a wrong key in tasks that read files themselves (columnar)",
+    "each task signs in with its own plan's key",
+    "does not accept the sign-in",
+)
 def test_tasks_that_read_files_themselves_sign_in_so_too(
-    container: Container, keys: dict[str, Path], tmp_path: Path
+    container: Container, keys: dict[str, Path], tmp_path: Path, promise: Row
 ) -> None:
     stores = {
         which: repository(container, key, tmp_path / f"of-{which}", join={"strategy": "columnar"})
@@ -259,12 +282,18 @@ def test_tasks_that_read_files_themselves_sign_in_so_too(
             assert "view 'files': columnar" in job.explain()
             assert answers(job, "n") == [(10,), (20,)]
             continue
-        with pytest.raises(AuthenticationError, match=REFUSED):
+        with pytest.raises(AuthenticationError, match=promise.reads):
             history(stores[which], "files")
 
 
+@reliability(
+    "Sign-in",
+    "a key that is changed while the process runs, reading by Spark",
+    "refused from then on, or read from then on",
+    "does not accept the sign-in",
+)
 def test_a_key_that_is_changed_counts_at_once(
-    spark: SparkSession, container: Container, keys: dict[str, Path], tmp_path: Path
+    spark: SparkSession, container: Container, keys: dict[str, Path], tmp_path: Path, promise: Row
 ) -> None:
     make_table(spark, container, keys["right"])
     key = tmp_path / "key"
@@ -272,14 +301,21 @@ def test_a_key_that_is_changed_counts_at_once(
     store = repository(container, key, tmp_path / "repository")
     for verb in ("queries", "texts"):
         key.write_text(WRONG)
-        with pytest.raises(AuthenticationError, match=REFUSED):
+        with pytest.raises(AuthenticationError, match=promise.reads):
             VERBS[verb](store)
         key.write_text(container.lake.key)
         assert VERBS[verb](store) == [10, 20], verb
 
 
+@reliability(
+    "Sign-in",
+    "a key that was changed after Spark's workers had started",
+    "tasks do not sign in with the old one: the new one is refused where it is wrong, and Spark reads where "
+    "it is right",
+    "environment variable APART_KEY is not set",
+)
 def test_tasks_do_not_read_with_a_key_that_their_environment_has_kept(
-    container: Container, keys: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    container: Container, keys: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, promise: Row
 ) -> None:
     """Workers have the environment in which Spark was started: there the variable has the key of the run's lake."""
     monkeypatch.setenv(container.lake.key_variable, WRONG)
@@ -292,5 +328,5 @@ def test_tasks_do_not_read_with_a_key_that_their_environment_has_kept(
     site["credential"]["account_key"] = {"env": "APART_KEY"}
     elsewhere = feature_store([site], tmp_path, DRIVER, store.get_feature_view("files"))
     job = retrieve(elsewhere, ROWS, ["files:n"])
-    assert "environment variable APART_KEY is not set" in job.explain()
+    assert promise.reads in job.explain()
     assert answers(job, "n") == [(10,), (20,)]

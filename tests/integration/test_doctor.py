@@ -16,6 +16,7 @@ import yaml
 from feast_hybrid.testing import session_conf
 from feast_hybrid.testing.services import free_ports
 from tests.integration.places import Places, classic_only, on_connect, outside_of_spark
+from tests.integration.reliability import reliability
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,6 +84,11 @@ def test_where_all_works_nothing_fails_and_no_probe_is_left(
     assert not [secret for secret in secrets(lakes_to_test.sites()) if secret in printed]
 
 
+@reliability(
+    "Sign-in",
+    "one lake down, one key wrong and no Java: what `feast-hybrid doctor` prints",
+    "each is named with what to do, and the rest is checked, within 60 seconds",
+)
 @classic_only("no Spark is in it")
 def test_a_lake_that_is_down_a_wrong_key_and_no_java_are_each_named_with_what_to_do(
     lakes_to_test: Places, tmp_path: Path

@@ -18,6 +18,7 @@ import pytest
 from feast_hybrid.testing import session_conf
 from feast_hybrid.testing.entra import EntraLake
 from tests.integration.places import abfs_speaks_to_azurite, classic_only, outside_of_spark
+from tests.integration.reliability import Row, reliability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +60,11 @@ def run(lake: EntraLake, sites: dict[str, Any], folder: Path, **given: Any) -> d
     return {answer["name"]: answer for answer in answers}
 
 
+@reliability(
+    "Sign-in",
+    "each credential of ADLS: account key, SAS, service principal, managed identity, workload identity, platform",
+    "reads and writes, by Spark and without a JVM",
+)
 @pytest.mark.skipif("FEAST_HYBRID_FAULT_ROUNDS" not in os.environ, reason="takes minutes: make test-faults")
 def test_each_way_reads_and_writes_by_spark_and_without_a_jvm(lake: EntraLake, tmp_path: Path) -> None:
     sites = {name: lake.site("cloud", name) for name in WAYS}
@@ -74,8 +80,14 @@ def test_each_way_reads_and_writes_by_spark_and_without_a_jvm(lake: EntraLake, t
         assert found[name] == {"name": name, "without a JVM": [10, 20], "spark": [10, 20], "saved": [10, 20]}
 
 
+@reliability(
+    "Sign-in",
+    "a wrong client secret, and the token file of another workload",
+    "refused with the site, the credential, where the secret is from and Entra's code",
+    "does not accept the sign-in",
+)
 def test_a_refused_sign_in_names_the_site_the_way_and_where_the_secret_is_from(
-    lake: EntraLake, tmp_path: Path
+    lake: EntraLake, tmp_path: Path, promise: Row
 ) -> None:
     secret = {
         **lake.site("cloud"),
@@ -89,6 +101,6 @@ def test_a_refused_sign_in_names_the_site_the_way_and_where_the_secret_is_from(
         tmp_path,
     )
     assert found["secret"]["error"] == found["assertion"]["error"] == "AuthenticationError", found
-    assert "site 'cloud' does not accept the sign-in" in found["secret"]["text"]
+    assert f"site 'cloud' {promise.reads}" in found["secret"]["text"]
     assert "client_secret from environment variable THE_SAS" in found["secret"]["text"]
     assert "AADSTS7000215" in found["secret"]["text"]

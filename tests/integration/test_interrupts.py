@@ -13,6 +13,7 @@ import pytest
 
 from feast_hybrid.testing import session_conf
 from tests.integration.places import Place, on_connect
+from tests.integration.reliability import reliability
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +68,11 @@ print(spark.range(3).count(), flush=True)
 """
 
 
+@reliability(
+    "Executors and drivers",
+    "Ctrl-C while rows are collected, saved or exported",
+    "Spark's job ends, the session goes on, and nothing is left behind",
+)
 def test_ctrl_c_ends_the_job_and_the_session_goes_on(
     request: pytest.FixtureRequest, cloud: Place, folder: str, tmp_path: Path
 ) -> None:

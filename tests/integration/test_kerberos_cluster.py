@@ -12,6 +12,7 @@ import pytest
 
 from feast_hybrid.testing import KerberosRealm, SecureHdfsLake, SparkCluster, start_kerberos
 from tests.integration.places import classic_only
+from tests.integration.reliability import reliability
 from tests.integration.test_kerberos import put_rows, run_program
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ def cluster() -> Iterator[SparkCluster]:
         yield started
 
 
+@reliability(
+    "Kerberos",
+    "executors on other machines that have no ticket and no `krb5.conf`",
+    "read and write with tokens that the driver hands out, under each SASL protection",
+)
 def test_executors_have_tokens_by_a_keytab_and_by_a_ticket(
     cluster: SparkCluster, realm: KerberosRealm, lake: SecureHdfsLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

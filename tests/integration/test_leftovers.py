@@ -19,6 +19,7 @@ from feast_hybrid.lakes.leftovers import find_leftovers, remove_leftovers
 from feast_hybrid.lakes.markers import CLAIM, ReplacementRecord
 from tests.integration.batches import ROLES
 from tests.integration.places import Place, Places, abfs_speaks_to_azurite, outside_of_spark
+from tests.integration.reliability import Row, reliability
 
 if TYPE_CHECKING:
     from feast_hybrid.testing import Lakes
@@ -38,6 +39,11 @@ def found(folder: Location, older_than: timedelta = NOW) -> list[str]:
     return [f"{each.location}: {each.what}".removeprefix(f"{folder.parent()}/") for each in leftovers]
 
 
+@reliability(
+    "Writers",
+    "what killed writers leave: hidden folders and files, `_temporary`",
+    "found, and removed on request when old enough; rows stay",
+)
 @ROLES
 def test_folders_and_files_of_killed_writers_are_found_and_removed(place: Place, folder: str) -> None:
     uri = f"{place.uri}{folder}"
@@ -70,6 +76,11 @@ def test_folders_and_files_of_killed_writers_are_found_and_removed(place: Place,
     }
 
 
+@reliability(
+    "Writers",
+    "ADLS: blocks that were sent and not committed",
+    "found, and dropped on request; what was committed meanwhile stays",
+)
 @NEEDS_ADLS
 def test_on_adls_blocks_that_were_not_committed_are_found_and_dropped(lakes: Lakes, folder: str) -> None:
     place = Place("cloud", lakes.adls)
@@ -91,9 +102,15 @@ def test_on_adls_blocks_that_were_not_committed_are_found_and_dropped(lakes: Lak
             blobs[0].commit_block_list([BlobBlock("0" * 32)])
 
 
+@reliability(
+    "Writers",
+    "ADLS: a replacement whose writer died",
+    "readers have the old rows; it is ended on request once its writer is dead for five minutes",
+    "is being replaced by another writer",
+)
 @NEEDS_ADLS
 def test_on_adls_a_replacement_whose_writer_died_is_ended_on_request(
-    lakes: Lakes, folder: str, monkeypatch: pytest.MonkeyPatch
+    lakes: Lakes, folder: str, monkeypatch: pytest.MonkeyPatch, promise: Row
 ) -> None:
     place = Place("cloud", lakes.adls)
     uri = f"{place.uri}{folder}/set"
@@ -105,7 +122,7 @@ def test_on_adls_a_replacement_whose_writer_died_is_ended_on_request(
     leftovers = find_leftovers(target, older_than=NOW)
     assert [each.what for each in leftovers] == ["a replacement of rows that was not ended"]
     ((_, reason),) = remove_leftovers(leftovers)
-    assert "is being replaced by another writer" in reason, "it may be alive for five minutes"
+    assert promise.reads in reason, "it may be alive for five minutes"
     monkeypatch.setattr(replace_adls, "DEAD_AFTER", NOW)
     assert remove_leftovers(leftovers) == []
     assert place.names(uri) == ["old.parquet"]
@@ -124,6 +141,11 @@ sys.stdin.read()
 """
 
 
+@reliability(
+    "Writers",
+    "ADLS: a writer is killed while its files take the place of others",
+    "the old rows come back whole on request, and nothing is left",
+)
 @NEEDS_ADLS
 def test_a_writer_that_is_killed_while_it_replaces_leaves_whole_rows_and_is_cleaned_up_after(
     lakes_to_test: Places, folder: str, monkeypatch: pytest.MonkeyPatch

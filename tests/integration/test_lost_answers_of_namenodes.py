@@ -18,6 +18,7 @@ from feast_hybrid.testing import RpcFaultProxy
 from tests.integration.batches import DRIVER, add, rows, stats
 from tests.integration.faulty import MINUTES, SEEDS, ended, located
 from tests.integration.places import Place, feature_store
+from tests.integration.reliability import reliability
 from tests.integration.test_replace_concurrently import rows_at
 from tests.integration.test_writers_under_faults import OF_ROWS, batches, save, saves, watching
 
@@ -45,6 +46,7 @@ def target(proxy: RpcFaultProxy, folder: str) -> Location:
     return found
 
 
+@reliability("Writers", "HDFS: the answer to a rename is lost while a dataset is replaced", "the replacement is done")
 @pytest.mark.parametrize("nth", [1, 2], ids=["the-old-rows-move-away", "the-new-rows-come"])
 def test_a_replacement_whose_rename_lost_its_answer_is_done(proxy: RpcFaultProxy, target: Location, nth: int) -> None:
     new = replace.aside(target)
@@ -58,6 +60,7 @@ def test_a_replacement_whose_rename_lost_its_answer_is_done(proxy: RpcFaultProxy
     assert [Path(entry).name for entry in target.fs.ls(parent.path, detail=False)] == ["set"]
 
 
+@reliability("Writers", "HDFS: the answer to the rename of a first dataset is lost", "the dataset is there")
 def test_a_first_dataset_whose_rename_lost_its_answer_is_there(proxy: RpcFaultProxy, target: Location) -> None:
     new = replace.aside(target)
     publish({new.child(name): b"new" for name in FILES})
@@ -67,6 +70,11 @@ def test_a_first_dataset_whose_rename_lost_its_answer_is_there(proxy: RpcFaultPr
     assert {target.fs.cat_file(target.child(name).path) for name in FILES} == {b"new"}
 
 
+@reliability(
+    "Writers",
+    "HDFS: the answer to any call of a batch is lost",
+    "the batch is there once, or refused and not there",
+)
 @pytest.mark.parametrize(
     "method", ["mkdirs", "create", pytest.param("addBlock", marks=MINUTES), "complete", "rename2"]
 )
@@ -88,6 +96,11 @@ def test_a_batch_of_which_a_call_lost_its_answer_is_there_once_or_refused(
         assert end == "ok"
 
 
+@reliability(
+    "Writers",
+    "HDFS: four writers replace one folder while answers are lost and connections reset",
+    "one of them is there, whole; readers never see a part or a mix",
+)
 @MINUTES
 @pytest.mark.parametrize("seed", SEEDS)
 def test_of_many_who_replace_a_folder_while_calls_are_lost_one_is_there_whole(
@@ -113,6 +126,11 @@ def test_of_many_who_replace_a_folder_while_calls_are_lost_one_is_there_whole(
     assert [each for each in seen if [*each.values()] != [OF_ROWS]] == [], "a part or a mix was read"
 
 
+@reliability(
+    "Writers",
+    "HDFS: batches of four writers while answers are lost and connections reset",
+    "each is there once, or refused and not there",
+)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_batches_of_many_writers_while_calls_are_lost_are_there_once_or_not_at_all(
     proxy: RpcFaultProxy, lakes: Lakes, folder: str, tmp_path: Path, seed: int

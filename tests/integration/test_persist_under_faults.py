@@ -44,6 +44,7 @@ from tests.integration.places import (
     outside_of_spark,
     retrieve,
 )
+from tests.integration.reliability import reliability
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -74,6 +75,11 @@ def saved(place: Place, uri: str) -> dict[int, int] | None:
     return dict(Counter(number for table in tables for number in table["trips"].to_pylist()))
 
 
+@reliability(
+    "Writers",
+    "two saved datasets at one path at once, on each lake",
+    "one of them is there, whole; the other is refused or came before",
+)
 @ROLES
 def test_of_two_that_persist_at_once_one_is_there_whole(make_store: MakeStore, place: Place, folder: str) -> None:
     sources = f"{place.uri}{folder}/stats"
@@ -89,6 +95,7 @@ def test_of_two_that_persist_at_once_one_is_there_whole(make_store: MakeStore, p
         assert saved(place, uri) in [{n: n} for n in good]
 
 
+@reliability("Writers", "batches that Spark writes (CSV, ORC) into one folder at once", "all rows are there, once")
 @pytest.mark.parametrize(
     ("role", "file_format"),
     [
@@ -125,6 +132,7 @@ def settle(lake: Lake, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     replace.recover(located(lake.place.site(), uri))
 
 
+@reliability("Writers", "ADLS: threads save one dataset by Spark, in a storm", "one of them is there, whole")
 @NEEDS_ADLS
 @pytest.mark.parametrize("seed", SEEDS)
 def test_of_many_that_persist_in_a_storm_one_is_there_whole(
@@ -152,6 +160,11 @@ def test_of_many_that_persist_in_a_storm_one_is_there_whole(
     assert ends[number] in ("ok", "unknown"), (ends, seed)
 
 
+@reliability(
+    "Writers",
+    "ADLS: processes with sessions of their own save one dataset, in a storm",
+    "one of them is there, whole",
+)
 @MINUTES
 @NEEDS_ADLS
 @pytest.mark.parametrize("seed", SEEDS[:3])

@@ -26,6 +26,7 @@ from feast_hybrid.errors import AccessDeniedError
 from feast_hybrid.lakes import Site, parse_uri
 from feast_hybrid.lakes.errors import storage_error
 from tests.integration.places import entity, feature_store, hour, retrieve, source, view
+from tests.integration.reliability import Row, reliability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +61,11 @@ def folder() -> Iterator[str]:
         files.rm(path, recursive=True)
 
 
+@reliability(
+    "Sign-in",
+    "none: a real account, with Entra and hierarchical namespace",
+    "rows are written, replaced and read by Spark and without a JVM",
+)
 def test_rows_are_written_replaced_and_read_both_ways(folder: str, spark: SparkSession, tmp_path: Path) -> None:
     assert spark  # the run's session, with the ABFS driver
     parsed = Site.model_validate(site())
@@ -81,11 +87,17 @@ def test_rows_are_written_replaced_and_read_both_ways(folder: str, spark: SparkS
         assert saved.sort_values("driver_id")["trips"].tolist() == [10, 20]
 
 
+@reliability(
+    "Sign-in",
+    "roles or access control lists that deny a folder",
+    "denied, and never taken for a folder that is not there",
+    "Check its role on the container",
+)
 @pytest.mark.skipif(not DENIED, reason="FEAST_HYBRID_ACCOUNT_DENIED is not set")
-def test_what_roles_and_lists_deny_is_denied_by_name() -> None:
+def test_what_roles_and_lists_deny_is_denied_by_name(promise: Row) -> None:
     parsed = Site.model_validate(site())
     with pytest.raises(Exception) as refused:  # the client's own, whichever it is
         parsed.filesystem().ls(parsed.fsspec_path(parse_uri(DENIED)))
     error = storage_error(refused.value, what="source 's'", where="site 'account'", sites=[parsed])
     assert isinstance(error, AccessDeniedError)
-    assert "Check its role on the container" in str(error)
+    assert promise.reads in str(error)

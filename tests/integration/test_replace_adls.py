@@ -14,6 +14,7 @@ from feast_hybrid.lakes.blob_claim import Claim
 from feast_hybrid.lakes.markers import BEING_REPLACED
 from feast_hybrid.lakes.replace_adls import BlobReplacement
 from tests.integration.places import Place, Places, abfs_speaks_to_azurite
+from tests.integration.reliability import Row, reliability
 
 pytestmark = pytest.mark.skipif(not abfs_speaks_to_azurite(), reason="there is no ADLS with this PySpark")
 
@@ -76,6 +77,7 @@ def test_the_new_files_are_the_whole_content_whatever_their_names(place: Place, 
     assert place.names(str(target))[0] == "_SUCCESS"
 
 
+@reliability("Writers", "ADLS: a copy fails while a folder is replaced", "the old rows are there, whole")
 def test_a_copy_that_fails_leaves_old_files_that_new_ones_are_called_like(
     place: Place, target: Location, fail: Fail
 ) -> None:
@@ -86,8 +88,14 @@ def test_a_copy_that_fails_leaves_old_files_that_new_ones_are_called_like(
     assert contents(place, target) == [b"old", b"old", b"old"]
 
 
+@reliability(
+    "Writers",
+    "ADLS: a deletion of old files goes on failing",
+    "an error says so, and the next writer finishes it",
+    "half replaced",
+)
 def test_a_deletion_that_fails_says_that_the_folder_is_half_replaced_and_is_finished_by_the_next(
-    place: Place, target: Location, fail: Fail, monkeypatch: pytest.MonkeyPatch
+    place: Place, target: Location, fail: Fail, monkeypatch: pytest.MonkeyPatch, promise: Row
 ) -> None:
     fail("_delete", "day=1/old.parquet")
     true = BlobReplacement._delete
@@ -97,7 +105,7 @@ def test_a_deletion_that_fails_says_that_the_folder_is_half_replaced_and_is_fini
         await true(self, container, claim, blobs)
 
     monkeypatch.setattr(BlobReplacement, "_delete", in_part)
-    with pytest.raises(ReplacementError, match=r"half replaced .*refused.*its new files are all there") as caught:
+    with pytest.raises(ReplacementError, match=rf"{promise.reads} .*refused.*its new files are all there") as caught:
         put_in_place(target)
     assert caught.value.old_rows == str(target)
     assert "c4nary" not in str(caught.value)

@@ -18,6 +18,7 @@ from feast_hybrid.errors import WriteError
 from feast_hybrid.lakes import Location, Router, Site, replace
 from feast_hybrid.lakes.markers import BEING_REPLACED
 from tests.integration.places import Place, abfs_speaks_to_azurite, outside_of_spark
+from tests.integration.reliability import reliability
 
 #: What a writer's file is called, and that all writers have; the more files, the longer is a moment on ADLS.
 FILES = ("data.parquet", "day=1/part.parquet", "day=2/part.parquet", "more.parquet")
@@ -70,6 +71,11 @@ def write(target: Location, writer: str, rounds: int) -> list[tuple[str, str]]:
     return [(name, save(target, name)) for name in names]
 
 
+@reliability(
+    "Writers",
+    "six writers in threads and processes replace one folder, on each lake",
+    "one of them is there, whole; readers never see a part or a mix",
+)
 @pytest.mark.parametrize(
     "role",
     ["onprem", pytest.param("cloud", marks=pytest.mark.skipif(not abfs_speaks_to_azurite(), reason="no ADLS"))],

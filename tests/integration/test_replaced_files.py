@@ -15,6 +15,7 @@ from feast_hybrid.files.listing import list_files
 from feast_hybrid.lakes import Router, Site
 from feast_hybrid.lakes.opener import SiteOpener
 from tests.integration.places import Place, entity, hour, retrieve, source, view
+from tests.integration.reliability import Row, reliability
 
 if TYPE_CHECKING:
     from tests.integration.conftest import MakeStore, Write
@@ -37,10 +38,16 @@ def test_a_listing_and_the_file_itself_tell_one_version(place: Place, write: Wri
     assert SiteOpener(location).version(file.path) != file.version
 
 
+@reliability(
+    "Executors and drivers",
+    "a file that is overwritten between the plan and the job, on each lake",
+    "refused, and never read in part",
+    "was replaced after the plan was made",
+)
 @pytest.mark.parametrize("strategy", ["columnar", "window"])  # Spark's own reader reads no nanoseconds
 @pytest.mark.parametrize("count", [50_000, 5])
 def test_it_is_refused_and_read_when_it_is_asked_for_again(
-    make_store: MakeStore, place: Place, write: Write, strategy: str, count: int
+    make_store: MakeStore, place: Place, write: Write, strategy: str, count: int, promise: Row
 ) -> None:
     key = entity("k")
     of = source("rows", write(place, "rows", rows(10_000)))
@@ -49,6 +56,6 @@ def test_it_is_refused_and_read_when_it_is_asked_for_again(
     frame = pd.DataFrame({"k": [1, 4], "event_timestamp": [hour(1)] * 2})
     job = retrieve(store, frame, ["rows:v"])
     write(place, "rows", rows(count))
-    with pytest.raises(HybridError, match=r"rows.*part-0\.parquet was replaced after the plan was made: it had "):
+    with pytest.raises(HybridError, match=rf"rows.*part-0\.parquet {promise.reads}: it had "):
         job.to_df()
     assert retrieve(store, frame, ["rows:v"]).to_df()["v"].notna().all()

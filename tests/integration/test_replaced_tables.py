@@ -17,6 +17,7 @@ from feast_hybrid.errors import WriteError
 from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
 from feast_hybrid.retrieval.job_rows import FrameRows
 from tests.integration.places import classic_only, outside_of_spark
+from tests.integration.reliability import Row, reliability
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -127,10 +128,16 @@ def test_a_table_whose_partitions_are_in_the_catalog_is_replaced_where_the_sessi
         spark.sql(f"DROP DATABASE {name} CASCADE")
 
 
+@reliability(
+    "Writers",
+    "the catalog fails in any statement while a table is replaced",
+    "the old table is there",
+    "nothing was changed",
+)
 @pytest.mark.parametrize("done", [False, True], ids=["not-done", "done-all-the-same"])
 @pytest.mark.parametrize("statement", [r"RENAME TO \S+_old`$", r"_new` RENAME TO", "MSCK REPAIR TABLE .*_old`"])
 def test_a_statement_that_fails_leaves_the_old_rows(
-    spark: SparkSession, tmp_path: Path, statement: str, done: bool, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, tmp_path: Path, statement: str, done: bool, monkeypatch: pytest.MonkeyPatch, promise: Row
 ) -> None:
     name = f"db_{uuid.uuid4().hex[:8]}"
     spark.sql(f"CREATE DATABASE {name} LOCATION '{tmp_path}/a b'")
@@ -139,7 +146,7 @@ def test_a_statement_that_fails_leaves_the_old_rows(
         spark.sql(f"INSERT INTO {name}.t VALUES (1, 1), (2, 2)")
         with (
             failing(monkeypatch, spark, statement, done=done),
-            pytest.raises(WriteError, match=r"nothing was changed: OSError: the catalog is away"),
+            pytest.raises(WriteError, match=f"{promise.reads}: OSError: the catalog is away"),
         ):
             replace(f"{name}.t", trips(spark, (10, 1), (10, 3)))
         spark.catalog.refreshTable(f"{name}.t")
@@ -151,13 +158,19 @@ def test_a_statement_that_fails_leaves_the_old_rows(
         spark.sql(f"DROP DATABASE {name} CASCADE")
 
 
+@reliability(
+    "Writers",
+    "the catalog is away before an old table can be put back",
+    "an error with the statement that puts it back",
+    "what was there could not be put back",
+)
 def test_old_rows_that_cannot_be_put_back_are_named_with_what_to_do(
-    spark: SparkSession, database: Named, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, database: Named, monkeypatch: pytest.MonkeyPatch, promise: Row
 ) -> None:
     trips(spark, (1, 1)).write.saveAsTable(f"{database}.t")
     with (
         failing(monkeypatch, spark, r"RENAME TO `\w+`\.`t`$"),  # the new one's, and the old one's back
-        pytest.raises(WriteError, match="what was there could not be put back") as caught,
+        pytest.raises(WriteError, match=promise.reads) as caught,
     ):
         replace(f"{database}.t", trips(spark, (10, 1)))
     assert "nothing was changed" not in str(caught.value)

@@ -22,6 +22,7 @@ from feast_hybrid import HybridSparkLoggingDestination, HybridSparkSource, Saved
 from feast_hybrid.errors import SourceNotFoundError
 from feast_hybrid.testing.services import free_ports
 from tests.integration.places import Place, Places, entity, feature_store, hour, source, view
+from tests.integration.reliability import reliability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -300,6 +301,7 @@ def test_sources_are_found_by_where_their_rows_are(
         assert "trip_rows" in {result["name"] for result in search["results"]}
 
 
+@reliability("Secrets", "everything that Feast's registry server and UI answer", "shows no secret")
 @pytest.mark.parametrize("server", ["rest", "ui"])
 def test_no_secret_is_served(
     lakes_to_test: Places, store: FeatureStore, tmp_path: Path, server: str, capfd: pytest.CaptureFixture[str]

@@ -19,6 +19,7 @@ from feast_hybrid.spark.jobs import run
 from feast_hybrid.spark.session import get_session
 from tests.integration.jobs import Jobs, ended
 from tests.integration.places import Place, classic_only, entity, hour, retrieve, source, view
+from tests.integration.reliability import reliability
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -58,6 +59,7 @@ def test_a_call_leaves_the_session_as_it_was(
     assert dict(active.conf.getAll) == before
 
 
+@reliability("Secrets", "Hadoop's own settings after a retrieval", "hold no key")
 @classic_only("a client sees nothing of Hadoop's settings")
 def test_hadoop_s_own_settings_hold_no_key(store: FeatureStore, cloud: Place, spark: SparkSession) -> None:
     retrieve(store, "SELECT driver_id, event_timestamp FROM mood_rows", FEATURES).to_df()

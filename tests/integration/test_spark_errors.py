@@ -18,6 +18,7 @@ from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
 from feast_hybrid.retrieval.job_rows import FrameRows
 from feast_hybrid.spark.frames import collect
 from tests.integration.places import Place, classic_only
+from tests.integration.reliability import Row, reliability
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -92,10 +93,16 @@ except StorageError as error:
 """
 
 
+@reliability(
+    "HDFS",
+    "permissions that deny a folder",
+    "denied, and never taken for a folder that is not there",
+    "denies access",
+)
 @classic_only("the user is the one of the process that reads")
 @pytest.mark.parametrize("file_format", ["parquet", "json"])
 def test_an_hdfs_that_denies_access_is_told_from_one_where_nothing_is(
-    write: Write, onprem: Place, folder: str, file_format: str
+    write: Write, onprem: Place, folder: str, file_format: str, promise: Row
 ) -> None:
     path = write(onprem, "rows", {"n": [1]})
     onprem.lake.filesystem().client.set_permission(path.removeprefix(onprem.uri), 0o000)
@@ -107,6 +114,6 @@ def test_an_hdfs_that_denies_access_is_told_from_one_where_nothing_is(
         check=False,
     )
     assert re.match(
-        "AccessDeniedError: source 'rows': site 'onprem' denies access: .*Permission denied: user=stranger",
+        "AccessDeniedError: source 'rows': site 'onprem' {promise.reads}: .*Permission denied: user=stranger",
         done.stdout,
     ), done.stderr[-3000:]

@@ -14,6 +14,7 @@ from feast_hybrid.retrieval.job_rows import FrameRows
 from feast_hybrid.spark.jobs import run
 from tests.integration.jobs import Jobs, ended
 from tests.integration.places import Place, retrieve
+from tests.integration.reliability import Row, reliability
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -43,8 +44,14 @@ def test_what_was_done_when_it_was_to_be_cancelled_is_not_called_cancelled(spark
     assert run(spark, last_step, timeout=0.2, what="a renaming") == 1
 
 
+@reliability(
+    "Executors and drivers",
+    "a retrieval that does not end within its timeout",
+    "Spark's job is cancelled, and the session goes on",
+    "did not end within 1 s",
+)
 def test_a_timeout_cancels_the_job_and_the_session_goes_on(
-    store: FeatureStore, spark: SparkSession, jobs: Jobs
+    store: FeatureStore, spark: SparkSession, jobs: Jobs, promise: Row
 ) -> None:
     import time
 
@@ -53,7 +60,7 @@ def test_a_timeout_cancels_the_job_and_the_session_goes_on(
     job = HybridSparkRetrievalJob(FrameRows(slow, "a slow sum"), router=store.config.offline_store.router)
     for collect in (job.to_df, job.to_arrow):
         began = time.monotonic()
-        with pytest.raises(RetrievalTimeoutError, match="a slow sum did not end within 1 s"):
+        with pytest.raises(RetrievalTimeoutError, match=f"a slow sum {promise.reads}"):
             collect(timeout=1)
         assert time.monotonic() - began < 20
     assert ended(jobs)

@@ -42,6 +42,7 @@ from tests.integration.places import (
     source,
     view,
 )
+from tests.integration.reliability import Row, reliability
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,19 +79,33 @@ def refusal(site: dict[str, Any], of: HybridSparkSource, folder: Path) -> Hybrid
     return caught.value
 
 
+@reliability(
+    "HDFS",
+    "a NameNode that refuses connections, when reading",
+    "unavailable, with the site",
+    "is unavailable: ",
+)
 @pytest.mark.parametrize("file_format", ["parquet", "json"])
-def test_an_hdfs_that_is_down_is_named_with_its_site(spark: SparkSession, tmp_path: Path, file_format: str) -> None:
+def test_an_hdfs_that_is_down_is_named_with_its_site(
+    spark: SparkSession, tmp_path: Path, file_format: str, promise: Row
+) -> None:
     uri = f"hdfs://127.0.0.1:{closed_port()}"
     tries = {"dfs.client.failover.max.attempts": "1", "ipc.client.connect.max.retries": "0"}
     site = {"name": "onprem", "uri": uri, "options": tries}
     error = refusal(site, source("rows", f"{uri}/rows", file_format=file_format), tmp_path)
     assert type(error) is UnavailableError
-    assert str(error).startswith(f"source 'rows': site 'onprem', {uri}/rows is unavailable: ")
+    assert str(error).startswith(f"source 'rows': site 'onprem', {uri}/rows {promise.reads}")
 
 
+@reliability(
+    "HDFS",
+    "a NameNode that refuses connections, when writing",
+    "unavailable, with the view and the site",
+    "unavailable: ",
+)
 @pytest.mark.parametrize("file_format", ["parquet", "orc"])
 def test_a_write_to_an_hdfs_that_is_down_names_the_view_and_the_site(
-    spark: SparkSession, tmp_path: Path, file_format: str
+    spark: SparkSession, tmp_path: Path, file_format: str, promise: Row
 ) -> None:
     uri = f"hdfs://127.0.0.1:{closed_port()}"
     tries = {"dfs.client.failover.max.attempts": "1", "ipc.client.connect.max.retries": "0"}
@@ -98,10 +113,15 @@ def test_a_write_to_an_hdfs_that_is_down_names_the_view_and_the_site(
     key = entity("n")
     of = view("numbers", source("rows", f"{uri}/rows", file_format=file_format), key)
     rows = pa.table({"n": [1], "event_timestamp": pa.array([hour(0)])})
-    with pytest.raises(WriteError, match=f"to site .onprem., {uri}/rows: .*unavailable: "):
+    with pytest.raises(WriteError, match=f"to site .onprem., {uri}/rows: .*{promise.reads}"):
         HybridSparkOfflineStore.offline_write_batch(store.config, of, rows, None)
 
 
+@reliability(
+    "Sign-in",
+    "a lake of either type that refuses connections or is silent, in `feast apply`",
+    "an error within 35 seconds",
+)
 def test_validation_waits_for_no_lake_much_longer_than_20_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,19 +153,21 @@ def test_validation_waits_for_no_lake_much_longer_than_20_seconds(
         assert seconds < 35
 
 
+@reliability("ADLS", "an account that refuses connections", "unavailable, with the site", "is unavailable")
 @needs_azurite
 def test_an_adls_that_is_down_is_named_with_its_site(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, promise: Row
 ) -> None:
     monkeypatch.setenv("WRONG_KEY", WRONG_KEY)
     tries = {"fs.azure.io.retry.max.retries": "0"}
     site = emulator(f"127.0.0.1:{closed_port()}", "lake@closedport.dfs.core.windows.net", options=tries)
     error = refusal(site, source("rows", site["uri"] + "/rows", file_format="json"), tmp_path)
     assert type(error) is UnavailableError
-    assert "site 'cloud', abfs://lake@closedport.dfs.core.windows.net/rows is unavailable" in str(error)
+    assert "site 'cloud', abfs://lake@closedport.dfs.core.windows.net/rows {promise.reads}" in str(error)
     assert WRONG_KEY not in "".join(traceback.format_exception(error))
 
 
+@reliability("ADLS", "an account that refuses connections or is silent, read by Spark", "unavailable, with the site")
 @needs_azurite
 def test_spark_gives_up_an_adls_that_refuses_or_is_silent(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch
@@ -222,6 +244,7 @@ class BusyAccount:
             back.join()
 
 
+@reliability("ADLS", "an account that answers 503 for 30 seconds, read by Spark", "read")
 @needs_azurite
 def test_an_adls_that_is_busy_for_half_a_minute_is_read(spark: SparkSession, cloud: Place, tmp_path: Path) -> None:
     assert isinstance(cloud.lake, AdlsLake)
@@ -241,10 +264,16 @@ def test_an_adls_that_is_busy_for_half_a_minute_is_read(spark: SparkSession, clo
     assert front.refused > 2
 
 
+@reliability(
+    "Sign-in",
+    "a wrong account key",
+    "refused with the site, the credential and where the key is from, without the key",
+    "does not accept the sign-in",
+)
 @needs_azurite
 @pytest.mark.parametrize("file_format", ["parquet", "json"])
 def test_a_wrong_key_is_said_to_be_refused_and_not_shown(
-    spark: SparkSession, cloud: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_format: str
+    spark: SparkSession, cloud: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_format: str, promise: Row
 ) -> None:
     monkeypatch.setenv("WRONG_KEY", WRONG_KEY)
     # Another container: Hadoop goes on using a file system that it has once opened with the right key.
@@ -252,15 +281,26 @@ def test_a_wrong_key_is_said_to_be_refused_and_not_shown(
     site = emulator(cloud.lake.endpoint, f"wrong-{file_format}@{host}")  # type: ignore[union-attr]
     error = refusal(site, source("rows", site["uri"] + "/rows", file_format=file_format), tmp_path)
     assert type(error) is AuthenticationError
-    assert f"site 'cloud', {site['uri']}/rows does not accept the sign-in" in str(error)
+    assert f"site 'cloud', {site['uri']}/rows {promise.reads}" in str(error)
     assert "credential type 'emulator' with account_key from environment variable WRONG_KEY" in str(error)
     assert WRONG_KEY not in "".join(traceback.format_exception(error))
 
 
+@reliability(
+    "Sign-in",
+    "a wrong account key while a dataset is saved",
+    "refused with the site and the credential, without the key",
+    "does not accept the sign-in",
+)
 @needs_azurite
 @pytest.mark.parametrize("file_format", ["parquet", "delta"])
 def test_a_sign_in_that_is_refused_while_saving_names_its_site_and_credential(
-    lakes_to_test: Places, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_format: str
+    lakes_to_test: Places,
+    write: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file_format: str,
+    promise: Row,
 ) -> None:
     if file_format == "delta" and not format_jars("delta"):
         pytest.skip("no release of Delta runs on this PySpark")
@@ -272,7 +312,7 @@ def test_a_sign_in_that_is_refused_while_saving_names_its_site_and_credential(
     key = entity("k")
     store = feature_store([lakes_to_test.onprem.site(), site], tmp_path, key, view("stats", rows, key))
     job = retrieve(store, pd.DataFrame({"k": [1], "event_timestamp": [hour(1)]}), ["stats:f"])
-    with pytest.raises(WriteError, match="site 'cloud' does not accept the sign-in") as caught:
+    with pytest.raises(WriteError, match=f"site 'cloud' {promise.reads}") as caught:
         job.persist(SavedDatasetHybridSparkStorage(path=f"{site['uri']}/set", file_format=file_format))
     assert "credential type 'emulator' with account_key from environment variable WRONG_KEY" in str(caught.value)
     assert WRONG_KEY not in "".join(traceback.format_exception(caught.value))

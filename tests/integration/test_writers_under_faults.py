@@ -47,6 +47,7 @@ from tests.integration.faulty import (
     located,
 )
 from tests.integration.places import abfs_speaks_to_azurite, feature_store, outside_of_spark, source, view
+from tests.integration.reliability import Row, reliability
 from tests.integration.test_pushes_and_logs import logs
 from tests.integration.test_replace_concurrently import rows_at
 
@@ -100,6 +101,11 @@ def requests(lake: Lake, methods: str, work: Callable[[], object]) -> int:
     return len(proxy.injected)
 
 
+@reliability(
+    "Writers",
+    "ADLS: any one answer is lost, or cut, while a dataset is replaced",
+    "the replacement is done, and nothing is left behind",
+)
 @pytest.mark.parametrize(("action", "methods"), [("lose", WRITES), ("cut", "GET|HEAD")])
 def test_no_answer_that_is_lost_while_a_folder_is_replaced_fails_it(
     lake: Lake, uri: str, action: Any, methods: str
@@ -163,6 +169,12 @@ def outcomes_of(processes: list[subprocess.Popen[str]]) -> dict[str, str]:
     return outcomes
 
 
+@reliability(
+    "Writers",
+    "ADLS: up to 6 writers in threads and processes replace one folder, in a storm of lost answers, resets, "
+    "429, 500, 503, cut bodies and delays",
+    'one of them is there, whole; readers never see a part or a mix; who is told "ok" had its rows in place',
+)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_of_many_who_replace_a_folder_in_a_storm_one_is_there_whole(
     lake: Lake, uri: str, seed: int, monkeypatch: pytest.MonkeyPatch
@@ -211,6 +223,7 @@ def trips(lake: Lake, uri: str) -> list[int]:
     return sorted(number for table in tables for number in table["trips"].to_pylist())
 
 
+@reliability("Writers", "ADLS: any one answer is lost while a batch is written", "the batch is there once")
 def test_no_answer_that_is_lost_while_a_batch_is_written_fails_it_or_writes_it_twice(
     lake: Lake, store: FeatureStore, uri: str
 ) -> None:
@@ -224,6 +237,12 @@ def test_no_answer_that_is_lost_while_a_batch_is_written_fails_it_or_writes_it_t
     assert trips(lake, uri) == list(range(2 + count))
 
 
+@reliability(
+    "Writers",
+    "ADLS: the commit of a batch goes on failing",
+    "done, or refused with nothing there, or unknown, and the error says so",
+    "Read the rows before you write them again",
+)
 @pytest.mark.parametrize(
     ("faults", "end", "is_there"),
     [
@@ -247,7 +266,7 @@ def test_no_answer_that_is_lost_while_a_batch_is_written_fails_it_or_writes_it_t
     ids=["the-answer-never-comes", "the-commit-is-refused", "nothing-arrives", "nothing-arrives-after-the-commit"],
 )
 def test_a_commit_that_goes_on_failing_says_what_is_known(
-    lake: Lake, store: FeatureStore, uri: str, faults: list[Fault], end: str, is_there: bool
+    lake: Lake, store: FeatureStore, uri: str, faults: list[Fault], end: str, is_there: bool, promise: Row
 ) -> None:
     add(store, stats(uri), rows(0))
     messages: list[str] = []
@@ -264,9 +283,10 @@ def test_a_commit_that_goes_on_failing_says_what_is_known(
     assert trips(lake, uri) == ([0, 1] if is_there else [0])
     if end == "unknown":
         assert "may be there or not" in messages[0]
-        assert "Read the rows before you write them again" in messages[0]
+        assert promise.reads in messages[0]
 
 
+@reliability("Writers", "ADLS: a commit arrives after its writer has given it up", "it shows nothing")
 def test_a_commit_that_arrives_after_it_was_given_up_shows_nothing(
     lake: Lake, store: FeatureStore, uri: str, tmp_path: Path
 ) -> None:
@@ -283,6 +303,7 @@ def test_a_commit_that_arrives_after_it_was_given_up_shows_nothing(
     assert trips(lake, uri) == [0]
 
 
+@reliability("Writers", "ADLS: batches of up to 8 writers in a storm", "each is there once, or refused and not there")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_batches_of_many_writers_in_a_storm_are_there_once_or_not_at_all(
     lake: Lake, store: FeatureStore, uri: str, seed: int
@@ -316,6 +337,7 @@ def batches(store: FeatureStore, uri: str, numbers: Iterable[int]) -> dict[str, 
     return {str(number): ended(partial(add, store, stats(uri), rows(*[number] * 5))) for number in numbers}
 
 
+@reliability("Writers", "ADLS: logs of served features in a storm", "each is there once, or refused and not there")
 @MINUTES
 @pytest.mark.parametrize("seed", SEEDS)
 def test_logs_in_a_storm_are_there_once_or_not_at_all(lake: Lake, tmp_path: Path, uri: str, seed: int) -> None:
@@ -347,6 +369,7 @@ def test_logs_in_a_storm_are_there_once_or_not_at_all(lake: Lake, tmp_path: Path
     assert ends.count("ok") > 8
 
 
+@reliability("Writers", "ADLS: monitoring's metrics in a storm", "what was kept is there, what was refused is not")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_metrics_that_are_kept_in_a_storm_are_there(
     lake: Lake, tmp_path: Path, uri: str, seed: int, monkeypatch: pytest.MonkeyPatch

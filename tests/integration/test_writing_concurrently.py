@@ -14,6 +14,7 @@ import pytest
 
 from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.errors import WriteError
+from tests.integration.reliability import reliability
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -24,6 +25,11 @@ from tests.integration.batches import ROLES, add, by_pyarrow, by_spark, rows, st
 
 
 class TestManyAtOnce:
+    @reliability(
+        "Writers",
+        "five threads push batches to one place, on each lake",
+        "no row is lost or twice; readers see whole batches",
+    )
     @ROLES
     def test_threads_lose_nothing_and_a_reader_sees_whole_batches(
         self, make_store: MakeStore, place: Place, folder: str
@@ -47,6 +53,7 @@ class TestManyAtOnce:
         assert sorted(by_pyarrow(place, uri)["trips"].to_pylist()) == sorted(list(range(25)) * 5)
         assert set(seen) == {5}
 
+    @reliability("Writers", "two processes push batches to one place, on each lake", "no row is lost or twice")
     @ROLES
     def test_processes_lose_nothing_and_need_no_jvm(
         self, make_store: MakeStore, place: Place, folder: str, tmp_path: Path
@@ -80,6 +87,11 @@ class TestManyAtOnce:
 
 
 class TestSparkTasks:
+    @reliability(
+        "Executors and drivers",
+        "a task of Spark that writes a batch is run again",
+        "its file takes the place of the first one's: no row is twice",
+    )
     @pytest.mark.matrix
     @ROLES
     def test_a_task_that_is_run_again_adds_no_rows(

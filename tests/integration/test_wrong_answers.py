@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from tests.integration.places import answers, entity, hour, source, view
+from tests.integration.reliability import reliability
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -123,6 +124,7 @@ def test_the_time_zone_of_the_session_changes_no_answer(
             assert answers(job, "heat", "wind") == [row[1:] for row in wanted]
 
 
+@reliability("Load", "threads that retrieve on one session at once", "each gets its own answers")
 def test_threads_on_one_session_each_get_their_own_answers(
     onprem: Place, cloud: Place, write: Write, make_store: MakeStore, spark: SparkSession
 ) -> None:

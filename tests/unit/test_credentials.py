@@ -14,6 +14,7 @@ import pytest
 
 from feast_hybrid.errors import AuthenticationError, CredentialError
 from feast_hybrid.lakes import Site, parse_uri
+from tests.integration.reliability import reliability
 from tests.unit.kerberos_files import write_keytab, write_tickets
 
 HOST = "acct.dfs.core.windows.net"
@@ -159,6 +160,7 @@ def test_a_keytab_has_to_be_there_where_it_is_used(tmp_path: Path) -> None:
     configured.credential.require_files("cloud")
 
 
+@reliability("Secrets", "an account key that is no base64", "refused where it is read")
 @pytest.mark.parametrize(
     ("given", "hint"),
     [

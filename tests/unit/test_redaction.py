@@ -14,6 +14,7 @@ from feast_hybrid.lakes.secrets import literal_secrets
 from feast_hybrid.spark.connect import with_token
 from feast_hybrid.spark.redaction import redact_logs, unlogged, with_redaction
 from feast_hybrid.spark.settings import same_setting
+from tests.integration.reliability import reliability
 
 CANARY = "c4nary+Key/9Zq=="
 KEY = "fs.azure.account.key.acct.dfs.core.windows.net"
@@ -152,6 +153,11 @@ def test_numbers_and_switches_are_no_secrets(value: str) -> None:
     assert literal_secrets({"spark.network.crypto.secret": value}) == []
 
 
+@reliability(
+    "Secrets",
+    "a secret that stands as text in the configuration, options or Java options",
+    "works, with a warning that names each place",
+)
 @pytest.mark.parametrize(
     ("offline_store", "named"),
     [

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from feast_hybrid import HybridSparkLoggingDestination, HybridSparkSource, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import HybridError, SourceError
+from tests.integration.reliability import Row, reliability
 
 PATH = "hdfs://lake/flights"
 
@@ -55,6 +56,11 @@ VALUES = st.recursive(
 )
 
 
+@reliability(
+    "Text that is code",
+    "an entry of the registry that is no JSON, or that holds any bytes",
+    "an error of ours, nothing else",
+)
 @each_reader
 @given(entry=st.binary(max_size=200))
 def test_any_bytes(what: str, read: Read, entry: bytes) -> None:
@@ -69,6 +75,11 @@ def test_any_json(what: str, read: Read, value: Any) -> None:
         read(json.dumps(value).encode())
 
 
+@reliability(
+    "Text that is code",
+    "an entry of the registry with values of other types under our keys",
+    "an error of ours, nothing else",
+)
 @each_reader
 @given(entry=st.dictionaries(KEYS, VALUES, max_size=4))
 def test_any_values_under_our_keys(what: str, read: Read, entry: dict[str, Any]) -> None:
@@ -76,12 +87,18 @@ def test_any_values_under_our_keys(what: str, read: Read, entry: dict[str, Any])
         read(json.dumps(entry).encode())
 
 
+@reliability(
+    "Text that is code",
+    "an entry of the registry that is nested 100,000 deep",
+    "refused with the entry's name",
+    "its entry in the registry is not a ",
+)
 @each_reader
 @pytest.mark.parametrize("before", ["", '{"options": ', '{"path": '], ids=["whole", "options", "path"])
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
-def test_any_depth(what: str, read: Read, before: str, opening: str, closing: str) -> None:
+def test_any_depth(what: str, read: Read, before: str, opening: str, closing: str, promise: Row) -> None:
     deep = f"{before}{opening * 100_000}1{closing * 100_000}" + ("}" if before else "")
-    with pytest.raises(SourceError, match=f"^{what}: its entry in the registry is not a "):
+    with pytest.raises(SourceError, match=f"^{what}: {promise.reads}"):
         read(deep.encode())
 
 

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from feast_hybrid import HybridSparkOfflineStoreConfig
 from feast_hybrid.errors import ConfigError, HybridError
 from feast_hybrid.lakes import Secret
+from tests.integration.reliability import reliability
 
 CANARY = "c4nary+Key/9Zq=="
 CLOUD = "abfss://features@acct.dfs.core.windows.net"
@@ -208,6 +209,11 @@ def misplaced(way: str) -> Iterator[tuple[str, dict[str, Any]]]:
 MISPLACED = [pytest.param(config, id=f"{way}: {what}") for way in WAYS for what, config in misplaced(way)]
 
 
+@reliability(
+    "Secrets",
+    "a secret in the wrong place of `feature_store.yaml`",
+    "an error that does not show it, nor do its causes",
+)
 @pytest.mark.parametrize("config", MISPLACED)
 def test_no_error_of_ours_shows_it(config: dict[str, Any]) -> None:
     with pytest.raises(HybridError) as refused:
@@ -253,6 +259,7 @@ class TestFeast:
             assert_hidden(text)
         assert_hidden(pickle.dumps(config))
 
+    @reliability("Secrets", "Feast's own errors of a configuration", "show no secret that is a reference")
     @pytest.mark.parametrize(
         "wrong",
         [

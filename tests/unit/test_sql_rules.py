@@ -9,6 +9,7 @@ import pytest
 from feast_hybrid.errors import SourceError
 from feast_hybrid.lakes import Allowed, Router
 from feast_hybrid.sources.source_rules import FILE_FORMATS, checked_options
+from tests.integration.reliability import Row, reliability
 from tests.unit.definitions import source
 
 
@@ -110,17 +111,28 @@ class TestFormat:
     def test_formats_of_files_are_taken(self, file_format: str) -> None:
         assert source(file_format=file_format).resolve(Router())
 
+    @reliability(
+        "Text that is code",
+        "a `file_format` that opens more than files, such as jdbc",
+        "refused; `file_formats` in the configuration allows it",
+        "file_formats: [",
+    )
     @pytest.mark.parametrize(
         "file_format", ["jdbc", "kafka", "binaryFile", "org.apache.spark.sql.jdbc", "socket", "python_source"]
     )
-    def test_others_are_refused_until_they_are_allowed(self, file_format: str) -> None:
+    def test_others_are_refused_until_they_are_allowed(self, file_format: str, promise: Row) -> None:
         with pytest.raises(
-            SourceError, match=r"file_formats: \[" + re.escape(source(file_format=file_format).file_format or "")
+            SourceError, match=re.escape(promise.reads + (source(file_format=file_format).file_format or ""))
         ):
             source(file_format=file_format).resolve(Router())
         allowed = Router(allowed=Allowed(file_formats=frozenset({file_format.lower()})))
         assert source(file_format=file_format).resolve(allowed)
 
+    @reliability(
+        "Text that is code",
+        "an option of a source that names another file or service",
+        "refused with the option's name",
+    )
     @pytest.mark.parametrize(
         "option",
         ["rowValidationXSDPath", "avroSchemaUrl", "badRecordsPath", "url", "dbtable.location", "driver", "JAR"],
