@@ -144,6 +144,9 @@ def _start_classic(config: SparkConfig, router: Router, lakes: set[LakeType]) ->
         # Local workers must be of this environment; a cluster's Python is the cluster's to say.
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         settings.setdefault(LOCALITY_WAIT, "0s")  # else it may wait for ever: see warn_of_waiting_for_hosts
+    # Else each column that is made asks the JVM some ten questions, to say of an error which line made the column: a
+    # line of ours, which helps nobody.
+    settings.setdefault("spark.python.sql.dataFrameDebugging.enabled", "false")
     # Spark's own progress bar, where somebody sees it: else its control characters end up in a log.
     settings.setdefault("spark.ui.showConsoleProgress", str(is_watched()).lower())
     builder = SparkSession.builder.appName(config.app_name).master(master)

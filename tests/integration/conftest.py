@@ -113,7 +113,10 @@ def spark(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     daemon = {"spark.python.daemon.module": "tests.integration.worker_daemon"}
     for key, value in {**session_conf(), **_settings(tmp_path_factory), **daemon}.items():
         builder = builder.config(key, value)
-    yield builder.getOrCreate()
+    session: Any = builder.getOrCreate()
+    for name in ("functions", "PythonUtils"):  # PySpark looks for them in some 300 jars, each time
+        setattr(session._jvm, name, getattr(session._jvm, name))
+    yield session
 
 
 def _settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
@@ -124,6 +127,8 @@ def _settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "spark.jars": ",".join(jars),
         "spark.sql.shuffle.partitions": "4",
         "spark.default.parallelism": "4",
+        "spark.sql.codegen.cache.maxEntries": "1000",  # tests of one kind have many plans alike
+        "spark.python.sql.dataFrameDebugging.enabled": "false",  # as in the sessions that are started for users
         "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),
     }
 
