@@ -113,10 +113,10 @@ def spark(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     daemon = {"spark.python.daemon.module": "tests.integration.worker_daemon"}
     for key, value in {**session_conf(), **_settings(tmp_path_factory), **daemon}.items():
         builder = builder.config(key, value)
-    session: Any = builder.getOrCreate()
+    started: Any = builder.getOrCreate()
     for name in ("functions", "PythonUtils"):  # PySpark looks for them in some 300 jars, each time
-        setattr(session._jvm, name, getattr(session._jvm, name))
-    yield session
+        setattr(started._jvm, name, getattr(started._jvm, name))
+    yield started
 
 
 def _settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
