@@ -32,6 +32,7 @@ from feast_hybrid.lakes.timeouts import (
     BLOB_SHORTEST_PAUSE,
 )
 from feast_hybrid.lakes.uri import LakeType
+from feast_hybrid.spark.driver_version import require_driver_of_hadoop
 from feast_hybrid.spark.kerberos import site_settings
 from feast_hybrid.spark.redaction import redact_logs
 from feast_hybrid.spark.runtime import is_connect
@@ -51,6 +52,9 @@ ABFS_LIMITS = {
     BLOB_PAUSE: "4000",
     BLOB_LONGEST_PAUSE: "12000",
     BLOB_READ_TIMEOUT: "5000",
+    # After so many lost connections of one request the driver would leave Apache's HTTP client, with which it begins,
+    # for Java's own, until the JVM ends. That one takes an answer without its body for the end of a file.
+    "fs.azure.apache.http.client.max.io.exception.retries": "1000000",
     # Of tokens: pauses of 2, 6, 12 and 12 s, in place of two minutes. How long Entra may take is fixed: 30 s.
     "fs.azure.oauth.token.fetch.retry.max.retries": "4",
     "fs.azure.oauth.token.fetch.retry.max.backoff.interval": "12000",
@@ -95,8 +99,11 @@ def spark_path(spark: SparkSession, location: Location, file_format: str) -> Spa
 
     Raises:
         CredentialError: a secret is not there.
+        SessionError: the session's driver of ADLS is of another version than its Hadoop.
     """
     redact_logs(spark)
+    if location.lake is LakeType.ADLS:
+        require_driver_of_hadoop(spark)
     limits = (
         _unless_given(spark, ABFS_LIMITS) if location.lake is LakeType.ADLS else _of_kerberos(spark, [location.site])
     )

@@ -218,6 +218,22 @@ ABFS = "org.apache.hadoop.fs.azurebfs.contracts.exceptions.AbfsRestOperationExce
         (
             [
                 ("java.lang.RuntimeException", "x"),
+                ("java.lang.NoSuchMethodError", "'void org.apache.hadoop.fs.azurebfs.A.b()'"),
+            ],
+            SessionError,
+            "is of another version than its Hadoop",
+        ),
+        (
+            [
+                (ABFS, "Status code: -1 error code: null error message: Auth failure: File '/token' does not exist"),
+                ("java.io.FileNotFoundException", "File '/token' does not exist"),
+            ],
+            AuthenticationError,
+            "Auth failure: File '/token' does not exist",
+        ),
+        (
+            [
+                ("java.lang.RuntimeException", "x"),
                 ("java.lang.ClassNotFoundException", "Class a.fs.azurebfs.C not found"),
             ],
             SessionError,
