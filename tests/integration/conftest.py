@@ -87,8 +87,13 @@ def connect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkCo
     """A Spark Connect server that can read both lakes. A process in any mode: its Python workers, which run on-demand
     feature views and the columnar join, need this environment's packages.
     """
-    with SparkConnectServer("process", conf=_settings(tmp_path_factory), memory="2g") as server:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHONPATH", str(Path(__file__).parents[2]), prepend=os.pathsep)  # where the daemon is
+        server = SparkConnectServer("process", conf=_settings(tmp_path_factory), memory="2g").start()
+    try:
         yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -109,9 +114,7 @@ def spark(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         session.stop()
         return
     builder = SparkSession.builder.master("local[2]").appName("feast-hybrid integration tests")
-    # A server of Spark Connect, whose folder is another one, does not find it.
-    daemon = {"spark.python.daemon.module": "tests.integration.worker_daemon"}
-    for key, value in {**session_conf(), **_settings(tmp_path_factory), **daemon}.items():
+    for key, value in {**session_conf(), **_settings(tmp_path_factory)}.items():
         builder = builder.config(key, value)
     started: Any = builder.getOrCreate()
     for name in ("functions", "PythonUtils"):  # PySpark looks for them in some 300 jars, each time
@@ -128,6 +131,7 @@ def _settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "spark.sql.shuffle.partitions": "4",
         "spark.default.parallelism": "4",
         "spark.sql.codegen.cache.maxEntries": "1000",  # tests of one kind have many plans alike
+        "spark.python.daemon.module": "tests.integration.worker_daemon",
         "spark.python.sql.dataFrameDebugging.enabled": "false",  # as in the sessions that are started for users
         "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),
     }
