@@ -326,13 +326,13 @@ class TestMachine:
 
 
 class TestCommand:
-    def run(self, folder: Path, offline_store: str, *arguments: str) -> Result:
+    def run(self, folder: Path, offline_store: str, *arguments: str, answer: str = "") -> Result:
         (folder / "feature_store.yaml").write_text(
             f"project: p\nprovider: local\nregistry: {folder}/registry.db\n"
             f"online_store: {{type: sqlite, path: {folder}/online.db}}\nentity_key_serialization_version: 3\n"
             f"offline_store:\n  type: feast_hybrid.HybridSparkOfflineStore\n{offline_store}"
         )
-        return CliRunner().invoke(main, ["doctor", "-c", str(folder), "--no-spark", *arguments])
+        return CliRunner().invoke(main, ["doctor", "-c", str(folder), "--no-spark", *arguments], input=answer)
 
     def test_a_repository_of_which_all_works(self, tmp_path: Path) -> None:
         lake = tmp_path / "lake"
@@ -375,9 +375,9 @@ class TestCommand:
         assert (looked_at.exit_code, found["status"]) == (0, "warning")
         assert left.name in found["found"]
 
-        unanswered = self.run(tmp_path, offline_store, "--clean")
-        assert unanswered.exit_code == 1
-        assert "Remove 1 of these 1?" in unanswered.output
+        refused = self.run(tmp_path, offline_store, "--clean", answer="n\n")
+        assert refused.exit_code == 0
+        assert "Remove 1 of these 1?" in refused.output
         assert left.exists()
 
         cleaned = self.run(tmp_path, offline_store, "--clean", "--yes")
