@@ -16,8 +16,8 @@ _CLOCK_SECONDS = 240
 _ANSWERED = re.compile(r'Operation failed: "[^\n]*", (?:408|429|5\d\d), | \((?:408|429|5\d\d)[,)]')
 #: Connections to it that ended before their answers did.
 _HUNG_UP = re.compile(
-    r"\b(?:IncompleteReadError|ClientPayloadError|ServerDisconnectedError|ClientOSError|SocketException|EOFException)\b"
-    r"|Connection reset"
+    r"\b(?:IncompleteReadError|ClientPayloadError|ServerDisconnectedError|ClientOSError|SocketException|SocketTimeoutException)\b"
+    r"|Connection reset|Premature end|failed to respond"
 )
 
 

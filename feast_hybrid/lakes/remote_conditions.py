@@ -58,6 +58,8 @@ KERBEROS_ADVICE = {
 }
 _NO_KERBEROS = "|".join(map(re.escape, KERBEROS_ADVICE))
 
+_LOST_CONNECTION = r"java\.net\.\w+Exception|Connection reset|Premature end|failed to respond"
+
 _Conditions = tuple[tuple[str, type[StorageError]], ...]
 
 #: The first that is met decides.
@@ -92,6 +94,12 @@ _OF_LAKES: _Conditions = (
     (
         r"ErrorCode:(?:Authorization\w+|InsufficientAccountPermissions|AccountIsDisabled)\b",
         AccessDeniedError,
+    ),
+    # What the driver says when its last try has failed, its own class perhaps left out.
+    (r"\bStatus code: -1 error code: null error message: [^\n]*\bSocketTimeoutException\b", StorageTimeoutError),
+    (
+        rf"\bStatus code: -1 error code: null error message: [^\n]*\b(?:{_LOST_CONNECTION})\b",
+        UnavailableError,
     ),
     (r"\bazure\.core\.exceptions\.ServiceResponseTimeoutError\b", StorageTimeoutError),
     (r'Operation failed: "[^\n]*", (?:408|504), [A-Z]+, ', StorageTimeoutError),

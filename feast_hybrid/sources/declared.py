@@ -102,7 +102,8 @@ class LiveObjects:
         """Look at all objects, once."""
         entities, views, label_views = map(_with_subclasses, (Entity, FeatureView, LabelView))
         classes = entities | views | label_views
-        found = [thing for thing in gc.get_objects() if type(thing) in classes]
+        # Not gc.get_objects(): while it holds a tuple that another thread is making, that thread fails.
+        found = [thing for thing in gc.get_referrers(*classes) if type(thing) in classes]
         return cls(
             entities=tuple(thing for thing in found if type(thing) in entities),
             views=tuple(thing for thing in found if type(thing) in views),

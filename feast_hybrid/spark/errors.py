@@ -22,13 +22,20 @@ from feast_hybrid.errors import (
     StorageError,
 )
 from feast_hybrid.lakes.errors import RedactedError, raise_from, redacted, storage_error
+from feast_hybrid.lakes.hadoop_cache import with_plain_schemes
 from feast_hybrid.lakes.markers import BEING_REPLACED, BEING_REPLACED_ADVICE
+from feast_hybrid.lakes.refusing_site import site_of
+from feast_hybrid.lakes.timeouts import BLOB_RETRIES
+from feast_hybrid.lakes.uri import LakeType
 from feast_hybrid.spark.causes import Cause, causes_of, summary_of
 from feast_hybrid.spark.formats import package_hint
 from feast_hybrid.spark.hadoop_azure import hadoop_version
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes import Site
+
+#: Where a message of Spark's says which file was being read.
+_READING = re.compile(r"error while reading file (\S+?)\.?(?:\s|$)")
 
 _SPARK_ERRORS: tuple[type[Exception], ...] = (PySparkException,)
 with suppress(ModuleNotFoundError):  # PySpark's client for Connect alone comes without py4j
@@ -111,8 +118,19 @@ class Failure:
         if cause.condition and not cause.condition.startswith("GRPC."):
             return None
         return storage_error(
-            cause.own_text, what=self.what, where=self.where, sites=self.sites, trace=cause.trace, here=self.here
+            cause.own_text,
+            what=self._what_of_file,
+            where=self.where,
+            sites=self.sites,
+            trace=cause.trace,
+            here=self.here,
         )
+
+    @property
+    def _what_of_file(self) -> str:
+        """The thing, and which of its files was read, where Spark says that."""
+        found = next(filter(None, (_READING.search(cause.message) for cause in self.causes)), None)
+        return self.what if found is None else f"{self.what}, file {with_plain_schemes(found[1])}"
 
 
 def _raise(translated: HybridError, error: Exception, causes: Sequence[Cause]) -> None:
@@ -185,6 +203,19 @@ def _no_such_file(failure: Failure) -> HybridError:
 
 def _no_such_table(failure: Failure) -> HybridError:
     return SourceNotFoundError(f"{failure.what}: no such table ({failure.where}): {failure.summary}")
+
+
+def _ends_early(failure: Failure) -> HybridError:
+    site = site_of(failure.summary, failure.sites)
+    where = failure.where if site is None or "site '" in failure.where else f"site {site.name!r}"
+    more = ""
+    if any(site.lake is LakeType.ADLS for site in failure.sites):
+        more = f" If the file is whole, the account cut its answers each time: {BLOB_RETRIES} in the site's options"
+        more += " has it asked more often."
+    return RetrievalError(
+        f"{failure.what} ({where}): a file ends before its end. {failure.summary}. Write it anew, or move it "
+        f"away.{more}"
+    )
 
 
 def _being_replaced(failure: Failure) -> HybridError:
@@ -261,6 +292,7 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition("PATH_NOT_FOUND", _no_such_file),
     Condition("DELTA_PATH_DOES_NOT_EXIST", _no_such_file),
     Condition("java.io.FileNotFoundException", _no_such_file),
+    Condition("java.io.EOFException", _ends_early),
     Condition("org.apache.iceberg.exceptions.NotFoundException", _no_such_file),
     Condition("TABLE_OR_VIEW_NOT_FOUND", _no_such_table),
     Condition("SCHEMA_NOT_FOUND", _no_such_table),

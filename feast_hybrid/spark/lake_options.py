@@ -52,9 +52,12 @@ ABFS_LIMITS = {
     BLOB_PAUSE: "4000",
     BLOB_LONGEST_PAUSE: "12000",
     BLOB_READ_TIMEOUT: "5000",
-    # After so many lost connections of one request the driver would leave Apache's HTTP client, with which it begins,
-    # for Java's own, until the JVM ends. That one takes an answer without its body for the end of a file.
+    # The driver would leave Apache's HTTP client, with which it begins, for Java's own until the JVM ends: after so
+    # many lost connections of one request, or where it cannot open some in advance. Java's takes an answer without
+    # its body for the end of a file.
     "fs.azure.apache.http.client.max.io.exception.retries": "1000000",
+    "fs.azure.apache.http.client.cache.warmup.count": "0",
+    "fs.azure.apache.http.client.cache.refresh.count": "0",
     # Of tokens: pauses of 2, 6, 12 and 12 s, in place of two minutes. How long Entra may take is fixed: 30 s.
     "fs.azure.oauth.token.fetch.retry.max.retries": "4",
     "fs.azure.oauth.token.fetch.retry.max.backoff.interval": "12000",

@@ -144,6 +144,7 @@ def export(frame: DataFrame, staging_location: str, router: Router, cancellation
     staging = router.locate(staging_location, what="offline_store.staging_location", configured=True)
     folder = staging.child(f"export-{uuid.uuid4().hex}")
     with translate_client_errors(WriteError, f"exporting to {folder}", "failed", sites=[*router.sites, folder.site]):
+        staging.exists()  # a lake that does not answer is found sooner from here than by Spark's writer
         path = spark_path(frame.sparkSession, folder, "parquet")
         try:
             frame.write.options(**path.settings).mode("error").parquet(path.uri)

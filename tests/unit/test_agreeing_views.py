@@ -162,7 +162,7 @@ def test_one_look_at_the_process_serves_a_source(
         return looks[-1]
 
     monkeypatch.setattr(LiveObjects, "find", staticmethod(counting))
-    monkeypatch.setattr(gc, "get_referrers", lambda *_: pytest.fail("another look"))
+    monkeypatch.setattr(gc, "get_objects", lambda *_: pytest.fail("another look"))
     apply(source, config)
     assert len(looks) == 1
     assert {id(found) for found in looks[0].views_of(source)} == {id(found) for found in views}

@@ -110,6 +110,10 @@ def translated(error: Exception) -> HybridError:
 both_kinds = pytest.mark.parametrize("made", [classic, connect])
 
 IN_ANOTHER_THREAD = ("org.apache.spark.SparkException", "Exception thrown in awaitResult: ")
+READING = (
+    "org.apache.spark.SparkException",
+    "[FAILED_READ_FILE.NO_HINT] Encountered error while reading file abfs://c@a.dfs.core.windows.net/x.  SQLSTATE: 1",
+)
 ABFS = "org.apache.hadoop.fs.azurebfs.contracts.exceptions.AbfsRestOperationException"
 
 
@@ -222,6 +226,22 @@ ABFS = "org.apache.hadoop.fs.azurebfs.contracts.exceptions.AbfsRestOperationExce
             ],
             SessionError,
             "is of another version than its Hadoop",
+        ),
+        (
+            [
+                READING,
+                ("java.io.EOFException", ""),
+            ],
+            RetrievalError,
+            "abfs://c@a.dfs.core.windows.net/x",
+        ),
+        (
+            [
+                READING,
+                (ABFS, "Status code: -1 error code: null error message: java.net.SocketException: Connection reset"),
+            ],
+            UnavailableError,
+            ", file abfs://c@a.dfs.core.windows.net/x: ",
         ),
         (
             [

@@ -174,6 +174,15 @@ ABFS = 'Operation failed: "{reason}", {status}, {method}, http://127.0.0.1:1/a?t
         ),
         ("org.apache.hadoop.security.AccessControlException: Permission denied: user=a", AccessDeniedError),
         ("java.net.ConnectException: Call From a/1 to b:8020 failed", UnavailableError),
+        (
+            "Status code: -1 error code: null error message: java.net.SocketException: Connection resetjava.net.…",
+            UnavailableError,
+        ),
+        (
+            "Status code: -1 error code: null error message: java.net.SocketTimeoutException: Read timed out",
+            StorageTimeoutError,
+        ),
+        ("java.net.SocketException: Connection reset", None),
         ("java.net.UnknownHostException: b", None),
         ("java.net.UnknownHostException: b\n\tat org.apache.hadoop.security.SecurityUtil.a(b)", UnavailableError),
         ("java.net.ConnectException: Connection refused\n\tat org.apache.spark.network.client.a(b)", None),
