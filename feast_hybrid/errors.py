@@ -54,6 +54,10 @@ class StorageTimeoutError(UnavailableError):
     """A lake was reached and did not answer in time."""
 
 
+class StorageFullError(StorageError):
+    """A lake has no room for more: a quota is reached, or its disks are full."""
+
+
 class SchemaError(HybridError):
     """Columns are missing, or their types do not go together."""
 

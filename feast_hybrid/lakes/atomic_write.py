@@ -13,7 +13,8 @@ from azure.storage.blob import BlobBlock, ContentSettings
 from fsspec.asyn import sync
 
 from feast_hybrid.errors import CommitUnknownError
-from feast_hybrid.lakes.errors import raise_from, redacted_summary
+from feast_hybrid.lakes.errors import lost_connection, raise_from, redacted_summary
+from feast_hybrid.lakes.replace_hdfs import rename_once
 from feast_hybrid.lakes.uri import LakeType
 
 if TYPE_CHECKING:
@@ -95,32 +96,37 @@ class RenameSteps:
     def __init__(self) -> None:
         self._filesystem: Any = None
         self._hidden: set[Location] = set()
+        self._folders: list[Location] = []
 
     def send(self, file: Location, content: memoryview) -> Callable[[], None]:
         """Write a hidden file; return the step that renames it."""
         filesystem = self._filesystem = self._filesystem or file.fs
-        hidden = file.parent().child(f".{file.name}.{uuid.uuid4().hex[:12]}.writing")
-        _make_folder(filesystem, file.parent().path)
-        self._hidden.add(hidden)
-        with filesystem.open(hidden.path, "wb") as opened:
-            opened.write(content)
+        folder = file.parent()
+        if not filesystem.exists(folder.path):
+            self._folders.append(folder)
+        _make_folder(filesystem, folder.path)
+        written = set(self._hidden)
+        try:
+            hidden = self._write(file, content)
+        except Exception as error:
+            if not lost_connection(error):
+                raise
+            spoilt = self._hidden - written  # as when NameNodes change places
+            hidden = self._write(file, content)
+            self._remove_hidden(spoilt)
 
         def show() -> None:
-            try:
-                filesystem.mv(hidden.path, file.path, overwrite=True)
-            except Exception:
-                if not self._was_renamed(hidden, file):
-                    raise
+            rename_once(lambda: filesystem.mv(hidden.path, file.path, overwrite=True), filesystem, hidden, file)
             self._hidden.discard(hidden)
 
         return show
 
-    def _was_renamed(self, hidden: Location, file: Location) -> bool:
-        """Whether a rename was done whose answer was lost; nobody else knows the hidden name."""
-        try:
-            return self._filesystem.exists(file.path) and not self._filesystem.exists(hidden.path)
-        except Exception:  # what the rename itself said is what there is to say
-            return False
+    def _write(self, file: Location, content: memoryview) -> Location:
+        hidden = file.parent().child(f".{file.name}.{uuid.uuid4().hex[:12]}.writing")
+        self._hidden.add(hidden)
+        with self._filesystem.open(hidden.path, "wb") as opened:
+            opened.write(content)
+        return hidden
 
     def remove(self, file: Location) -> None:
         """Remove a file if it was shown."""
@@ -128,10 +134,17 @@ class RenameSteps:
             self._filesystem.rm(file.path)
 
     def clean_up(self) -> None:
-        """Remove the hidden files that were not shown."""
-        for hidden in self._hidden:
+        """Remove the hidden files that were not shown, and the folders that were made for them and hold nothing."""
+        self._remove_hidden(set(self._hidden))
+        for folder in reversed(self._folders):
+            with suppress(Exception):
+                self._filesystem.rmdir(folder.path)
+
+    def _remove_hidden(self, files: set[Location]) -> None:
+        for hidden in files:
             with suppress(Exception):
                 self._filesystem.rm(hidden.path)
+        self._hidden -= files
 
 
 class BlobSteps:

@@ -61,8 +61,12 @@ class BoundedCalls:
         with self._lock:
             return time.monotonic() - self._hung_since if self._hung >= MAX_THREADS else 0.0
 
-    def run(self, function: Callable[[], Any]) -> Any:
+    def run(self, function: Callable[[], Any], seconds: float | None = None) -> Any:
         """What the function returns or raises.
+
+        Args:
+            function: to run.
+            seconds: how long to wait, if not as long as usual.
 
         Raises:
             HungError: all threads wait for answers that were given up; the function was not begun.
@@ -79,7 +83,7 @@ class BoundedCalls:
                 threading.Thread(target=self._work, name=self._name, daemon=True).start()
             self._calls.put(call)
         try:
-            call.done.wait(self._seconds)
+            call.done.wait(self._seconds if seconds is None else seconds)
         finally:
             answered = self._has_answer(call)
         if not answered:

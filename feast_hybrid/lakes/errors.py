@@ -20,11 +20,13 @@ from feast_hybrid.errors import (
     AuthenticationError,
     HybridError,
     StorageError,
+    StorageFullError,
     StorageTimeoutError,
     UnavailableError,
 )
 from feast_hybrid.lakes.adls_advice import clock_fault, header, waiting_advice
 from feast_hybrid.lakes.hadoop_cache import with_plain_schemes
+from feast_hybrid.lakes.hdfs_advice import HUNG_UP, NO_NAMENODES, hdfs_advice
 from feast_hybrid.lakes.refusing_site import site_of
 from feast_hybrid.lakes.remote_conditions import AUTHENTICATION_REASON, AZURE_CODES, KERBEROS_ADVICE, remote_meaning
 from feast_hybrid.lakes.uri import LakeType
@@ -47,15 +49,16 @@ _HTTP_STATUSES: dict[int, type[StorageError]] = {
 _UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET})
 
 #: hdfs-native's own errors (``HdfsError``), which reach Python as the text of a RuntimeError or a plain OSError.
-_HDFS_NATIVE = re.compile(r"(?P<variant>(?:Fatal)?RPCError|SASLError|GSSAPIError|NoSASLMechanism|InvalidArgument)\b")
-_NO_NAMENODES = 'InvalidArgument("No NameNode hosts found")'
-_HUNG_UP = "RPC listener disconnected"
+_HDFS_NATIVE = re.compile(
+    r"(?P<variant>(?:Fatal)?RPCError|SASLError|GSSAPIError|NoSASLMechanism|InvalidArgument|DataTransferError"
+    r"|OperationFailed)\b"
+)
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _RUST_IO: dict[str, type[StorageError]] = {
     "failed to lookup address information": UnavailableError,
     "timed out": StorageTimeoutError,
     "deadline has elapsed": StorageTimeoutError,
-    _HUNG_UP: UnavailableError,
+    HUNG_UP: UnavailableError,
 }
 
 #: What is said of a lake, and what is to be checked.
@@ -64,6 +67,7 @@ _PHRASES: dict[type[StorageError], str] = {
     AccessDeniedError: "denies access",
     UnavailableError: "is unavailable",
     StorageTimeoutError: "did not answer in time",
+    StorageFullError: "has no room",
 }
 
 #: An error that was raised in one of Spark's Python workers, in its traceback.
@@ -206,7 +210,9 @@ def classify_storage_error(error: BaseException) -> type[StorageError] | None:
 
 
 def was_reached(error: BaseException) -> bool:
-    """Whether an account that is unavailable was reached from here: it answered, or did not come to an end of it."""
+    """Whether a lake that is unavailable was reached from here: it answered, or did not come to an end of it."""
+    if any(type(each) is RuntimeError and str(each).startswith("RPCError(") for each in error_chain(error)):
+        return True  # a NameNode's own words; its DataNodes may be out of reach from here
     azure: Any = sys.modules.get("azure.core.exceptions")
     if azure is None:
         return False
@@ -215,6 +221,11 @@ def was_reached(error: BaseException) -> bool:
         or (isinstance(each, azure.HttpResponseError) and isinstance(each.status_code, int))
         for each in error_chain(error)
     )
+
+
+def lost_connection(error: BaseException) -> bool:
+    """Whether a lake is away, or was when an answer was to come; not where it was waited for in vain."""
+    return classify_storage_error(error) is UnavailableError
 
 
 def classify_remote_text(text: str, trace: str = "") -> type[StorageError] | None:
@@ -285,6 +296,8 @@ def _of_system(error: BaseException) -> type[StorageError] | None:
 def _of_hdfs_native(error: BaseException) -> type[StorageError] | None:
     """hdfs-native has no exceptions of its own: Rust's errors are texts, of fixed forms."""
     text = str(error)
+    if isinstance(error, NotImplementedError) and text == "File encryption":  # of releases before 0.14.2
+        return AccessDeniedError
     if isinstance(error, OSError) and error.errno is None:
         if number := _OS_ERROR.search(text):
             return _of_system(OSError(int(number[1]), ""))
@@ -292,8 +305,12 @@ def _of_hdfs_native(error: BaseException) -> type[StorageError] | None:
     if type(error) is RuntimeError and (found := _HDFS_NATIVE.match(text)):
         if found["variant"].endswith("RPCError"):  # RPCError("java.class.Name", "what it says")
             return classify_remote_text(text)
+        if found["variant"] == "DataTransferError":
+            return UnavailableError
+        if found["variant"] == "OperationFailed":
+            return classify_remote_text(f"RuntimeError: {text}")  # of a key server
         if found["variant"] == "InvalidArgument":
-            return UnavailableError if text == _NO_NAMENODES else None
+            return UnavailableError if text == NO_NAMENODES else None
         return AuthenticationError
     return None
 
@@ -374,6 +391,8 @@ def _advice(meaning: type[StorageError], site: Site | None, text: str, summary: 
         if site is None or site.lake is not LakeType.ADLS:
             return check
         return f"{check} Clocks that differ are refused too: feast-hybrid doctor compares them."
+    if site is not None and site.lake is LakeType.HDFS and (of_hdfs := hdfs_advice(meaning, site, text)):
+        return of_hdfs
     if meaning is AccessDeniedError:
         if site is not None and site.lake is LakeType.ADLS:
             return (
@@ -381,15 +400,12 @@ def _advice(meaning: type[StorageError], site: Site | None, text: str, summary: 
                 "access control lists, what a shared access signature allows, and the account's firewall."
             )
         return f"{signed_in}Check the owner and the permissions of the path and of the folders above it."
-    if _HUNG_UP in summary and site is not None and site.credential.type != "kerberos":
-        return (
-            "The NameNode hung up. One that wants Kerberos does so: give the site the credential {type: kerberos, "
-            "principal: …, keytab: …}, or {type: kerberos} for the ticket of kinit."
-        )
-    if _NO_NAMENODES in summary:
+    if NO_NAMENODES in summary:
         return "The uri's host is a nameservice that is not known here: list its servers in the site's namenodes."
     if site is not None and site.lake is LakeType.ADLS:
         return waiting_advice(text, timed_out=meaning is StorageTimeoutError)
+    if meaning is StorageFullError:
+        return "Remove what is not needed there."
     if meaning is StorageTimeoutError:
         return "Check that the lake is well; the site's options can give it more time."
     return "Check the host and the port in the site's uri, and that this machine reaches them."

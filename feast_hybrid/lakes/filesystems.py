@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
-import itertools
 import os
-import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from adlfs import AzureBlobFile, AzureBlobFileSystem
@@ -21,15 +19,9 @@ from hdfs_native import Client
 from hdfs_native.fsspec import HdfsFileSystem, ViewfsFileSystem
 
 from feast_hybrid.lakes import timeouts
-from feast_hybrid.lakes.bounded_calls import BoundedCalls
+from feast_hybrid.lakes.bounded_hdfs import BoundedClient
 from feast_hybrid.lakes.patience import Patience, PatientRetry, read_whole
 
-#: How many entries a NameNode lists in one answer.
-_ENTRIES_PER_ANSWER = 1000
-#: A client none of whose calls has been answered for so long is replaced: its connection may be dead.
-_SECONDS_UNTIL_NEW_CLIENT = 60.0
-#: Clients of one file system that are kept waiting; with so many, only an answer or a new process helps.
-_MAX_HUNG_CLIENTS = 4
 #: For how long the end of a process waits for its sockets to be closed.
 _SECONDS_TO_CLOSE = 2.0
 
@@ -160,58 +152,6 @@ def _close_all() -> None:
     concurrent.futures.wait(list(_being_closed), timeout=_SECONDS_TO_CLOSE)
 
 
-class _BoundedClient:
-    """hdfs-native's client, with an end to the waiting for answers.
-
-    Only questions are given up. What changes something is not: the NameNode may be doing it.
-
-    Args:
-        connect: makes a client.
-        seconds: for how long an answer is waited for.
-    """
-
-    def __init__(self, connect: Callable[[], Any], seconds: float) -> None:
-        self._connect = connect
-        self._seconds = seconds
-        self._lock = threading.Lock()
-        self._hung: list[BoundedCalls] = []
-        self._client, self._calls = self._connected()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    def get_file_info(self, path: str) -> Any:
-        return self._call(lambda client: client.get_file_info(path))
-
-    def get_content_summary(self, path: str) -> Any:
-        return self._call(lambda client: client.get_content_summary(path))
-
-    def read(self, path: str) -> Any:
-        return self._call(lambda client: client.read(path))
-
-    def list_status(self, path: str, recursive: bool) -> Iterator[Any]:
-        entries = iter(self._call(lambda client: client.list_status(path, recursive)))
-        while some := self._call(lambda _: list(itertools.islice(entries, _ENTRIES_PER_ANSWER))):
-            yield from some
-
-    def _call(self, question: Callable[[Any], Any]) -> Any:
-        with self._lock:
-            if self._calls.seconds_hung > _SECONDS_UNTIL_NEW_CLIENT:
-                self._hung = [calls for calls in self._hung if calls.hung]
-                if len(self._hung) < _MAX_HUNG_CLIENTS:
-                    self._hung.append(self._calls)
-                    self._client, self._calls = self._connected()
-            client, calls = self._client, self._calls
-        return calls.run(lambda: question(client))
-
-    def _connected(self) -> tuple[Any, BoundedCalls]:
-        calls = BoundedCalls(
-            self._seconds, setting=f"{timeouts.RPC_TIMEOUT} in the site's options", name="feast-hybrid-hdfs"
-        )
-        weakref.finalize(self, calls.close).atexit = False
-        return self._connect(), calls
-
-
 class _SiteFileSystem(AbstractFileSystem):
     """hdfs-native with bounded waiting, and with paths taken as data.
 
@@ -222,11 +162,18 @@ class _SiteFileSystem(AbstractFileSystem):
 
     def __init__(self, host: str, port: int | None = None, **options: Any) -> None:
         kerberos = {key: options.pop(key) for key in list(options) if key.startswith("kerberos_")}
-        options = timeouts.hdfs_options(options)
+        names = f"dfs.ha.namenodes.{host}"
+        namenodes = options[names].split(",") if names in options else [host] if port else []
+        options = timeouts.hdfs_options(options, len(namenodes))
         super().__init__(host, port, **options)
         url = f"{self.protocol}://{host}{f':{port}' if port else ''}"
+
+        def connect(first: int) -> Any:
+            order = {names: ",".join(namenodes[first:] + namenodes[:first])} if first else {}
+            return Client(url, {**options, **order}, **kerberos).inner
+
         seconds = int(options[timeouts.RPC_TIMEOUT]) / 1000
-        self.client.inner = _BoundedClient(lambda: Client(url, options, **kerberos).inner, seconds)
+        self.client.inner = BoundedClient(connect, seconds, len(namenodes))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(_NOT_PICKLED)

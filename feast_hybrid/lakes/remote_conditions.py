@@ -14,6 +14,7 @@ from feast_hybrid.errors import (
     AccessDeniedError,
     AuthenticationError,
     StorageError,
+    StorageFullError,
     StorageTimeoutError,
     UnavailableError,
 )
@@ -107,6 +108,25 @@ _OF_LAKES: _Conditions = (
     (r"\borg\.apache\.hadoop\.net\.ConnectTimeoutException\b", UnavailableError),
     (r"\borg\.apache\.hadoop\.ipc\.(?:StandbyException|RetriableException)\b", UnavailableError),
     (r"\borg\.apache\.hadoop\.hdfs\.server\.namenode\.SafeModeException\b", UnavailableError),
+    (
+        r"\borg\.apache\.hadoop\.hdfs\.protocol\.(?:(?:NS|DS)?Quota|QuotaByStorageType)ExceededException\b",
+        StorageFullError,
+    ),
+    # An encryption zone, and its key server.
+    (
+        r'^RuntimeError: OperationFailed\("(?:File is in an HDFS encryption zone|KMS request failed \(403)',
+        AccessDeniedError,
+    ),
+    (r'^RuntimeError: OperationFailed\("KMS (?:request failed \(401|rejected SPNEGO)', AuthenticationError),
+    (r'^RuntimeError: OperationFailed\("KMS (?:HTTP error|request failed \(5)', UnavailableError),
+    (r"\bFailed to connect to: https?://[^\s/]+/kms/v1/", UnavailableError),
+    # No DataNode has a block, or takes one.
+    (r"\borg\.apache\.hadoop\.hdfs\.BlockMissingException\b", UnavailableError),
+    (r"^RuntimeError: DataTransferError\(", UnavailableError),
+    (
+        r"\b(?:java\.io\.IOException|RemoteException)\W{1,6}File [^\n]{1,4000}? could only be written to \d+ of the ",
+        UnavailableError,
+    ),
     (r'Operation failed: "[^\n]*", (?:429|500|502|503), [A-Z]+, ', UnavailableError),
     (r"ErrorCode:ServerBusy\b", UnavailableError),
     (r"\bazure\.core\.exceptions\.Service(?:Request|Response)(?:Timeout)?Error\b", UnavailableError),

@@ -28,11 +28,12 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from feast_hybrid.errors import ReplacementError, WriteError
-from feast_hybrid.lakes.errors import raise_from, redacted_summary
+from feast_hybrid.lakes.errors import lost_connection, raise_from, redacted_summary
 from feast_hybrid.lakes.uri import LakeType
 
 if TYPE_CHECKING:
@@ -62,6 +63,34 @@ def remove(folder: Location) -> None:
         logger.warning("%s is hidden from readers, and could not be removed: %s", folder, type(error).__name__)
 
 
+def rename_once(rename: Callable[[], Any], filesystem: Any, source: Location, destination: Location) -> None:
+    """Rename what nobody else renames: one of the two names is known to this writer alone.
+
+    It counts as done where its answer was lost, as is seen by what is there; where it was lost itself, as when
+    NameNodes change places, it is done again.
+
+    Raises:
+        Exception: what the file system said.
+    """
+    for again in (True, False):
+        try:
+            rename()
+        except Exception as error:
+            if _was_renamed(filesystem, source, destination):
+                return
+            if not (again and lost_connection(error)):
+                raise
+        else:
+            return
+
+
+def _was_renamed(filesystem: Any, source: Location, destination: Location) -> bool:
+    try:
+        return bool(filesystem.exists(destination.path) and not filesystem.exists(source.path))
+    except Exception:  # what the rename itself said is what there is to say
+        return False
+
+
 class FolderReplacement:
     """Puts folders of HDFS or of a local disk in the place of ``target``."""
 
@@ -73,18 +102,7 @@ class FolderReplacement:
         """Strictly: HDFS refuses a place that is taken, where older interfaces would move into it."""
         if destination.lake is LakeType.LOCAL and self._exists(destination):
             raise FileExistsError(str(destination))
-        try:
-            self._filesystem.mv(source.path, destination.path)
-        except Exception:
-            if not self._was_renamed(source, destination):
-                raise
-
-    def _was_renamed(self, source: Location, destination: Location) -> bool:
-        """Whether a rename was done whose answer was lost: one of the two names is known to this writer alone."""
-        try:
-            return self._exists(destination) and not self._exists(source)
-        except Exception:  # what the rename itself said is what there is to say
-            return False
+        rename_once(lambda: self._filesystem.mv(source.path, destination.path), self._filesystem, source, destination)
 
     def _exists(self, location: Location) -> bool:
         return bool(self._filesystem.exists(location.path))

@@ -1,8 +1,8 @@
 """For how long the file systems that need no JVM wait for a lake that does not answer.
 
-By themselves hdfs-native tries a NameNode that refuses for three minutes and waits for a silent one without end.
-``feast apply`` is to say within some 20 seconds which site is down. What is done about ADLS is in
-:mod:`feast_hybrid.lakes.patience`.
+By themselves hdfs-native tries a NameNode that refuses for three minutes and waits for a silent one without end. Here
+half a minute is carried, in which NameNodes change places, and an end comes within a minute. What is done about ADLS
+is in :mod:`feast_hybrid.lakes.patience`.
 Each limit has the name of Hadoop's setting for the same thing, and a site's ``options`` can set it; Spark does not
 see these defaults, and has those of :mod:`feast_hybrid.spark.lake_options`.
 """
@@ -11,15 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: Milliseconds until a question to a NameNode is given up, all tries together.
+#: Milliseconds until a call to a NameNode is given up, all tries together.
 RPC_TIMEOUT = "ipc.client.rpc-timeout.ms"
+ATTEMPTS = "dfs.client.failover.max.attempts"
 
-#: hdfs-native doubles its pauses up to the longest one: here 1, 2, 3, 3 and 3 s, each more or less by chance.
+#: hdfs-native tries all NameNodes one after another, then makes a pause: of 1 s, and then of 2 s. Those that refuse
+#: are so tried for some 40 s.
 HDFS = {
-    "dfs.client.failover.max.attempts": "5",
-    "dfs.client.failover.sleep.max.millis": "3000",
-    RPC_TIMEOUT: "20000",
+    "dfs.client.failover.sleep.max.millis": "2000",
+    "dfs.client.socket-timeout": "15000",
+    RPC_TIMEOUT: "52000",
 }
+_PAUSES = 20
+#: NameNodes that a name may have which only Hadoop's own files know.
+_USUAL_NAMENODES = 2
 
 BLOB_RETRIES = "fs.azure.io.retry.max.retries"
 BLOB_SHORTEST_PAUSE = "fs.azure.io.retry.min.backoff.interval"
@@ -42,6 +47,12 @@ NUMBERS = frozenset(
 )
 
 
-def hdfs_options(options: Mapping[str, str]) -> dict[str, str]:
-    """The options of a site with those that bound its waiting, where it does not set them itself."""
-    return {**HDFS, **options}
+def hdfs_options(options: Mapping[str, str], namenodes: int) -> dict[str, str]:
+    """The options of a site with those that bound its waiting, where it does not set them itself.
+
+    Args:
+        options: of the site.
+        namenodes: how many there are; zero where that is not known.
+    """
+    # A try of another NameNode counts as an attempt, with a pause or without.
+    return {**HDFS, ATTEMPTS: str(_PAUSES * (namenodes or _USUAL_NAMENODES)), **options}

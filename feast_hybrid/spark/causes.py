@@ -103,7 +103,7 @@ def _java_causes(error: BaseException) -> list[Cause]:
     found: list[Cause] = []
     try:
         while throwable is not None and len(found) < _MAX_CAUSES:
-            found.append(_cause(throwable.getClass().getName(), throwable.getMessage() or ""))
+            found.append(_cause(_class_of(throwable), throwable.getMessage() or ""))
             throwable = throwable.getCause()
     except Exception:  # the JVM may be gone, or have died of this
         return found
@@ -112,6 +112,12 @@ def _java_causes(error: BaseException) -> list[Cause]:
     if len(traced) == len(found):
         return [replace(cause, trace=other.trace) for cause, other in zip(found, traced, strict=True)]
     return found
+
+
+def _class_of(throwable: Any) -> str:
+    """The class of an exception; of one that a Hadoop server raised the one that it had there."""
+    name = str(throwable.getClass().getName())
+    return str(throwable.getClassName()) if name == "org.apache.hadoop.ipc.RemoteException" else name
 
 
 def _trace_of(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from feast_hybrid.errors import AuthenticationError, SessionError
 from feast_hybrid.lakes.credentials import Kerberos
 from feast_hybrid.lakes.errors import raise_from, redacted_summary
 from feast_hybrid.lakes.kerberos import read_tickets, ticket_cache, ticket_file
+from feast_hybrid.spark.settings import is_set
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -90,18 +91,12 @@ def site_settings(spark: Any, site: Site) -> dict[str, str]:
         return {}
     hadoop = spark.sparkContext._jsc.hadoopConfiguration()
     # A principal that somebody has set is not to be loosened by a pattern.
-    named = _PRINCIPAL in site.options or _is_set(hadoop, _PRINCIPAL)
+    named = _PRINCIPAL in site.options or is_set(hadoop, _PRINCIPAL)
     return {
         key: value
         for key, value in DEFAULTS.items()
-        if not _is_set(hadoop, key) and not (named and key.startswith(_PRINCIPAL))
+        if not is_set(hadoop, key) and not (named and key.startswith(_PRINCIPAL))
     }
-
-
-def _is_set(hadoop: Any, key: str) -> bool:
-    """Whether a Hadoop configuration has a setting from elsewhere than Hadoop's own defaults."""
-    sources = hadoop.getPropertySources(key)
-    return sources is not None and not str(list(sources)[-1]).endswith("-default.xml")
 
 
 def check_files(router: Router) -> None:

@@ -1,13 +1,13 @@
 """How Spark reads and writes a place on a lake: under which URI, and with which of Hadoop's settings.
 
-The settings are the site's, and an end to the waiting for ADLS. Where a site has a sign-in of its own, nobody else's
-file systems are used, nor does anybody else use what it opens (:mod:`feast_hybrid.lakes.hadoop_cache`).
+The settings are the site's, and an end to the waiting for the lake. Where a site has a sign-in of its own, nobody
+else's file systems are used, nor does anybody else use what it opens (:mod:`feast_hybrid.lakes.hadoop_cache`).
 
 By itself Hadoop's ABFS driver tries an account that does not answer for a quarter of an hour. Here it sends a request
 four times, with pauses of about 5, 12 and 12 s. Spark looks twice at a path before it says that it cannot read it: so
 it says after a minute that an account refuses connections, after 100 s that one is silent, and half a minute in which
-one is busy is carried. What the site's options, or the session's Hadoop configuration, say of one of these settings
-counts more.
+one is busy is carried. HDFS: :mod:`feast_hybrid.spark.hdfs_limits`. What the site's options, or the session's Hadoop
+configuration, say of one of these settings counts more.
 """
 
 from __future__ import annotations
@@ -33,9 +33,11 @@ from feast_hybrid.lakes.timeouts import (
 )
 from feast_hybrid.lakes.uri import LakeType
 from feast_hybrid.spark.driver_version import require_driver_of_hadoop
+from feast_hybrid.spark.hdfs_limits import hdfs_limits
 from feast_hybrid.spark.kerberos import site_settings
 from feast_hybrid.spark.redaction import redact_logs
 from feast_hybrid.spark.runtime import is_connect
+from feast_hybrid.spark.settings import is_set
 from feast_hybrid.spark.sql_functions import SESSION_SETTINGS, WARNED_SETTINGS
 
 if TYPE_CHECKING:
@@ -107,9 +109,7 @@ def spark_path(spark: SparkSession, location: Location, file_format: str) -> Spa
     redact_logs(spark)
     if location.lake is LakeType.ADLS:
         require_driver_of_hadoop(spark)
-    limits = (
-        _unless_given(spark, ABFS_LIMITS) if location.lake is LakeType.ADLS else _of_kerberos(spark, [location.site])
-    )
+    limits = {**_unless_given(spark, _limits(location.site)), **_of_kerberos(spark, [location.site])}
     settings = {**limits, **location.hadoop_options}
     plain = location.uri.scheme
     if location.lake is not LakeType.ADLS or file_format.lower() not in _PLAIN_FILES:
@@ -131,10 +131,17 @@ def session_options(spark: SparkSession, router: Router) -> dict[str, str]:
         CredentialError: a secret is not there, or two sites want one setting to differ.
     """
     redact_logs(spark)
-    limits = _unless_given(spark, ABFS_LIMITS) if LakeType.ADLS in router.lakes else {}
-    limits = {**limits, **_of_kerberos(spark, router.sites)}
+    limits = {key: value for site in router.sites for key, value in _limits(site).items()}
+    limits = {**_unless_given(spark, limits), **_of_kerberos(spark, router.sites)}
     kept_by_none = {key: value for site in router.sites for key, value in uncached(site).items()}
     return {**limits, **router.hadoop_options(), **kept_by_none, **SESSION_SETTINGS, **_undone(spark)}
+
+
+def _limits(site: Site) -> Mapping[str, str]:
+    """An end to the waiting for a site's lake."""
+    if site.lake is LakeType.ADLS:
+        return ABFS_LIMITS
+    return hdfs_limits(site) if site.lake is LakeType.HDFS else {}
 
 
 def _of_kerberos(spark: SparkSession, sites: Iterable[Site]) -> dict[str, str]:
@@ -151,7 +158,12 @@ def _undone(spark: SparkSession) -> dict[str, str]:
 
 def _unless_given(spark: SparkSession, settings: Mapping[str, str]) -> dict[str, str]:
     """The settings that nobody has set for the session."""
-    given = _given(spark, settings)
+    given: Collection[str] = _given(spark, settings)
+    if not is_connect(spark):
+        context: Any = spark.sparkContext
+        hadoop = context._jsc.hadoopConfiguration()
+        # Hadoop's own defaults are no wish of anybody's.
+        given = [key for key in given if spark.conf.get(key, None) is not None or is_set(hadoop, key)]
     return {key: value for key, value in settings.items() if key not in given}
 
 

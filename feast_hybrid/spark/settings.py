@@ -1,9 +1,10 @@
-"""Whether a running session has the settings that were asked for."""
+"""Whether a running session has the settings that were asked for, and whether somebody has set one of Hadoop's."""
 
 from __future__ import annotations
 
 import os
 import re
+from typing import Any
 
 #: Settings that Spark rewrites when it starts.
 _FILE_LISTS = ("spark.jars", "spark.files", "spark.submit.pyFiles")
@@ -31,3 +32,9 @@ def _same_path(wanted: str, found: str) -> bool:
         wanted, found = (re.sub("^file:///", "file:/", path).rstrip("/") for path in (wanted, found))
         return wanted == found
     return _ORIGIN.sub("", found).rstrip("/") == os.path.abspath(wanted)  # Spark has put fs.defaultFS before it
+
+
+def is_set(hadoop: Any, key: str) -> bool:
+    """Whether a Hadoop configuration has a setting from elsewhere than Hadoop's own defaults."""
+    sources = hadoop.getPropertySources(key)
+    return sources is not None and not str(list(sources)[-1]).endswith("-default.xml")

@@ -18,8 +18,10 @@ from feast_hybrid.testing.adls import AdlsLake
 from feast_hybrid.testing.artifacts import azure_jars
 from feast_hybrid.testing.connect import SparkConnectServer
 from feast_hybrid.testing.faults import Fault, FaultProxy, RpcFaultProxy
+from feast_hybrid.testing.ha_hdfs import HaHdfsLake
 from feast_hybrid.testing.hdfs import HdfsLake
 from feast_hybrid.testing.kerberos import KerberosRealm
+from feast_hybrid.testing.kms import KeyServer
 from feast_hybrid.testing.lake import Lake, Mode, Server, resolve_mode
 from feast_hybrid.testing.secure_hdfs import SecureHdfsLake
 from feast_hybrid.testing.spark import SparkCluster, session_conf
@@ -31,8 +33,10 @@ __all__ = [
     "AdlsLake",
     "Fault",
     "FaultProxy",
+    "HaHdfsLake",
     "HdfsLake",
     "KerberosRealm",
+    "KeyServer",
     "Lake",
     "Lakes",
     "Mode",

@@ -4,8 +4,9 @@ Standard input is a pipe that the starting process holds open: it ends when that
 when that process dies, however it dies. (A parent-death signal would do this on Linux only, and it fires when
 the starting *thread* ends.) Run as a script, in a process group of its own; knows the standard library only.
 
-Usage: ``python _guard.py --data FOLDER COMMAND…``; the folder is removed when the command has ended. Or
-``python _guard.py --at-end COMMAND…`` to run the command only when standard input ends.
+Usage: ``python _guard.py --data FOLDER COMMAND…``; the folder is removed when the command has ended. SIGUSR1 holds
+the command still, and SIGUSR2 has it go on. Or ``python _guard.py --at-end COMMAND…`` to run the command only when
+standard input ends.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def main(arguments: list[str]) -> None:
     def end() -> None:
         sys.stdin.buffer.read()
         child.terminate()
+        child.send_signal(signal.SIGCONT)  # one that was held still would not notice
         try:
             child.wait(GRACE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -40,6 +42,8 @@ def main(arguments: list[str]) -> None:
 
     threading.Thread(target=end, daemon=True).start()
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    signal.signal(signal.SIGUSR1, lambda *_: child.send_signal(signal.SIGSTOP))
+    signal.signal(signal.SIGUSR2, lambda *_: child.send_signal(signal.SIGCONT))
     code = child.wait()
     sys.stdout.write(f"[the process ended with exit code {code}]\n")
     sys.stdout.flush()

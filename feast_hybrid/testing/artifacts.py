@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 HADOOP_VERSION = "3.5.0"
 """The Hadoop release whose NameNode and DataNode are run."""
 
+KMS_VERSION = "3.4.2"
+"""The release of Hadoop's key management server: Maven Central has none of 3.5.0."""
+
 AZURITE = "azurite@>=3.37.0 <3.38"
 """The npm package that serves the Blob endpoint. 3.37 wants Node 22 or newer."""
 
@@ -144,6 +147,12 @@ def hdfs_jars() -> Artifact:
             (folder / "webapps" / app).mkdir(parents=True)
 
     return fetch(f"hdfs-{HADOOP_VERSION}", " ".join(modules), download)
+
+
+def kms_jars() -> Artifact:
+    """The jars of Hadoop's key management server; its pages are in one of them."""
+    module = f"org.apache.hadoop:hadoop-kms:{KMS_VERSION}"
+    return fetch(f"kms-{KMS_VERSION}", module, lambda folder: _ivy([module], folder))
 
 
 def azure_jars() -> Artifact:

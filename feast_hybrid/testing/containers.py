@@ -68,6 +68,12 @@ class _Container:
         out, err = self._container.get_logs()
         return str((out + err).decode(errors="replace"))
 
+    def pause(self) -> None:
+        self._container.get_wrapped_container().pause()
+
+    def resume(self) -> None:
+        self._container.get_wrapped_container().unpause()
+
     def stop(self) -> None:
         with suppress(Exception):
             self._container.stop()

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import re
+import subprocess
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
+from feast_hybrid.errors import TestServerError
 from feast_hybrid.spark.java import find_java
 from feast_hybrid.testing import artifacts
 from feast_hybrid.testing.lake import Lake
 from feast_hybrid.testing.services import HOST, Service, free_ports
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 NAMENODE = "org.apache.hadoop.hdfs.server.namenode.NameNode"
 DATANODE = "org.apache.hadoop.hdfs.server.datanode.DataNode"
+FS_SHELL = "org.apache.hadoop.fs.FsShell"
+DFS_ADMIN = "org.apache.hadoop.hdfs.tools.DFSAdmin"
 JVM = ("-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
@@ -25,12 +31,18 @@ class HdfsLake(Lake):
     """A NameNode and a DataNode, with replication 1, for the user who runs this process.
 
     That user is HDFS's superuser; permissions are checked as usual for everybody else.
+
+    Args:
+        mode: ``container`` or ``process``; by default what ``LAKES`` says, or else containers.
+        more_settings: of both servers, such as ``hadoop.security.key.provider.path``.
     """
 
     server_type = image = "hdfs"
+    superuser = getpass.getuser()
 
-    def __init__(self, mode: str | None = None) -> None:
+    def __init__(self, mode: str | None = None, *, more_settings: Mapping[str, str] | None = None) -> None:
         super().__init__(mode)
+        self._given = dict(more_settings or {})
         self._port = self._web_port = self._data_web_port = 0
 
     @property
@@ -52,6 +64,37 @@ class HdfsLake(Lake):
 
         # Kept out of the cache: fsspec clears it in a forked child, where dropping this client would hang.
         return HdfsFileSystem(host=HOST, port=self._port, skip_instance_cache=True)
+
+    def administer(self, *arguments: str, tool: str = DFS_ADMIN) -> str:
+        """Run one of Hadoop's tools as the superuser, on this machine in any mode.
+
+        Args:
+            arguments: such as ``-safemode enter``, each word by itself.
+            tool: its Java class.
+
+        Returns:
+            What it prints.
+
+        Raises:
+            TestServerError: it failed.
+        """
+        assert self.folder is not None
+        jars = artifacts.hdfs_jars().path
+        settings = self.folder / "core-site.xml"
+        settings.write_text("<configuration/>")  # a shell wants the file
+        options = as_options({"fs.defaultFS": self.uri, **self.hadoop_options()})
+        done = subprocess.run(
+            [find_java(), *JVM, "-cp", f"{settings.parent}:{jars}:{jars}/*", tool, *options, *arguments],
+            env={**os.environ, "HADOOP_USER_NAME": self.superuser},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise TestServerError(f"{tool} {' '.join(arguments)} failed:\n{done.stdout}")
+        return done.stdout
 
     def bytes_read(self) -> int:
         """How many bytes of blocks the DataNode has sent to readers since its start."""
@@ -84,15 +127,15 @@ class HdfsLake(Lake):
             "hadoop.prometheus.endpoint.enabled": "true",
             **self._more_settings(),
         }
-        options = tuple(part for key, value in settings.items() for part in ("-D", f"{key}={value}"))
+        options = as_options(settings)
         return [
             self._service("namenode", NAMENODE, options),
             self._service("datanode", DATANODE, options),
         ]
 
     def _more_settings(self) -> dict[str, str]:
-        """Settings of both servers beside those that every HDFS here has."""
-        return {}
+        """Settings of all servers beside those that every HDFS here has."""
+        return self._given
 
     def _java_options(self) -> tuple[str, ...]:
         """Java's options of both servers, where they are processes."""
@@ -113,20 +156,33 @@ class HdfsLake(Lake):
             command=command,
             image="hdfs",
             arguments=(name, *options),
-            # The server's user is the superuser: the one who runs this process, also in a container.
-            environment={"HADOOP_USER_NAME": getpass.getuser()},
+            # The server's user is the superuser, also in a container.
+            environment={"HADOOP_USER_NAME": self.superuser},
         )
 
     def _ready(self) -> str | None:
-        address = f"http://{HOST}:{self._web_port}/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState"
-        try:
-            with _opener().open(address, timeout=2) as answer:
-                beans = json.load(answer)["beans"]
-        except (OSError, ValueError):
+        state = measured(self._web_port, "FSNamesystemState")
+        if state is None:
             return "the NameNode to answer"
-        if not beans or beans[0]["FSState"] != "Operational":
+        if state.get("FSState") != "Operational":
             return "the NameNode to leave safe mode"
-        return None if beans[0]["NumLiveDataNodes"] == 1 else "the DataNode to register"
+        return None if state["NumLiveDataNodes"] == 1 else "the DataNode to register"
+
+
+def measured(web_port: int, name: str, *, service: str = "NameNode") -> dict[str, Any] | None:
+    """What a server says of itself under a name; empty where it does not yet, None where it does not answer."""
+    address = f"http://{HOST}:{web_port}/jmx?qry=Hadoop:service={service},name={name}"
+    try:
+        with _opener().open(address, timeout=2) as answer:
+            beans = json.load(answer)["beans"]
+    except (OSError, ValueError):
+        return None
+    return dict(beans[0]) if beans else {}
+
+
+def as_options(settings: Mapping[str, str]) -> tuple[str, ...]:
+    """Settings as arguments of Hadoop's programs."""
+    return tuple(part for key, value in settings.items() for part in ("-D", f"{key}={value}"))
 
 
 def _opener() -> urllib.request.OpenerDirector:

@@ -9,13 +9,15 @@ import shutil
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from feast_hybrid.errors import TestServerError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from feast_hybrid.testing.services import Runner, Running, Service
 
 log = logging.getLogger(__name__)
@@ -69,6 +71,7 @@ class Server(ABC):
         """How long the last start took, downloads and image builds not counted."""
         self.folder: Path | None = None
         self._running: list[Running] = []
+        self._services: dict[str, Service] = {}
 
     @property
     @abstractmethod
@@ -109,7 +112,8 @@ class Server(ABC):
             began = time.monotonic()
             self.folder = Path(tempfile.mkdtemp(prefix=f"feast-hybrid-{self.server_type}-"))
             try:
-                for service in self._plan(self.folder):
+                self._services = {service.name: service for service in self._plan(self.folder)}
+                for service in self._services.values():
                     self._running.append(runner.start(service, self.folder))
                 self._wait(began + START_SECONDS)
                 self._started()
@@ -133,6 +137,38 @@ class Server(ABC):
         if self._running:
             self._stopped()
         self._end(keep_logs=False)
+
+    def stop_service(self, name: str) -> None:
+        """End one of its services, such as ``datanode``; nothing listens on its ports then."""
+        running = self._service_named(name)
+        self._running.remove(running)
+        running.stop()
+
+    def start_service(self, name: str) -> None:
+        """Start one of its services again, on the same ports; returns before it can be used."""
+        assert self.folder is not None
+        self._running.append(_runner(self.mode).start(self._services[name], self.folder))
+
+    def wait_until_ready(self) -> None:
+        """Return when it can be used again.
+
+        Raises:
+            TestServerError: it takes too long.
+        """
+        self._wait(time.monotonic() + START_SECONDS)
+
+    @contextmanager
+    def service_paused(self, name: str) -> Iterator[None]:
+        """Hold one of its services still while the context lasts: it accepts connections and says nothing."""
+        running = self._service_named(name)
+        running.pause()
+        try:
+            yield
+        finally:
+            running.resume()
+
+    def _service_named(self, name: str) -> Running:
+        return next(running for running in self._running if running.name == name)
 
     def logs(self) -> str:
         """What its services have written so far."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -53,6 +54,12 @@ class Running(Protocol):
     def stop(self) -> None:
         """End it, and wait until it has ended."""
 
+    def pause(self) -> None:
+        """Hold it still: it accepts connections and says nothing."""
+
+    def resume(self) -> None:
+        """Have it go on."""
+
 
 class Runner(Protocol):
     """A way of running services: as processes, or as containers."""
@@ -92,6 +99,12 @@ class _Process:
         with suppress(OSError):
             self._guard.stdin.close()
         self._guard.wait()
+
+    def pause(self) -> None:
+        self._guard.send_signal(signal.SIGUSR1)
+
+    def resume(self) -> None:
+        self._guard.send_signal(signal.SIGUSR2)
 
 
 class ProcessRunner:

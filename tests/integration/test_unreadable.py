@@ -130,7 +130,9 @@ def test_validation_waits_not_much_longer_than_20_seconds_for_a_lake_that_is_not
         folder.mkdir()
         site: dict[str, Any] = emulator(f"127.0.0.1:{port}", "lake@unheard.dfs.core.windows.net")
         if lake == "hdfs":
-            site = {"name": "onprem", "uri": f"hdfs://127.0.0.1:{port}"}
+            # By themselves they wait for a failover: tests/integration/faults.
+            tries = {"ipc.client.rpc-timeout.ms": "15000", "dfs.client.failover.max.attempts": "6"}
+            site = {"name": "onprem", "uri": f"hdfs://127.0.0.1:{port}", "options": tries}
         config = feature_store([site], folder).config
         began = time.monotonic()
         with pytest.raises(UnavailableError) as refused:

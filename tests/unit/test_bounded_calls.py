@@ -15,7 +15,7 @@ from functools import partial
 import pytest
 
 from feast_hybrid.errors import StorageTimeoutError
-from feast_hybrid.lakes import Site, filesystems
+from feast_hybrid.lakes import Site, bounded_hdfs
 from feast_hybrid.lakes.bounded_calls import MAX_THREADS, BoundedCalls, HungError
 from feast_hybrid.lakes.errors import classify_storage_error
 
@@ -168,14 +168,14 @@ class TestNameNode:
     def test_after_a_while_a_new_client_is_tried_and_not_for_ever(
         self, silent: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(filesystems, "_SECONDS_UNTIL_NEW_CLIENT", 0.0)
+        monkeypatch.setattr(bounded_hdfs, "_SECONDS_UNTIL_NEW_CLIENT", 0.0)
         site = self.site(silent)
         assert eventually(lambda: threads("feast-hybrid-hdfs") == 0), "those of others end with their connections"
         monkeypatch.setattr("feast_hybrid.lakes.bounded_calls.MAX_THREADS", 2)
         for _ in range(30):
             with pytest.raises(TimeoutError):
                 site.filesystem().info("/a")
-        assert threads("feast-hybrid-hdfs") == 2 * (filesystems._MAX_HUNG_CLIENTS + 1)
+        assert threads("feast-hybrid-hdfs") == 2 * (bounded_hdfs._MAX_HUNG_CLIENTS + 1)
         with pytest.raises(HungError):
             site.filesystem().info("/a")
 

@@ -18,6 +18,7 @@ from feast_hybrid.errors import (
     SchemaError,
     SourceNotFoundError,
     StorageError,
+    StorageFullError,
     StorageTimeoutError,
     UnavailableError,
     WriteError,
@@ -113,6 +114,20 @@ def test_the_class_and_the_code_of_an_error_say_what_it_means(
         (RuntimeError("NoSASLMechanism"), AuthenticationError),
         (RuntimeError('InvalidArgument("No NameNode hosts found")'), UnavailableError),
         (RuntimeError('InvalidArgument("a path")'), None),
+        (RuntimeError('DataTransferError("All DataNodes failed: [DatanodeInfoProto { … }]")'), UnavailableError),
+        (
+            RuntimeError(
+                'RPCError("org.apache.hadoop.hdfs.protocol.DSQuotaExceededException", "The DiskSpace quota")'
+            ),
+            StorageFullError,
+        ),
+        (
+            RuntimeError(
+                'RPCError("java.io.IOException", "File /a b could only be written to 0 of the 1 minReplication '
+                'nodes. There are 0 datanode(s) running")'
+            ),
+            UnavailableError,
+        ),
         (RuntimeError("org.apache.hadoop.security.AccessControlException"), None),
     ],
     ids=repr,
@@ -198,6 +213,13 @@ ABFS = 'Operation failed: "{reason}", {status}, {method}, http://127.0.0.1:1/a?t
         ("OSError: Connection refused (os error 111)", UnavailableError),
         ("Lost task 403.0 in stage 1.0 (TID 403): java.lang.IllegalStateException", None),
         ("Task 403 failed, 403, and again", None),
+        ("org.apache.hadoop.hdfs.protocol.NSQuotaExceededException: The NameSpace quota", StorageFullError),
+        ("org.apache.hadoop.hdfs.BlockMissingException: Could not obtain block: BP-1 file=/a", UnavailableError),
+        (
+            "org.apache.hadoop.ipc.RemoteException(java.io.IOException): File /a could only be written to 0 of the …",
+            UnavailableError,
+        ),
+        ("java.lang.IllegalStateException: my File a could only be written to 0 of the 1 minReplication nodes", None),
         ("java.lang.RuntimeException: the model timed out; PermissionError is its name", None),
         ("[USER_RAISED_EXCEPTION] Connection refused by the customer", None),
     ],
