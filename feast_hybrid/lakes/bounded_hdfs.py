@@ -198,6 +198,7 @@ class _BoundedFile:
     def __init__(self, file: Any, client: BoundedClient) -> None:
         self._file = file
         self._client = client
+        self._closed = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
@@ -213,4 +214,7 @@ class _BoundedFile:
         return self._client.transfer(lambda: self._file.write(content), memoryview(content).nbytes)
 
     def close(self) -> None:
-        self._client.transfer(self._file.close, 0)
+        # Once: a garbage collection closes a file again, and where a lock of these calls is held it would wait for it.
+        if not self._closed:
+            self._closed = True
+            self._client.transfer(self._file.close, 0)

@@ -125,3 +125,14 @@ def test_a_refusal_that_comes_at_once_leaves_the_patience_as_it_is(servers: Serv
     with pytest.raises(RuntimeError, match="StandbyException"):
         client.rename("/a", "/b", False)
     assert client._patience() == 1.0
+
+
+def test_a_file_is_closed_once_so_that_a_garbage_collection_waits_for_no_lock(servers: Servers) -> None:
+    closed: list[int] = []
+    file = SimpleNamespace(close=lambda: closed.append(1))
+    client = BoundedClient(lambda _: SimpleNamespace(create=lambda *_: file, get_file_info=lambda _: None), 2.0)
+    opened = client.create("/a", SimpleNamespace(overwrite=True))
+    opened.close()
+    with client._calls._lock, client._lock:
+        opened.close()
+    assert closed == [1]
