@@ -214,7 +214,7 @@ class _BoundedFile:
         return self._client.transfer(lambda: self._file.write(content), memoryview(content).nbytes)
 
     def close(self) -> None:
-        # Once: a garbage collection closes a file again, and where a lock of these calls is held it would wait for it.
+        # Once: a garbage collection closes a file again, and would wait for a lock that is held where it comes.
         if not self._closed:
             self._closed = True
             self._client.transfer(self._file.close, 0)

@@ -19,6 +19,7 @@ from hdfs_native import Client
 from hdfs_native.fsspec import HdfsFileSystem, ViewfsFileSystem
 
 from feast_hybrid.lakes import timeouts
+from feast_hybrid.lakes.answering import in_order, note_first
 from feast_hybrid.lakes.bounded_hdfs import BoundedClient
 from feast_hybrid.lakes.patience import Patience, PatientRetry, read_whole
 
@@ -169,7 +170,10 @@ class _SiteFileSystem(AbstractFileSystem):
         url = f"{self.protocol}://{host}{f':{port}' if port else ''}"
 
         def connect(first: int) -> Any:
-            order = {names: ",".join(namenodes[first:] + namenodes[:first])} if first else {}
+            order = {}
+            if names in options:
+                note_first(host, namenodes[first])
+                order[names] = ",".join(in_order(host, namenodes))
             return Client(url, {**options, **order}, **kerberos).inner
 
         seconds = int(options[timeouts.RPC_TIMEOUT]) / 1000

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from pydantic_core import PydanticCustomError
 
 from feast_hybrid.errors import ConfigError, CredentialError
+from feast_hybrid.lakes.answering import in_order
 from feast_hybrid.lakes.credentials import CREDENTIALS, Credential, Kerberos, Platform
 from feast_hybrid.lakes.secrets import holds_secret, literal_secrets
 from feast_hybrid.lakes.shared_filesystems import SHARED, KeptFileSystem
@@ -142,7 +143,7 @@ class Site(BaseModel):
         names = [f"nn{number}" for number in range(1, len(self.namenodes) + 1)]
         options = {
             "dfs.nameservices": service,
-            f"dfs.ha.namenodes.{service}": ",".join(names),
+            f"dfs.ha.namenodes.{service}": ",".join(in_order(service, names)),
             f"dfs.client.failover.proxy.provider.{service}": (
                 "org.apache.hadoop.hdfs.server.namenode.ha.ConfiguredFailoverProxyProvider"
             ),
