@@ -351,7 +351,7 @@ def storage_error(
     site = site_of(text, sites)
     if site is not None and f"site {site.name!r}" not in where:
         where = f"site {site.name!r}"
-    summary = redacted_summary(error).rstrip(".")
+    summary = redacted_summary(_telling_line(error, meaning) if isinstance(error, str) else error).rstrip(".")
     fault = site.credential.find_fault(text, here=here) if site and meaning is AuthenticationError else None
     clock = clock_fault(error_chain(error)) if meaning is AuthenticationError and not isinstance(error, str) else ""
     codes = _codes(error)
@@ -365,6 +365,13 @@ def storage_error(
     made = meaning(said)
     made.__cause__ = _without_secrets(error) if isinstance(error, BaseException) else None
     return made
+
+
+def _telling_line(text: str, meaning: type[StorageError]) -> str:
+    """The line of an exception's text, and of those behind it, that says so; all of it where none does by itself."""
+    lines = (line.strip().removeprefix("Caused by: ") for line in text.splitlines())
+    own = (line for line in lines if not line.startswith(("at ", "... ")))
+    return next((line for line in own if classify_remote_text(line) is meaning), text)
 
 
 def _codes(error: BaseException | str) -> str:

@@ -16,13 +16,13 @@ RPC_TIMEOUT = "ipc.client.rpc-timeout.ms"
 ATTEMPTS = "dfs.client.failover.max.attempts"
 
 #: hdfs-native tries all NameNodes one after another, then makes a pause: of 1 s, and then of 2 s. Those that refuse
-#: are so tried for some 40 s.
+#: are so tried for 35 s, and on a busy machine for longer.
 HDFS = {
     "dfs.client.failover.sleep.max.millis": "2000",
     "dfs.client.socket-timeout": "15000",
     RPC_TIMEOUT: "52000",
 }
-_PAUSES = 20
+_PAUSES = 18
 #: NameNodes that a name may have which only Hadoop's own files know.
 _USUAL_NAMENODES = 2
 

@@ -26,9 +26,9 @@ LIMITS = {
     "dfs.client.retry.max.attempts": "22",
     "ipc.client.connect.timeout": "5000",
     "ipc.client.rpc-timeout.ms": "10000",
-    # DataNodes: a block is looked for four times, with pauses of up to 2, 6 and 10 s
-    "dfs.client.socket-timeout": "10000",
-    "dfs.client.retry.window.base": "2000",
+    # DataNodes: a block is looked for four times, with pauses of up to 1, 3 and 5 s
+    "dfs.client.socket-timeout": "8000",
+    "dfs.client.retry.window.base": "1000",
 }
 
 #: Has a NameNode without a second tried as often as two are, and needs no name for them.

@@ -55,7 +55,7 @@ def test_a_failover_of_half_a_minute_is_carried_by_spark_and_a_minute_is_not_wai
 @pytest.mark.parametrize("namenodes", [1, 2, 3])
 def test_python_makes_as_many_pauses_however_many_namenodes_there_are(namenodes: int) -> None:
     options = hdfs_options({}, namenodes)
-    assert int(options["dfs.client.failover.max.attempts"]) == 20 * namenodes
+    assert int(options["dfs.client.failover.max.attempts"]) == 18 * namenodes
     assert (
         hdfs_options({"dfs.client.failover.max.attempts": "3"}, namenodes)["dfs.client.failover.max.attempts"] == "3"
     )

@@ -314,7 +314,7 @@ def test_safe_mode_is_named_by_what_writes_and_read_by_what_reads(
             ),
         ),
         pytest.param(
-            ("-setQuota", "7"),
+            ("-setQuota", "6"),
             "NameSpace quota (directories and files) of ",
             id="names",
             marks=reliability(
