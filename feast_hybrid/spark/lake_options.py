@@ -158,6 +158,8 @@ def _undone(spark: SparkSession) -> dict[str, str]:
 
 def _unless_given(spark: SparkSession, settings: Mapping[str, str]) -> dict[str, str]:
     """The settings that nobody has set for the session."""
+    if not settings:
+        return {}
     given: Collection[str] = _given(spark, settings)
     if not is_connect(spark):
         context: Any = spark.sparkContext
