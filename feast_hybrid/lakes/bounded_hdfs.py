@@ -120,15 +120,18 @@ class BoundedClient:
     def _ask(self, question: Callable[[Any], Any], *, of_one: bool = False) -> Any:
         """What a client answers; of several NameNodes the next is asked where one says nothing, if it may be."""
         deadline = time.monotonic() + self._patience()
+        # Each of the others once: a client that waits for all of them to be active says in the end what they said.
+        turns = 0 if of_one else self._namenodes - 1
         while True:
             client, calls = self._current()
             left = deadline - time.monotonic()
-            seconds = left if of_one or self._namenodes == 1 else min(left, self._seconds_for_one)
+            seconds = min(left, self._seconds_for_one) if turns else left
             try:
                 return self._run(lambda: question(client), seconds, calls)  # noqa: B023  # it is run here
             except TimeoutError:
-                if left <= seconds or not self._turn_from(client):
+                if left <= seconds or not turns or not self._turn_from(client):
                     raise
+                turns -= 1
             except RuntimeError as error:
                 # As one that is starting, or is too busy.
                 if _PATIENCE_PLEASE not in str(error) or left < 2 * _PAUSE_SECONDS:
