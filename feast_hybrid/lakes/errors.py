@@ -73,7 +73,7 @@ _PHRASES: dict[type[StorageError], str] = {
 #: An error that was raised in one of Spark's Python workers, in its traceback.
 _IN_PYTHON = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)+(\S.*)$", re.MULTILINE)
 #: Lines before the one that says what is wrong: py4j's, and an exception's name alone.
-_SAYS_NOTHING = re.compile(r"An error occurred|[\w.$]+: *$")
+_SAYS_NOTHING = re.compile(r"(?:Py4J\w+: )?An error occurred|[\w.$]+: *$")
 #: hdfs-native has a remote error's stack in one line.
 _ESCAPED_STACK = r"\n\tat "
 _SUMMARY_CHARACTERS = 600
@@ -105,6 +105,7 @@ def redacted_summary(error: BaseException | str) -> str:
     if raised := _IN_PYTHON.findall(text):
         text = raised[-1]
     lines = [line.strip() for line in text.splitlines() if line.strip() and not _SAYS_NOTHING.match(line)]
+    lines = [line.removeprefix(": ") for line in lines]  # py4j's, before what a JVM says
     return redacted(lines[0] if lines else text)[:_SUMMARY_CHARACTERS]
 
 

@@ -431,7 +431,7 @@ def in_worker(raised: str) -> HybridError:
 
 def test_of_a_long_error_the_line_is_kept_that_says_what_is_wrong() -> None:
     text = "An error occurred while calling o1.create.\n: ignored"
-    assert redacted_summary(text) == ": ignored"
+    assert redacted_summary(text) == redacted_summary(f"Py4JJavaError: {text}") == "ignored"
     parsing = "ParseException: \n[PARSE_EMPTY_STATEMENT] Syntax error, unexpected empty statement.\n\n== SQL ==\n^^^"
     assert redacted_summary(parsing) == "[PARSE_EMPTY_STATEMENT] Syntax error, unexpected empty statement."
     assert redacted_summary("ValueError: no such day\nat line 3") == "ValueError: no such day"
