@@ -57,9 +57,9 @@ class Patience:
     """
 
     retries: int | None = None
-    shortest: float = 1.0
+    shortest: float = 3.0
     growth: float = 4.0
-    longest: float = 12.0
+    longest: float = 13.0
     read_timeout: float = 10.0
     clock: Callable[[], float] = time.monotonic
 

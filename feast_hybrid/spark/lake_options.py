@@ -4,10 +4,10 @@ The settings are the site's, and an end to the waiting for the lake. Where a sit
 else's file systems are used, nor does anybody else use what it opens (:mod:`feast_hybrid.lakes.hadoop_cache`).
 
 By itself Hadoop's ABFS driver tries an account that does not answer for a quarter of an hour. Here it sends a request
-four times, with pauses of about 5, 12 and 12 s. Spark looks twice at a path before it says that it cannot read it: so
-it says after a minute that an account refuses connections, after 100 s that one is silent, and half a minute in which
-one is busy is carried. HDFS: :mod:`feast_hybrid.spark.hdfs_limits`. What the site's options, or the session's Hadoop
-configuration, say of one of these settings counts more.
+four times, with pauses of about 7, 13 and 13 s: half a minute in which an account is busy is carried. Spark looks
+twice at a path before it says that it cannot read it: so where it is the first to look, it says after 70 s that an
+account refuses connections, and after 110 s that one is silent. HDFS: :mod:`feast_hybrid.spark.hdfs_limits`. What the
+site's options, or the session's Hadoop configuration, say of one of these settings counts more.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ if TYPE_CHECKING:
 #: of it, and at most the longest one.
 ABFS_LIMITS = {
     BLOB_RETRIES: "3",
-    BLOB_SHORTEST_PAUSE: "1000",
+    BLOB_SHORTEST_PAUSE: "3000",
     BLOB_PAUSE: "4000",
-    BLOB_LONGEST_PAUSE: "12000",
+    BLOB_LONGEST_PAUSE: "13000",
     BLOB_READ_TIMEOUT: "5000",
     # The driver would leave Apache's HTTP client, with which it begins, for Java's own until the JVM ends: after so
     # many lost connections of one request, or where it cannot open some in advance. Java's takes an answer without

@@ -25,13 +25,14 @@ def pauses(chance: float) -> float:
 
 
 def test_half_a_minute_of_a_busy_account_is_carried() -> None:
-    assert pauses(0.8) > 26
+    assert pauses(0.8) > 30
 
 
-@pytest.mark.parametrize(("seconds", "most"), [(0, 60), (READ_TIMEOUT, 100)], ids=["refuses", "is silent"])
+@pytest.mark.parametrize(("seconds", "most"), [(0, 70), (READ_TIMEOUT, 110)], ids=["refuses", "is silent"])
 def test_an_account_that_is_down_is_given_up(seconds: float, most: float) -> None:
-    looks = 2  # Spark swallows what its first look at a path meets
-    assert looks * (pauses(1.2) + (RETRIES + 1) * seconds) < most
+    look = pauses(1.2) + (RETRIES + 1) * seconds
+    assert look < 60
+    assert 2 * look < most  # Spark swallows what its first look at a path meets
 
 
 FAILOVERS = int(LIMITS["dfs.client.failover.max.attempts"])
