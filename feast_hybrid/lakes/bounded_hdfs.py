@@ -22,7 +22,7 @@ _SECONDS_UNTIL_NEW_CLIENT = 60.0
 #: Clients of one file system that are kept waiting; with so many, only an answer or a new process helps.
 _MAX_HUNG_CLIENTS = 4
 #: For how long one of several NameNodes may say nothing until another is asked.
-_SECONDS_FOR_ONE = 10.0
+_SECONDS_FOR_ONE = 6.0
 #: An HDFS that has just been waited for in vain is not waited for as long again: a verb cleans up then.
 _SECONDS_ONCE_AWAY, _SECONDS_REMEMBERED = 5.0, 30.0
 #: A NameNode that has answered within so long is taken to answer.
@@ -120,8 +120,9 @@ class BoundedClient:
     def _ask(self, question: Callable[[Any], Any], *, of_one: bool = False) -> Any:
         """What a client answers; of several NameNodes the next is asked where one says nothing, if it may be."""
         deadline = time.monotonic() + self._patience()
-        # Each of the others once: a client that waits for all of them to be active says in the end what they said.
-        turns = 0 if of_one else self._namenodes - 1
+        # Each once, and no more: a client that waits for all of them to be active says in the end what they said. The
+        # one in turn may be the one that says nothing: hdfs-native goes on with the one that was active last.
+        turns = 0 if of_one or self._namenodes == 1 else self._namenodes
         while True:
             client, calls = self._current()
             left = deadline - time.monotonic()
@@ -154,7 +155,7 @@ class BoundedClient:
 
     @property
     def _seconds_for_one(self) -> float:
-        return min(_SECONDS_FOR_ONE, self._seconds / self._namenodes)
+        return min(_SECONDS_FOR_ONE, self._seconds / (self._namenodes + 1))
 
     def _patience(self) -> float:
         away = self._away_at is not None and time.monotonic() - self._away_at < _SECONDS_REMEMBERED
