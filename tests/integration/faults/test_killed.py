@@ -20,10 +20,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from feast_hybrid.lakes.leftovers import find_leftovers
+from feast_hybrid import HybridSparkSource
+from feast_hybrid.lakes import Router, Site, replace_adls
+from feast_hybrid.lakes.leftovers import find_leftovers, remove_leftovers
 from feast_hybrid.lakes.markers import BEING_REPLACED
+from feast_hybrid.sources.reader import Reader
+from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.testing import Fault, SparkCluster
 from feast_hybrid.testing.redis import RedisServer
+from tests.integration.batches import rows
 from tests.integration.faults.killed_program import KILLS, of_application
 from tests.integration.faulty import MINUTES, Lake, faulty_lake, located
 from tests.integration.places import (
@@ -36,8 +41,10 @@ from tests.integration.places import (
 from tests.integration.reliability import reliability
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from pyspark.sql import SparkSession
 
     from feast_hybrid.testing import Lakes
 
@@ -202,14 +209,59 @@ def test_a_driver_that_is_killed_while_it_reads_leaves_nothing(
     assert again(target, tmp_path, verb) == RIGHT
 
 
-def kill_driver(setting: Setting, target: Target, tmp_path: Path, verb: str) -> None:
-    """Run a verb in a driver, and kill that once its tasks have run for a moment; its executors end."""
+@reliability(
+    "Executors and drivers",
+    "the driver is killed while it saves a dataset on HDFS",
+    "readers see the rows that were there before; `feast-hybrid doctor` finds what is left, and removes "
+    "it on request; saved again all is there, once",
+)
+@pytest.mark.parametrize("verb", ["persist onprem"])
+def test_a_driver_that_is_killed_while_it_writes_leaves_what_was_there(
+    setting: Setting, target: Target, tmp_path: Path, spark: SparkSession, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role = "onprem" if verb == "persist onprem" else "cloud"
+    place = setting.onprem if role == "onprem" else setting.cloud.place
+    old = rows(1, 2, 3, 4, 5)
+    place.write(f"{target.uris[role]}/set", old)
+
+    def seen() -> bool:
+        """Whether rows are being written beside their place."""
+        return any(name.endswith(".writing") for name in place.names(target.uris[role]))
+
+    kill_driver(setting, target, tmp_path, verb, seen)
+
+    # Nothing half-written is read.
+    assert by_spark(spark, setting, target, role)["trips"].to_pylist() == [1, 2, 3, 4, 5]
+    found = left_at(setting, role, target.uris[role])
+    assert found, "the driver was killed too early or too late"
+
+    # What is left is found, and removed; the rows are still there.
+    monkeypatch.setattr(replace_adls, "DEAD_AFTER", timedelta(0))
+    assert remove_leftovers(find(setting, role, target.uris[role])) == []
+    assert left_at(setting, role, target.uris[role]) == []
+    assert by_spark(spark, setting, target, role)["trips"].to_pylist() == [1, 2, 3, 4, 5]
+
+    again(target, tmp_path, verb)
+    check_set(setting, target, role)
+    assert left_at(setting, role, target.uris[role]) == []
+
+
+def kill_driver(
+    setting: Setting, target: Target, tmp_path: Path, verb: str, seen: Callable[[], bool] | None = None
+) -> None:
+    """Run a verb in a driver, and kill that once its tasks have run for a moment, or something is seen; its executors
+    end.
+    """
     log = tmp_path / "killed"
     with setting.cloud.proxy.having(*SLOW), driver(target.with_verbs(verb), log) as process:
         assert process.stdout is not None
         started = process.stdout.readline().split()
         assert started[:1] == ["started"], log.read_text()[-6000:]
-        assert any(line == f"runs {verb}\n" for line in process.stdout), log.read_text()[-6000:]
+        if seen is None:
+            assert any(line == f"runs {verb}\n" for line in process.stdout), log.read_text()[-6000:]
+        while seen is not None and not seen():
+            assert process.poll() is None, log.read_text()[-6000:]
+            time.sleep(0.02)
         kill(process)
     deadline = time.monotonic() + 60
     while of_application(started[1]):
@@ -239,6 +291,18 @@ def read(place: Place, uri: str) -> pa.Table:
     """A file's rows; its URI may lead through the proxy's."""
     content = place.lake.filesystem().cat_file(place.inside(uri))
     return pq.read_table(pa.BufferReader(content))
+
+
+def by_spark(spark: SparkSession, setting: Setting, target: Target, name: str) -> pa.Table:
+    """What this store's reader finds of a set, in order of its drivers."""
+    place = setting.cloud.place if name == "cloud" else setting.onprem
+    of = HybridSparkSource(
+        name="set",
+        path=target.given["sets"][name],
+        timestamp_field="event_timestamp",
+    )
+    router = Router([Site.model_validate(place.site())])
+    return Reader(spark, router).read(source_spec(of, router)).orderBy("driver_id").toArrow()
 
 
 def check_set(setting: Setting, target: Target, role: str) -> None:
