@@ -389,7 +389,7 @@ def test_what_permissions_forbid_is_denied_and_not_missing(
     denied = refused(store, uri, WRITES, AccessDeniedError)
     assert all_say(denied, promise.reads, "Permission denied: user=")
     filesystem.client.set_permission(folder, 0o755)
-    for name in ("rows", "text", "rows/part-0.parquet"):
+    for name in ("rows/part-0.parquet", "rows", "text"):
         filesystem.client.set_permission(f"{folder}/{name}", 0o000)
     assert all_say(refused(store, uri, READS, AccessDeniedError), promise.reads)
     for name in ("rows", "text", "rows/part-0.parquet"):
