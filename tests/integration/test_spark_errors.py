@@ -114,6 +114,6 @@ def test_an_hdfs_that_denies_access_is_told_from_one_where_nothing_is(
         check=False,
     )
     assert re.match(
-        "AccessDeniedError: source 'rows': site 'onprem' {promise.reads}: .*Permission denied: user=stranger",
+        f"AccessDeniedError: source 'rows': site 'onprem' {promise.reads}: .*Permission denied: user=stranger",
         done.stdout,
     ), done.stderr[-3000:]

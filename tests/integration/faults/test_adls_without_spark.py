@@ -343,7 +343,7 @@ VERBS = {"apply": columns, "batch": in_batch, "logs": in_logs, "metrics": in_met
                 "ADLS",
                 "an account that stays busy, during `offline_write_batch`",
                 "an error that names site, path, code and setting; nothing is written",
-                "nothing was written",
+                "is unavailable: ",
             ),
         ),
         pytest.param(
