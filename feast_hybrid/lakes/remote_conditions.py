@@ -68,6 +68,11 @@ _OF_LAKES: _Conditions = (
     (rf"(?:ErrorCode:|rId: [^\s,]*, )(?:{_NOT_AUTHENTICATED})\b", AuthenticationError),
     # An answer to HEAD has no body, so the code is not there: the reason is the one of the status line.
     (rf'Operation failed: "{AUTHENTICATION_REASON}\b', AuthenticationError),
+    # InvalidAuthenticationInfo, a 400: the way to sign in is not the account's, as a key where it wants a token.
+    (
+        r'Operation failed: "(?:The a|A)uthentication information (?:is|was) not (?:given|provided) in the correct',
+        AuthenticationError,
+    ),
     (r'Operation failed: "[^\n]*", 401, [A-Z]+, ', AuthenticationError),
     # Entra itself may be down, or be asked too often.
     (r"\bAzureADAuthenticator\$\w+: HTTP Error (?:429|5\d\d)\b", UnavailableError),

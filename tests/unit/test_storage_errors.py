@@ -177,6 +177,16 @@ ABFS = 'Operation failed: "{reason}", {status}, {method}, http://127.0.0.1:1/a?t
             AccessDeniedError,
         ),
         (ABFS.format(reason="x", status=401, method="GET", more=""), AuthenticationError),
+        (
+            ABFS.format(
+                reason="The authentication information was not provided in the correct format. Verify the value",
+                status=400,
+                method="HEAD",
+                more="",
+            ),
+            AuthenticationError,
+        ),
+        (ABFS.format(reason="One of the request inputs is out of range.", status=400, method="HEAD", more=""), None),
         (ABFS.format(reason="x", status=503, method="GET", more=""), UnavailableError),
         (ABFS.format(reason="x", status=404, method="GET", more=""), None),
         (
