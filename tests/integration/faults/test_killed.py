@@ -211,11 +211,11 @@ def test_a_driver_that_is_killed_while_it_reads_leaves_nothing(
 
 @reliability(
     "Executors and drivers",
-    "the driver is killed while it saves a dataset on HDFS",
+    "the driver is killed while it saves a dataset, on each lake",
     "readers see the rows that were there before; `feast-hybrid doctor` finds what is left, and removes "
     "it on request; saved again all is there, once",
 )
-@pytest.mark.parametrize("verb", ["persist onprem"])
+@pytest.mark.parametrize("verb", ["persist onprem", "persist cloud"])
 def test_a_driver_that_is_killed_while_it_writes_leaves_what_was_there(
     setting: Setting, target: Target, tmp_path: Path, spark: SparkSession, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
