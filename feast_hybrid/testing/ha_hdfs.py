@@ -96,15 +96,8 @@ class HaHdfsLake(HdfsLake):
             "dfs.namenode.shared.edits.dir": f"file://{kept}/shared",
             "dfs.ha.standby.checkpoints": "false",
             "dfs.ha.tail-edits.period": "1s",
-            "dfs.namenode.safemode.extension": "0",
-            "dfs.namenode.datanode.registration.ip-hostname-check": "false",
-            "dfs.datanode.hostname": HOST,
-            "dfs.datanode.address": f"{HOST}:{data}",
-            "dfs.datanode.ipc.address": f"{HOST}:{ipc}",
-            "dfs.datanode.http.address": f"{HOST}:{self._data_web_port}",
             "dfs.datanode.data.dir": f"file://{kept}/datanode",
-            "dfs.heartbeat.interval": "1s",
-            "hadoop.prometheus.endpoint.enabled": "true",
+            **self._settings_of_a_datanode(data, ipc),
             **self._more_settings(),
         }
         first, second = NAMENODES

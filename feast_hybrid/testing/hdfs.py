@@ -116,15 +116,8 @@ class HdfsLake(Lake):
             "dfs.namenode.rpc-address": f"{HOST}:{self._port}",
             "dfs.namenode.http-address": f"{HOST}:{self._web_port}",
             "dfs.namenode.name.dir": f"file://{where}/namenode/name",
-            "dfs.namenode.safemode.extension": "0",
-            "dfs.namenode.datanode.registration.ip-hostname-check": "false",
-            "dfs.datanode.hostname": HOST,
-            "dfs.datanode.address": f"{HOST}:{data}",
-            "dfs.datanode.ipc.address": f"{HOST}:{ipc}",
-            "dfs.datanode.http.address": f"{HOST}:{self._data_web_port}",
             "dfs.datanode.data.dir": f"file://{where}/datanode/data",
-            "dfs.heartbeat.interval": "1s",
-            "hadoop.prometheus.endpoint.enabled": "true",
+            **self._settings_of_a_datanode(data, ipc),
             **self._more_settings(),
         }
         options = as_options(settings)
@@ -132,6 +125,19 @@ class HdfsLake(Lake):
             self._service("namenode", NAMENODE, options),
             self._service("datanode", DATANODE, options),
         ]
+
+    def _settings_of_a_datanode(self, data: int, ipc: int) -> dict[str, str]:
+        """Where the one DataNode is, by ports on this machine, and that NameNodes take it at once."""
+        return {
+            "dfs.namenode.safemode.extension": "0",
+            "dfs.namenode.datanode.registration.ip-hostname-check": "false",
+            "dfs.datanode.hostname": HOST,
+            "dfs.datanode.address": f"{HOST}:{data}",
+            "dfs.datanode.ipc.address": f"{HOST}:{ipc}",
+            "dfs.datanode.http.address": f"{HOST}:{self._data_web_port}",
+            "dfs.heartbeat.interval": "1s",
+            "hadoop.prometheus.endpoint.enabled": "true",
+        }
 
     def _more_settings(self) -> dict[str, str]:
         """Settings of all servers beside those that every HDFS here has."""
