@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from feast_hybrid.testing import session_conf
 from feast_hybrid.testing.entra import EntraLake
-from tests.integration.places import abfs_speaks_to_azurite, classic_only, outside_of_spark
+from tests.integration.places import abfs_speaks_to_azurite, classic_only
+from tests.integration.programs import answers_in, run_python
 from tests.integration.reliability import Row, reliability
 
 if TYPE_CHECKING:
@@ -40,24 +39,12 @@ def lake() -> Iterator[EntraLake]:
 
 def run(lake: EntraLake, sites: dict[str, Any], folder: Path, **given: Any) -> dict[str, dict[str, Any]]:
     application = {"AZURE_CLIENT_ID": lake.client, "AZURE_TENANT_ID": lake.tenant, "AZURE_CLIENT_SECRET": lake.secret}
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tests.integration.entra_program",
-            json.dumps({"sites": sites, "folder": str(folder), **given}),
-        ],
-        env=outside_of_spark(**lake.environment(), **application),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+    asked = json.dumps({"sites": sites, "folder": str(folder), **given})
+    done = run_python(
+        "-m", "tests.integration.entra_program", asked, environment={**lake.environment(), **application}
     )
-    assert done.returncode == 0, done.stderr[-6000:]
     assert lake.secret not in done.stdout + done.stderr
-    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return {answer["name"]: answer for answer in answers}
+    return {answer["name"]: answer for answer in answers_in(done)}
 
 
 @reliability(

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +18,8 @@ from feast_hybrid.errors import AuthenticationError, StorageError, UnavailableEr
 from feast_hybrid.lakes import Site
 from feast_hybrid.lakes.errors import storage_error
 from feast_hybrid.testing import KerberosRealm, SecureHdfsLake, start_kerberos
-from tests.integration.places import classic_only, hour, outside_of_spark
+from tests.integration.places import classic_only, hour
+from tests.integration.programs import answers_in, run_python
 from tests.integration.reliability import Row, reliability
 
 if TYPE_CHECKING:
@@ -308,27 +307,11 @@ for site in json.loads(sys.argv[1]):
 
 def sign_in_by_java(sites: list[dict[str, Any]]) -> list[str]:
     """What a JVM of a process's own says to each site's sign-in, one after the other."""
-    return run_python("-c", SIGN_IN, json.dumps(sites)).splitlines()
+    return run_python("-c", SIGN_IN, json.dumps(sites)).stdout.splitlines()
 
 
 def run_program(steps: list[dict[str, Any]], folder: Path, **spark: Any) -> list[dict[str, Any]]:
     conf = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1", "spark.sql.shuffle.partitions": "2"}
     spark = {"master": "local[2]", **spark, "conf": {**conf, **spark.get("conf", {})}}
     given = {"spark": spark, "steps": steps, "folder": str(folder)}
-    found = run_python("-m", "tests.integration.kerberos_program", json.dumps(given))
-    return [json.loads(line) for line in found.splitlines() if line.startswith("{")]
-
-
-def run_python(*arguments: str) -> str:
-    """What a program of Python prints."""
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        env=outside_of_spark(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-6000:]
-    return done.stdout
+    return answers_in(run_python("-m", "tests.integration.kerberos_program", json.dumps(given)))

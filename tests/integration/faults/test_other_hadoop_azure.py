@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +10,8 @@ import pytest
 from feast_hybrid.spark.hadoop_azure import hadoop_version
 from feast_hybrid.testing import AdlsLake, artifacts, session_conf
 from tests.integration.faulty import MINUTES
-from tests.integration.places import abfs_speaks_to_azurite, classic_only, outside_of_spark
+from tests.integration.places import abfs_speaks_to_azurite, classic_only
+from tests.integration.programs import answers_in, run_python
 from tests.integration.reliability import Row, reliability
 
 if TYPE_CHECKING:
@@ -44,22 +43,8 @@ def test_a_driver_of_another_version_is_refused(lake: AdlsLake, promise: Row) ->
     jars = artifacts.beside_spark(f"hadoop-azure-{OTHER}", f"org.apache.hadoop:hadoop-azure:{OTHER}").jars()
     spark = {**session_conf(), "spark.jars": ",".join(jars), "spark.ui.enabled": "false"}
     steps = [{"do": "spark", "site": "cloud", "name": "other"}]
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tests.integration.faults.signing_in",
-            json.dumps({"sites": {"cloud": lake.site("cloud")}, "steps": steps, "spark": spark}),
-        ],
-        env=outside_of_spark(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-6000:]
-    (answer,) = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    asked = json.dumps({"sites": {"cloud": lake.site("cloud")}, "steps": steps, "spark": spark})
+    (answer,) = answers_in(run_python("-m", "tests.integration.faults.signing_in", asked))
     assert answer["error"] == "SessionError", answer
     assert promise.reads in answer["text"]
     assert f"hadoop-azure:{hadoop_version()}" in answer["text"]

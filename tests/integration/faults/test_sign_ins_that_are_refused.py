@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +16,8 @@ import pytest
 from feast_hybrid.testing import session_conf
 from feast_hybrid.testing.entra import EntraLake
 from tests.integration.faulty import MINUTES, SEEDS
-from tests.integration.places import abfs_speaks_to_azurite, classic_only, outside_of_spark
+from tests.integration.places import abfs_speaks_to_azurite, classic_only
+from tests.integration.programs import answers_in, run_python
 from tests.integration.reliability import Row, reliability
 
 if TYPE_CHECKING:
@@ -50,25 +49,12 @@ def run(lake: EntraLake, sites: dict[str, Any], steps: list[dict[str, Any]], **s
         "spark.ui.enabled": "false",
         "spark.sql.shuffle.partitions": "1",
     }
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tests.integration.faults.signing_in",
-            json.dumps({"sites": sites, "steps": steps, "spark": spark}),
-        ],
-        env=outside_of_spark(**lake.environment(), **secrets),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-6000:]
+    asked = json.dumps({"sites": sites, "steps": steps, "spark": spark})
+    program = "tests.integration.faults.signing_in"
+    done = run_python("-m", program, asked, seconds=400, environment={**lake.environment(), **secrets})
     for secret in (lake.secret, lake.key, lake.sas().rpartition("sig=")[2], *secrets.values()):
         assert secret not in done.stdout + done.stderr
-    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return {answer["name"]: answer for answer in answers}
+    return {answer["name"]: answer for answer in answers_in(done)}
 
 
 def site(lake: EntraLake, **credential: Any) -> dict[str, Any]:
