@@ -19,9 +19,11 @@ from typing import Any
 import pandas as pd
 import psutil
 import pyarrow as pa
+from feast import FeatureService
+from feast.feature_logging import FeatureServiceLoggingSource, LoggingConfig
 from pyspark.sql import SparkSession
 
-from feast_hybrid import HybridSparkOfflineStore, SavedDatasetHybridSparkStorage
+from feast_hybrid import HybridSparkLoggingDestination, HybridSparkOfflineStore, SavedDatasetHybridSparkStorage
 from tests.integration.batches import DRIVER, SCHEMA
 from tests.integration.places import entity, feature_store, hour, retrieve, source, view
 
@@ -92,6 +94,12 @@ def main() -> None:
     driver = entity("driver", join_key="driver_id")
     views = [view(name, source(f"{name}_rows", uri), driver) for name, uri in given["tables"].items()]
     texts = view("texts", source("text_rows", f"{given['target']}/texts", file_format="orc"), DRIVER, schema=SCHEMA)
+    pushed = view("pushed", source("pushed_rows", f"{given['target']}/pushed"), DRIVER, schema=SCHEMA)
+    service = FeatureService(
+        name="service",
+        features=[views[0]],
+        logging_config=LoggingConfig(HybridSparkLoggingDestination(path=f"{given['target']}/logs")),
+    )
 
     def store_with(name: str, *, engine: str = "local", strategy: str = "auto") -> Any:
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -100,6 +108,7 @@ def main() -> None:
             folder / name,
             driver,
             *views,
+            service,
             spark={"master": given["master"], "conf": given["conf"]},
             join={"strategy": strategy},
             staging_location=f"{given['target']}/staging",
@@ -127,14 +136,31 @@ def main() -> None:
         served = stores[name].get_online_features(features, [{"driver_id": key} for key in range(10)]).to_dict()
         return [served["trips"], served["mood"]]
 
-    def persisted(role: str) -> None:
-        storage = SavedDatasetHybridSparkStorage(path=given["sets"][role])
+    def persisted(role: str, file_format: str = "parquet") -> None:
+        storage = SavedDatasetHybridSparkStorage(path=given["sets"][role], file_format=file_format)
         retrieve(stores["columnar"], rows, features).persist(storage, allow_overwrite=True)
 
     def added(of: Any) -> None:
         times = pa.array([hour(1)] * 3, pa.timestamp("us", tz="UTC"))
         table = pa.table({"driver_id": [1, 2, 3], "trips": [7, 7, 7], "event_timestamp": times})
         HybridSparkOfflineStore.offline_write_batch(stores["columnar"].config, of, table, None)
+
+    def logged() -> None:
+        """The features that ``service`` served for three rows."""
+        store = stores["columnar"]
+        service = store.get_feature_service("service")
+        schema = FeatureServiceLoggingSource(service, store.project).get_schema(store.registry)
+        served = {
+            "driver_id": [1, 2, 3],
+            "stats__trips": [7, 7, 7],
+            "stats__trips__timestamp": [hour(0)] * 3,
+            "stats__trips__status": [2] * 3,
+            "__log_timestamp": [hour(1)] * 3,
+            "__log_date": [hour(1).date()] * 3,
+            "__request_id": ["a", "b", "c"],
+        }
+        columns = [pa.array(served[field.name], field.type) for field in schema]
+        store.write_logged_features(pa.table(columns, schema=schema), service)
 
     verbs: dict[str, Callable[[], Any]] = {
         "columnar": lambda: history("columnar"),
@@ -143,7 +169,11 @@ def main() -> None:
         "spark.engine": lambda: materialized("engine"),
         "persist onprem": lambda: persisted("onprem"),
         "persist cloud": lambda: persisted("cloud"),
+        "persist delta": lambda: persisted("delta", "delta"),
+        "persist iceberg": lambda: persisted("iceberg", "iceberg"),
         "batch by Spark": lambda: added(texts),
+        "batch": lambda: added(pushed),
+        "logs": logged,
         "export": lambda: retrieve(stores["columnar"], rows, features).to_remote_storage(),
     }
     retrieve(stores["columnar"], rows, features).explain()  # starts the session
