@@ -42,9 +42,9 @@ test-with-engine:
 	$(BIN)/python -m pytest tests/integration --ignore tests/integration/test_lakes.py -q $(IN_WORKERS) $(PYTEST_ARGS)
 	SPARK=connect $(BIN)/python -m pytest tests/integration -q -m connect $(IN_WORKERS) $(PYTEST_ARGS)
 
-# What takes minutes: all in tests/integration/faults, and what is marked MINUTES in these.
-FAULT_TESTS := $(addprefix tests/integration/,faults test_writers_under_faults.py test_persist_under_faults.py \
-	test_lost_answers_of_namenodes.py test_kerberos_cluster.py test_entra.py)
+# What takes minutes: all in tests/integration/faults, and the modules that name the marks of what takes minutes.
+FAULT_TESTS := tests/integration/faults \
+	$(shell grep -lwE 'MINUTES|SEEDS|FEAST_HYBRID_FAULT_ROUNDS' tests/integration/test_*.py)
 
 test-faults: $(VENV)/.dev ## faults of lakes, executors and drivers, load, many seeds: 40 minutes; FAULT_ROUNDS=20
 	-scripts/ensure-kerberos
