@@ -60,6 +60,7 @@ class Listing:
         empty_files: paths of files of zero bytes, which hold no rows.
         damaged_files: paths of those that were left out since they cannot be read.
         folder_texts: partition column → all values that folders have.
+        columns_of_empty: the columns of partitions that hold a file of zero bytes, which to Spark is a file too.
         only_ours: why Spark would not read the tree as we do; None where it does.
         markers: paths of the files by which writers say that they are replacing a folder's files.
     """
@@ -68,6 +69,7 @@ class Listing:
     empty_files: list[str] = field(default_factory=list)
     damaged_files: list[str] = field(default_factory=list)
     folder_texts: dict[str, set[str | None]] = field(default_factory=dict)
+    columns_of_empty: set[tuple[str, ...]] = field(default_factory=set)
     only_ours: str | None = None
     markers: list[str] = field(default_factory=list)
 
@@ -186,7 +188,8 @@ def _finish(listing: Listing) -> None:
     listing.files.sort(key=lambda file: file.path)
     listing.empty_files.sort()
     listing.markers.sort()
-    if len({tuple(name.lower() for name in file.partitions) for file in listing.files}) > 1:
+    columns = {*listing.columns_of_empty, *(tuple(file.partitions) for file in listing.files)}
+    if len({tuple(map(str.lower, names)) for names in columns}) > 1:
         listing.note("files lie below folders of different partition columns, or beside them")
 
 
@@ -260,6 +263,8 @@ class _Reading:
                 continue
             elif self._counts(name, entry):
                 self._listing.empty_files.append(path)
+                if folder.partitions:  # beside all partitions it costs Spark no rows
+                    self._listing.columns_of_empty.add(tuple(folder.partitions))
         return below
 
 

@@ -53,6 +53,18 @@ def test_what_spark_would_read_otherwise_is_known(tmp_path: Path, files: list[st
 
 
 @pytest.mark.parametrize(
+    ("folder", "is_known"), [("day=1", True), ("day=1/hour=1", False), (".", False), ("day=1/hour=2/minute=3", True)]
+)
+def test_an_empty_file_is_one_to_spark_where_it_looks_for_partitions(
+    tmp_path: Path, folder: str, *, is_known: bool
+) -> None:
+    location = lay(tmp_path, "day=1/hour=1/x")
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    (tmp_path / folder / "empty").touch()
+    assert (list_files(location).only_ours is not None) == is_known
+
+
+@pytest.mark.parametrize(
     ("file", "reason"),
     [
         ("folder/x", "folder/x lies in a folder 'folder' that is no partition, where Spark does not look"),

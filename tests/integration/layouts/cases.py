@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +18,7 @@ from feast.types import FeastType, Int64, String
 from tests.integration.layouts.by_spark import WrittenBySpark
 from tests.integration.layouts.drifts import END, START
 from tests.integration.layouts.generate import Layout, layout
-from tests.integration.layouts.oracle import History, RefusedError, Row, history
+from tests.integration.layouts.oracle import History, RefusedError, Row, comparable, history
 from tests.integration.places import Place, feature_store, on_connect, source
 
 if TYPE_CHECKING:
@@ -105,6 +105,14 @@ class Case:
     def lacks_created(self) -> bool:
         """Whether a row that goes online has no created time, though the view has one."""
         return self.layout.created and any(row["created"] is None for row in self.in_range.latest())
+
+    def values(self, row: Mapping[str, Any], names: Iterable[str]) -> list[tuple[str, Any]]:
+        """A row's values in a form that compares."""
+        return [(name, self.comparable(row[name])) for name in names]
+
+    def comparable(self, value: Any) -> Any:
+        """A value in a form that compares; zeros without a sign where Spark's reader of ORC may change it."""
+        return comparable(value, signed_zeros=self.layout.file_format != "orc")
 
     def answer(self, row: Row | None) -> dict[str, Any]:
         """A row of the history as the join gives it; nulls for none."""

@@ -134,5 +134,8 @@ FOLDERS: tuple[tuple[FeastType, tuple[str | None, ...]], ...] = (
     (UnixTimestamp, ("2026-01-01 10:00:00", "2026-01-02")),
 )
 
-#: All keys that are text.
+#: All keys that are numbers, and those that are text.
+KEY_NUMBERS = sorted(
+    {1, 2, 3, *(int(text) for t, texts in FOLDERS if t == Int64 for text in texts if text is not None)}
+)
 KEY_TEXTS = sorted({"a", "7", "8", *(text for _, texts in FOLDERS for text in texts if text is not None)})

@@ -87,11 +87,18 @@ def history(layout: Layout) -> History:
     tables = {path: table for path, table in tables.items() if table.num_rows} or tables
     created = {"created": UnixTimestamp} if layout.created else {}
     rows: list[Row] = [{} for table in tables.values() for _ in range(table.num_rows)]
+    refused: list[str] = []
     for name, declared in {"ts": UnixTimestamp, **created, **layout.declared}.items():
         texts = {file.folders[name] for file in visible.values() if name in file.folders}
-        values = _column(name, declared, {visible[path]: table for path, table in tables.items()}, texts)
+        try:
+            values = _column(name, declared, {visible[path]: table for path, table in tables.items()}, texts)
+        except RefusedError as error:
+            refused += error.named
+            continue
         for row, value in zip(rows, values, strict=True):
             row[name] = value
+    if refused:
+        raise RefusedError(*refused)
     for row in rows:
         row.setdefault("created", None)
     return History([row for row in rows if row["ts"] is not None], sorted(layout.columns.values()))
@@ -283,10 +290,10 @@ def instant(value: Any) -> datetime:
     return datetime(value.year, value.month, value.day, tzinfo=UTC)
 
 
-def comparable(value: Any) -> Any:
+def comparable(value: Any, *, signed_zeros: bool = True) -> Any:
     """A value of either side, as it compares: NaN equals itself, -0.0 is not 0.0, times and dates are instants."""
     if isinstance(value, float) and (math.isnan(value) or value == 0):
-        return str(value)
+        return str(value if signed_zeros else abs(value))
     if isinstance(value, date):
         return instant(value)
-    return tuple(map(comparable, value)) if isinstance(value, list) else value
+    return tuple(comparable(part, signed_zeros=signed_zeros) for part in value) if isinstance(value, list) else value
