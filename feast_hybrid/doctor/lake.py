@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fsspec.asyn import sync
@@ -18,6 +19,7 @@ from feast_hybrid.errors import AccessDeniedError, HybridError
 from feast_hybrid.lakes import LakeType, Location, parse_uri, timeouts
 from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.errors import storage_error
+from feast_hybrid.lakes.removal import remove_tree
 from feast_hybrid.lakes.versions import modified
 
 if TYPE_CHECKING:
@@ -52,6 +54,23 @@ def probe_place(site: Site, staging_location: str | None) -> Location:
         if staging.is_under(site.root):
             folder = Location(site, staging)
     return folder.child(PROBE + secrets.token_hex(6))
+
+
+def look_at_location(checks: Checks, name: str, location: Location) -> None:
+    """Note whether files can be written and deleted at a place that the configuration names.
+
+    Args:
+        checks: where to note.
+        name: of the setting.
+        location: that it gives.
+    """
+    with checks.step(name, partial(_meaning, place=location)):
+        probe = location.child(PROBE + secrets.token_hex(6))
+        try:
+            publish({probe.child("probe"): b"feast-hybrid"})
+        finally:
+            _remove(probe)
+        checks.ok(f"{location}: a probe was written and deleted")
 
 
 def look_at_site(checks: Checks, site: Site, probe: Location | None) -> None:
@@ -189,7 +208,7 @@ def _clock(checks: Checks, file: Location) -> None:
 
 def _delete(checks: Checks, probe: Location, meant: Any) -> None:
     with checks.step("delete", meant):
-        probe.fs.rm(probe.path, recursive=True)
+        remove_tree(probe)
         if probe.exists():
             checks.fail(f"{probe} is still there after it was deleted")
             raise GaveUpError("delete")
@@ -199,7 +218,7 @@ def _delete(checks: Checks, probe: Location, meant: Any) -> None:
 def _remove(probe: Location) -> None:
     """Remove what half a write may have left."""
     with suppress(Exception):
-        probe.fs.rm(probe.path, recursive=True)
+        remove_tree(probe)
 
 
 def _read_something(checks: Checks, root: Location, listed: list[dict[str, Any]]) -> None:

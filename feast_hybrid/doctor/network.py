@@ -150,7 +150,8 @@ def _through_proxy(checks: Checks, servers: list[Server]) -> list[Server]:
         if proxy is None or urllib.request.proxy_bypass(server.host):
             found.append(server)
             continue
-        address = re.match(r"(?:\w+://)?(?:[^@/]*@)?([^:/]+):?(\d*)", proxy)
+        # A password may hold any sign, unescaped too: what is before the last @ is never looked at.
+        address = re.match(r"(?:\w+://)?(\[[^\]]*\]|[^:/]+):?(\d*)", proxy.rpartition("@")[2])
         if address is None:
             continue
         behind = Server(address[1], int(address[2] or 80))

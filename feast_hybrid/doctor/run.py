@@ -14,7 +14,7 @@ from feast.utils import get_default_yaml_file_path
 
 from feast_hybrid.config import HybridSparkOfflineStoreConfig
 from feast_hybrid.doctor.checking import Checks, GaveUpError, noting_warnings, run_all
-from feast_hybrid.doctor.lake import impatient, look_at_site, probe_place
+from feast_hybrid.doctor.lake import impatient, look_at_location, look_at_site, probe_place
 from feast_hybrid.doctor.leftovers import clean, look_for_leftovers
 from feast_hybrid.doctor.machine import look_at_machine
 from feast_hybrid.doctor.report import Check, Report, Status
@@ -24,7 +24,7 @@ from feast_hybrid.lakes import LakeType
 from feast_hybrid.lakes.leftovers import DAY, Leftover
 
 if TYPE_CHECKING:
-    from feast_hybrid.lakes import Site
+    from feast_hybrid.lakes import Location, Site
 
 #: For all sites, which are looked at at the same time.
 SITES_SECONDS = 60.0
@@ -116,7 +116,24 @@ def _machine_and_sites(
         )
         for place in places
     ]
+    if write:
+        probed = {place.site.name for place in places}
+        works += [
+            (Checks("locations"), partial(look_at_location, name=f"offline_store.{name}", location=location))
+            for name, location in _locations(config)
+            if not (name == "staging_location" and location.site.name in probed)
+        ]
     return [*machine.made, *run_all(works, seconds=SITES_SECONDS)]
+
+
+def _locations(config: HybridSparkOfflineStoreConfig) -> list[tuple[str, Location]]:
+    """The places that the configuration itself writes to, by their settings."""
+    given = {name: getattr(config, name) for name in ("staging_location", "monitoring_location")}
+    return [
+        (name, config.router.locate(uri, what=f"offline_store.{name}", configured=True))
+        for name, uri in given.items()
+        if uri
+    ]
 
 
 def _leftovers(sites: Sequence[Site], older_than: timedelta) -> list[Check]:

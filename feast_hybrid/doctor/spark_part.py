@@ -17,6 +17,7 @@ from feast_hybrid.doctor.checking import Checks, GaveUpError, noting_warnings
 from feast_hybrid.doctor.machine import installed
 from feast_hybrid.doctor.report import Check, Status
 from feast_hybrid.errors import HybridError
+from feast_hybrid.lakes.removal import remove_tree
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.jobs import run
 from feast_hybrid.spark.lake_options import spark_path
@@ -177,7 +178,7 @@ def _remove(checks: Checks, probe: Location) -> None:
     checks.begin("remove the probe")
     try:
         if probe.exists():
-            probe.fs.rm(probe.path, recursive=True)
+            remove_tree(probe)
     except Exception as error:
         checks.add(
             Status.WARNING,

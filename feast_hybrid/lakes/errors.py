@@ -81,17 +81,19 @@ _SUMMARY_CHARACTERS = 600
 #: What stands before a secret in a URL, a connection string, a header or a form; ``%3D`` is ``=`` in a URL in a URL.
 _SECRET = re.compile(
     r"((?:sig|AccountKey|SharedAccessKey|client_secret|client_assertion|access_token|refresh_token|password"
-    r"|[;?&]token|account\.key[\w.]*|client\.secret[\w.]*)(?:=|%3D)"
-    r"|\bAuthorization: *\w+ |\bBearer |\bSharedKey \w+:|\"(?:access_token|refresh_token|client_secret)\": *\")"
+    r"|[;?&]token|account\.key[\w.]*|client\.secret[\w.]*|-D[\w.-]*(?:secret|passw|token|key)[\w.-]*)(?:=|%(?:25)*3D)"
+    r"|\bAuthorization: *\w+ |\bBearer |\bSharedKey \w+:"
+    r"|\"(?:access_token|refresh_token|client_secret|account_key|password)\": *\")"
     r"[^\s&;\"',)}]+",
     re.IGNORECASE,
 )
+_IN_URL = re.compile(r"(://[^/\s:@]+:)[^/\s]*(?=@)")
 _STRUCK_OUT = r"\1…"
 
 
 def redacted(text: str) -> str:
     """A text with signatures, keys and tokens struck out."""
-    return _SECRET.sub(_STRUCK_OUT, text)
+    return _IN_URL.sub(_STRUCK_OUT, _SECRET.sub(_STRUCK_OUT, text))
 
 
 def redacted_summary(error: BaseException | str) -> str:

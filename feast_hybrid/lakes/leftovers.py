@@ -19,6 +19,7 @@ from fsspec.asyn import sync
 from feast_hybrid.errors import WriteError
 from feast_hybrid.lakes.errors import redacted_summary
 from feast_hybrid.lakes.markers import BEING_REPLACED
+from feast_hybrid.lakes.removal import remove_tree
 from feast_hybrid.lakes.replace import recover
 from feast_hybrid.lakes.uri import LakeType
 from feast_hybrid.lakes.versions import modified
@@ -126,7 +127,7 @@ def _remove(leftover: Leftover) -> None:
     if now and max(now) > leftover.modified:
         raise WriteError(f"{location} has been written to since it was found.")
     if location.exists():
-        location.fs.rm(location.path, recursive=True)
+        remove_tree(location)
 
 
 def _below(folder: Location, entries: Sequence[_Entry]) -> Iterator[Leftover]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
+from feast_hybrid.errors import WriteError
 from feast_hybrid.lakes.replace_adls import BlobReplacement
 from feast_hybrid.lakes.replace_hdfs import FolderReplacement, remove
 from feast_hybrid.lakes.uri import LakeType
@@ -23,7 +24,16 @@ __all__ = ["aside", "is_unfinished", "left_over", "put_in_place", "recover", "re
 
 
 def aside(target: Location) -> Location:
-    """Where to write what is to replace a folder: beside it, hidden from readers."""
+    """Where to write what is to replace a folder: beside it, hidden from readers.
+
+    Raises:
+        WriteError: it is a root, which nothing lies beside.
+    """
+    if not target.name:
+        raise WriteError(
+            f"{target} is the root of a container or file system, where no rows can be replaced: there is no folder "
+            "beside it for new ones. Give a folder in it."
+        )
     return target.parent().child(f".{target.name}.{uuid.uuid4().hex[:12]}.writing")
 
 

@@ -50,6 +50,7 @@ from feast_hybrid.errors import ReplacementError, WriteError
 from feast_hybrid.lakes.blob_claim import DEAD_AFTER, Claim, ClaimLostError, FoundClaim, find_claim
 from feast_hybrid.lakes.errors import raise_from, redacted_summary
 from feast_hybrid.lakes.markers import BEING_REPLACED, CLAIM, ReplacementRecord
+from feast_hybrid.lakes.removal import is_folder
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes.location import Location
@@ -101,7 +102,7 @@ class BlobReplacement:
                     self._require_leave(old, overwrite=overwrite)
                     copies = _copies(await _files(container, new), new, self._prefix, old)
                     await claim.announce(
-                        self._below(copies.values()), self._below(blob.name for blob in old if not _is_folder(blob))
+                        self._below(copies.values()), self._below(blob.name for blob in old if not is_folder(blob))
                     )
                     await _all(self._copy(container, claim, source, target) for source, target in copies.items())
                 except BaseException as error:
@@ -268,7 +269,7 @@ class BlobReplacement:
             if claim is not None:
                 await claim.check()
             # A folder's ETag may change with what is in it.
-            condition = {} if _is_folder(blob) else _as_listed(blob)
+            condition = {} if is_folder(blob) else _as_listed(blob)
             client = container.get_blob_client(blob.name)
             try:
                 await client.delete_blob(**condition)
@@ -279,7 +280,7 @@ class BlobReplacement:
                 if await _etag(client) == _unquoted(blob.etag):
                     raise
             except HttpResponseError as error:
-                if not (_is_folder(blob) and error.status_code == _CONFLICT):
+                if not (is_folder(blob) and error.status_code == _CONFLICT):
                     raise  # else it holds new files
 
         depths = {blob.name.rstrip("/").count("/") for blob in blobs}
@@ -294,7 +295,7 @@ _AGAIN = "Those rows, or the ones that were there, are whole. Save again to have
 async def _files(container: Any, prefix: str) -> list[str]:
     """The names of the files in a folder and below."""
     listed = container.list_blobs(name_starts_with=prefix, include=["metadata"])
-    return [blob.name async for blob in listed if not _is_folder(blob)]
+    return [blob.name async for blob in listed if not is_folder(blob)]
 
 
 def _prefix(folder: Location) -> str:
@@ -317,11 +318,6 @@ def _as_listed(blob: Any) -> dict[str, Any]:
 
 def _unquoted(etag: str) -> str:
     return etag.strip('"')
-
-
-def _is_folder(blob: Any) -> bool:
-    metadata = {key.lower(): value for key, value in (blob.metadata or {}).items()}
-    return metadata.get("hdi_isfolder") == "true" or (not blob.size and blob.name.endswith("/"))
 
 
 def _copies(files: list[str], new: str, prefix: str, old: Iterable[Any]) -> dict[str, str]:

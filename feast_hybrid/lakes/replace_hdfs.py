@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from feast_hybrid.errors import ReplacementError, WriteError
 from feast_hybrid.lakes.errors import lost_connection, raise_from, redacted_summary
+from feast_hybrid.lakes.removal import remove_tree
 from feast_hybrid.lakes.uri import LakeType
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def remove(folder: Location) -> None:
     """Remove a folder that no reader looks at; only warns where that fails."""
     try:
         if folder.exists():
-            folder.fs.rm(folder.path, recursive=True)
+            remove_tree(folder)
     except Exception as error:
         logger.warning("%s is hidden from readers, and could not be removed: %s", folder, type(error).__name__)
 

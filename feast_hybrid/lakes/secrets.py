@@ -35,7 +35,10 @@ def holds_secret(setting: str) -> bool:
 
 
 #: What the names of settings have that hold secrets, of whatever system; a part of a pattern, for names in logs too.
-SENSITIVE_NAMES = r"secret|passw(?:or)?d|passphrase|token|credentials?\b|(?:access|account|api|private)[._-]?key"
+SENSITIVE_NAMES = (
+    r"secret|passw(?:or)?d|passphrase|(?:^|[._-])(?:pwd|pass)\b|token|credentials?\b"
+    r"|(?:access|account|api|private)[._-]?key"
+)
 _SOUNDS_SECRET = re.compile(SENSITIVE_NAMES, re.IGNORECASE)
 #: Ends of names that say where a secret is, or something about it.
 _ABOUT_A_SECRET = re.compile(
@@ -45,6 +48,8 @@ _ABOUT_A_SECRET = re.compile(
     re.IGNORECASE,
 )
 _NO_SECRET = re.compile(r"(?:true|false|[\d.]+\w?|)$", re.IGNORECASE)
+#: Of these names numbers are secrets too.
+_PASSWORD = re.compile(r"passw(?:or)?d|passphrase|(?:^|[._-])(?:pwd|pass)\b", re.IGNORECASE)
 _JAVA_PROPERTY = re.compile(r"-D([\w.-]+)=(\S+)")
 #: A secret within a value: a connection string, a signature, a URL with a password.
 _SECRET_VALUE = re.compile(
@@ -68,7 +73,7 @@ def literal_secrets(settings: Mapping[str, str]) -> list[str]:
 
 
 def _is_secret(name: str, value: str) -> bool:
-    if _NO_SECRET.match(value):
+    if _NO_SECRET.match(value) and not (_PASSWORD.search(name) and value[:1].isdigit()):
         return False
     return holds_secret(name) or (_SOUNDS_SECRET.search(name) is not None and not _ABOUT_A_SECRET.search(name))
 
@@ -175,8 +180,11 @@ class Secret:
             if not value:
                 raise CredentialError(f"{what}: environment variable {self.env} is not set, or is empty.")
             return value
+        path = Path(self.file or "").expanduser()
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise CredentialError(f"{what}: {self.file} is no plain file.")
         try:
-            value = Path(self.file or "").expanduser().read_text(encoding="utf-8").strip()
+            value = path.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not a text file"
             fault = CredentialError(f"{what}: file {self.file} cannot be read: {reason}.")

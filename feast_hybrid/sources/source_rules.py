@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import SourceError
+from feast_hybrid.lakes.secrets import literal_secrets
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes.router import Allowed
@@ -28,6 +29,8 @@ _OF_A_FORMAT = (
 )
 #: Options that name another file than the path's, or a service or class: ``rowValidationXSDPath``, ``avroSchemaUrl``.
 _NAMES_A_PLACE = re.compile(r"(path|url|uri|location|file|dir|directory|jar|class|driver|host|server|catalog)s?$")
+#: Holds keys themselves, though its name does not sound so.
+_KEYS_OF_PARQUET = "parquet.encryption.key.list"
 #: Theirs are no places, or one above the path, which Spark holds them to.
 _NAMES_NONE = ("ignorecorruptfiles", "ignoremissingfiles", "basepath")
 
@@ -77,6 +80,11 @@ def checked_options(options: Mapping[str, str], *, what: str, file_format: str |
             raise SourceError(
                 f"{what}: option {key!r} is a setting of Hadoop, which a source must not have: leave it out, or have "
                 f"it in the session's configuration, as spark.hadoop.{key}."
+            )
+        if name == _KEYS_OF_PARQUET or literal_secrets({key: value}):
+            raise SourceError(
+                f"{what}: option {key!r} is a secret, which whoever reads the registry would read: leave it out, "
+                f"and set spark.hadoop.{key} in the session."
             )
         if name not in _NAMES_NONE and (_NAMES_A_PLACE.search(name) or "://" in value):
             raise SourceError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import sqlglot
@@ -10,9 +11,15 @@ from sqlglot.errors import ParseError, SqlglotError
 from sqlglot.expressions import Table, With
 
 if TYPE_CHECKING:
+    from sqlglot import Token
     from sqlglot.expressions import Expr, Query
 
     from feast_hybrid.errors import HybridError
+
+
+#: So many brackets after names of types lie in one another, and so many of any: what people write has fewer.
+_MAX_TYPES_IN_TYPES, _MAX_BRACKETS = 8, 200
+_TOO_DEEP = "it is nested too deeply"
 
 
 def single_select(text: str, *, what: str, error: type[HybridError], unparsed_hint: str = "") -> Query:
@@ -30,11 +37,12 @@ def single_select(text: str, *, what: str, error: type[HybridError], unparsed_hi
     reason: str | None = None
     try:
         # What begins otherwise is not parsed at all: sqlglot logs warnings about statements that it does not know.
-        words = (token for token in sqlglot.tokenize(text, dialect="spark") if token.token_type != TokenType.L_PAREN)
-        first = next(words, None)
+        tokens = sqlglot.tokenize(text, dialect="spark")
+        first = next((token for token in tokens if token.token_type != TokenType.L_PAREN), None)
         if first is None or first.token_type not in (TokenType.SELECT, TokenType.WITH, TokenType.FROM):
             found = first.text.upper() if first else "nothing"
             raise error(f"{what} must be a single SELECT; found {found}.")
+        _refuse_deep_types(tokens)
         parsed = sqlglot.parse(text, dialect="spark")
         statements = [part for part in parsed if part is not None and not isinstance(part, exp.Semicolon)]
     except ParseError as fault:
@@ -44,7 +52,9 @@ def single_select(text: str, *, what: str, error: type[HybridError], unparsed_hi
     except SqlglotError as fault:
         reason = str(fault)
     except RecursionError:
-        reason = "it is nested too deeply"
+        reason = _TOO_DEEP
+    except (LookupError, TypeError, ValueError, AttributeError) as fault:  # the parser's own, of odd text
+        reason = f"the parser fails on it ({type(fault).__name__})"
     if reason is not None:
         raise error(f"{what} does not parse as Spark SQL: {reason.rstrip('.')}.{unparsed_hint}")
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
@@ -53,6 +63,25 @@ def single_select(text: str, *, what: str, error: type[HybridError], unparsed_hi
     if isinstance(statements[0], exp.Select) and not statements[0].expressions:
         raise error(f"{what} selects no columns.")
     return statements[0]
+
+
+def _refuse_deep_types(tokens: list[Token]) -> None:
+    """Refuse text in which brackets after the names of types lie deep in one another, such as ``array[array[…]]``.
+
+    For each of them sqlglot parses all that is inside twice and more: 30 of them would take days.
+
+    Raises:
+        RecursionError: there are too many.
+    """
+    types = sqlglot.Dialect.get_or_raise("spark").parser_class.TYPE_TOKENS
+    opened: list[bool] = []
+    for before, token in pairwise(tokens):
+        if token.token_type in (TokenType.L_PAREN, TokenType.L_BRACKET):
+            opened.append(before.token_type in types)
+            if sum(opened) > _MAX_TYPES_IN_TYPES or len(opened) > _MAX_BRACKETS:
+                raise RecursionError
+        elif token.token_type in (TokenType.R_PAREN, TokenType.R_BRACKET) and opened:
+            opened.pop()
 
 
 def table_parts(name: str, *, what: str, error: type[HybridError]) -> list[str]:

@@ -1,8 +1,9 @@
 """The functions that SQL text may call: those of Spark that compute a value from values, and generators of rows.
 
 Left out of Spark's own (4.0 to 4.3): what calls Java (``reflect``, ``java_method``, ``try_reflect``), what takes a
-schema from a file or URL that its options name (Avro, Protocol Buffers, XML), and relations that tell of the session
-(``python_worker_logs``, ``collations``, ``sql_keywords``).
+schema from a file or URL that its options name (Avro, Protocol Buffers, XML), ``xpath`` and its kin, which open what
+a document type names, and relations that tell of the session (``python_worker_logs``, ``collations``,
+``sql_keywords``).
 """
 
 from __future__ import annotations
@@ -69,8 +70,7 @@ tuple_union_theta_integer typeof ucase unbase64 unhex uniform unix_date unix_mic
 unix_seconds unix_timestamp upper url_decode url_encode user uuid validate_utf8 var_pop var_samp variance
 variant_array_append variant_delete variant_explode variant_explode_outer variant_get variant_insert
 variant_set variant_strip_nulls vector_avg vector_cosine_similarity vector_inner_product vector_l2_distance
-vector_norm vector_normalize vector_sum version weekday weekofyear when width_bucket window window_time xpath
-xpath_boolean xpath_double xpath_float xpath_int xpath_long xpath_number xpath_short xpath_string xxhash64
+vector_norm vector_normalize vector_sum version weekday weekofyear when width_bucket window window_time xxhash64
 year zeroifnull zip_with
 """
 
@@ -79,15 +79,20 @@ all and any as asc between by case char character cluster columns cross cube dec
 distribute div else end except exclude exists filter for from full group having ilike in include inner
 intersect interval is join lateral left like limit minus natural not numeric nulls offset on or order outer
 over partition pivot qualify regexp right rlike rollup rows range select semi anti set sets sort some
-tablesample then union unpivot using values varchar view when where window with within broadcast broadcastjoin
-mapjoin merge mergejoin shuffle_merge shuffle_hash shuffle_replicate_nl coalesce rebalance repartition
-repartition_by_range
+tablesample then union unpivot using values varchar view when where window with within
 """
 
 #: In lower case; the first three are calls in Spark's grammar alone.
 FUNCTIONS = frozenset(_FUNCTIONS.split())
 
-#: Words other than functions that SQL text may have before a parenthesis: clauses, operators, types and hints.
+#: Functions that take a type as text after their first argument. Spark takes JSON for a type too, in which classes of
+#: Java and of Python may be named.
+TYPED_BY_TEXT = frozenset({"from_csv", "from_json", "try_variant_get", "variant_get"})
+
+#: What finds such a text out of an example.
+TYPES_OF_EXAMPLES = frozenset({"schema_of_csv", "schema_of_json"})
+
+#: Words other than functions that SQL text may have before a parenthesis: clauses, operators and types.
 WORDS_BEFORE_PARENTHESES = frozenset(_WORDS.split())
 
 #: Settings of a session in which SQL text means to Spark what it means here, and in which no path is a table.

@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.spark.runtime import is_connect
-from feast_hybrid.spark.sql_rules import path_as_table, unknown_function
+from feast_hybrid.spark.sql_functions import TYPED_BY_TEXT, TYPES_OF_EXAMPLES
+from feast_hybrid.spark.sql_rules import path_as_table, plain_name, type_not_as_text, unknown_function
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -51,12 +52,27 @@ def _fault(node: Any, more_functions: Collection[str]) -> str | None:
     if name == "UnresolvedRelation":
         return path_as_table(_items(node.multipartIdentifier()))
     if name == "UnresolvedFunction":
-        return unknown_function(".".join(_items(node.nameParts())).lower(), more_functions)
+        called = ".".join(_items(node.nameParts())).lower()
+        fault = unknown_function(called, more_functions)
+        if fault is None and plain_name(called) in TYPED_BY_TEXT:
+            plain = all(_is_plain(argument) for argument in _items(node.arguments())[1:])
+            return None if plain else type_not_as_text(called)
+        return fault
     if name == "UnresolvedTableValuedFunction":
         return unknown_function(".".join(_items(node.name())).lower(), more_functions)
     if name == "UnresolvedGenerator":
         return unknown_function(node.name().unquotedString().lower(), more_functions)
     return _more_than_a_select(name) if name.endswith(_ENDINGS) else None
+
+
+def _is_plain(argument: Any) -> bool:
+    """Whether an argument is a text that no JSON can be, the type of an example, or a map of options."""
+    name = argument.getClass().getSimpleName()
+    if name == "Literal":
+        return "{" not in str(argument.toString())
+    if name != "UnresolvedFunction":
+        return False
+    return ".".join(_items(argument.nameParts())).lower() in {"map", *TYPES_OF_EXAMPLES}
 
 
 def _more_than_a_select(name: str) -> str:

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING
 import sqlglot
 from sqlglot import TokenType, exp
 
-from feast_hybrid.spark.sql_functions import FUNCTIONS, WORDS_BEFORE_PARENTHESES
+from feast_hybrid.spark.sql_functions import (
+    FUNCTIONS,
+    TYPED_BY_TEXT,
+    TYPES_OF_EXAMPLES,
+    WORDS_BEFORE_PARENTHESES,
+)
 
 if TYPE_CHECKING:
     from sqlglot import Token
@@ -34,6 +39,7 @@ Order Ordered Paren Pivot PivotAlias PivotAny PropertyEQ Qualify RawString Reduc
 Sort Star Subquery Table TableAlias TableSample Tuple Unnest UnpivotColumns Values Var Version Where Window
 WindowSpec With WithinGroup
 """
+_OPENING, _CLOSING = (TokenType.L_PAREN, TokenType.L_BRACKET), (TokenType.R_PAREN, TokenType.R_BRACKET)
 #: Parts of a SELECT that hold no function and no relation of their own.
 _PARTS = tuple(getattr(exp, name) for name in _PART_NAMES.split())
 
@@ -66,11 +72,24 @@ def unknown_function(name: str, more_functions: Collection[str]) -> str | None:
         name: in lower case, after its schema where one is given.
         more_functions: what is allowed beside Spark's own, in lower case.
     """
-    if name in more_functions or name.removeprefix("system.").removeprefix("builtin.") in FUNCTIONS:
+    if name in more_functions or plain_name(name) in FUNCTIONS:
         return None
     return (
         f"calls {name}, which is none of the functions that SQL text may call: those of Spark that compute. "
         f"Where it is one that you trust, allow it: offline_store.sql.allow_functions: [{name}]."
+    )
+
+
+def plain_name(name: str) -> str:
+    """A function's name without the schema that holds Spark's own; a catalog may have a schema ``system``."""
+    return name.removeprefix("system.builtin.").removeprefix("builtin.")
+
+
+def type_not_as_text(name: str) -> str:
+    """What is wrong with a call of :data:`TYPED_BY_TEXT` whose type is no plain text, in a clause."""
+    return (
+        f"calls {name} with a type that is not plain text. Write it as a literal such as 'a INT, b STRING', or as "
+        "schema_of_json('…'), without braces and backslashes, and options as map('…', '…')."
     )
 
 
@@ -100,12 +119,19 @@ def _faults(text: str, query: Query, more_functions: set[str]) -> Iterator[str |
             yield path_as_table([part.name for part in node.parts])
         elif not isinstance(node, (exp.Query, exp.Func, exp.Binary, exp.Unary, exp.Predicate, *_PARTS)):
             yield f"has {_words(node)}, which SQL text may not have: it selects, joins and computes, and no more."
-    for name in _calls(tokens, query):
+    for name, index in _calls(tokens, query):
         yield unknown_function(name, more_functions)
+        if plain_name(name) in TYPED_BY_TEXT and not all(
+            _is_plain(argument, text) for argument in _arguments(tokens, index)[1:]
+        ):
+            yield type_not_as_text(name)
 
 
-def _calls(tokens: list[Token], query: Query) -> Iterator[str]:
-    """Names before parentheses, with their schemas, in lower case: functions, whatever the parser made of them."""
+def _calls(tokens: list[Token], query: Query) -> Iterator[tuple[str, int]]:
+    """Names before parentheses, with their schemas, in lower case: functions, whatever the parser made of them.
+
+    With each comes the place of its parenthesis among the tokens.
+    """
     # What names a relation and its columns, as in t(a, b), calls nothing; elsewhere the same name does.
     aliases = {alias.this.meta.get("start") for alias in query.find_all(exp.TableAlias) if alias.columns}
     for index, (token, following) in enumerate(pairwise(tokens)):
@@ -117,7 +143,34 @@ def _calls(tokens: list[Token], query: Query) -> Iterator[str]:
         name = ".".join(part.text.lower() for part in tokens[first : index + 1 : 2])
         word = first == index and name in WORDS_BEFORE_PARENTHESES and token.token_type != TokenType.IDENTIFIER
         if not word and not (first == index and token.start in aliases):
-            yield name
+            yield name, index + 1
+
+
+def _arguments(tokens: list[Token], opening: int) -> list[list[Token]]:
+    """The tokens of each argument of a call, whose parenthesis is at a place."""
+    arguments: list[list[Token]] = [[]]
+    depth = 0
+    for token in tokens[opening:]:
+        depth += (token.token_type in _OPENING) - (token.token_type in _CLOSING)
+        if depth == 0:
+            break
+        if depth == 1 and token.token_type == TokenType.COMMA:
+            arguments.append([])
+        elif depth > 1 or token.token_type not in _OPENING:
+            arguments[-1].append(token)
+    return arguments
+
+
+def _is_plain(argument: list[Token], text: str) -> bool:
+    """Whether an argument is a text that no JSON can be, the type of an example, or a map of options."""
+    if len(argument) == 1:
+        written = text[argument[0].start : argument[0].end + 1]
+        return argument[0].token_type == TokenType.STRING and not set(written) & {"{", "\\"}
+    if len(argument) < 3 or argument[1].token_type != TokenType.L_PAREN:
+        return False
+    name, inside = argument[0].text.lower(), argument[2:-1]
+    plain = all(token.token_type in (TokenType.STRING, TokenType.COMMA) for token in inside)
+    return name in {"map", *TYPES_OF_EXAMPLES} and plain and argument[-1].token_type == TokenType.R_PAREN
 
 
 def _is_name(token: Token) -> bool:

@@ -47,6 +47,12 @@ def found(folder: Location, older_than: timedelta = NOW) -> list[str]:
 @ROLES
 def test_folders_and_files_of_killed_writers_are_found_and_removed(place: Place, folder: str) -> None:
     uri = f"{place.uri}{folder}"
+    for neighbour in ("set1", "set"):  # for which "set[1]" would stand, were it a pattern
+        place.put(f"{uri}/{neighbour}/part-1.parquet", b"rows")
+    place.put(f"{uri}/set[1]/_temporary/0/part-0.parquet", b"rows")
+    of_signs = located(place, f"{uri}/set[1]")
+    assert remove_leftovers(find_leftovers(of_signs, older_than=NOW)) == []
+    assert found(of_signs) == []
     for name in (
         "set/part-0.parquet",
         "set/day=1/part-0.parquet",
@@ -70,6 +76,8 @@ def test_folders_and_files_of_killed_writers_are_found_and_removed(place: Place,
     filesystem = place.lake.filesystem()
     files = {path.removeprefix(place.inside(uri)) for path in filesystem.find(place.inside(uri))}
     assert {file for file in files if file.endswith("parquet")} == {
+        "/set1/part-1.parquet",
+        "/set/part-1.parquet",
         "/set/part-0.parquet",
         "/set/day=1/part-0.parquet",
         f"/.other.{TOKEN}.writing/part-0.parquet",

@@ -178,6 +178,11 @@ def test_files_of_this_machine_need_a_site(
         ("delete from a", "DeleteFromTable"),
         ("create table a as select 1", "CreateTableAsSelect"),
         ("select * from parquet.`/etc` version as of 1", "parquet./etc"),
+        ('select from_json(a, \'{"type": "udt"}\') from t', "from_json with a type"),
+        ("select from_csv(a, concat('x ', 'INT')) from t", "from_csv with a type"),
+        ("select from_json(a, schema => 'x INT') from t", "from_json with a type"),
+        ("select xpath(a, 'b') from t", "xpath"),
+        ("select system.abs(1)", "system.abs"),
     ],
 )
 def test_sparks_own_parser_is_asked_too(text: str, names: str, spark: SparkSession) -> None:
@@ -189,7 +194,8 @@ def test_sparks_own_parser_is_asked_too(text: str, names: str, spark: SparkSessi
 def test_what_spark_parses_to_a_select_is_taken(spark: SparkSession) -> None:
     text = """
         with a as (select *, row_number() over (partition by x order by y) as n from values (1, 2) t(x, y))
-        select a.x, transform(array(n), z -> z + 1), if(n in (select 1), 'a', 'b'), struct(x, y), current_date
+        select a.x, transform(array(n), z -> z + 1), if(n in (select 1), 'a', 'b'), struct(x, y), current_date,
+            from_json('{}', 'x INT', map('mode', 'FAILFAST')), from_json('{}', schema_of_json('{"a": 1}'))
         from a lateral view explode(array(1)) e as f where (x, y) in ((1, 2)) order by upper('x') limit 3
     """
     refuse_unsafe_plan(spark, text, what="query", error=SourceError)

@@ -343,6 +343,18 @@ class TestCommand:
         assert "not tried session            --no-spark" in done.output
         assert list(lake.iterdir()) == []
 
+    def test_places_that_the_configuration_writes_to_are_tried(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        places = (
+            f"  staging_location: file://{tmp_path}/file/staging\n  monitoring_location: file://{tmp_path}/metrics\n"
+        )
+        done = self.run(tmp_path, places)
+        assert done.exit_code == 1, done.output
+        table = " ".join(done.output.split())
+        assert f"failed offline_store.staging_location site 'local', file://{tmp_path}/file/staging" in table
+        assert f"ok offline_store.monitoring_location file://{tmp_path}/metrics" in table
+        assert list((tmp_path / "metrics").iterdir()) == []
+
     def test_a_configuration_that_cannot_be_read_is_2(self, tmp_path: Path) -> None:
         done = self.run(tmp_path, "  sitez: []\n", "--json")
         assert done.exit_code == 2

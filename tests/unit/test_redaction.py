@@ -114,6 +114,11 @@ def test_a_session_that_is_started_hides_the_lakes_settings_and_what_was_hidden_
         ({"spark.ssl.keyStorePassword": "x"}, ["spark.ssl.keyStorePassword"]),
         ({"spark.authenticate.secret": "x"}, ["spark.authenticate.secret"]),
         ({"my.host.password": "x"}, ["my.host.password"]),
+        (
+            {"spark.ssl.keyPassword": "482913", "db.pwd": "x", "db.pass": "1"},
+            ["spark.ssl.keyPassword", "db.pwd", "db.pass"],
+        ),
+        ({"spark.bypass": "x", "compass": "1", "a.passThrough": "x", "a.password": "true"}, []),
         ({"spark.x": "https://user:pass@host/"}, ["spark.x"]),
         ({"spark.x": "BlobEndpoint=http://x;AccountKey=x;"}, ["spark.x"]),
         ({"spark.x": "https://a.blob.core.windows.net/c?sv=1&sig=x"}, ["spark.x"]),

@@ -36,6 +36,9 @@ def refused(query: str, *functions: str) -> str:
         "with upper2(a) as (select 1) select * from upper2, range(2) as lower2(b), `team/orders`",
         "select a from t group by cube(a), grouping sets ((a), ()) having count(distinct b) > 1",
         "from t |> where a > 1 |> select b",
+        "select from_json(a, 'x INT, y STRUCT<z: STRING>').x, from_csv(b, 'c DATE', map('sep', ';')) from t",
+        "select from_json(concat('{', a, '}'), schema_of_json('{\"x\": 1}')), variant_get(v, '$.a[0]', 'int') from t",
+        "select array[array[array[1, 2]]], struct(struct(date(a))), " + "(" * 20 + "1" + ")" * 20 + " from t",
         "select 'reflect(x)', `transform (a) using` from t -- java_method('a')",
     ],
 )
@@ -59,6 +62,17 @@ def test_what_computes_is_taken(query: str) -> None:
         ("select from_protobuf(a, 'M', '/etc/passwd') from t", "from_protobuf"),
         ("select sales.net_price(a) from t", "sales.net_price"),
         ("select net_price(a) from t", "net_price"),
+        ("select system.abs(1)", "system.abs"),
+        ("select repartition(1)", "repartition"),
+        ("select xpath_string(concat('<!DOCTYPE a SYSTEM \"http://h/', a, '\"><a/>'), 'a') from t", "xpath_string"),
+        ('select from_json(a, \'{"type": "udt", "class": "C"}\') from t', "from_json with a type that is not"),
+        ("select `From_Json` (a, 'x ' '{}') from t", "from_json with a type"),
+        ("select from_json(a, schema => 'x INT') from t", "from_json with a type"),
+        ("select system.builtin.from_csv(a, '\\173') from t", "from_csv with a type"),
+        ("select from_csv(a, r'{}') from t", "from_csv with a type"),
+        ("select from_json(a, (select max(b) from u)) from t", "from_json with a type"),
+        ("select from_json(a, 'x INT', map('mode', b)) from t", "from_json with a type"),
+        ("select try_variant_get(a, '$', upper('int')) from t", "try_variant_get with a type"),
         ("select * from read_files('abfss://c@a.dfs.core.windows.net/x')", "read_files"),
         ("select * from identifier('parquet.`/etc`')", "identifier"),
         ("select ai_query('m', a), secret('scope', 'key') from t", "ai_query"),
@@ -79,6 +93,20 @@ def test_what_computes_is_taken(query: str) -> None:
 )
 def test_what_does_more_is_refused_by_its_name(query: str, names: str) -> None:
     assert names in refused(query)
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("select " + "array[" * 40 + "1" + "]" * 40, "nested too deeply"),
+        ("select " + "map[struct(" * 20 + "1" + ")]" * 20, "nested too deeply"),
+        ("select " + "(" * 500 + "1" + ")" * 500, "nested too deeply"),
+        ("select date_trunc(", "the parser fails on it"),
+        ("select map( day 1e5", "the parser fails on it"),
+    ],
+)
+def test_text_that_the_parser_does_not_get_through_is_refused_at_once(query: str, reason: str) -> None:
+    assert reason in refused(query)
 
 
 def test_a_function_that_is_trusted_is_allowed_by_its_full_name() -> None:
@@ -154,6 +182,11 @@ class TestFormat:
     def test_settings_of_hadoop_are_refused(self, option: str) -> None:
         with pytest.raises(SourceError, match=rf"option '{option}' is a setting of Hadoop.* spark\.hadoop\.{option}"):
             checked_options({option: "x"}, what="source 's'")
+
+    @pytest.mark.parametrize("option", ["parquet.encryption.key.access.token", "parquet.encryption.key.list"])
+    def test_secrets_are_refused(self, option: str) -> None:
+        with pytest.raises(SourceError, match=rf"{option}' is a secret.* set spark\.hadoop\.{option} in the session"):
+            checked_options({option: "k1:AAECAwQFBgcICQoLDA0ODw=="}, what="source 's'")
 
     def test_a_class_that_opens_encrypted_files_belongs_to_the_session(self) -> None:
         with pytest.raises(SourceError, match=r"set spark\.hadoop\.parquet\.crypto\.factory\.class in the session"):
