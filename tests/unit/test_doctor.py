@@ -180,6 +180,20 @@ class TestNetwork:
         assert servers_of(site("hdfs://lake")) == []
         assert servers_of(site("hdfs://pond")) == [Server("pond", 8020)]
 
+    @pytest.mark.parametrize(
+        "proxy",
+        ["http://127.0.0.1:1", "http://user:p@ss@127.0.0.1:1/", "user:12/hunter2@127.0.0.1:1", "u@127.0.0.1:1"],
+    )
+    def test_of_a_proxy_the_address_alone_is_shown(self, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("https_proxy", proxy)
+        monkeypatch.setenv("no_proxy", "")
+        checks = Checks("site", "cloud")
+        with pytest.raises(GaveUpError):
+            look_at_network(checks, site(CLOUD))
+        found = [check.found for check in checks.made if check.name == "proxy"]
+        assert found
+        assert all("is reached by the proxy 127.0.0.1:1, as" in each for each in found)
+
     def test_a_name_that_is_unknown_says_what_to_do(self) -> None:
         checks = Checks("site", "s")
         with pytest.raises(GaveUpError):

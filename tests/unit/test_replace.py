@@ -35,6 +35,14 @@ def found(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.parametrize(
+    "root", ["abfss://lake@acct.dfs.core.windows.net", "abfss://lake@acct.dfs.core.windows.net/", "hdfs://lake/"]
+)
+def test_a_root_is_refused(root: str) -> None:
+    with pytest.raises(WriteError, match=r"is the root of a container or file system.* Give a folder in it\."):
+        replace.aside(Router(()).locate(root))
+
+
 @pytest.fixture
 def target(tmp_path: Path) -> Location:
     put(tmp_path, OLD | ASIDE)
