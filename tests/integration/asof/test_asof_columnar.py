@@ -127,9 +127,9 @@ def test_views_of_the_same_keys_share_one_shuffle(
 def test_no_frame_is_made_of_a_history_that_is_read_without_it(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[DataFrame] = []
+    made: list[AsOfView] = []
 
-    def frame(of_view: DataFrame, *more: Any) -> DataFrame:
+    def frame(of_view: AsOfView, *more: Any) -> DataFrame:
         made.append(of_view)
         return make(of_view, *more)
 
