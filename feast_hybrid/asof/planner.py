@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from feast_hybrid.asof.columnar.eligibility import Eligible, check_settings, check_view, entity_schema
 from feast_hybrid.asof.columnar.estimate import ColumnarView, ScanEstimate, estimate_view, with_pushdown
-from feast_hybrid.asof.columnar.executor_check import check_executors, check_python
+from feast_hybrid.asof.columnar.executor_check import UnfitPython, check_executors, check_python
 from feast_hybrid.asof.columnar.frame_view import FrameView, frame_view, with_cut
 from feast_hybrid.asof.entity_stats.collect import collect_stats, max_key_bytes, stated_stats
 from feast_hybrid.asof.entity_stats.model import EntityStats, KeyGroup, PlannerStats
@@ -203,10 +204,14 @@ def _unless_unbounded(session: SparkSession, outcomes: Outcomes) -> Outcomes:
     limit = get_setting(session, _BATCH_BYTES) or "-"
     if not limit.startswith("-"):
         return outcomes
-    estimates = _estimates(outcomes)
-    if all(estimates) and sum(estimate.memory_bytes for estimate in estimates if estimate) <= _UNBOUNDED_BATCHES:
-        return outcomes
-    return _without(outcomes, f"this Spark has no {_BATCH_BYTES}, and there is too much for batches without it")
+    reason = f"this Spark has no {_BATCH_BYTES}, and there is too much for batches without it"
+    for views in (FrameView, ColumnarView):
+        estimates = _estimates(outcomes)
+        known = [estimate for estimate in estimates if estimate is not None]
+        if len(known) == len(estimates) and sum(estimate.memory_bytes for estimate in known) <= _UNBOUNDED_BATCHES:
+            return outcomes
+        outcomes = _without(outcomes, reason, views)
+    return outcomes
 
 
 def _unless_small(outcomes: Outcomes) -> Outcomes:
@@ -224,8 +229,8 @@ def _estimates(outcomes: Outcomes) -> list[ScanEstimate | None]:
     return [found.estimate for found in outcomes.values() if not isinstance(found, Ineligible)]
 
 
-def _without(outcomes: Outcomes, reason: str) -> Outcomes:
-    return {n: found if isinstance(found, Ineligible) else Ineligible(reason) for n, found in outcomes.items()}
+def _without(outcomes: Outcomes, reason: str, views: type | UnionType = ColumnarView | FrameView) -> Outcomes:
+    return {n: Ineligible(reason) if isinstance(found, views) else found for n, found in outcomes.items()}
 
 
 def _unless_unreadable(
@@ -235,14 +240,13 @@ def _unless_unreadable(
     files = {n: found for n, found in outcomes.items() if isinstance(found, ColumnarView)}
     checked = check_executors(session, [view.scan for view in files.values()], parallelism)
     changed = dict(outcomes)
+    unfit: Ineligible | None = next((found for found in checked if isinstance(found, UnfitPython)), None)
     for (n, view), found in zip(files.items(), checked, strict=True):
         if isinstance(found, Ineligible):
-            changed[n] = frame_view(prepared.histories[n], n, found.reason, view.estimate)
-    if any(isinstance(found, FrameView) for found in changed.values()):
+            changed[n] = unfit or frame_view(prepared.histories[n], n, found.reason, view.estimate)
+    if unfit is None and any(isinstance(found, FrameView) for found in changed.values()):
         unfit = check_python(session, parallelism)
-        if unfit is not None:
-            changed = {n: unfit if isinstance(found, FrameView) else found for n, found in changed.items()}
-    return changed
+    return changed if unfit is None else _without(changed, unfit.reason, FrameView)
 
 
 def _reads(view: ColumnarView) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +16,13 @@ from feast_hybrid.asof.columnar.blocks import BLOCK, BUCKET
 from feast_hybrid.asof.columnar.entity_keys import EntityKeys
 from feast_hybrid.asof.columnar.keys import hashed
 from feast_hybrid.asof.columnar.read import ReadBlocks
-from feast_hybrid.asof.columnar.spec import ViewSpec
 from feast_hybrid.asof.columnar.split_rows import SplitRows
 from feast_hybrid.asof.entity_stats.model import make_key_filter
 from feast_hybrid.spark.statistics import sizes_in_plan
 from tests.unit.columnar import TEXT, UTC, WHOLE, file_splits, history, view_of
+
+if TYPE_CHECKING:
+    from feast_hybrid.asof.columnar.spec import ViewSpec
 
 VIEW = view_of(
     keys=(("k", WHOLE, pa.int64()), ("city", TEXT, pa.string())),
@@ -50,7 +52,8 @@ def as_spark_hands_them(columns: dict[str, pa.Array], size: int) -> list[pa.Reco
         "__fh_k0": columns["k"], "__fh_k1": columns["city"].cast(pa.large_string()),
         "__fh_ts": columns["ts"].cast(pa.int64()), "__fh_v0": columns["v"], "__fh_v1": zoned, "__fh_v2": names,
     })  # fmt: skip
-    return table.to_batches(max_chunksize=size)
+    batches: list[pa.RecordBatch] = table.to_batches(max_chunksize=size)
+    return batches
 
 
 def opened(blocks: list[pa.RecordBatch], view: ViewSpec) -> list[tuple[int, list[Any]]]:

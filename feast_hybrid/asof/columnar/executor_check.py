@@ -37,6 +37,10 @@ _NO_PYTHON = re.compile(
 _warned_of: set[str] = set()
 
 
+class UnfitPython(Ineligible):
+    """The workers' Python cannot run this package, whatever it is to read."""
+
+
 def check_executors(
     session: SparkSession, scans: Iterable[Scan], parallelism: int | None = None
 ) -> list[Scan | Ineligible]:
@@ -55,9 +59,9 @@ def check_executors(
     for scan in scans:
         place = (scan.where, repr(scan.open))
         if scan.check is not None and place not in readable and place not in unreadable:
-            failures = _run_check(session, scan.check, scan.where, parallelism or 2)
-            if failures:
-                unreadable[place] = Ineligible(", ".join(failures))
+            failure = _run_check(session, scan.check, scan.where, parallelism or 2)
+            if failure is not None:
+                unreadable[place] = failure
             else:
                 readable.add(place)  # not what failed, which may be fixed
         found.append(unreadable.get(place, scan))
@@ -72,11 +76,10 @@ def check_python(session: SparkSession, parallelism: int | None = None) -> Ineli
     readable = _readable_places(session)
     if readable:
         return None  # whoever opens files runs this package
-    failures = _run_check(session, _do_nothing, "", parallelism or 2)
-    if failures:
-        return Ineligible(", ".join(failures))
-    readable.add(("", ""))
-    return None
+    failure = _run_check(session, _do_nothing, "", parallelism or 2)
+    if failure is None:
+        readable.add(("", ""))
+    return failure
 
 
 def _do_nothing() -> None:
@@ -89,8 +92,8 @@ def _readable_places(session: SparkSession) -> set[Place]:
     return _readable_by_application.setdefault(session.conf.get("spark.app.id", None), set())
 
 
-def _run_check(session: SparkSession, check: Callable[[], None], where: str, tasks: int) -> list[str]:
-    """What executors say, each thing once; nothing where all can do what is checked."""
+def _run_check(session: SparkSession, check: Callable[[], None], where: str, tasks: int) -> Ineligible | None:
+    """What executors say, each thing once; None where all can do what is checked."""
     # As bytes, which are unpickled where an error can be caught.
     pickled = cloudpickle.dumps(check)
 
@@ -119,8 +122,9 @@ def _run_check(session: SparkSession, check: Callable[[], None], where: str, tas
         found = _NO_PYTHON.search(str(error))
         reason = f"the workers' Python cannot run tasks: {found[0] if found else type(error).__name__}"
         _warn_of(reason)
-        return [reason]
+        return UnfitPython(reason)
     failures = []
+    is_unfit = False
     for failure in sorted({row[0] for row in answers} - {""}):
         what, _, text = failure.partition(" ")
         if what == "refused":
@@ -129,11 +133,15 @@ def _run_check(session: SparkSession, check: Callable[[], None], where: str, tas
             raise AuthenticationError(text) if name == "AuthenticationError" else AccessDeniedError(text)
         if what == "python":
             text = f"the workers' Python, {text}"
+            is_unfit = True
             _warn_of(text)
         else:
             text = f"executors cannot open files on {where}: {text}" if where else f"executors cannot run it: {text}"
         failures.append(text)
-    return failures
+    if not failures:
+        return None
+    reason = ", ".join(failures)
+    return UnfitPython(reason) if is_unfit else Ineligible(reason)
 
 
 def _warn_of(reason: str) -> None:

@@ -6,16 +6,17 @@ import dataclasses
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 from feast_hybrid.asof import AsOfView, EntityStats, Ineligible, asof_join, planner
 from tests.integration.asof.scanned import plan, scan_of, scanned
 from tests.integration.places import classic_only
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
 
 pytestmark = pytest.mark.matrix
 
