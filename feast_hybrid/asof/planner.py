@@ -206,21 +206,27 @@ def _unless_unbounded(session: SparkSession, outcomes: Outcomes) -> Outcomes:
         return outcomes
     reason = f"this Spark has no {_BATCH_BYTES}, and there is too much for batches without it"
     for views in (FrameView, ColumnarView):
-        estimates = _estimates(outcomes)
-        known = [estimate for estimate in estimates if estimate is not None]
-        if len(known) == len(estimates) and sum(estimate.memory_bytes for estimate in known) <= _UNBOUNDED_BATCHES:
+        if sum(_unbounded_bytes(found) for found in outcomes.values()) <= _UNBOUNDED_BATCHES:
             return outcomes
         outcomes = _without(outcomes, reason, views)
     return outcomes
 
 
+def _unbounded_bytes(view: ColumnarView | FrameView | Ineligible) -> int:
+    """How many bytes a view's blocks may take, where no more of them may be."""
+    if isinstance(view, Ineligible):
+        return 0
+    if view.estimate is None:
+        return _UNBOUNDED_BATCHES + 1
+    # What Spark states of a frame is how its files are compressed, which may be well.
+    return view.estimate.memory_bytes * (1 if isinstance(view, ColumnarView) else 4)
+
+
 def _unless_small(outcomes: Outcomes) -> Outcomes:
     """No view by columns where too little is read, of few views, to count the entity rows for it."""
     estimates = _estimates(outcomes)
-    if (
-        len(estimates) >= MANY_VIEWS
-        or sum(estimate.read_bytes if estimate else SMALL for estimate in estimates) >= SMALL
-    ):
+    sizes = [SMALL if estimate is None else estimate.read_bytes for estimate in estimates]
+    if len(sizes) >= MANY_VIEWS or sum(sizes) >= SMALL:
         return outcomes
     return _without(outcomes, "little to read for entity rows that may be many")
 

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 #: Spark's word for a size that it does not know is 8 EiB; and of two unknown ones it makes a product.
 _UNKNOWN = 1 << 50
 _UNITS = {unit: 1 << (10 * n) for n, unit in enumerate(("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"))}
+#: What gives another number of rows than it takes, which Spark's statistics know nothing of: code, and explode().
+_UNFORESEEN = re.compile(
+    r"^[\s:+-]*(MapIn|PythonMapIn|FlatMap|MapPartitions|MapElements|ScriptTransformation|Generate|Expand)",
+    re.MULTILINE,
+)
 _SIZE = re.compile(r"Statistics\(sizeInBytes=([\d.E+]+) (\w+)")
 
 
@@ -23,15 +28,20 @@ def frame_bytes(frame: DataFrame) -> int | None:
     What Spark says of a join is the product of its sides, so that it is never taken for more than what is read.
     """
     try:
-        whole, leaves = _from_server(frame) if is_connect(frame) else _from_jvm(frame)
+        sizes = sizes_in_plan(frame._explain_string(mode="cost")) if is_connect(frame) else _from_jvm(frame)
     except Exception:  # the plan may be one that only fails: it will say so when it runs
         return None
+    if sizes is None:
+        return None
+    whole, leaves = sizes
     size = min(whole, sum(leaves)) if leaves else whole
     return size if size < _UNKNOWN else None
 
 
-def _from_jvm(frame: Any) -> tuple[int, list[int]]:
+def _from_jvm(frame: Any) -> tuple[int, list[int]] | None:
     plan = frame._jdf.queryExecution().optimizedPlan()
+    if _UNFORESEEN.search(plan.treeString()):
+        return None
     leaves = plan.collectLeaves()
     return _size(plan), [_size(leaves.apply(n)) for n in range(leaves.size())]
 
@@ -40,24 +50,21 @@ def _size(plan: Any) -> int:
     return int(plan.stats().sizeInBytes().toString())
 
 
-def _from_server(frame: Any) -> tuple[int, list[int]]:
-    return sizes_in_plan(frame._explain_string(mode="cost"))
+def sizes_in_plan(text: str) -> tuple[int, list[int]] | None:
+    """The size of a plan and those of its leaves, from Spark's text of it with its costs; None where it says nothing.
 
-
-def sizes_in_plan(text: str) -> tuple[int, list[int]]:
-    """The size of a plan and those of its leaves, from Spark's text of it with its costs.
-
-    Raises:
-        ValueError: the text has none.
+    Args:
+        text: what Spark explains.
     """
+    logical = text.partition("Physical Plan")[0]
+    if _UNFORESEEN.search(logical):
+        return None
     nodes = []
-    for line in text.partition("Physical Plan")[0].splitlines():
+    for line in logical.splitlines():
         if found := _SIZE.search(line):
             depth = len(line) - len(line.lstrip(" :+-"))
             nodes.append((depth, int(float(found[1]) * _UNITS.get(found[2], _UNKNOWN))))
-    if not nodes:
-        raise ValueError("a plan without sizes")
-    return nodes[0][1], _leaves(nodes)
+    return (nodes[0][1], _leaves(nodes)) if nodes else None
 
 
 def _leaves(nodes: Sequence[tuple[int, int]]) -> list[int]:

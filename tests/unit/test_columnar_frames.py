@@ -129,8 +129,10 @@ LocalTableScan [b#3], Statistics(sizeInBytes=7.0 B)
 
 
 def test_sizes_are_read_from_sparks_text_of_a_plan() -> None:
-    whole, leaves = sizes_in_plan(PLAN)
-    assert whole == int(1.5 * 2**60)
-    assert leaves == [2 << 20, 32]
-    with pytest.raises(ValueError, match="without sizes"):
-        sizes_in_plan("== Physical Plan ==\n")
+    assert sizes_in_plan(PLAN) == (int(1.5 * 2**60), [2 << 20, 32])
+    assert sizes_in_plan("== Physical Plan ==\n") is None
+
+
+@pytest.mark.parametrize("node", ["MapInArrow f(id#1L), [id#2L]", "Generate explode(l#1), false, [c#2]"])
+def test_a_plan_that_makes_rows_has_no_size(node: str) -> None:
+    assert sizes_in_plan(PLAN.replace("Filter isnotnull(a#1)", node)) is None

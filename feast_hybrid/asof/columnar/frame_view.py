@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _BYTES_PER_STATED_BYTE = 2
 #: No more keys than the first are literals in Spark's plan, by which formats leave out files and row groups; no more
 #: than the second are a table to which Spark joins the history before it hands it out.
-_MAX_LITERAL_KEYS, _MAX_JOINED_KEYS = 200, 200_000
+_MAX_LITERAL_KEYS, _MAX_JOINED_KEYS = 100, 200_000
 #: An estimate of more is made anew once the entity rows' times are known.
 _LARGE = 1 << 30
 

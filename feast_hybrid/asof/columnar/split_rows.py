@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from feast_hybrid.asof.columnar.blocks import concat_batches
 from feast_hybrid.asof.columnar.candidates import BlockWriter, Candidates
 
 if TYPE_CHECKING:
+    from feast_hybrid.asof.columnar.keys import KeyForm
     from feast_hybrid.asof.columnar.spec import ViewSpec
 
 #: Spark gives 10,000 rows at a time, whose NumPy calls would take a third longer than those of so many, or so many
@@ -41,11 +42,12 @@ class SplitRows:
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Split."""
         view = self.view
+        schema, forms = view.block_schema(), view.forms
         candidates, writer = Candidates(view), BlockWriter(view, self.buckets, self.flush)
         pending: list[pa.RecordBatch] = []
         rows = size = 0
         for batch in batches:
-            pending.append(self._converted(batch))
+            pending.append(_converted(batch, forms, schema))
             rows += batch.num_rows
             size += batch.nbytes
             if rows >= _ROWS or size >= _BYTES:
@@ -53,14 +55,6 @@ class SplitRows:
                 pending, rows, size = [], 0, 0
         yield from self._add(pending, candidates, writer)
         yield from writer.finish()
-
-    def _converted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Spark's batch in blocks' columns: instants have its session's zone there, text may be laid out widely."""
-        schema, forms = self.view.block_schema(), self.view.forms
-        arrays = [form.encode(batch.column(n)) for n, form in enumerate(forms)]
-        rest = range(len(forms), len(schema))
-        arrays += [convert_for_reading(batch.column(n), schema.field(n).type) for n in rest]
-        return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def _add(
         self, pending: list[pa.RecordBatch], candidates: Candidates, writer: BlockWriter
@@ -76,3 +70,10 @@ class SplitRows:
         )
         if chosen is not None:
             yield from writer.add(chosen)
+
+
+def _converted(batch: pa.RecordBatch, forms: Sequence[KeyForm], schema: pa.Schema) -> pa.RecordBatch:
+    """Spark's batch in blocks' columns: instants have its session's zone there, text may be laid out widely."""
+    arrays = [form.encode(batch.column(n)) for n, form in enumerate(forms)]
+    arrays += [convert_for_reading(batch.column(n), schema.field(n).type) for n in range(len(forms), len(schema))]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
