@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from feast_hybrid.asof.columnar import split_rows
+from feast_hybrid.asof.columnar import frame_view, split_rows
 from feast_hybrid.asof.columnar.blocks import BLOCK, BUCKET
 from feast_hybrid.asof.columnar.entity_keys import EntityKeys
-from feast_hybrid.asof.columnar.keys import hashed
+from feast_hybrid.asof.columnar.keys import KeyForm, hashed
 from feast_hybrid.asof.columnar.read import ReadBlocks
 from feast_hybrid.asof.columnar.split_rows import SplitRows
-from feast_hybrid.asof.entity_stats.model import make_key_filter
+from feast_hybrid.asof.entity_stats.model import distinct_hashes, make_key_filter
 from feast_hybrid.spark.statistics import sizes_in_plan
 from tests.unit.columnar import TEXT, UTC, WHOLE, file_splits, history, view_of
 
@@ -113,6 +113,20 @@ def test_the_distinct_keys_of_entity_rows_are_found_by_their_codes(columns: int)
     assert all(column.null_count == 0 for column in found)
     nobody = EntityKeys([pc.filter(column, pa.array([False] * 5)) for column in keys], pa.array([], pa.int64()))
     assert [len(column) for column in nobody.distinct_keys()] == [0] * columns
+
+
+@pytest.mark.parametrize(
+    "values", [pa.array([5, 3, 5, None]), pa.array(["é", "", None, "é"]), pa.array([b"\xff", b""])]
+)
+def test_keys_that_are_known_without_times_cut_a_frame_too(values: pa.Array) -> None:
+    family = {"int64": "whole number"}.get(str(values.type), str(values.type))
+    form = KeyForm(family, values.type)
+    spec = view_of(keys=(("k", form, values.type),))
+    key_filter = make_key_filter(distinct_hashes([values]), [values])
+    (found,) = frame_view._known_keys(spec, key_filter, None) or ()
+    assert found.type == values.type
+    assert set(found.to_pylist()) == set(values.to_pylist()) - {None}
+    assert frame_view._known_keys(spec, None, None) is None
 
 
 PLAN = """== Optimized Logical Plan ==

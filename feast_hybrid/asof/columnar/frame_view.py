@@ -106,7 +106,7 @@ def with_cut(
         entity_keys: Their keys and times.
         max_bytes: How many bytes the view may carry of each of these: it carries them by itself.
     """
-    keys = entity_keys.distinct_keys() if entity_keys is not None and entity_keys.count <= _MAX_JOINED_KEYS else None
+    keys = _known_keys(view.spec, key_filter, entity_keys)
     literals = _literals(view.history, keys)
     cut = Cut(low=oldest_wanted(low, view.spec.ttl), high=high, keys=literals)
     joined_keys = None if literals is not None else _joined_keys(view, keys, max_bytes)
@@ -130,6 +130,19 @@ def _estimate(frame: DataFrame, spec: ViewSpec) -> ScanEstimate | None:
 def row_width(spec: ViewSpec) -> int:
     """About how many bytes a row takes in blocks."""
     return sum(value_width(field.type) for field in spec.block_schema())
+
+
+def _known_keys(
+    spec: ViewSpec, key_filter: KeyFilter | None, entity_keys: EntityKeys | None
+) -> list[pa.Array] | None:
+    """The key columns of the entity rows as they stand in blocks; None where they are not known or too many."""
+    if entity_keys is not None:
+        return entity_keys.distinct_keys() if entity_keys.count <= _MAX_JOINED_KEYS else None
+    exact = None if key_filter is None else key_filter.exact
+    if not isinstance(exact, tuple):
+        return None if exact is None else [pa.array(exact)]
+    values = pa.array(exact, pa.binary())
+    return [pa.Array.from_buffers(spec.forms[0].stored, len(values), values.buffers())]
 
 
 def _literals(history: History, keys: list[pa.Array] | None) -> tuple[Any, ...] | None:

@@ -56,7 +56,7 @@ def in_order(frame: DataFrame) -> list[str]:
 def explained(capsys: pytest.CaptureFixture[str]) -> Callable[[DataFrame], str]:
     def explain(frame: DataFrame) -> str:
         capsys.readouterr()
-        frame.explain(extended=True)
+        frame.explain(mode="formatted")  # other modes cut what is pushed down after some letters
         return capsys.readouterr().out
 
     return explain
@@ -69,9 +69,9 @@ def test_spark_reads_the_columns_times_and_keys_that_are_wanted(
     entities = entities_of(spark, 3, 3)
     view = by_id(frame, ttl=timedelta(minutes=30))
     joined = asof_join(entities, [view], timestamp="t", strategy="columnar")
-    physical = explained(joined).partition("Physical Plan")[2]
+    physical = explained(joined)
     assert "ReadSchema: struct<id:bigint,ts:timestamp,f:double>" in physical
-    for pushed in ("In(id, [0,1,2])", "GreaterThanOrEqual(ts,2024-01-01", "LessThanOrEqual(ts,2024-01-01"):
+    for pushed in ("In(id, [0,1,2])", "GreaterThanOrEqual(ts,", "LessThanOrEqual(ts,"):
         assert pushed in physical
     assert "Join" not in physical
     assert in_order(joined) == in_order(asof_join(entities, [view], timestamp="t", strategy="window"))
@@ -85,9 +85,8 @@ def test_many_keys_are_cut_by_a_join_with_them(
     frame = rows_on_disk(spark, tmp_path / "rows")
     entities, view = entities_of(spark, 300, 300), by_id(frame, keys=keys)
     joined = asof_join(entities, [view], timestamp="t", strategy="columnar")
-    physical = explained(joined).partition("Physical Plan")[2]
-    assert physical.count("BroadcastHashJoin") >= 1
-    assert "LeftSemi" in physical
+    physical = explained(joined)
+    assert "BroadcastHashJoin LeftSemi" in physical
     assert in_order(joined) == in_order(asof_join(entities, [view], timestamp="t", strategy="window"))
     assert joined.where("f IS NOT NULL").count() == 50
 
@@ -122,7 +121,7 @@ def test_files_and_frames_of_the_same_keys_share_one_shuffle(
     entities = entities_of(spark, 100, 60)
     silent = EntityStats(may_collect=False)
     joined = asof_join(entities, views[:2], timestamp="t", strategy="columnar", stats=silent)
-    assert explained(joined).partition("Physical Plan")[2].count("Exchange ") == 1
+    assert explained(joined).count("- Exchange (") == 1
     lines = plan(entities, views, timestamp="t", strategy="columnar").describe().splitlines()
     assert lines[0].startswith(
         "view 'files': columnar (asked for); reads 3 columns of 2 files on local files, about "
