@@ -28,7 +28,7 @@ def frame_bytes(frame: DataFrame) -> int | None:
     What Spark says of a join is the product of its sides, so that it is never taken for more than what is read.
     """
     try:
-        sizes = sizes_in_plan(frame._explain_string(mode="cost")) if is_connect(frame) else _from_jvm(frame)
+        sizes = _from_server(frame) if is_connect(frame) else _from_jvm(frame)
     except Exception:  # the plan may be one that only fails: it will say so when it runs
         return None
     if sizes is None:
@@ -44,6 +44,10 @@ def _from_jvm(frame: Any) -> tuple[int, list[int]] | None:
         return None
     leaves = plan.collectLeaves()
     return _size(plan), [_size(leaves.apply(n)) for n in range(leaves.size())]
+
+
+def _from_server(frame: Any) -> tuple[int, list[int]] | None:
+    return sizes_in_plan(frame._explain_string(mode="cost"))
 
 
 def _size(plan: Any) -> int:
