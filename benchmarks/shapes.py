@@ -37,6 +37,7 @@ class History:
         ttl: of the view; None for none.
         partitioned: whether each day is a partition, ``day=2026-01-01``.
         file_steps: how many steps make a file; None for as many as make one of some 75 MB.
+        filtered: whether the rows are asked of a query over a table, with a filter that all of them pass.
     """
 
     name: str
@@ -51,6 +52,7 @@ class History:
     ttl: timedelta | None = None
     partitioned: bool = False
     file_steps: int | None = field(default=None, repr=False)
+    filtered: bool = field(default=False, repr=False)
 
     @property
     def rows(self) -> int:
@@ -197,6 +199,13 @@ def shapes(scale: float = 1.0) -> dict[str, Shape]:
         histories=tuple(History(name=f"v{i}", keys=1_000, steps=1_000, file_steps=1) for i in range(3)),
         entities=Entities(rows=n(100_000), keys=(("k", 1_000),), until=START + 1_000 * HOUR),
         contenders=("ours", *STRATEGIES, *SPARK_PEERS, "duckdb"),
+    )
+    add(
+        "query",
+        f"3 views × {n(4_000_000):,} rows behind a query with a filter, {n(200_000):,} entity rows",
+        histories=tuple(History(name=f"v{i}", keys=n(40_000), steps=100, filtered=True) for i in range(3)),
+        entities=replace(dense.entities, rows=n(200_000), keys=(("k", n(40_000)),)),
+        contenders=("ours", *STRATEGIES, "chain", "duckdb"),
     )
     add(
         "far",

@@ -117,6 +117,7 @@ TARGETS = (
     Target("far: bytes read from ADLS ÷ bytes needed", 1.1, _bytes("adls")),
     Target("hot: ours ÷ Feast's own store", 0.1, _ratio("hot", "feast")),
     Target("skew: ours ÷ ours in dense", 2, _between("skew", "dense")),
+    Target("query: ours ÷ the chain", 0.7, _ratio("query", "chain")),
     Target("small: ours ÷ Feast's own store", 0.6, _ratio("small", "feast")),
     Target("four times the history: ours ÷ ours in dense", 4.4, _between("four", "dense")),
     Target("large: runs of ours that did not finish", 0, _unfinished("large")),

@@ -50,6 +50,14 @@ def datetimes_of(low: int | None, high: int | None) -> tuple[datetime, datetime]
         return None
 
 
+def datetime_of(micros: int | None) -> datetime | None:
+    """The instant; None for None, and where no datetime is it."""
+    try:
+        return None if micros is None else from_epoch_micros(micros)
+    except OverflowError:
+        return None
+
+
 def epoch_micros_of_array(array: pa.Array) -> pa.Array:
     """Times as microseconds since the epoch, as :func:`feast_hybrid.spark.times.micros` gives them.
 

@@ -98,14 +98,12 @@ def planned_join(request: JoinRequest) -> tuple[DataFrame, JoinPlan]:
     plan = choose(prepared, request)
     rows = prepared.entities
     if plan.columnar:
-        views = list(plan.columnar.values())
         rows = join_columnar(
             rows,
             plan.entity_schema,
-            views,
+            list(plan.columnar.values()),
             parallelism=request.parallelism,
-            # Where it is not known, entity rows are made of the histories.
-            entity_rows=sum(view.estimate.rows for view in views) if plan.entity_rows is None else plan.entity_rows,
+            entity_rows=plan.entity_rows,
         )
     features = []
     for n, history in enumerate(prepared.histories):
@@ -137,4 +135,4 @@ def _cut(history: History, entities: DataFrame) -> History:
         return history
     wanted = entities.select(*history.keys).distinct()
     cut = history.frame.join(F.broadcast(wanted), list(history.keys), "left_semi")
-    return replace(history, make_frame=lambda: cut)
+    return replace(history, make_frame=lambda _: cut)

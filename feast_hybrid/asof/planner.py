@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from types import UnionType
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from feast_hybrid.asof.columnar.eligibility import Eligible, check_view, entity_schema
+from feast_hybrid.asof.columnar.eligibility import Eligible, check_settings, check_view, entity_schema
 from feast_hybrid.asof.columnar.estimate import ColumnarView, ScanEstimate, estimate_view, with_pushdown
-from feast_hybrid.asof.columnar.executor_check import check_executors
-from feast_hybrid.asof.entity_stats.collect import collect_stats, stated_stats
+from feast_hybrid.asof.columnar.executor_check import UnfitPython, check_executors, check_python
+from feast_hybrid.asof.columnar.frame_view import FrameView, frame_view, with_cut
+from feast_hybrid.asof.entity_stats.collect import collect_stats, max_key_bytes, stated_stats
 from feast_hybrid.asof.entity_stats.model import EntityStats, KeyGroup, PlannerStats
 from feast_hybrid.asof.scan import Ineligible
 from feast_hybrid.asof.settings import get_setting
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from feast_hybrid.asof.request import JoinRequest
 
 #: By their places the views that can be joined by columns, and why the others cannot be.
-Outcomes = Mapping[int, ColumnarView | Ineligible]
+Outcomes = Mapping[int, ColumnarView | FrameView | Ineligible]
 
 #: Below this, a pass over entity rows of unknown number may take longer than what it spares; and without it, nobody
 #: knows how many buckets they need.
@@ -45,7 +48,7 @@ class Step:
         view: The view's name.
         strategy: ``columnar`` or ``window``.
         reason: Why this one.
-        reads: What is read of its files, where that is known.
+        reads: What is read of it, where that is known.
         notes: What else there is to say of its files.
     """
 
@@ -72,7 +75,7 @@ class JoinPlan:
     steps: tuple[Step, ...]
     entities: str = ""
     entity_rows: int | None = None
-    columnar: dict[int, ColumnarView] = field(default_factory=dict, repr=False, compare=False)
+    columnar: dict[int, ColumnarView | FrameView] = field(default_factory=dict, repr=False, compare=False)
     entity_schema: pa.Schema = field(default_factory=lambda: pa.schema([]), repr=False, compare=False)
     cut: bool = False
 
@@ -97,36 +100,24 @@ def choose(prepared: Prepared, request: JoinRequest) -> JoinPlan:
         request: What it was made from.
     """
     stats = request.stats or EntityStats()
-    schema, outcomes = _columnar_views(prepared) if request.strategy != "window" else (pa.schema([]), {})
-    if any(isinstance(found, ColumnarView) for found in outcomes.values()):
-        session = prepared.entities.sparkSession
-        outcomes = _unless_unbounded(session, outcomes)
-        if request.strategy == "auto" and stats.rows is None:
-            outcomes = _unless_small(outcomes)
-        outcomes = _unless_unreadable(session, outcomes, request.parallelism)
-    views = {n: found for n, found in outcomes.items() if isinstance(found, ColumnarView)}
+    schema, outcomes = _columnar_views(prepared, request) if request.strategy != "window" else (pa.schema([]), {})
+    views = {n: found for n, found in outcomes.items() if not isinstance(found, Ineligible)}
     known = PlannerStats(stats.rows, stats.low, stats.high)
     if views:
-        forms = {view.key_names: view.spec.forms for view in views.values()}
-        groups = [KeyGroup(names, of_names) for names, of_names in forms.items()]
+        groups = _groups(views.values())
         needs_pass = stats.rows is None and stats.may_collect
         known = collect_stats(prepared, groups) if needs_pass else stated_stats(stats, prepared, groups)
-        views = {
-            n: with_pushdown(
-                view,
-                low=known.low,
-                high=known.high,
-                key_filter=known.key_filters.get(view.key_names),
-                entity_keys=known.entity_keys.get(view.key_names),
-            )
-            for n, view in views.items()
-        }
+        max_bytes = max_key_bytes(prepared, groups)
+        views = {n: _with_pushdown(view, known, max_bytes) for n, view in views.items()}
     steps = []
     for n, history in enumerate(prepared.histories):
         found = outcomes.get(n)
         if n in views:
+            view = views[n]
             reason = "asked for" if request.strategy == "columnar" else "blocks of columns are the cheapest"
-            reads = _reads(views[n])
+            if isinstance(view, FrameView):
+                reason += f"; rows by Spark: {view.reason}"
+            reads = _reads(view) if isinstance(view, ColumnarView) else _reads_by_spark(view)
             step = Step(view=history.name, strategy="columnar", reason=reason, reads=reads, notes=history.view.notes)
             steps.append(step)
         else:
@@ -143,14 +134,60 @@ def choose(prepared: Prepared, request: JoinRequest) -> JoinPlan:
     )
 
 
-def _columnar_views(prepared: Prepared) -> tuple[pa.Schema, Outcomes]:
-    """How entity rows would travel, and the views as they would be joined by columns, or why they cannot be."""
-    views = {n: check_view(history, n) for n, history in enumerate(prepared.histories)}
-    eligible = any(isinstance(view, Eligible) for view in views.values())
-    schema = entity_schema(prepared) if eligible else pa.schema([])
+def _columnar_views(prepared: Prepared, request: JoinRequest) -> tuple[pa.Schema, Outcomes]:
+    """How entity rows would travel, and the views as they are joined by columns, or why they cannot be."""
+    schema = entity_schema(prepared)
     if isinstance(schema, Ineligible):
-        return pa.schema([]), {n: schema if isinstance(view, Eligible) else view for n, view in views.items()}
-    return schema, {n: _estimate(view) if isinstance(view, Eligible) else view for n, view in views.items()}
+        return pa.schema([]), dict.fromkeys(range(len(prepared.histories)), schema)
+    session = prepared.entities.sparkSession
+    outcomes = _of_files(prepared, session)
+    outcomes = _else_of_frames(prepared, outcomes)
+    outcomes = _unless_unbounded(session, outcomes)
+    if request.strategy == "auto" and (request.stats is None or request.stats.rows is None):
+        outcomes = _unless_small(outcomes)
+    outcomes = _unless_unreadable(session, prepared, outcomes, request.parallelism)
+    return schema, outcomes
+
+
+def _of_files(prepared: Prepared, session: SparkSession) -> Outcomes:
+    """The views whose files tasks can read, or why they cannot."""
+    eligible = {n: check_view(history, n) for n, history in enumerate(prepared.histories)}
+    if all(isinstance(view, Ineligible) for view in eligible.values()):
+        return {n: view for n, view in eligible.items() if isinstance(view, Ineligible)}
+    wants_spark = check_settings(session)
+    return {
+        n: view if isinstance(view, Ineligible) else wants_spark or _estimate(view) for n, view in eligible.items()
+    }
+
+
+def _else_of_frames(prepared: Prepared, outcomes: Outcomes) -> Outcomes:
+    """Those whose files tasks cannot read by rows of Spark's, where blocks can hold these."""
+    return {
+        n: frame_view(prepared.histories[n], n, found.reason) if isinstance(found, Ineligible) else found
+        for n, found in outcomes.items()
+    }
+
+
+def _groups(views: Collection[ColumnarView | FrameView]) -> list[KeyGroup]:
+    """The views by their keys."""
+    forms = {view.key_names: view.spec.forms for view in views}
+    # Of all files at once, and of each frame.
+    frames = Counter(view.key_names for view in views if isinstance(view, FrameView))
+    files = {view.key_names for view in views if isinstance(view, ColumnarView)}
+    return [KeyGroup(names, of_names, frames[names] + (names in files)) for names, of_names in forms.items()]
+
+
+def _with_pushdown(view: ColumnarView | FrameView, known: PlannerStats, max_bytes: int) -> ColumnarView | FrameView:
+    """The view without what the entity rows rule out."""
+    of_entities: dict[str, Any] = {
+        "low": known.low,
+        "high": known.high,
+        "key_filter": known.key_filters.get(view.key_names),
+        "entity_keys": known.entity_keys.get(view.key_names),
+    }
+    if isinstance(view, ColumnarView):
+        return with_pushdown(view, **of_entities)
+    return with_cut(view, **of_entities, max_bytes=max_bytes)
 
 
 def _estimate(view: Eligible) -> ColumnarView | Ineligible:
@@ -165,34 +202,57 @@ def _estimate(view: Eligible) -> ColumnarView | Ineligible:
 def _unless_unbounded(session: SparkSession, outcomes: Outcomes) -> Outcomes:
     """No view by columns where a bucket's blocks would not fit into a batch of this Spark's."""
     limit = get_setting(session, _BATCH_BYTES) or "-"
-    total = sum(estimate.memory_bytes for estimate in _estimates(outcomes))
-    if not limit.startswith("-") or total <= _UNBOUNDED_BATCHES:
+    if not limit.startswith("-"):
         return outcomes
-    return _without(outcomes, f"this Spark has no {_BATCH_BYTES}, and there is too much for batches without it")
+    reason = f"this Spark has no {_BATCH_BYTES}, and there is too much for batches without it"
+    for views in (FrameView, ColumnarView):
+        if sum(_unbounded_bytes(found) for found in outcomes.values()) <= _UNBOUNDED_BATCHES:
+            return outcomes
+        outcomes = _without(outcomes, reason, views)
+    return outcomes
+
+
+def _unbounded_bytes(view: ColumnarView | FrameView | Ineligible) -> int:
+    """How many bytes a view's blocks may take, where no more of them may be."""
+    if isinstance(view, Ineligible):
+        return 0
+    if view.estimate is None:
+        return _UNBOUNDED_BATCHES + 1
+    # What Spark states of a frame is how its files are compressed, which may be well.
+    return view.estimate.memory_bytes * (1 if isinstance(view, ColumnarView) else 4)
 
 
 def _unless_small(outcomes: Outcomes) -> Outcomes:
     """No view by columns where too little is read, of few views, to count the entity rows for it."""
     estimates = _estimates(outcomes)
-    if len(estimates) >= MANY_VIEWS or sum(estimate.read_bytes for estimate in estimates) >= SMALL:
+    sizes = [SMALL if estimate is None else estimate.read_bytes for estimate in estimates]
+    if len(sizes) >= MANY_VIEWS or sum(sizes) >= SMALL:
         return outcomes
     return _without(outcomes, "little to read for entity rows that may be many")
 
 
-def _estimates(outcomes: Outcomes) -> list[ScanEstimate]:
-    return [found.estimate for found in outcomes.values() if isinstance(found, ColumnarView)]
+def _estimates(outcomes: Outcomes) -> list[ScanEstimate | None]:
+    return [found.estimate for found in outcomes.values() if not isinstance(found, Ineligible)]
 
 
-def _without(outcomes: Outcomes, reason: str) -> Outcomes:
-    return {n: found if isinstance(found, Ineligible) else Ineligible(reason) for n, found in outcomes.items()}
+def _without(outcomes: Outcomes, reason: str, views: type | UnionType = ColumnarView | FrameView) -> Outcomes:
+    return {n: Ineligible(reason) if isinstance(found, views) else found for n, found in outcomes.items()}
 
 
-def _unless_unreadable(session: SparkSession, outcomes: Outcomes, parallelism: int | None) -> Outcomes:
-    """No view by columns whose files executors cannot open."""
-    views = {n: found for n, found in outcomes.items() if isinstance(found, ColumnarView)}
-    checked = check_executors(session, [view.scan for view in views.values()], parallelism)
-    refused = {n: found for n, found in zip(views, checked, strict=True) if isinstance(found, Ineligible)}
-    return {**outcomes, **refused}
+def _unless_unreadable(
+    session: SparkSession, prepared: Prepared, outcomes: Outcomes, parallelism: int | None
+) -> Outcomes:
+    """By rows of Spark's what executors cannot open; and none of these where they cannot run this package."""
+    files = {n: found for n, found in outcomes.items() if isinstance(found, ColumnarView)}
+    checked = check_executors(session, [view.scan for view in files.values()], parallelism)
+    changed = dict(outcomes)
+    unfit: Ineligible | None = next((found for found in checked if isinstance(found, UnfitPython)), None)
+    for (n, view), found in zip(files.items(), checked, strict=True):
+        if isinstance(found, Ineligible):
+            changed[n] = unfit or frame_view(prepared.histories[n], n, found.reason, view.estimate)
+    if unfit is None and any(isinstance(found, FrameView) for found in changed.values()):
+        unfit = check_python(session, parallelism)
+    return changed if unfit is None else _without(changed, unfit.reason, FrameView)
 
 
 def _reads(view: ColumnarView) -> str:
@@ -205,6 +265,22 @@ def _reads(view: ColumnarView) -> str:
         parts.append("row groups within the entity rows' times")
     if spec.key_filter is not None:
         parts.append("rows of their keys")
+    if spec.entity_keys is not None:
+        parts.append("passes on what answers one of them")
+    return ", ".join(parts)
+
+
+def _reads_by_spark(view: FrameView) -> str:
+    spec = view.spec
+    parts = [f"{len(spec.columns)} columns"]
+    if view.estimate is not None:
+        parts.append(f"about {_size(view.estimate.read_bytes)} by Spark's statistics")
+    if spec.high is not None:
+        parts.append("rows within the entity rows' times")
+    if view.cut.keys is not None or view.joined_keys is not None:
+        parts.append("of their keys")
+    elif spec.key_filter is not None:
+        parts.append("keeps those of their keys")
     if spec.entity_keys is not None:
         parts.append("passes on what answers one of them")
     return ", ".join(parts)

@@ -11,15 +11,16 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
-from pyspark.sql.types import CharType
+from pyspark.sql.types import CharType, IntegralType, StringType
 
+from feast_hybrid.arrow.utc import datetime_of
 from feast_hybrid.asof import ties
 from feast_hybrid.asof.keys import Domain, domain
 from feast_hybrid.spark.columns import is_case_sensitive, position, refuse_clashes
-from feast_hybrid.spark.times import micros, require_time
+from feast_hybrid.spark.times import bounded, micros, require_time
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -82,6 +83,25 @@ class ColumnBinding:
         return tuple(sorted(range(len(self.values)), key=lambda n: self.values[n].name))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """What of a history is wanted: conditions on the source's own columns, so that Spark reads no more of it.
+
+    Args:
+        low: No time before this microsecond.
+        high: No time after this one, nor a created time where it decides.
+        keys: No other keys than these; only of a history for which :attr:`History.takes_literal_keys` holds.
+    """
+
+    low: int | None = None
+    high: int | None = None
+    keys: tuple[Any, ...] | None = None
+
+
+#: All of a history.
+WHOLE = Cut()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class History:
     """One view's rows, ready to be joined.
@@ -91,14 +111,14 @@ class History:
         binding: Which columns of the view's frame it holds.
         by_created: Whether a row only counts for entity rows at or after its created time.
         outputs: For each output column, which of :attr:`values` it is and its name.
-        make_frame: Gives :attr:`frame`.
+        make_frame: Gives :attr:`frame`, or less of it.
     """
 
     view: AsOfView
     binding: ColumnBinding
     by_created: bool
     outputs: tuple[tuple[str, str], ...]
-    make_frame: Callable[[], DataFrame]
+    make_frame: Callable[[Cut], DataFrame]
 
     @property
     def name(self) -> str:
@@ -131,7 +151,18 @@ class History:
 
         Made when it is first used: its some fifty calls of the JVM are in vain where files are read without it.
         """
-        return self.make_frame()
+        return self.make_frame(WHOLE)
+
+    @property
+    def takes_literal_keys(self) -> bool:
+        """Whether the keys of :class:`Cut` are the source's own values: of one column of whole numbers or text."""
+        (key, *more) = self.binding.keys or (None,)
+        if key is None or more:
+            return False
+        found = key.source.data_type
+        # A collation's or a length's type has another name; such values compare otherwise.
+        is_plain = isinstance(found, IntegralType) or found == StringType()
+        return is_plain and key.domain.family in ("whole number", "string")
 
     @cached_property
     def ranks(self) -> tuple[Column, ...]:
@@ -263,7 +294,7 @@ def _history(
         binding=binding,
         by_created=by_created,
         outputs=tuple(outputs),
-        make_frame=partial(_history_frame, view.frame, source.aliases, binding, by_created),
+        make_frame=partial(_history_frame, view, source.aliases, binding, by_created),
     )
 
 
@@ -271,7 +302,9 @@ def _value_name(n: int) -> str:
     return f"__fh_v{n}"
 
 
-def _history_frame(frame: DataFrame, aliases: Sequence[str], binding: ColumnBinding, by_created: bool) -> DataFrame:
+def _history_frame(
+    view: AsOfView, aliases: Sequence[str], binding: ColumnBinding, by_created: bool, cut: Cut
+) -> DataFrame:
     """The history's rows, see :attr:`History.frame`."""
     # One entity key may be compared with two source columns: the names repeat, and both have to match.
     own_keys = [f"__fh_j{n}" for n in range(len(binding.keys))]
@@ -282,7 +315,11 @@ def _history_frame(frame: DataFrame, aliases: Sequence[str], binding: ColumnBind
     ]
     wanted += [micros(F.col(time.alias), time.data_type).alias(own) for own, time in times.items()]
     wanted += [F.col(value.alias).alias(_value_name(n)) for n, value in enumerate(binding.values)]
-    rows = frame.toDF(*aliases).select(*wanted)
+    frame = view.frame if view.within is None else view.within(cut.low, cut.high)
+    rows = frame.toDF(*aliases)
+    for condition in _conditions(binding, by_created, cut):
+        rows = rows.where(condition)
+    rows = rows.select(*wanted)
     # Not dropna(), which would drop a key of NaN too.
     for name in (*own_keys, TS, *([CREATED] if by_created else [])):
         rows = rows.where(F.col(name).isNotNull())
@@ -293,3 +330,19 @@ def _history_frame(frame: DataFrame, aliases: Sequence[str], binding: ColumnBind
         else:
             first[key.name] = own
     return rows.withColumnsRenamed({own: name for name, own in first.items()})
+
+
+def _conditions(binding: ColumnBinding, by_created: bool, cut: Cut) -> list[Column]:
+    """What a cut says of the source's columns."""
+    found = []
+    bounds = [(binding.timestamp, cut.low, True), (binding.timestamp, cut.high, False)]
+    if by_created and binding.created is not None:
+        bounds.append((binding.created, cut.high, False))
+    for column, micros_of_bound, at_least in bounds:
+        time = datetime_of(micros_of_bound)  # readers look again where no datetime is it
+        if time is not None:
+            found.append(bounded(F.col(column.alias), column.data_type, time, at_least=at_least))
+    if cut.keys is not None:
+        key = binding.keys[0].source
+        found.append(F.col(key.alias).isin([F.lit(value) for value in cut.keys]))
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -35,6 +36,8 @@ class AsOfView:
         ttl: How old a row may be to still count, inclusive. ``None``, zero and less mean: any age.
         features: Pairs of (source column, output column).
         scan: The files that ``frame`` reads, which can then be read without it; or why they are not known.
+        within: Gives ``frame``, or less of it, for two times in microseconds, None for no bound: what a caller knows
+            of where its rows of these times are, such as in which partitions. Rows of other times may be in it.
         notes: What :meth:`JoinPlan.describe` says of how the history is read, such as files that were left out.
     """
 
@@ -46,6 +49,7 @@ class AsOfView:
     ttl: timedelta | None = None
     features: Sequence[tuple[str, str]]
     scan: Scan | Ineligible = _NOT_KNOWN
+    within: Callable[[int | None, int | None], DataFrame] | None = None
     notes: tuple[str, ...] = ()
 
     @property

@@ -13,7 +13,7 @@ from feast.infra.offline_stores.offline_store import RetrievalMetadata
 from feast.utils import _get_requested_feature_views_to_features_dict
 
 from feast_hybrid.arrow.names import positions_of
-from feast_hybrid.arrow.utc import as_utc
+from feast_hybrid.arrow.utc import as_utc, datetime_of
 from feast_hybrid.asof import AsOfView, Ineligible
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.retrieval.entity_rows import Bounds, EntityRows, require_keys
@@ -89,12 +89,15 @@ class RequestedView:
         if self.transformed is not None:
             frame = self.transformed.frame(reader, end)
             self._require_made(frame, columns)
-            # What partitions the source need not be a column any more.
-            unpartitioned = replace(self.source, date_partition_column=None)
-            frame = filter_time_range(frame, unpartitioned, self.timestamp, start, end)
-            return SourceFrame(frame, Ineligible("a transformation makes its rows"))
+            return SourceFrame(self._between(frame, start, end), Ineligible("a transformation makes its rows"))
         rows = reader.open(self.source, columns, required=required, between=(start, end))
-        return replace(rows, frame=filter_time_range(rows.frame, self.source, self.timestamp, start, end))
+        return replace(rows, frame=self._between(rows.frame, start, end))
+
+    def _between(self, frame: DataFrame, start: datetime | None, end: datetime | None) -> DataFrame:
+        """Of the view's rows those between two times."""
+        # What partitions the source need not be a column any more of what a transformation makes.
+        source = self.source if self.transformed is None else replace(self.source, date_partition_column=None)
+        return filter_time_range(frame, source, self.timestamp, start, end)
 
     def as_of_view(self, reader: Reader, bounds: Bounds | None, *, scan: bool = True) -> AsOfView:
         """The view for the as-of join, its history cut to what entity rows within the bounds can see.
@@ -118,6 +121,7 @@ class RequestedView:
             ttl=ttl,
             features=self.features,
             scan=rows.scan if scan else Ineligible("the strategy is 'window'"),
+            within=lambda low, high: self._between(rows.frame, datetime_of(low), datetime_of(high)),
             notes=rows.notes,
         )
 

@@ -6,7 +6,7 @@ import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.arrow.utc import from_epoch_micros
+from feast_hybrid.arrow.utc import datetime_of
 from feast_hybrid.asof import Ineligible, Scan, ScanFile
 from feast_hybrid.lakes import LakeType
 from feast_hybrid.lakes.opener import CanOpen, SiteOpener
@@ -60,7 +60,7 @@ def scan_of(
         )
 
     def within_micros(low: int | None, high: int | None) -> tuple[ScanFile, ...]:
-        paths = {file.path for file in within(_as_datetime(low), _as_datetime(high))}
+        paths = {file.path for file in within(datetime_of(low), datetime_of(high))}
         return tuple(file for file in files if file.path in paths)
 
     # Tasks that run here need no site for what is on this disk. They are asked all the same: their Python may lack
@@ -83,11 +83,3 @@ def scan_of(
 def _in_range(value: Any, low: Any, high: Any) -> bool:
     """A null says nothing of the rows' times, so they may be any."""
     return value is None or ((low is None or value >= low) and (high is None or value <= high))
-
-
-def _as_datetime(micros: int | None) -> datetime | None:
-    """The instant; None for None, and where a datetime cannot hold it."""
-    try:
-        return None if micros is None else from_epoch_micros(micros)
-    except OverflowError:
-        return None

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
-from pyspark.sql.types import DataType, DateType, IntegralType, StringType, TimestampNTZType
+from pyspark.sql.types import DataType, DateType, IntegralType, StringType
 
-from feast_hybrid.arrow.utc import as_utc, to_epoch_micros
+from feast_hybrid.arrow.utc import as_utc
 from feast_hybrid.spark.columns import quoted
-from feast_hybrid.spark.times import require_time
+from feast_hybrid.spark.times import bounded, require_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +56,7 @@ def filter_time_range(
         if bound is None:
             continue
         if timestamp in types:
-            conditions.append(_bound(F.col(quoted(timestamp)), types[timestamp], as_utc(bound), at_least))
+            conditions.append(bounded(F.col(quoted(timestamp)), types[timestamp], as_utc(bound), at_least=at_least))
     if source.date_partition_column:
         low, high = partition_bounds(source, types, start, end)
         partition = F.col(quoted(source.date_partition_column))
@@ -99,19 +99,6 @@ def _shifted(time: datetime, margin: timedelta) -> datetime:
         return time + margin
     except OverflowError:
         return time
-
-
-def _bound(column: Column, data_type: DataType, bound: datetime, at_least: bool) -> Column:
-    if isinstance(data_type, DateType):
-        literal = F.lit(bound.date())
-        if at_least and bound.time() != datetime.min.time():
-            # A date is its midnight in UTC, so a start within a day excludes that day.
-            return column > literal
-    elif isinstance(data_type, TimestampNTZType):
-        literal = F.lit(bound.replace(tzinfo=None).isoformat(sep=" ")).cast("timestamp_ntz")
-    else:
-        literal = F.timestamp_micros(F.lit(to_epoch_micros(bound)))
-    return column >= literal if at_least else column <= literal
 
 
 def _partition_value(bound: datetime, data_type: DataType, source: SourceSpec) -> Any:

@@ -6,11 +6,13 @@ None of these expressions consults the session's time zone. A cast from ``timest
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, TimestampNTZType, TimestampType
 
+from feast_hybrid.arrow.utc import to_epoch_micros
 from feast_hybrid.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -56,3 +58,26 @@ def micros(column: Column, data_type: DataType) -> Column:
 def within_ttl(ts: Column, timestamp: Column, ttl: int) -> Column:
     """Whether ``ts`` is no more than ``ttl`` microseconds before ``timestamp``; both ends count."""
     return ts >= F.coalesce(F.try_subtract(timestamp, F.lit(ttl)), F.lit(_LONG_MIN))
+
+
+def bounded(column: Column, data_type: DataType, bound: datetime, *, at_least: bool) -> Column:
+    """Whether a time is not before, or not after, an instant.
+
+    The bound is a literal of the column's own type, so that file formats can skip what lies outside.
+
+    Args:
+        column: The time.
+        data_type: Its type, one of those that say when.
+        bound: The instant, in UTC.
+        at_least: Whether it is the first that is wanted, or the last.
+    """
+    if isinstance(data_type, DateType):
+        literal = F.lit(bound.date())
+        if at_least and bound.time() != datetime.min.time():
+            # A date is its midnight in UTC, so a start within a day excludes that day.
+            return column > literal
+    elif isinstance(data_type, TimestampNTZType):
+        literal = F.lit(bound.replace(tzinfo=None).isoformat(sep=" ")).cast("timestamp_ntz")
+    else:
+        literal = F.timestamp_micros(F.lit(to_epoch_micros(bound)))
+    return column >= literal if at_least else column <= literal

@@ -138,6 +138,7 @@ def test_workers_join_by_columns_and_run_feast_s_spark_engine(
         assert "view 'moods': columnar" in changed["right"]["plan"]
         # The tasks' own Python would sign in with what it has: there Spark reads, with the key that it is given.
         assert re.search(
-            r"view 'moods': window .*CHANGED_KEY( is not set|\): a process has its environment from its start)",
+            r"view 'moods': columnar .*; rows by Spark: .*"
+            r"CHANGED_KEY( is not set|\): a process has its environment from its start)",
             changed["elsewhere"]["plan"],
         )

@@ -216,7 +216,7 @@ def test_what_tasks_cannot_open_is_left_to_spark_and_said(
 
     monkeypatch.setattr(RequestedView, "as_of_view", broken)
     job = retrieve(store, ENTITY_ROWS, FEATURES)
-    assert "window (not columnar: executors cannot open files on a place of no return: KeyError)" in job.explain()
+    assert "; rows by Spark: executors cannot open files on a place of no return: KeyError)" in job.explain()
     assert answers(job, "rate", "trips", "temp", "sky") == EXPECTED
 
 
@@ -234,11 +234,10 @@ def test_other_formats_and_options_are_left_to_spark_and_said(
     description = retrieve(
         small, ENTITY_ROWS[["driver_id", "event_timestamp"]], ["filtered:rate", "queried:n"]
     ).explain()
-    assert (
-        "view 'filtered': window (not columnar: reader options, which are Spark's to follow: int96RebaseMode)"
-        in description
-    )
-    assert "view 'queried': window (not columnar: a table or query: its files are Spark's to know)" in description
+    by_spark = "columnar (blocks of columns are the cheapest; rows by Spark"
+    options = "reader options, which are Spark's to follow: int96RebaseMode"
+    assert f"view 'filtered': {by_spark}: {options})" in description
+    assert f"view 'queried': {by_spark}: a table or query: its files are Spark's to know)" in description
 
 
 def test_little_to_read_is_read_by_columns_too(make_store: MakeStore, write: Write, onprem: Place) -> None:

@@ -53,7 +53,7 @@ def test_what_feast_apply_loads_has_neither_spark_nor_a_lakes_driver(statement: 
 
 KERNEL = (
     *("spec", "read", "read_rows", "file_batches", "file_columns", "row_groups", "match", "entity_keys", "ranks"),
-    *("blocks", "join", "keys"),
+    *("blocks", "join", "keys", "candidates", "split_rows"),
 )
 
 

@@ -14,6 +14,7 @@ from feast_hybrid.asof.scan import Ineligible, Scan
 from feast_hybrid.asof.settings import get_setting
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
     from pyspark.sql.types import DataType
 
     from feast_hybrid.asof.keys import Domain
@@ -44,26 +45,50 @@ class Eligible:
 
 
 def check_view(history: History, view_id: int) -> Eligible | Ineligible:
-    """Whether a view can be joined by columns.
+    """Whether a view can be joined by columns that tasks read from its files.
 
     Args:
         history: The view's.
         view_id: Its number in the join, which marks its blocks.
     """
-    scan, binding = history.view.scan, history.binding
+    scan = history.view.scan
     if isinstance(scan, Ineligible):
         return scan
     if scan.file_format != "parquet":
         return Ineligible(f"its files are {scan.file_format}")
-    if not binding.keys:
-        return Ineligible("no keys: all of it would be one bucket")
     keys: dict[str, list[KeyColumn]] = {}
-    for key in binding.keys:
+    for key in history.binding.keys:
         form, column = key_form(key.domain), _source_column(key.source)
         if form is None or column is None:
             return _cannot_hold(f"key column {key.source.name!r}", key.source)
         same = keys.setdefault(key.name, [])
         same.append(KeyColumn(form, column, repeats=bool(same)))
+    columns = tuple(column for name in key_names(history) for column in keys[name])
+    spec = _view_spec(history, view_id, columns, where=scan.where)
+    return spec if isinstance(spec, Ineligible) else Eligible(history, scan, spec)
+
+
+def frame_spec(history: History, view_id: int) -> ViewSpec | Ineligible:
+    """What tasks get of a view whose rows Spark hands to them, as :attr:`History.frame` has them.
+
+    Args:
+        history: The view's.
+        view_id: Its number in the join, which marks its blocks.
+    """
+    keys = {}
+    for key in history.binding.keys:
+        form = key_form(key.domain)
+        if form is None:
+            return _cannot_hold(f"key column {key.source.name!r}", key.source)
+        keys[key.name] = KeyColumn(form, SourceColumn(key.name, form.data_type))
+    return _view_spec(history, view_id, tuple(keys[name] for name in key_names(history)), where="rows by Spark")
+
+
+def _view_spec(history: History, view_id: int, keys: tuple[KeyColumn, ...], *, where: str) -> ViewSpec | Ineligible:
+    """What tasks get of a view whose keys are held, if they hold the rest."""
+    binding = history.binding
+    if not binding.keys:
+        return Ineligible("no keys: all of it would be one bucket")
     columns: list[SourceColumn] = []
     optional = [binding.created] if binding.created is not None else []
     for source in (binding.timestamp, *optional, *binding.values):
@@ -75,10 +100,10 @@ def check_view(history: History, view_id: int) -> Eligible | Ineligible:
             return Ineligible(f"feature column {source.name!r} is {found}: ties in it are ranked by Spark")
         columns.append(column)
     timestamp, *rest = columns
-    spec = ViewSpec(
+    return ViewSpec(
         view_id=view_id,
-        what=f"view {history.name!r} ({scan.where})",
-        keys=tuple(column for name in key_names(history) for column in keys[name]),
+        what=f"view {history.name!r} ({where})",
+        keys=keys,
         timestamp=timestamp,
         created=rest[0] if optional else None,
         by_created=history.by_created,
@@ -87,11 +112,10 @@ def check_view(history: History, view_id: int) -> Eligible | Ineligible:
         ranked=binding.ranked,
         outputs=tuple(match_column(view_id, n) for n in range(len(binding.values))),
     )
-    return Eligible(history, scan, spec)
 
 
 def entity_schema(prepared: Prepared) -> pa.Schema | Ineligible:
-    """How entity rows travel in blocks, if they can, and if nothing in their session wants Spark's reader."""
+    """How entity rows travel in blocks, if they can."""
     names = dict(zip(prepared.columns, prepared.names, strict=True))
     fields = []
     for field in prepared.entities.schema.fields:
@@ -102,11 +126,16 @@ def entity_schema(prepared: Prepared) -> pa.Schema | Ineligible:
                 f"entity column {names.get(field.name, field.name)!r} is {found}, which blocks do not hold"
             )
         fields.append(pa.field(field.name, data_type))
+    return pa.schema(fields)
+
+
+def check_settings(session: SparkSession) -> Ineligible | None:
+    """What in a session wants Spark's reader, if anything does."""
     for name, without_effect in _READER_SETTINGS.items():
-        value = get_setting(prepared.entities.sparkSession, name)
+        value = get_setting(session, name)
         if value is not None and value.upper() != without_effect.upper():
             return Ineligible(f"{name} is {value}, which only Spark's reader knows")
-    return pa.schema(fields)
+    return None
 
 
 def key_form(domain: Domain) -> KeyForm | None:

@@ -89,6 +89,16 @@ class EntityKeys:
         encoders = sum(encoder.nbytes for encoder in self._encoders)
         return int(self.codes.nbytes + self.timestamps.nbytes + encoders + sum(c.nbytes for c in self._combinations))
 
+    def distinct_keys(self) -> list[pa.Array]:
+        """The key columns of each combination once, in the order of their codes."""
+        codes = np.arange(self.count)
+        columns: list[pa.Array] = []
+        for encoder, pairs in zip(self._encoders[:0:-1], self._combinations[::-1], strict=True):
+            codes, of_key = np.divmod(pairs[codes], max(encoder.count, 1))
+            columns.append(encoder.values(of_key))
+        columns.append(self._encoders[0].values(codes))
+        return columns[::-1]
+
     def encode(self, keys: Sequence[pa.Array]) -> Longs:
         """The codes of a history's keys, which are not null; -1 for keys that no entity row has."""
         codes = self._encoders[0].encode(keys[0])
@@ -128,6 +138,11 @@ class KeyEncoder:
     def nbytes(self) -> int:
         """Bytes of the values."""
         return int(self._values.nbytes)
+
+    def values(self, codes: Longs) -> pa.Array:
+        """The values of some codes, none below zero."""
+        values = self._values[codes] if self._integers else self._values.take(pa.array(codes))
+        return pa.array(values) if self._integers else values
 
     def __getstate__(self) -> dict[str, Any]:
         """A table is made again faster than it travels."""

@@ -13,6 +13,7 @@ from feast_hybrid.asof.columnar.eligibility import Eligible, key_names
 if TYPE_CHECKING:
     from feast_hybrid.asof.columnar.entity_keys import EntityKeys
     from feast_hybrid.asof.columnar.spec import KeyFilter, ViewSpec
+    from feast_hybrid.asof.prepare import History
     from feast_hybrid.asof.scan import Scan, ScanFile
 
 #: Bytes of a value whose type has no fixed width, at the least.
@@ -65,6 +66,11 @@ class ColumnarView:
     def scan(self) -> Scan:
         """All its files, and how they are opened."""
         return self.view.scan
+
+    @property
+    def history(self) -> History:
+        """The view's, in our own columns."""
+        return self.view.history
 
     @property
     def key_names(self) -> tuple[str, ...]:
@@ -140,11 +146,20 @@ def with_pushdown(
         key_filter: Their keys.
         entity_keys: Their keys and times.
     """
-    # Without a ttl, a row of any age can be a match.
-    oldest = None if low is None or view.spec.ttl is None else max(low - view.spec.ttl, -(2**63))
+    oldest = oldest_wanted(low, view.spec.ttl)
     spec = replace(view.spec, low=oldest, high=high, key_filter=key_filter, entity_keys=entity_keys)
     if view.scan.within is None or (oldest is None and high is None):
         return replace(view, spec=spec)
     files = view.scan.within(oldest, high)
     share = sum(file.size for file in files) / max(view.scan.size, 1)
     return replace(view, spec=spec, files=files, estimate=view.estimate.scaled(share))
+
+
+def oldest_wanted(low: int | None, ttl: int | None) -> int | None:
+    """The time of the oldest row that can be a match; None for any: so it is without a ttl.
+
+    Args:
+        low: The first time of the entity rows in microseconds, where it is known.
+        ttl: Microseconds, or None.
+    """
+    return None if low is None or ttl is None else max(low - ttl, -(2**63))

@@ -1,4 +1,4 @@
-"""Whether executors can open views' files: they try it once, in a tiny job."""
+"""Whether executors can run this package and open views' files: they try it once, in a tiny job."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import sys
 import warnings
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from pyspark import cloudpickle
@@ -37,6 +37,10 @@ _NO_PYTHON = re.compile(
 _warned_of: set[str] = set()
 
 
+class UnfitPython(Ineligible):
+    """The workers' Python cannot run this package, whatever it is to read."""
+
+
 def check_executors(
     session: SparkSession, scans: Iterable[Scan], parallelism: int | None = None
 ) -> list[Scan | Ineligible]:
@@ -49,35 +53,56 @@ def check_executors(
         AuthenticationError: a lake does not accept from an executor what it is signed in to by here.
         AccessDeniedError: nor does it let it.
     """
-    if is_connect(session):
-        readable = _readable_by_session.setdefault(session, set())
-    else:
-        readable = _readable_by_application.setdefault(session.conf.get("spark.app.id", None), set())
+    readable = _readable_places(session)
     unreadable: dict[Place, Ineligible] = {}
     found: list[Scan | Ineligible] = []
     for scan in scans:
         place = (scan.where, repr(scan.open))
         if scan.check is not None and place not in readable and place not in unreadable:
-            failures = _run_check(session, scan, parallelism or 2)
-            if failures:
-                unreadable[place] = Ineligible(", ".join(failures))
+            failure = _run_check(session, scan.check, scan.where, parallelism or 2)
+            if failure is not None:
+                unreadable[place] = failure
             else:
                 readable.add(place)  # not what failed, which may be fixed
         found.append(unreadable.get(place, scan))
     return found
 
 
-def _run_check(session: SparkSession, scan: Scan, tasks: int) -> list[str]:
-    """What executors say, each thing once; nothing where all can read."""
+def check_python(session: SparkSession, parallelism: int | None = None) -> Ineligible | None:
+    """Why the session's executors cannot run this package's code on rows that Spark hands them, if they cannot.
+
+    Runs a job until a session or application has once succeeded. Warns, once, of a Python that is unfit.
+    """
+    readable = _readable_places(session)
+    if readable:
+        return None  # whoever opens files runs this package
+    failure = _run_check(session, _do_nothing, "", parallelism or 2)
+    if failure is None:
+        readable.add(("", ""))
+    return failure
+
+
+def _do_nothing() -> None:
+    """What there is to check where no file is opened."""
+
+
+def _readable_places(session: SparkSession) -> set[Place]:
+    if is_connect(session):
+        return _readable_by_session.setdefault(session, set())
+    return _readable_by_application.setdefault(session.conf.get("spark.app.id", None), set())
+
+
+def _run_check(session: SparkSession, check: Callable[[], None], where: str, tasks: int) -> Ineligible | None:
+    """What executors say, each thing once; None where all can do what is checked."""
     # As bytes, which are unpickled where an error can be caught.
-    check = cloudpickle.dumps(scan.check)
+    pickled = cloudpickle.dumps(check)
 
     # A function within a function travels by value, and so arrives where this package is not installed. It uses the
     # standard library alone, and is no Arrow function: Arrow may be what is missing.
     def probe(_: int) -> str:
         try:
             importlib.import_module("feast_hybrid.asof.columnar.read")
-            pickle.loads(check)()  # noqa: S301  # the driver has made it
+            pickle.loads(pickled)()  # noqa: S301  # the driver has made it
         except ImportError as error:
             lacks = f"has no module {error.name!r}" if error.name else "cannot import this package"
             return f"python {sys.executable} (Python {platform.python_version()}) {lacks}"
@@ -97,8 +122,9 @@ def _run_check(session: SparkSession, scan: Scan, tasks: int) -> list[str]:
         found = _NO_PYTHON.search(str(error))
         reason = f"the workers' Python cannot run tasks: {found[0] if found else type(error).__name__}"
         _warn_of(reason)
-        return [reason]
+        return UnfitPython(reason)
     failures = []
+    is_unfit = False
     for failure in sorted({row[0] for row in answers} - {""}):
         what, _, text = failure.partition(" ")
         if what == "refused":
@@ -107,11 +133,15 @@ def _run_check(session: SparkSession, scan: Scan, tasks: int) -> list[str]:
             raise AuthenticationError(text) if name == "AuthenticationError" else AccessDeniedError(text)
         if what == "python":
             text = f"the workers' Python, {text}"
+            is_unfit = True
             _warn_of(text)
         else:
-            text = f"executors cannot open files on {scan.where}: {text}"
+            text = f"executors cannot open files on {where}: {text}" if where else f"executors cannot run it: {text}"
         failures.append(text)
-    return failures
+    if not failures:
+        return None
+    reason = ", ".join(failures)
+    return UnfitPython(reason) if is_unfit else Ineligible(reason)
 
 
 def _warn_of(reason: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,11 @@ from pyspark.sql.types import StructField, StructType
 
 from feast_hybrid.asof.columnar.blocks import BUCKET, SCHEMA, VIEW_ID
 from feast_hybrid.asof.columnar.estimate import ColumnarView, value_width
+from feast_hybrid.asof.columnar.frame_view import FrameView, row_width
 from feast_hybrid.asof.columnar.join import EntityBlocks, JoinBlocks
 from feast_hybrid.asof.columnar.read import ReadBlocks
 from feast_hybrid.asof.columnar.spec import EntitySpec, GroupSpec
+from feast_hybrid.asof.columnar.split_rows import SplitRows
 from feast_hybrid.asof.columnar.splits import Tasks, plan_splits
 from feast_hybrid.asof.prepare import ENTITY_TS
 from feast_hybrid.asof.settings import parallelism_of
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
 #: Bytes of a bucket's rows, as they are in memory; and the least for which a further task is worth its start.
 BUCKET_BYTES, _MIN_BUCKET_BYTES = 64 << 20, 8 << 20
 _MAX_BUCKETS = 4096
+#: A frame of unknown size is taken for so many rounds of buckets on all cores, and none for more than the second:
+#: what Spark states may be far too much. A bucket that grows larger than was estimated is joined in chunks.
+_UNKNOWN_ROUNDS, _MAX_ROUNDS = 2, 16
+#: Bytes of rows that a task has of a frame, as it is in memory.
+_FRAME_TASK_BYTES = 256 << 20
 #: Rows are split when there are this many bytes of them for each bucket, within bounds.
 _BLOCK_BYTES, _MIN_FLUSH, _MAX_FLUSH = 128 << 10, 48 << 20, 192 << 20
 
@@ -38,22 +45,22 @@ class _Stage:
         entities: The entity rows' columns as they come in.
         group: What is joined.
         views: Its views.
-        tasks: What reads them.
+        tasks: What reads those of them that are files.
     """
 
     entities: EntitySpec
     group: GroupSpec
-    views: tuple[ColumnarView, ...]
+    views: tuple[ColumnarView | FrameView, ...]
     tasks: Tasks
 
 
 def join_columnar(
     rows: DataFrame,
     entity_schema: pa.Schema,
-    views: Sequence[ColumnarView],
+    views: Sequence[ColumnarView | FrameView],
     *,
     parallelism: int | None,
-    entity_rows: int,
+    entity_rows: int | None,
 ) -> DataFrame:
     """The rows with the features of the views, in columns called by ``eligibility.match_column``.
 
@@ -64,7 +71,7 @@ def join_columnar(
         entity_schema: How they travel in blocks.
         views: One or more.
         parallelism: How many tasks run at once, where it is known.
-        entity_rows: About how many there are.
+        entity_rows: How many there are; None where it is not known: then they are made of the histories.
     """
     session = rows.sparkSession
     stages = _stages(entity_schema, views, parallelism or parallelism_of(session), entity_rows)
@@ -73,7 +80,8 @@ def join_columnar(
     blocks = rows.mapInArrow(EntityBlocks(stages[0].entities, stages[0].group), SCHEMA)
     for stage, following in zip(stages, [*stages[1:], None], strict=True):
         buckets = stage.group.buckets
-        blocks = blocks.union(_history(session, stage))
+        for history in _histories(session, stage):
+            blocks = blocks.union(history)
         blocks = blocks.repartition(buckets, BUCKET).sortWithinPartitions(F.col(BUCKET), F.col(VIEW_ID))
         then = None if following is None else (following.entities, following.group)
         task = JoinBlocks(stage.entities, stage.group, then, tuple(result.names))
@@ -81,16 +89,20 @@ def join_columnar(
     return blocks
 
 
-def _stages(schema: pa.Schema, views: Sequence[ColumnarView], parallelism: int, entity_rows: int) -> list[_Stage]:
+def _stages(
+    schema: pa.Schema, views: Sequence[ColumnarView | FrameView], parallelism: int, entity_rows: int | None
+) -> list[_Stage]:
     """The views grouped by their keys; each stage's rows have the features of the stages before it."""
-    by_keys: dict[tuple[str, ...], list[ColumnarView]] = {}
+    by_keys: dict[tuple[str, ...], list[ColumnarView | FrameView]] = {}
     for view in views:
         by_keys.setdefault(view.key_names, []).append(view)
+    if entity_rows is None:
+        entity_rows = sum(_rows(view, parallelism) for view in views)
     stages = []
     for names, group in by_keys.items():
-        tasks = plan_splits(group, parallelism)
-        row_width = sum(value_width(data_type) for data_type in schema.types)
-        size = entity_rows * row_width + sum(_shuffled_bytes(view, tasks) for view in group)
+        tasks = plan_splits([view for view in group if isinstance(view, ColumnarView)], parallelism)
+        entity_width = sum(value_width(data_type) for data_type in schema.types)
+        size = entity_rows * entity_width + sum(_shuffled_bytes(view, tasks, parallelism) for view in group)
         spec = GroupSpec(
             # What only readers go by does not travel to those who join.
             views=tuple(replace(view.spec, key_filter=None, entity_keys=None) for view in group),
@@ -104,11 +116,11 @@ def _stages(schema: pa.Schema, views: Sequence[ColumnarView], parallelism: int, 
     return stages
 
 
-def _match_fields(views: Sequence[ColumnarView]) -> list[StructField]:
+def _match_fields(views: Sequence[ColumnarView | FrameView]) -> list[StructField]:
     return [
         StructField(output, value.data_type, True)
         for view in views
-        for output, value in zip(view.spec.outputs, view.view.history.binding.values, strict=True)
+        for output, value in zip(view.spec.outputs, view.history.binding.values, strict=True)
     ]
 
 
@@ -129,20 +141,47 @@ def bucket_count(size: int, parallelism: int) -> int:
     return min(max(for_memory, for_cores, 1), _MAX_BUCKETS)
 
 
-def _shuffled_bytes(view: ColumnarView, tasks: Tasks) -> int:
+def _memory_bytes(view: ColumnarView | FrameView, parallelism: int) -> int:
+    """About how many bytes a view's rows take in memory."""
+    if isinstance(view, ColumnarView):
+        return view.estimate.memory_bytes
+    round_bytes = parallelism * BUCKET_BYTES
+    if view.estimate is None:
+        return _UNKNOWN_ROUNDS * round_bytes
+    return min(view.estimate.memory_bytes, _MAX_ROUNDS * round_bytes)
+
+
+def _rows(view: ColumnarView | FrameView, parallelism: int) -> int:
+    """About how many rows a view has."""
+    if isinstance(view, ColumnarView):
+        return view.estimate.rows
+    return _memory_bytes(view, parallelism) // row_width(view.spec)
+
+
+def _shuffled_bytes(view: ColumnarView | FrameView, tasks: Tasks, parallelism: int) -> int:
     """About how many bytes of a view's rows are shuffled, for the number of buckets."""
-    estimate, entity_keys = view.estimate, view.spec.entity_keys
-    if entity_keys is None or not estimate.rows:
-        return estimate.memory_bytes
+    size, entity_keys = _memory_bytes(view, parallelism), view.spec.entity_keys
+    if entity_keys is None:
+        return size
     # Of each task some rows match an entity row; where it splits rows more than once, of each part. A bucket that
     # grows larger than was estimated is joined in chunks.
-    readers = sum(any(split.view_id == view.spec.view_id for split in task) for task in tasks)
-    return min(estimate.memory_bytes, readers * len(entity_keys.codes) * estimate.memory_bytes // estimate.rows)
+    if isinstance(view, ColumnarView):
+        if not view.estimate.rows:
+            return size
+        readers = sum(any(split.view_id == view.spec.view_id for split in task) for task in tasks)
+        return min(size, readers * len(entity_keys.codes) * size // view.estimate.rows)
+    readers = max(parallelism, math.ceil(size / _FRAME_TASK_BYTES))
+    return min(size, readers * len(entity_keys.codes) * row_width(view.spec))
 
 
-def _history(session: SparkSession, stage: _Stage) -> DataFrame:
-    """The blocks of the views' files."""
+def _histories(session: SparkSession, stage: _Stage) -> Iterator[DataFrame]:
+    """The blocks of the views: of all that are files, and of each that is a frame."""
     buckets, tasks = stage.group.buckets, stage.tasks
     flush = min(max(buckets * _BLOCK_BYTES, _MIN_FLUSH), _MAX_FLUSH)
-    read = ReadBlocks(tasks, {view.spec.view_id: view.spec for view in stage.views}, buckets, flush)
-    return session.range(0, len(tasks), 1, max(1, len(tasks))).mapInArrow(read, SCHEMA)
+    files = {view.spec.view_id: view.spec for view in stage.views if isinstance(view, ColumnarView)}
+    if files:
+        read = ReadBlocks(tasks, files, buckets, flush)
+        yield session.range(0, len(tasks), 1, max(1, len(tasks))).mapInArrow(read, SCHEMA)
+    for view in stage.views:
+        if isinstance(view, FrameView):
+            yield view.frame().mapInArrow(SplitRows(view.spec, buckets, flush), SCHEMA)

@@ -56,6 +56,11 @@ class KeyFilter:
     slots: NDArray[np.uint8]
     exact: NDArray[np.int64] | tuple[bytes, ...] | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the slots."""
+        return self.slots.nbytes
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ViewSpec:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 #: Bytes of keys and times, of all groups of views together, that readers get at most. With Spark Connect they
 #: travel with each request about the frame.
 _MAX_KEY_BYTES, _MAX_KEY_BYTES_CONNECT = 32 << 20, 4 << 20
+#: And the same with all copies.
+_MAX_COPIED_BYTES, _MAX_COPIED_BYTES_CONNECT = 96 << 20, 8 << 20
 #: Bytes of the hashes of as many distinct keys as a filter can have.
 _MAX_HASH_BYTES = MAX_KEYS * 8
 
@@ -45,7 +47,11 @@ _MAX_HASH_BYTES = MAX_KEYS * 8
 def max_key_bytes(prepared: Prepared, groups: Sequence[KeyGroup]) -> int:
     """How many bytes of each group's keys and times readers get at most."""
     connect = is_connect(prepared.entities.sparkSession)
-    return (_MAX_KEY_BYTES_CONNECT if connect else _MAX_KEY_BYTES) // max(1, len(groups))
+    once, copied = (
+        (_MAX_KEY_BYTES_CONNECT, _MAX_COPIED_BYTES_CONNECT) if connect else (_MAX_KEY_BYTES, _MAX_COPIED_BYTES)
+    )
+    copies = sum(group.copies for group in groups)
+    return min(once // max(1, len(groups)), copied // max(1, copies))
 
 
 def task_budget(total: int, task: int) -> int:

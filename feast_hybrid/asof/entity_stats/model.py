@@ -51,10 +51,13 @@ class KeyGroup:
     Args:
         names: The entity rows' key columns.
         forms: How each stands in blocks.
+        copies: How often its keys and times travel to readers: once for all views that are files, and once for each
+            view whose rows Spark hands out.
     """
 
     names: tuple[str, ...]
     forms: tuple[KeyForm, ...]
+    copies: int = 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 Settings = Callable[..., AbstractContextManager[None]]
 
 
-STRATEGIES = ["window", "columnar"]
+#: As :func:`tests.integration.asof.scanned.join` takes them: ``columnar`` is of files, ``rows by Spark`` the same
+#: strategy over frames.
+STRATEGIES = ["window", "columnar", "rows by Spark"]
 
 
 @pytest.fixture(params=STRATEGIES)

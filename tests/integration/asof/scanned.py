@@ -42,11 +42,12 @@ def scanned(view: AsOfView, folder: Path) -> AsOfView:
 
 
 def join(entities: DataFrame, views: Sequence[AsOfView], *, strategy: str, **more: Any) -> DataFrame:
-    """``asof_join``; for the columnar strategy the views' rows are put into files first."""
+    """``asof_join``; for the columnar strategy the views' rows are put into files first, or they stay Spark's."""
     if strategy == "columnar":
         folder = Path(tempfile.mkdtemp(prefix="fh-asof-"))
         views = [scanned(view, folder / str(n)) for n, view in enumerate(views)]
-    return asof_join(entities, views, strategy=strategy, **more)
+    name = "columnar" if strategy == "rows by Spark" else strategy
+    return asof_join(entities, views, strategy=name, **more)
 
 
 def plan(entities: DataFrame, views: Sequence[AsOfView], **more: Any) -> JoinPlan:

@@ -14,7 +14,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from feast_hybrid.asof import AsOfView, EntityStats, asof_join, planner, prepare
+from feast_hybrid.asof import AsOfView, EntityStats, Ineligible, asof_join, planner, prepare
 from tests.integration.asof.scanned import plan, scan_of, scanned
 
 pytestmark = pytest.mark.matrix
@@ -71,14 +71,15 @@ def test_it_answers_as_the_window_does_in_the_same_types(
     spark: SparkSession, tmp_path: Path, by_created: bool
 ) -> None:
     entities, views = entities_of(spark), views_of(history_of(spark), tmp_path)
+    by_spark = [dataclasses.replace(view, scan=Ineligible("rows by Spark")) for view in views]
     shown = []
-    for strategy in ("window", "columnar"):
-        joined = asof_join(entities, views, timestamp="t", filter_by_created_timestamp=by_created, strategy=strategy)
+    for strategy, some in (("window", views), ("columnar", views), ("columnar", by_spark)):
+        joined = asof_join(entities, some, timestamp="t", filter_by_created_timestamp=by_created, strategy=strategy)
         columns = [(field.name, field.dataType) for field in joined.schema]
         digest = F.xxhash64(F.to_json(F.struct(*joined.columns))).cast("decimal(38,0)")
         found = joined.agg(F.count(F.lit(1)), F.count("1 f"), F.count("2 f"), F.count("3 money"), F.sum(digest))
         shown.append((columns, tuple(found.collect()[0])))
-    assert shown[0] == shown[1]
+    assert shown[0] == shown[1] == shown[2]
     assert shown[0][1][1] > 5000
 
 
@@ -127,9 +128,9 @@ def test_views_of_the_same_keys_share_one_shuffle(
 def test_no_frame_is_made_of_a_history_that_is_read_without_it(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[DataFrame] = []
+    made: list[AsOfView] = []
 
-    def frame(of_view: DataFrame, *more: Any) -> DataFrame:
+    def frame(of_view: AsOfView, *more: Any) -> DataFrame:
         made.append(of_view)
         return make(of_view, *more)
 
@@ -203,8 +204,9 @@ def test_files_of_other_schemas_are_read_as_spark_reads_them(spark: SparkSession
 def test_keys_at_hand_cut_the_history_that_spark_joins(
     spark: SparkSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    entities, frame = entities_of(spark, 100), history_of(spark, 1000)
-    view = AsOfView(name="v", frame=frame, keys=[("k", "id")], timestamp="ts", features=[("f", "f")])
+    entities, frame = entities_of(spark, 100), history_of(spark, 1000).withColumn("m", F.create_map("city", "f"))
+    features = [("f", "f"), ("m", "a map, which blocks do not hold")]
+    view = AsOfView(name="v", frame=frame, keys=[("k", "id")], timestamp="ts", features=features)
     stats = EntityStats(rows=100, may_collect=False)
     cut = asof_join(entities, [view], timestamp="t", stats=stats)
     cut.explain()

@@ -33,7 +33,7 @@ def history_of(spark: SparkSession, feature: str = "id * 10", rows: int = 3) -> 
 
 def test_threads_on_one_session_get_their_own_answers(spark: SparkSession) -> None:
     def join_in_thread(n: int) -> list[tuple[int, int]]:
-        joined = asof_join(
+        joined = join(
             entities_of(spark, 20),
             [view(history_of(spark, f"id * 100 + {n}", 20))],
             timestamp="t",

@@ -94,7 +94,7 @@ def test_an_option_of_sparks_reader_changes_no_type(make_store: MakeStore, place
     options = {"int96RebaseMode": "LEGACY", "recursiveFileLookup": "false"}
     found, plan = asked(store_of(make_store, uri, options=options))
     assert found == ANSWERS
-    assert "window (not columnar: reader options, which are Spark's to follow: int96RebaseMode)" in plan
+    assert "; rows by Spark: reader options, which are Spark's to follow: int96RebaseMode)" in plan
 
 
 @EACH_LAKE
