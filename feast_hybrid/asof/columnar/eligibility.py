@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from feast_hybrid.asof.keys import Domain
     from feast_hybrid.asof.prepare import BoundColumn, History, Prepared
 
+#: Formats of files that are read by columns.
+FILE_FORMATS = frozenset({"parquet", "orc"})
+
 #: Settings with which Spark's reader does what pyarrow does not, and the value at which it does not.
 _READER_SETTINGS = {
     "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
@@ -53,7 +56,7 @@ def check_view(history: History, view_id: int) -> Eligible | Ineligible:
     scan, binding = history.view.scan, history.binding
     if isinstance(scan, Ineligible):
         return scan
-    if scan.file_format != "parquet":
+    if scan.file_format not in FILE_FORMATS:
         return Ineligible(f"its files are {scan.file_format}")
     if not binding.keys:
         return Ineligible("no keys: all of it would be one bucket")
