@@ -254,7 +254,9 @@ def _grouped(files: Sequence[DataFile], footers: Mapping[str, Footer]) -> list[_
         key = id(footer.columns), tuple(file.partitions)
         group = groups.get(key)
         if group is None or (footer.has_rows and not group.has_rows):
-            groups[key] = _Group(footer.columns, frozenset(file.partitions), file.path, footer.has_rows, footer.has_no_names)
+            groups[key] = _Group(
+                footer.columns, frozenset(file.partitions), file.path, footer.has_rows, footer.has_no_names
+            )
     return list(groups.values())
 
 

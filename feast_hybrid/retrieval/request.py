@@ -71,6 +71,8 @@ class RequestedView:
         columns: Sequence[str],
         required: Sequence[str],
         between: tuple[datetime | None, datetime | None],
+        *,
+        scan: bool = False,
     ) -> SourceFrame:
         """The view's rows between two times.
 
@@ -79,6 +81,7 @@ class RequestedView:
             columns: that will be used.
             required: those without which a row is no answer.
             between: the first and the last time; None for no bound.
+            scan: see :meth:`Reader.open`.
 
         Raises:
             SourceError, SourceNotFoundError, StorageError: the source cannot be read.
@@ -93,7 +96,7 @@ class RequestedView:
             unpartitioned = replace(self.source, date_partition_column=None)
             frame = filter_time_range(frame, unpartitioned, self.timestamp, start, end)
             return SourceFrame(frame, Ineligible("a transformation makes its rows"))
-        rows = reader.open(self.source, columns, required=required, between=(start, end))
+        rows = reader.open(self.source, columns, required=required, between=(start, end), scan=scan)
         return replace(rows, frame=filter_time_range(rows.frame, self.source, self.timestamp, start, end))
 
     def as_of_view(self, reader: Reader, bounds: Bounds | None, *, scan: bool = True) -> AsOfView:
@@ -107,7 +110,7 @@ class RequestedView:
         ttl = self.view.ttl
         start = _earlier(bounds[0], ttl) if ttl and bounds is not None else None
         end = None if bounds is None else bounds[1]
-        rows = self.rows(reader, self._columns, self._required, (start, end))
+        rows = self.rows(reader, self._columns, self._required, (start, end), scan=scan)
         self._refuse_aggregations(rows.frame.columns)
         return AsOfView(
             name=self.name,

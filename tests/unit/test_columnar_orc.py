@@ -16,10 +16,10 @@ import pytest
 from feast_hybrid.arrow.orc_footer import OrcFooter
 from feast_hybrid.asof.columnar.estimate import estimate_scan
 from feast_hybrid.asof.columnar.held_ranges import HeldRanges
+from feast_hybrid.asof.columnar.keys import hashed
 from feast_hybrid.asof.columnar.read import read_split
 from feast_hybrid.asof.columnar.spec import FileSplit, KeyFilter, ViewSpec
 from feast_hybrid.asof.entity_stats.model import make_key_filter
-from feast_hybrid.asof.columnar.keys import hashed
 from feast_hybrid.asof.scan import Scan, ScanFile
 from feast_hybrid.errors import SchemaError, SourceError
 from tests.unit.columnar import TEXT, UTC, plain, view_of
@@ -111,7 +111,9 @@ def test_stripes_that_hold_no_match_are_not_read(
 def test_a_stripe_is_few_requests(tmp_path: Path) -> None:
     chance = np.random.default_rng(0)
     columns = {"k": chance.integers(0, 2**40, ROWS), "ts": pa.array(np.arange(ROWS)).view(UTC)}
-    file = written(tmp_path, {**columns, "v": chance.random(ROWS), **{f"u{n}": chance.random(ROWS) for n in range(4)}})
+    file = written(
+        tmp_path, {**columns, "v": chance.random(ROWS), **{f"u{n}": chance.random(ROWS) for n in range(4)}}
+    )
     with file.open("rb") as opened:
         stripes = OrcFooter(opened).stripes
     _, sizes = rows_read(view_of(created=False), file)

@@ -103,3 +103,13 @@ def test_lz4_blocks_that_copy_what_they_write() -> None:
     assert decompress_block(pa.Codec("lz4_raw").compress(plain, asbytes=True)) == plain
     with pytest.raises(ValueError, match="LZ4"):
         decompress_block(b"\x00\x01\x00")
+
+
+def test_times_of_a_writer_in_another_zone_are_sparks() -> None:
+    columns = {"naive": pa.array([NEAR], TIME), "instant": pa.array([NEAR], pa.timestamp("us", "UTC"))}
+    content = _file(columns, compression="uncompressed").getvalue()
+    assert content.count(b"GMT") == 1
+    elsewhere = OrcFooter(io.BytesIO(content.replace(b"GMT", b"CET")))
+    assert only_sparks(elsewhere, list(columns)) == {
+        "naive": "holds times of a writer in the zone CET, and not in UTC"
+    }
