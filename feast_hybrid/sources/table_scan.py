@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -218,14 +219,18 @@ class _TableScan:
         """The folders of the partitions that can hold rows within the times, and what each says."""
         first, last = partition_bounds(self.source, types, *between)
         day = next((name for name in types if name == self.source.date_partition_column), None)
+        is_utc = self.session.conf.get("spark.sql.session.timeZone") == "UTC"
         needed: list[tuple[str, dict[str, str | None], dict[str, Any]]] = []
         for name in partition_names(self.session, self.source.table or ""):
             texts = parse_partition(name, list(types))
             if texts is None:
                 raise _NotOursError(f"its partition {name!r} has another form")
-            values = {
-                column: _partition_value(text, types[column], name, self.session) for column, text in texts.items()
-            }
+            try:
+                values = {
+                    column: partition_value(text, types[column], is_utc=is_utc) for column, text in texts.items()
+                }
+            except ValueError as error:
+                raise _NotOursError(f"of its partition {name!r}, {error}") from None
             if day is None or in_range(values[day], first, last):
                 needed.append((name, texts, values))
         if len(needed) > _MAX_PARTITIONS:
@@ -324,8 +329,18 @@ def _child(location: Location, name: str) -> Location:
     return location
 
 
-def _partition_value(text: str | None, data_type: DataType, name: str, session: SparkSession) -> Any:
-    """A partition's value in the type that the table declares, where its text is one as it is written."""
+def partition_value(text: str | None, data_type: DataType, *, is_utc: bool) -> Any:
+    """A partition's value in the type that the table declares.
+
+    Args:
+        text: None for null.
+        data_type: of the table's column.
+        is_utc: whether Spark takes times without a zone for UTC.
+
+    Raises:
+        ValueError: the text is not what is written for a value of the type, and what Spark's cast makes of it is
+            Spark's to know.
+    """
     if text is None:
         return None
     spark_type = data_type.simpleString()
@@ -335,14 +350,11 @@ def _partition_value(text: str | None, data_type: DataType, name: str, session: 
         number, limit = int(text), 1 << (_BITS[spark_type] - 1)
         if -limit <= number < limit:
             return number
-    try:
+    with suppress(ValueError):
         if spark_type == "date" and _DATE.fullmatch(text):
             return date.fromisoformat(text)
         if spark_type == "boolean" and text in ("true", "false"):
             return text == "true"
-        in_utc = session.conf.get("spark.sql.session.timeZone") == "UTC"
-        if spark_type == "timestamp" and in_utc and _TIME.fullmatch(text):
+        if spark_type == "timestamp" and is_utc and _TIME.fullmatch(text):
             return as_utc(datetime.fromisoformat(text))
-    except ValueError:
-        pass
-    raise _NotOursError(f"its partition {name!r} is no {spark_type} as one is written")
+    raise ValueError(f"{text!r} is no {spark_type} as one is written")

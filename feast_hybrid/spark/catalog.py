@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from pyspark.errors import PySparkException
-
 from feast_hybrid.spark.columns import quoted
 
 if TYPE_CHECKING:
@@ -100,7 +98,7 @@ def table_entry(session: SparkSession, table: str) -> TableEntry | None:
     """What the session's catalog knows of a table; None where it is in a catalog that does not say it so."""
     try:
         return TableEntry(_as_json(session, f"DESCRIBE TABLE EXTENDED {table} AS JSON"))
-    except PySparkException:
+    except Exception:
         # A table that is not there, or may not be seen, is named by who reads it.
         return None
 

@@ -23,7 +23,8 @@ from feast_hybrid.errors import HybridError
 from tests.integration.places import feature_store, hour, retrieve
 
 ROWS = """SELECT k, CAST(t AS TIMESTAMP), v, s, s, s, CAST(t AS TIMESTAMP), CAST(t AS DATE), d, h FROM VALUES
-    (1L, '2026-01-10 01:00:00.000001', 0.5D, 'a', '2026-01-10', 1), (1L, '2026-01-11 05:00:00', 1.5D, 'b', NULL, 3),
+    (1L, '2026-01-10 01:00:00.000001', 0.5D, 'a', '2026-01-10', 1),
+    (1L, '2026-01-11 05:00:00', 1.5D, 'b', NULL, 3),
     (2L, '2026-01-11 06:00:00', 2.5D, NULL, '2026-01-11', 2) AS r(k, t, v, s, d, h)"""
 COLUMNS = (
     """k BIGINT, event_timestamp TIMESTAMP, v DOUBLE, s STRING, c CHAR(5), w VARCHAR(5), seen TIMESTAMP, d DATE"""

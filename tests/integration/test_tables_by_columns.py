@@ -160,7 +160,7 @@ def test_a_plain_table_is_joined_by_columns_and_only_needed_partitions_are_asked
 
 @contextmanager
 def falls(tables: Tables, name: str, reason: str, features: tuple[str, ...] = ("v", "s")) -> Iterator[None]:
-    """A table that is made within is joined by Spark, for that reason; and by Spark the answers are what they were."""
+    """A table that is made within is joined by Spark, for that reason, and the answers are those of the window."""
     yield
     plan, found = tables.asked(name, features=features)
     assert plan.startswith("view 'stats': window (not columnar: "), plan
