@@ -38,9 +38,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 #: What Hive or Spark notes itself, and what says only how files are written.
-_PLAIN_OPTIONS = frozenset(
-    {"path", "serialization.format", "compression", "parquet.compression", "parquet.compress", "orc.compress"}
-)
+_PLAIN_OPTIONS = frozenset({
+    "path", "serialization.format", "compression", "parquet.compression", "parquet.compress", "parquet.block.size",
+    "parquet.page.size", "orc.compress", "orc.compress.size", "orc.stripe.size", "orc.row.index.stride",
+    "orc.create.index", "orc.bloom.filter.columns", "orc.bloom.filter.fpp",
+})  # fmt: skip
+
+#: How properties begin that Spark gives to its readers of a table of Hive's as options.
+_READERS_PROPERTIES = ("orc.", "parquet.")
 
 #: Settings with which Spark reads a table of Hive's as its own, and finds its partitions in the catalog.
 _PLAIN_SETTINGS = {
@@ -132,7 +137,8 @@ def _plain(entry: TableEntry | None) -> TableEntry:
         raise _NotOursError(f"a table of {entry.provider or 'an unknown format'}")
     if entry.buckets:
         raise _NotOursError("a bucketed table")
-    others = sorted(name for name in entry.options if name.lower() not in _PLAIN_OPTIONS)
+    options = [*entry.options, *(name for name in entry.properties if name.lower().startswith(_READERS_PROPERTIES))]
+    others = sorted(name for name in options if name.lower() not in _PLAIN_OPTIONS)
     if others:
         raise _NotOursError(f"a table with options, which are Spark's to follow: {', '.join(others)}")
     if not entry.location:
