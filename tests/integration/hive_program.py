@@ -47,7 +47,7 @@ ENTITY_ROWS = pd.DataFrame({"k": [1, 2, 1], "event_timestamp": [hour(30), hour(3
 def main(folder: str) -> None:
     make_tables(session(folder), folder)
     in_folder = {"path": f"file://{folder}/a warehouse/of_orc", "file_format": "orc"}
-    asked: dict[str, tuple[dict[str, str], str]] = {
+    asked: dict[str, tuple[dict[str, Any], str]] = {
         "of_parquet": ({"table": "of_parquet"}, "v s w seen d day hour"),
         "of_orc": ({"table": "of_orc"}, "v s w seen d day hour"),
         "char": ({"table": "of_orc"}, "v c"),
@@ -106,10 +106,10 @@ def make_tables(spark: SparkSession, folder: str) -> None:
 
 
 def answer(
-    place: Path, folder: str, strategy: str, name: str, of: dict[str, str], features: list[str]
+    place: Path, folder: str, strategy: str, name: str, of: dict[str, Any], features: list[str]
 ) -> tuple[str, list[list[str]]]:
     """How a view is joined, and its rows as text."""
-    rows: Any = HybridSparkSource(name=name, timestamp_field="event_timestamp", **of)
+    rows = HybridSparkSource(name=name, timestamp_field="event_timestamp", **of)
     schema = [Field(name="k", dtype=Int64), *(Field(name=feature, dtype=TYPES[feature]) for feature in features)]
     view = FeatureView(name=name, entities=[DRIVER], ttl=timedelta(days=1), source=rows, schema=schema)
     sites = [{"name": "here", "uri": f"file://{folder}"}]

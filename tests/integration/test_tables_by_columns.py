@@ -14,8 +14,8 @@ from feast.types import Float64, Int64, String, UnixTimestamp
 
 from feast_hybrid import HybridSparkSource
 from feast_hybrid.errors import SourceError
-from feast_hybrid.sources import table_scan
 from feast_hybrid.sources.reader import Reader
+from feast_hybrid.spark.catalog import partition_entries
 from tests.integration.places import answers, classic_only, entity, feature_store, hour, on_connect, retrieve
 from tests.integration.places import view as feature_view
 from tests.integration.programs import answers_in, run_python
@@ -132,13 +132,12 @@ def test_a_plain_table_is_joined_by_columns_and_only_needed_partitions_are_asked
     name = f"by_columns_{file_format}"
     tables.plain(name, file_format)
     asked: list[Any] = []
-    entries = table_scan.partition_entries
 
     def noted(session: Any, table: str, partitions: Any) -> Any:
         asked.extend(partitions)
-        return entries(session, table, partitions)
+        return partition_entries(session, table, partitions)
 
-    monkeypatch.setattr(table_scan, "partition_entries", noted)
+    monkeypatch.setattr("feast_hybrid.sources.table_scan.partition_entries", noted)
     plan, found = tables.asked(name)
     assert plan.startswith("view 'stats': columnar"), plan
     assert "reads 6 columns of" in plan

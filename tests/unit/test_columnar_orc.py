@@ -37,7 +37,7 @@ class Requests:
         sizes = self.sizes
 
         class Counting(io.FileIO):
-            def read(self, size: int | None = -1) -> bytes:  # type: ignore[override]
+            def read(self, size: int | None = -1) -> bytes:
                 content = super().read(-1 if size is None else size)
                 sizes.append(len(content))
                 return content
