@@ -261,7 +261,7 @@ def test_tables_of_a_hive_metastore_that_hive_wrote(tmp_path: Path) -> None:
     (found,) = answers_in(run_python("-m", "tests.integration.hive_program", str(tmp_path), seconds=1200))
     for table in ("of_parquet", "of_orc"):
         plan, rows = found[f"{table} auto"]
-        assert "columnar (blocks of columns are the cheapest); reads 8 columns of 4 files" in plan, plan
+        assert "columnar (blocks of columns are the cheapest); reads 9 columns of 4 files" in plan, plan
         assert rows == found[f"{table} window"][1]
         assert [row[:2] for row in rows] == [["1.5", "b"], ["2.5", "None"], ["0.5", "a"]]
         assert [row[-2:] for row in rows] == [["None", "3"], ["2026-01-11", "7"], ["2026-01-10", "1"]]
