@@ -1,176 +1,180 @@
-"""What the footer of an ORC file says of the values of its columns, which pyarrow does not tell.
-
-The messages are those of ORC's own ``orc_proto.proto`` (https://orc.apache.org/specification/ORCv1), but for the
-fields that nobody here asks for.
-"""
+"""What the statistics of an ORC file say of its columns: what only Spark reads right, and which values there are."""
 
 from __future__ import annotations
 
-import io
-import zlib
-from collections.abc import Collection, Iterator
-from contextlib import nullcontext
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from feast_hybrid.arrow.utc import DAY_MICROS
+
+if TYPE_CHECKING:
+    from feast_hybrid.arrow.orc_footer import OrcFooter, Stripe
 
 #: The first and the last millisecond since 1970, in UTC, that Arrow's reader of ORC can hold, as nanoseconds.
 _FIRST_MS, _LAST_MS = -(2**63) // 1_000_000 + 1, (2**63 - 1) // 1_000_000 - 1
+#: By how much a time may be another in the zone of its writer, which is all that statistics before ORC 1.5 know.
+_ZONES_MS = 2 * 86_400_000
+#: Statistics of times are in milliseconds, and some writers rounded them to the second before 1970.
+_ROUNDING_MICROS = 1_000_000
+#: 1582-10-15, before which the calendars differ that Spark and Arrow take a file's days for.
+_FIRST_GREGORIAN_DAY = -141_427
 
-#: Fields of ORC's messages: message → name, number, type; repeated ones end in a star.
-_MESSAGES: dict[str, tuple[tuple[str, int, str], ...]] = {
-    "PostScript": (("footerLength", 1, "uint64"), ("compression", 2, "uint32")),
-    "Type": (("kind", 1, "uint32"), ("subtypes", 2, "uint32*"), ("fieldNames", 3, "string*")),
-    "TimestampStatistics": (
-        ("minimum", 1, "sint64"),
-        ("maximum", 2, "sint64"),
-        ("minimumUtc", 3, "sint64"),
-        ("maximumUtc", 4, "sint64"),
-    ),
-    "ColumnStatistics": (("numberOfValues", 1, "uint64"), ("timestampStatistics", 9, "TimestampStatistics")),
-    "Footer": (("types", 4, "Type*"), ("statistics", 7, "ColumnStatistics*")),
-}
+#: ORC's kinds of columns.
+BYTE, SHORT, INT, LONG, STRING, BINARY, TIMESTAMP = 1, 2, 3, 4, 7, 8, 9
+DECIMAL, DATE, VARCHAR, CHAR, INSTANT = 14, 15, 16, 17, 18
+WHOLE_NUMBERS = frozenset({BYTE, SHORT, INT, LONG})
+TEXTS = frozenset({STRING, VARCHAR})
+_TIMES = frozenset({TIMESTAMP, INSTANT})
 
-_NONE, _ZLIB, _SNAPPY, _ZSTD = 0, 1, 2, 5
+#: Names of UTC, as writers note the zone of a stripe's times.
+_UTC = frozenset({"UTC", "GMT", "Etc/UTC", "Etc/GMT", "Z", "Zulu", "Universal", "Etc/Universal"})
 
-#: ORC's kinds of timestamps, without a zone and with the local one.
-_TIMESTAMPS = frozenset({9, 18})
+#: Writers before this one compared text by characters, and may have left out some of it.
+_FIRST_WRITER_OF_BYTES = 1
 
-
-class _Times(NamedTuple):
-    """The times of a column, in milliseconds since 1970.
-
-    Attributes:
-        first: the earliest; None where the file does not say.
-        last: the latest.
-    """
-
-    first: int | None
-    last: int | None
+#: Bytes of a value in memory.
+_WIDTHS = {0: 1, BYTE: 1, SHORT: 2, INT: 4, LONG: 8, 5: 4, 6: 8, TIMESTAMP: 8, INSTANT: 8, DECIMAL: 16, DATE: 4}
+_VARIABLE_WIDTH = 4
 
 
-def beyond_nanoseconds(file: Any, columns: Collection[str]) -> tuple[str, bool] | None:
-    """A column with times that Arrow's reader would wrap around, or of whose times the file does not tell.
-
-    Arrow counts the times of ORC in nanoseconds of 64 bits, from 1677-09-21 to 2262-04-11, and does not say so where
-    they are others.
+def only_sparks(
+    footer: OrcFooter, columns: Collection[str], stripes: Sequence[Stripe] | None = None
+) -> dict[str, str]:
+    """The columns that Arrow's reader would read otherwise than Spark's, without saying so.
 
     Args:
-        file: that is open and can seek, and stays open; or a path of this machine.
-        columns: of the file, whose times matter, those within lists, maps and structs too.
+        footer: of the file.
+        columns: of the file, which matter with all that is in them.
+        stripes: whose zones are looked at; the last one's by default, whose footer is at hand.
 
     Returns:
-        The first such column, and whether the file tells of its times; None where all can be read.
+        Column → what it is or holds, in words that go on a sentence about it.
     """
-    if not columns:
+    of_zones = footer.stripes[-1:] if stripes is None else stripes
+    found: dict[str, str] = {}
+    names = set(footer.types[0].fieldNames)
+    for name in columns:
+        if footer.is_encrypted:
+            found[name] = "is in a file with encrypted columns"
+        elif any(name.startswith(f"{other}.") for other in names):
+            found[name] = "has a name that may be that of a part of another column"
+        else:
+            reasons = (_only_sparks(footer, number, of_zones) for number in footer.numbers(name))
+            reason = next(filter(None, reasons), None)
+            if reason is not None:
+                found[name] = reason
+    return found
+
+
+def _only_sparks(footer: OrcFooter, number: int, stripes: Sequence[Stripe]) -> str | None:
+    column = footer.types[number]
+    if column.kind == CHAR:
+        return "is char, of whose blanks only Spark knows which count"
+    if column.kind == DECIMAL and not column.precision:
+        return "is a decimal without a precision"
+    if column.kind not in _TIMES and column.kind != DATE:
         return None
-    with Path(file).open("rb") if isinstance(file, str) else nullcontext(file) as opened:
-        footer = _footer(opened)
-    if footer is None:
-        return next(iter(columns)), False
-    root = footer.types[0]
-    for name, number in zip(root.fieldNames, root.subtypes, strict=True):
-        for first, last in _times(footer, number) if name in columns else ():
-            if first is None or last is None:
-                return str(name), False
-            if first < _FIRST_MS or last > _LAST_MS:
-                return str(name), True
+    statistics = footer.statistics[number] if number < len(footer.statistics) else None
+    if statistics is not None and statistics.HasField("numberOfValues") and not statistics.numberOfValues:
+        return None
+    if column.kind == DATE:
+        dates = None if statistics is None else statistics.dateStatistics
+        if dates is None or not dates.HasField("minimum"):
+            return "has no statistics of its dates"
+        return "holds dates before 1582-10-15" if dates.minimum < _FIRST_GREGORIAN_DAY else None
+    first, last = (None, None) if statistics is None else _span(statistics.timestampStatistics)
+    if first is None or last is None:
+        return "has no statistics of its times"
+    if first < _FIRST_MS or last > _LAST_MS:
+        return "holds times before 1677-09-21 or after 2262-04-11"
+    if column.kind == TIMESTAMP:
+        zones = {footer.zone(stripe) for stripe in stripes} - _UTC
+        if zones:
+            return f"holds times of a writer in the zone {min(zones) or 'that it had'}, and not in UTC"
     return None
 
 
-def _times(footer: Any, number: int) -> Iterator[_Times]:
-    """The times of a column and of all that is in it, but for those that are all null."""
-    column = footer.types[number]
-    if column.kind in _TIMESTAMPS and number < len(footer.statistics):
-        found = footer.statistics[number]
-        if found.numberOfValues or not found.HasField("numberOfValues"):
-            times = found.timestampStatistics
-            yield _Times(_one_of(times, "minimumUtc", "minimum"), _one_of(times, "maximumUtc", "maximum"))
-    elif column.kind in _TIMESTAMPS:
-        yield _Times(None, None)
-    for inner in column.subtypes:
-        yield from _times(footer, inner)
+def _span(times: Any) -> tuple[int | None, int | None]:
+    """No later than the first time, and no earlier than the last one, in milliseconds since 1970."""
+    first = last = None
+    if times.HasField("minimumUtc"):
+        first = times.minimumUtc
+    elif times.HasField("minimum"):
+        first = times.minimum - _ZONES_MS
+    if times.HasField("maximumUtc"):
+        last = times.maximumUtc
+    elif times.HasField("maximum"):
+        last = times.maximum + _ZONES_MS
+    return first, last
 
 
-def _one_of(message: Any, *names: str) -> int | None:
-    return next((getattr(message, name) for name in names if message.HasField(name)), None)
+def time_range(column: Any, statistics: Any) -> tuple[int, int] | None:
+    """No later than the first time of a column and no earlier than the last, in microseconds; None if not known.
+
+    Args:
+        column: its type in the footer.
+        statistics: of some of its rows.
+    """
+    if column.kind == DATE:
+        dates = statistics.dateStatistics
+        if dates.HasField("minimum") and dates.HasField("maximum"):
+            return dates.minimum * DAY_MICROS, dates.maximum * DAY_MICROS
+        return None
+    times = statistics.timestampStatistics
+    # Without these two, the zone in which the others count is not known.
+    if column.kind not in _TIMES or not (times.HasField("minimumUtc") and times.HasField("maximumUtc")):
+        return None
+    return times.minimumUtc * 1000 - _ROUNDING_MICROS, (times.maximumUtc + 1) * 1000 + _ROUNDING_MICROS
 
 
-def _footer(file: Any) -> Any:
-    """The footer's message; None where it is compressed in a way that is not known here."""
-    size = file.seek(0, io.SEEK_END)
-    size = file.tell() if size is None else size
-    length = _read(file, size - 1, 1)[0]
-    post_script = _parsed("PostScript", _read(file, size - 1 - length, length))
-    compressed = _read(file, size - 1 - length - post_script.footerLength, post_script.footerLength)
-    plain = _decompressed(compressed, post_script.compression)
-    return None if plain is None else _parsed("Footer", plain)
+def number_range(statistics: Any) -> tuple[int, int] | None:
+    """The least and the greatest of some whole numbers; None if not known."""
+    found = statistics.intStatistics
+    if found.HasField("minimum") and found.HasField("maximum"):
+        return found.minimum, found.maximum
+    return None
 
 
-def _read(file: Any, start: int, length: int) -> bytes:
-    file.seek(start)
-    return bytes(file.read(length))
+def text_range(footer: OrcFooter, statistics: Any) -> tuple[bytes, bytes] | None:
+    """No greater than the least of some texts, and no less than the greatest, by their bytes; None if not known."""
+    found = statistics.stringStatistics
+    low = next((getattr(found, name) for name in ("minimum", "lowerBound") if found.HasField(name)), None)
+    high = next((getattr(found, name) for name in ("maximum", "upperBound") if found.HasField(name)), None)
+    if low is None or high is None or footer.writer_version < _FIRST_WRITER_OF_BYTES:
+        return None
+    return low, high
 
 
-def _decompressed(data: bytes, compression: int) -> bytes | None:
-    """The bytes of ORC's chunks, each of which says whether it is compressed."""
-    if compression == _NONE:
-        return data
-    chunks: list[bytes] = []
-    place = 0
-    while place < len(data):
-        header = int.from_bytes(data[place : place + 3], "little")
-        chunk = data[place + 3 : place + 3 + (header >> 1)]
-        place += 3 + (header >> 1)
-        if header & 1:
-            chunks.append(chunk)
-        elif compression == _ZLIB:
-            chunks.append(zlib.decompress(chunk, wbits=-zlib.MAX_WBITS))
-        elif compression == _SNAPPY:
-            chunks.append(pa.Codec("snappy").decompress(chunk, _varint(chunk), asbytes=True))
-        elif compression == _ZSTD:
-            chunks.append(pa.input_stream(pa.BufferReader(chunk), compression="zstd").read())
-        else:
-            return None
-    return b"".join(chunks)
+def memory_bytes(footer: OrcFooter, columns: Collection[str]) -> int:
+    """About how many bytes the values of some columns take in memory, those of all stripes."""
+    return sum(_bytes_of(footer, number) for name in columns for number in footer.numbers(name))
 
 
-def _varint(data: bytes) -> int:
-    """The number that data begin with, of seven bits in each byte, as Snappy writes the size of what it holds."""
-    number = 0
-    for position, byte in enumerate(data):
-        number |= (byte & 0x7F) << 7 * position
-        if not byte & 0x80:
-            break
-    return number
+def _bytes_of(footer: OrcFooter, number: int) -> int:
+    statistics: Any = footer.statistics[number] if number < len(footer.statistics) else None
+    has_values = statistics is not None and statistics.HasField("numberOfValues")
+    values = max(statistics.numberOfValues, 0) if has_values else footer.rows
+    kind = footer.types[number].kind
+    texts = 0
+    if statistics is not None and kind in (STRING, VARCHAR, CHAR):
+        texts = max(statistics.stringStatistics.sum, 0)
+    elif statistics is not None and kind == BINARY:
+        texts = max(statistics.binaryStatistics.sum, 0)
+    return int(values) * _WIDTHS.get(kind, _VARIABLE_WIDTH) + texts
 
 
-def _message_classes() -> dict[str, Any]:
-    """A class of each of :data:`_MESSAGES`."""
-    field = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="feast_hybrid/orc.proto", package="feast_hybrid.orc")
-    for message, fields in _MESSAGES.items():
-        described = file.message_type.add(name=message)
-        for name, number, written in fields:
-            type_name = written.rstrip("*")
-            added = described.field.add(name=name, number=number)
-            added.label = field.LABEL_REPEATED if written.endswith("*") else field.LABEL_OPTIONAL
-            if type_name in _MESSAGES:
-                added.type, added.type_name = field.TYPE_MESSAGE, f".{file.package}.{type_name}"
-            else:
-                added.type = field.Type.Value(f"TYPE_{type_name.upper()}")
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{file.package}.{name}"))
-        for name in _MESSAGES
-    }
+def stripe_bytes(footer: OrcFooter, columns: Collection[str], stripe: Stripe) -> tuple[int, int]:
+    """How many bytes of a stripe some columns are, and how many all are."""
+    numbers = {number for name in columns for number in footer.numbers(name)}
+    lengths = [(stream.column in numbers, stream.length) for stream in footer.streams(stripe)]
+    return sum(length for is_wanted, length in lengths if is_wanted), sum(length for _, length in lengths)
 
 
-_CLASSES = _message_classes()
-
-
-def _parsed(message: str, data: bytes) -> Any:
-    return _CLASSES[message].FromString(data)
+def data_ranges(footer: OrcFooter, columns: Collection[str], stripe: Stripe) -> Iterator[tuple[int, int]]:
+    """The first byte, and that after the last one, of what is read for some columns of a stripe."""
+    numbers = {0, *(number for name in columns for number in footer.numbers(name))}
+    data = stripe.offset + stripe.index_bytes
+    for stream in footer.streams(stripe):
+        if stream.column in numbers and stream.length and stream.start >= data:
+            yield stream.start, stream.start + stream.length
+    yield stripe.footer, stripe.end

@@ -43,7 +43,7 @@ class Scan:
         files: All files; each row of the frame is in one of them. Files that the join's times rule out may be left
             out where the frame leaves them out too.
         open: What pyarrow's readers take, for a file's path; called in tasks, so it is pickled.
-        file_format: ``parquet``, or ``orc``, which the columnar strategy does not read.
+        file_format: ``parquet`` or ``orc``.
         version: The version of the file that is at a path, in a task: another one than was listed is refused, since
             its rows would be read in part. None where that cannot be known.
         where: Names the place in plans, such as ``site 'onprem'``.

@@ -21,7 +21,7 @@ from feast_hybrid.arrow.faults import is_arrows
 from feast_hybrid.arrow.unify import spark_form
 from feast_hybrid.arrow.utc import INSTANT
 from feast_hybrid.errors import SchemaError, SourceError
-from feast_hybrid.files.orc import read_orc_footer
+from feast_hybrid.files.orc import FoundSchema, read_orc_footer
 from feast_hybrid.lakes.errors import classify_storage_error
 from feast_hybrid.lakes.uri import LakeType
 from feast_hybrid.lakes.versions import file_version
@@ -63,6 +63,7 @@ class FileColumn:
         only_ours: why Spark's own reader would fail on it or read it otherwise than we do; empty otherwise.
         times: how its times are kept, where Spark reads them by what a session or a JVM says: ``INT96`` or ``ORC``;
             empty otherwise.
+        only_sparks: what it is or holds that our reader would read otherwise than Spark's; empty otherwise.
     """
 
     name: str
@@ -70,6 +71,7 @@ class FileColumn:
     unreadable: str = ""
     only_ours: str = ""
     times: str = ""
+    only_sparks: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,13 @@ class Footer:
         columns: in the file's order; one object for all files of a schema.
         int96: whether times are INT96.
         has_rows: whether there are any.
+        has_no_names: see :class:`feast_hybrid.files.orc.FoundSchema`.
     """
 
     columns: tuple[FileColumn, ...]
     int96: bool
     has_rows: bool
+    has_no_names: bool = False
 
 
 class FooterCache:
@@ -202,9 +206,10 @@ def _read_footer(filesystem: Any, file_format: str, file: DataFile, *, is_local:
     # On a machine's own disk Arrow opens the file itself, which is faster.
     source = file.path if is_local else _Tail(filesystem, file.path, file.size)
     try:
-        schema, int96, rows, spark_types = read(source)
-        columns = _columns(schema, int96, file_format, frozenset(spark_types.items()))
-        return Footer(columns, bool(int96), rows > 0)
+        found = read(source)
+        notes = frozenset(found.spark_types.items()), frozenset(found.only_sparks.items())
+        columns = _columns(found.schema, found.int96, file_format, *notes)
+        return Footer(columns, bool(found.int96), found.rows > 0, found.has_no_names)
     except (pa.ArrowException, OSError, UnicodeError, ValueError) as error:
         if (isinstance(error, OSError) and not is_arrows(error)) or classify_storage_error(error) is not None:
             raise  # it is the lake that did not give it, as hdfs-native says in an OSError too
@@ -231,21 +236,16 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".")[:300]
 
 
-def _read_parquet_footer(source: Any) -> tuple[pa.Schema, frozenset[str], int, dict[str, str]]:
-    """A file's schema, its columns of INT96, which has no zone in Arrow but is an instant to Spark, and its rows.
-
-    Returns:
-        Last, column → the type that only Spark has for it.
-    """
+def _read_parquet_footer(source: Any) -> FoundSchema:
     with pq.ParquetFile(source) as file:
         schema, rows = file.schema_arrow.remove_metadata(), file.metadata.num_rows  # it is hashed below
         spark_types = _spark_types((file.metadata.metadata or {}).get(_SPARK_SCHEMA, b""))
         if not _may_hold_int96(schema):
-            return schema, frozenset(), rows, spark_types
+            return FoundSchema(schema, frozenset(), rows, spark_types)
         leaves = [file.schema.column(position) for position in range(len(file.schema))]
         int96 = [leaf.path for leaf in leaves if leaf.physical_type == "INT96"]
     names = [name for name in schema.names if any(leaf == name or leaf.startswith(f"{name}.") for leaf in int96)]
-    return schema, frozenset(names), rows, spark_types
+    return FoundSchema(schema, frozenset(names), rows, spark_types)
 
 
 @lru_cache(maxsize=256)
@@ -277,14 +277,18 @@ def _may_hold_int96(schema: pa.Schema) -> bool:
 
 @lru_cache(maxsize=1024)
 def _columns(
-    schema: pa.Schema, int96: frozenset[str], file_format: str, spark_types: frozenset[tuple[str, str]]
+    schema: pa.Schema,
+    int96: frozenset[str],
+    file_format: str,
+    spark_types: frozenset[tuple[str, str]],
+    only_sparks: frozenset[tuple[str, str]],
 ) -> tuple[FileColumn, ...]:
     is_orc = file_format == "orc"
-    only_sparks = dict(spark_types)
+    without_type, with_reason = dict(spark_types), dict(only_sparks)
     columns = []
     for field in schema:
-        if field.name in only_sparks:
-            reason = f"Spark wrote it as {only_sparks[field.name]}, for which Feast has no type"
+        if field.name in without_type:
+            reason = f"Spark wrote it as {without_type[field.name]}, for which Feast has no type"
             columns.append(FileColumn(field.name, None, reason))
             continue
         is_instant = field.name in int96
@@ -295,7 +299,7 @@ def _columns(
             columns.append(FileColumn(field.name, None, str(error)))
             continue
         only_ours = _only_ours(field.type, has_nanos=not is_instant)
-        columns.append(FileColumn(field.name, data_type, "", only_ours, times))
+        columns.append(FileColumn(field.name, data_type, "", only_ours, times, with_reason.get(field.name, "")))
     return tuple(columns)
 
 

@@ -26,12 +26,14 @@ class _Group(NamedTuple):
         folders: the partition columns that the folders on the way to them give.
         path: of the first of them.
         has_rows: whether any of them has.
+        has_no_names: whether Spark takes their columns by place.
     """
 
     columns: tuple[FileColumn, ...]
     folders: frozenset[str]
     path: str
     has_rows: bool
+    has_no_names: bool
 
 
 class _Found(NamedTuple):
@@ -55,6 +57,7 @@ class Resolution:
         self._doubled: set[str] = set()  # names in lower case that a file has twice
         self._only_ours = listing.only_ours
         self._times: dict[str, str] = {}
+        self._only_sparks: dict[str, str] = {}
 
     def resolve(self) -> ResolvedSchema:
         """The schema; columns that cannot be read are remembered in it."""
@@ -82,6 +85,7 @@ class Resolution:
                 if data_type is not None:
                     columns.append(ResolvedColumn(name, data_type))
                     partitions[name] = data_type
+        self._compare_places([name for name, _ in in_files])
         files = self._listing.files
         first = self._footers[files[0].path]
         return ResolvedSchema(
@@ -109,6 +113,7 @@ class Resolution:
             missing_in=self._missing_in(columns),
             file_schema=pa.schema(in_files),
             times=self._times,
+            only_sparks=self._only_sparks,
         )
 
     def _ours(self, reason: str) -> None:
@@ -183,10 +188,19 @@ class Resolution:
             for column in _columns_of(group, name):
                 if column.times:
                     self._times[name] = column.times
+                if column.only_sparks:
+                    self._only_sparks.setdefault(name, f"of {group.path} {column.only_sparks}")
                 if column.only_ours:
                     self._ours(f"column {name!r} has {column.only_ours} in {group.path}")
                 elif not spark_widens(column.data_type, data_type):
                     self._ours(f"column {name!r} is {column.data_type} in {group.path}, and {data_type} elsewhere")
+
+    def _compare_places(self, names: Sequence[str]) -> None:
+        """Note where Spark's reader would take columns by their places, and these are not those of their names."""
+        for group in self._all_groups:
+            found = [column.name for column in group.columns]
+            if group.has_no_names and found != list(names[: len(found)]):
+                self._ours(f"columns called _col0 and so on, which Spark takes by their places, in {group.path}")
 
     def _partition_type(self, name: str, in_files: pa.DataType | None) -> pa.DataType | None:
         """The type of a column that folders give, and files where no folder does; None where it cannot be read."""
@@ -208,6 +222,10 @@ class Resolution:
             return None
         if not found:
             return data_type
+        for group in outside:
+            for column in _columns_of(group, name):
+                if column.only_sparks:
+                    self._only_sparks.setdefault(name, f"of {group.path} {column.only_sparks}")
         for of_folders in (data_type, pa.string()):
             try:
                 return resolve_type([of_folders, *(each.data_type for each in found)], declared)
@@ -236,7 +254,9 @@ def _grouped(files: Sequence[DataFile], footers: Mapping[str, Footer]) -> list[_
         key = id(footer.columns), tuple(file.partitions)
         group = groups.get(key)
         if group is None or (footer.has_rows and not group.has_rows):
-            groups[key] = _Group(footer.columns, frozenset(file.partitions), file.path, footer.has_rows)
+            groups[key] = _Group(
+                footer.columns, frozenset(file.partitions), file.path, footer.has_rows, footer.has_no_names
+            )
     return list(groups.values())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -64,6 +64,8 @@ class ResolvedSchema:
         file_schema: the columns that files hold, those among them that folders give too; for writers.
         times: column → how its times are kept, where Spark reads them by what a session or a JVM says: ``INT96`` or
             ``ORC``.
+        only_sparks: column → in which file it is or holds something that our reader would read otherwise than
+            Spark's, and what: ``of FILE holds …``.
     """
 
     columns: tuple[ResolvedColumn, ...]
@@ -78,6 +80,7 @@ class ResolvedSchema:
     missing_in: Mapping[str, str]
     file_schema: pa.Schema
     times: Mapping[str, str]
+    only_sparks: Mapping[str, str] = field(default_factory=dict)
 
     def find(self, name: str) -> ResolvedColumn | None:
         """The column of a name, or the only one of that name but for case; None where there is none."""

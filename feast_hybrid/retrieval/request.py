@@ -71,6 +71,8 @@ class RequestedView:
         columns: Sequence[str],
         required: Sequence[str],
         between: tuple[datetime | None, datetime | None],
+        *,
+        scan: bool = False,
     ) -> SourceFrame:
         """The view's rows between two times.
 
@@ -79,6 +81,7 @@ class RequestedView:
             columns: that will be used.
             required: those without which a row is no answer.
             between: the first and the last time; None for no bound.
+            scan: see :meth:`Reader.open`.
 
         Raises:
             SourceError, SourceNotFoundError, StorageError: the source cannot be read.
@@ -90,7 +93,7 @@ class RequestedView:
             frame = self.transformed.frame(reader, end)
             self._require_made(frame, columns)
             return SourceFrame(self._between(frame, start, end), Ineligible("a transformation makes its rows"))
-        rows = reader.open(self.source, columns, required=required, between=(start, end))
+        rows = reader.open(self.source, columns, required=required, between=(start, end), scan=scan)
         return replace(rows, frame=self._between(rows.frame, start, end))
 
     def _between(self, frame: DataFrame, start: datetime | None, end: datetime | None) -> DataFrame:
@@ -110,7 +113,7 @@ class RequestedView:
         ttl = self.view.ttl
         start = _earlier(bounds[0], ttl) if ttl and bounds is not None else None
         end = None if bounds is None else bounds[1]
-        rows = self.rows(reader, self._columns, self._required, (start, end))
+        rows = self.rows(reader, self._columns, self._required, (start, end), scan=scan)
         self._refuse_aggregations(rows.frame.columns)
         return AsOfView(
             name=self.name,

@@ -93,6 +93,8 @@ def files_frame(
     scan = scan_of(source, resolved, partition_types, session, *between)
     if options.for_spark:
         scan = Ineligible(f"reader options, which are Spark's to follow: {', '.join(options.for_spark)}")
+    elif reason := _only_sparks(resolved, columns, required):
+        scan = Ineligible(reason)
     what = f"{source.label} ({source.describe()})"
     resolved.require(_not_to_be_had(resolved, columns, required), what=what)
     notes = left_out_notes(resolved.empty_files, resolved.damaged_files)
@@ -126,6 +128,13 @@ def _times(resolved: ResolvedSchema, columns: Collection[str] | None, required: 
     """How times are kept in wanted columns, where Spark reads them by what a session or a JVM says."""
     wanted = resolved.times if columns is None else _found(resolved, [*columns, *required])
     return {name: resolved.times[name] for name in wanted if name in resolved.times}
+
+
+def _only_sparks(resolved: ResolvedSchema, columns: Collection[str] | None, required: Collection[str]) -> str:
+    """Which wanted column our reader would read otherwise than Spark's, and why; empty where it reads all alike."""
+    wanted = resolved.only_sparks if columns is None else _found(resolved, [*columns, *required])
+    found = [f"column {name!r} {why}" for name, why in resolved.only_sparks.items() if name in wanted]
+    return f"{found[0]}: only Spark reads such columns of ORC" if found else ""
 
 
 def _found(resolved: ResolvedSchema, names: Collection[str]) -> set[str]:

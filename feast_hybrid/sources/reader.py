@@ -15,8 +15,9 @@ from feast_hybrid.lakes.replace_hdfs import REPLACEMENT_SECONDS
 from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason, note_once
 from feast_hybrid.sources.files_frame import SourceFrame, files_frame
 from feast_hybrid.sources.spec import sites_of
+from feast_hybrid.sources.table_scan import refuse_transactions, table_scan
 from feast_hybrid.sources.text_frame import is_zoned, text_frame
-from feast_hybrid.spark.catalog import describe
+from feast_hybrid.spark.catalog import describe, table_entry
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import SESSION_FORMATS
 from feast_hybrid.spark.frames import analysed
@@ -80,6 +81,7 @@ class Reader:
         required: Collection[str] = (),
         between: tuple[datetime | None, datetime | None] = (None, None),
         session: SparkSession | None = None,
+        scan: bool = False,
     ) -> SourceFrame:
         """The rows of a source, lazily, and its files where they are known.
 
@@ -91,6 +93,8 @@ class Reader:
                 lost.
             between: no rows before the first time and after the second are wanted; the frame may hold some.
             session: the session to read in; by default the call's, or its child for what takes no options.
+            scan: whether to find the files of a table, for which the catalog is asked. Those of a path are found
+                anyway.
 
         Raises:
             SourceNotFoundError: nothing is there.
@@ -100,11 +104,12 @@ class Reader:
                 several columns.
         """
         try:
-            found = self._open(source, columns, required, between, session)
+            found = self._open(source, columns, required, between, session, scan=scan)
         except SourceNotFoundError as error:
             if source.location is None or (place := _moved_to(source.location, error)) is None:
                 raise
-            found = self._open(dataclasses.replace(source, location=place), columns, required, between, session)
+            moved = dataclasses.replace(source, location=place)
+            found = self._open(moved, columns, required, between, session, scan=scan)
             if place != source.location:
                 note = f"a writer died while it replaced the rows there; the old ones are read, at {place}"
                 found = dataclasses.replace(found, notes=(*found.notes, note_once(source, note)))
@@ -118,6 +123,8 @@ class Reader:
         required: Collection[str],
         between: tuple[datetime | None, datetime | None],
         session: SparkSession | None,
+        *,
+        scan: bool,
     ) -> SourceFrame:
         reason = ineligibility_reason(source)
         if reason is None:
@@ -137,8 +144,16 @@ class Reader:
             return SourceFrame(frame, Ineligible(reason), notes)
         with translate_spark_errors(source.label, source.describe(), sites_of(source, self.router)):
             child = session or self.child()
-            rows = _table(child, source.table) if source.table is not None else self._selected(child, source)
-            return SourceFrame(analysed(rows), Ineligible(reason))
+            if source.table is None:
+                return SourceFrame(analysed(self._selected(child, source)), Ineligible(reason))
+            rows = analysed(_table(child, source.table))
+            entry = table_entry(child, source.table)
+            refuse_transactions(entry, f"{source.label}: table {source.table}")
+            if not scan:
+                return SourceFrame(rows, Ineligible(reason))
+        wanted = [*(rows.columns if columns is None else columns), *required]
+        files = table_scan(source, entry, rows.schema, child, self.router, wanted, required, between)
+        return SourceFrame(rows, files)
 
     def _selected(self, session: SparkSession, source: SourceSpec) -> DataFrame:
         query, functions = source.query or "", self.router.allowed.functions

@@ -1,11 +1,24 @@
-"""What a session's catalogs say of a table."""
+"""What a session's catalogs say of a table, and of its partitions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from feast_hybrid.spark.columns import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+#: Stands for null in the name of a partition.
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+#: How many partitions are asked for at once.
+_CONCURRENT_QUESTIONS = 8
 
 
 def describe(session: SparkSession, table: str) -> dict[str, str]:
@@ -13,3 +26,133 @@ def describe(session: SparkSession, table: str) -> dict[str, str]:
     rows = [(row["col_name"], row["data_type"]) for row in session.sql(f"DESCRIBE TABLE EXTENDED {table}").collect()]
     heads = [position for position, (name, _) in enumerate(rows) if name == "# Detailed Table Information"]
     return dict(rows[heads[-1] + 1 :]) if heads else {}
+
+
+@dataclass(frozen=True)
+class TableEntry:
+    """A table of the session's own catalog, as ``DESCRIBE TABLE … AS JSON`` gives it.
+
+    Attributes:
+        described: all of it.
+    """
+
+    described: Mapping[str, Any]
+
+    @property
+    def table_type(self) -> str:
+        """``MANAGED``, ``EXTERNAL`` or ``VIEW``."""
+        return str(self.described.get("type", "")).upper()
+
+    @property
+    def provider(self) -> str:
+        """What Spark reads it by, in small letters: ``parquet``, ``orc``; ``hive`` for one of Hive's."""
+        return str(self.described.get("provider", "")).lower()
+
+    @property
+    def serde(self) -> str:
+        """The class with which Hive reads its rows."""
+        return str(self.described.get("serde_library", ""))
+
+    @property
+    def input_format(self) -> str:
+        """The class with which Hive reads its files."""
+        return str(self.described.get("input_format", ""))
+
+    @property
+    def location(self) -> str:
+        """Where its files are; empty where the catalog does not say."""
+        return str(self.described.get("location", ""))
+
+    @property
+    def partition_columns(self) -> list[str]:
+        """The columns that partition it."""
+        return [str(name) for name in self.described.get("partition_columns", [])]
+
+    @property
+    def buckets(self) -> int:
+        """By how many files a partition's rows are told apart; 0 for a plain table."""
+        return max(0, int(self.described.get("num_buckets", 0) or 0))
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """How its files are written and read."""
+        return _texts(self.described.get("storage_properties", {}))
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        """What its maker has set."""
+        return _texts(self.described.get("table_properties", {}))
+
+    @property
+    def has_transactions(self) -> bool:
+        """Whether it is a table of Hive's whose rows are in deltas, which Spark does not read."""
+        return self.properties.get("transactional", "").lower() == "true"
+
+    @property
+    def columns(self) -> Mapping[str, Mapping[str, Any]]:
+        """Name → what is said of a column."""
+        return {str(column["name"]): column for column in self.described.get("columns", [])}
+
+
+def table_entry(session: SparkSession, table: str) -> TableEntry | None:
+    """What the session's catalog knows of a table; None where it is in a catalog that does not say it so."""
+    try:
+        return TableEntry(_as_json(session, f"DESCRIBE TABLE EXTENDED {table} AS JSON"))
+    except Exception:
+        # A table that is not there, or may not be seen, is named by who reads it.
+        return None
+
+
+def partition_names(session: SparkSession, table: str) -> list[str]:
+    """The names of all partitions of a table, ``day=2026-01-10/hour=7``, in one question."""
+    return [str(row[0]) for row in session.sql(f"SHOW PARTITIONS {table}").collect()]
+
+
+def parse_partition(name: str, columns: Sequence[str]) -> dict[str, str | None] | None:
+    """The values in a partition's name, as text; None for null.
+
+    Args:
+        name: as the catalog gives it, its values percent-encoded.
+        columns: that partition the table.
+
+    Returns:
+        None where it is no such name.
+    """
+    parts = [part.partition("=") for part in name.split("/")]
+    if [unquote(column).lower() for column, _, _ in parts] != [column.lower() for column in columns]:
+        return None
+    return {
+        column: None if text == NULL_PARTITION else unquote(text)
+        for column, (_, _, text) in zip(columns, parts, strict=True)
+    }
+
+
+def partition_entries(
+    session: SparkSession, table: str, partitions: Collection[Mapping[str, str | None]]
+) -> list[TableEntry]:
+    """What the catalog knows of some partitions, each asked for by itself: where it is, and how it is read."""
+
+    def ask(partition: Mapping[str, str | None]) -> TableEntry:
+        wanted = ", ".join(
+            f"{quoted(column)} = {_literal(NULL_PARTITION if text is None else text)}"
+            for column, text in partition.items()
+        )
+        return TableEntry(_as_json(session, f"DESCRIBE TABLE EXTENDED {table} PARTITION ({wanted}) AS JSON"))
+
+    with ThreadPoolExecutor(_CONCURRENT_QUESTIONS) as threads:
+        return list(threads.map(ask, partitions))
+
+
+def _as_json(session: SparkSession, statement: str) -> dict[str, Any]:
+    (row,) = session.sql(statement).collect()
+    found: dict[str, Any] = json.loads(row[0])
+    return found
+
+
+def _texts(found: Any) -> dict[str, str]:
+    return {str(name): str(value) for name, value in dict(found or {}).items()}
+
+
+def _literal(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -40,6 +40,9 @@ READER_SETTINGS = (
     ReaderSetting("spark.sql.files.archive.reader.enabled", ("false",), None),
     ReaderSetting("spark.sql.parquet.int96TimestampConversion", ("false",), frozenset({"parquet"}), "INT96"),
     ReaderSetting("spark.sql.orc.impl", ("native",), frozenset({"orc"})),
+    # Hadoop's, which a session may hold itself or have from its application.
+    ReaderSetting("orc.force.positional.evolution", ("false",), frozenset({"orc"})),
+    ReaderSetting("spark.hadoop.orc.force.positional.evolution", ("false",), frozenset({"orc"})),
     ReaderSetting("spark.sql.legacy.timeParserPolicy", ("corrected", "exception"), _TEXTS),
 )
 

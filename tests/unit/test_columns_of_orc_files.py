@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.orc
@@ -11,6 +13,9 @@ from feast_hybrid.arrow.spark_notes import with_naive_times
 from feast_hybrid.arrow.types import spark_type_of_arrow
 from feast_hybrid.files.schema import resolve_schema
 from feast_hybrid.lakes import Router
+
+if TYPE_CHECKING:
+    from feast_hybrid.files.resolved import ResolvedSchema
 
 COLUMNS: list[tuple[str, pa.DataType, str]] = [
     ("flag", pa.bool_(), "boolean"),
@@ -64,3 +69,29 @@ def test_the_columns_of_a_file_and_of_its_partition(tmp_path: Path) -> None:
     ]
     assert found.only_ours is None
     assert found.times == {"naive": "ORC", "instant": "ORC", "list": "ORC"}
+
+
+def resolved(tmp_path: Path, **files: dict[str, pa.Array]) -> ResolvedSchema:
+    for name, columns in files.items():
+        pyarrow.orc.write_table(pa.table(columns), tmp_path / f"{name}.orc")
+    found = resolve_schema(Router(()).locate(f"file://{tmp_path}"), "orc")
+    assert found is not None
+    return found
+
+
+def test_what_only_spark_reads_right_is_known_by_column_and_file(tmp_path: Path) -> None:
+    good = {"n": pa.array([1]), "day": pa.array([date(2026, 1, 10)])}
+    found = resolved(tmp_path, a=good, b={**good, "day": pa.array([date(1066, 10, 14)])})
+    assert found.only_ours is None
+    assert found.only_sparks == {"day": f"of {tmp_path}/b.orc holds dates before 1582-10-15"}
+
+
+def test_columns_without_names_are_read_by_their_names_where_spark_would_go_by_their_places(tmp_path: Path) -> None:
+    one = {"_col0": pa.array([1]), "_col1": pa.array(["a"])}
+    more = {**one, "_col2": pa.array([0.5])}
+    assert resolved(tmp_path, a=one, b=more).only_ours is None
+    turned = {"_col1": pa.array(["a"]), "_col0": pa.array([1])}
+    found = resolved(tmp_path, a=one, b=more, c=turned)
+    assert (
+        found.only_ours == f"columns called _col0 and so on, which Spark takes by their places, in {tmp_path}/c.orc"
+    )

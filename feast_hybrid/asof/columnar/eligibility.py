@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from feast_hybrid.asof.keys import Domain
     from feast_hybrid.asof.prepare import BoundColumn, History, Prepared
 
+#: Formats of files that are read by columns.
+FILE_FORMATS = frozenset({"parquet", "orc"})
+
 #: Settings with which Spark's reader does what pyarrow does not, and the value at which it does not.
 _READER_SETTINGS = {
     "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
@@ -54,7 +57,7 @@ def check_view(history: History, view_id: int) -> Eligible | Ineligible:
     scan = history.view.scan
     if isinstance(scan, Ineligible):
         return scan
-    if scan.file_format != "parquet":
+    if scan.file_format not in FILE_FORMATS:
         return Ineligible(f"its files are {scan.file_format}")
     keys: dict[str, list[KeyColumn]] = {}
     for key in history.binding.keys:

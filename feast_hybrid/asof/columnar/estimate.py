@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from feast_hybrid.arrow.orc_footer import OrcFooter, open_for_footer
+from feast_hybrid.arrow.orc_statistics import memory_bytes, stripe_bytes
 from feast_hybrid.asof.columnar.eligibility import Eligible, key_names
+from feast_hybrid.asof.scan import Ineligible
 
 if TYPE_CHECKING:
     from feast_hybrid.asof.columnar.entity_keys import EntityKeys
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
 
 #: Bytes of a value whose type has no fixed width, at the least.
 _VARIABLE_WIDTH = 16
+
+#: Bytes in memory of a part that is read at once, at the most: a task may hold several times as many.
+MAX_PART_BYTES = 768 << 20
 
 
 @dataclass(frozen=True)
@@ -29,12 +36,14 @@ class ScanEstimate:
         read_bytes: Bytes of the needed columns in the files.
         memory_bytes: Bytes of the needed columns in memory.
         column_share: Which share of the files' bytes the needed columns are, from 0 to 1.
+        part_bytes: Bytes in memory of the largest part that is read at once, where parts may be of any size.
     """
 
     rows: int
     read_bytes: int
     memory_bytes: int
     column_share: float
+    part_bytes: int = 0
 
     def scaled(self, factor: float) -> ScanEstimate:
         """Of a share of the files."""
@@ -43,6 +52,7 @@ class ScanEstimate:
             int(self.read_bytes * factor),
             int(self.memory_bytes * factor),
             self.column_share,
+            self.part_bytes,
         )
 
 
@@ -78,13 +88,20 @@ class ColumnarView:
         return key_names(self.view.history)
 
 
-def estimate_view(view: Eligible) -> ColumnarView:
+def estimate_view(view: Eligible) -> ColumnarView | Ineligible:
     """The whole view, with what is to be read of it; opens the largest file.
+
+    Returns:
+        Why it is not to be read by columns, where its parts are too large.
 
     Raises:
         Exception: Whatever the file system or pyarrow raises where the file cannot be read.
     """
-    return ColumnarView(view, view.spec, view.scan.files, estimate_scan(view.scan, view.spec))
+    estimate = estimate_scan(view.scan, view.spec)
+    if estimate.part_bytes > MAX_PART_BYTES:
+        size = f"{estimate.part_bytes / (1 << 30):.1f} GiB"
+        return Ineligible(f"its stripes hold about {size} of the needed columns, and pyarrow reads a stripe at once")
+    return ColumnarView(view, view.spec, view.scan.files, estimate)
 
 
 def estimate_scan(scan: Scan, view: ViewSpec) -> ScanEstimate:
@@ -96,15 +113,36 @@ def estimate_scan(scan: Scan, view: ViewSpec) -> ScanEstimate:
     if not scan.files:
         return ScanEstimate(0, 0, 0, 1.0)
     largest = max(scan.files, key=lambda file: file.size)
+    wanted = {column.name.lower() for column in view.columns if column.name not in largest.partitions}
     source = scan.open(largest.path)
     try:
-        with pq.ParquetFile(source) as file:
-            footer = file.metadata
-            names = [file.schema.column(n).path.split(".")[0].lower() for n in range(len(file.schema))]
+        found = _of_orc(source, wanted) if scan.file_format == "orc" else _of_parquet(source, wanted)
     finally:
         if hasattr(source, "close"):
             source.close()
-    wanted = {column.name.lower() for column in view.columns if column.name not in largest.partitions}
+    scale = scan.size / max(largest.size, 1)
+    row_width = sum(value_width(field.type) for field in view.block_schema())
+    # Text and lists may be shorter in the file than in memory, where it holds each distinct value once.
+    memory = max(row_width * found.rows, found.memory_bytes)
+    share = min(1.0, found.read_bytes / max(largest.size, 1))
+    return ScanEstimate(
+        int(found.rows * scale), int(found.read_bytes * scale), int(memory * scale), share, found.part_bytes
+    )
+
+
+class _OfFile(NamedTuple):
+    """Of one file: its rows, and of the wanted columns the bytes in it, and in memory, and of a part read at once."""
+
+    rows: int
+    read_bytes: int
+    memory_bytes: int
+    part_bytes: int = 0
+
+
+def _of_parquet(source: Any, wanted: Collection[str]) -> _OfFile:
+    with pq.ParquetFile(source) as file:
+        footer = file.metadata
+        names = [file.schema.column(n).path.split(".")[0].lower() for n in range(len(file.schema))]
     leaves = [n for n, name in enumerate(names) if name in wanted]
     compressed = uncompressed = 0
     for number in range(footer.num_row_groups):
@@ -113,12 +151,21 @@ def estimate_scan(scan: Scan, view: ViewSpec) -> ScanEstimate:
             column = group.column(n)
             compressed += column.total_compressed_size
             uncompressed += column.total_uncompressed_size
-    scale = scan.size / max(largest.size, 1)
-    row_width = sum(value_width(field.type) for field in view.block_schema())
-    # Text and lists may be shorter in the file than in memory, where it holds each distinct value once.
-    memory = max(row_width * footer.num_rows, uncompressed)
-    share = min(1.0, compressed / max(largest.size, 1))
-    return ScanEstimate(int(footer.num_rows * scale), int(compressed * scale), int(memory * scale), share)
+    return _OfFile(footer.num_rows, compressed, uncompressed)
+
+
+def _of_orc(source: Any, wanted: Collection[str]) -> _OfFile:
+    with open_for_footer(source) as file:
+        footer = OrcFooter(file)
+        if not footer.stripes:
+            return _OfFile(0, 0, 0)
+        columns = [name for name in footer.types[0].fieldNames if name.lower() in wanted]
+        largest = max(footer.stripes, key=lambda stripe: stripe.rows)
+        needed, total = stripe_bytes(footer, columns, largest)
+    data = sum(stripe.data_bytes for stripe in footer.stripes)
+    memory = memory_bytes(footer, columns)
+    part = memory * largest.rows // max(footer.rows, 1)
+    return _OfFile(footer.rows, int(data * needed / max(total, 1)), memory, part)
 
 
 def value_width(data_type: pa.DataType) -> int:

@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.orc
 import pyarrow.parquet as pq
 
 from feast_hybrid.arrow.faults import is_arrows
-from feast_hybrid.arrow.orc_statistics import beyond_nanoseconds
-from feast_hybrid.arrow.spark_notes import with_naive_times
+from feast_hybrid.arrow.orc_footer import UnknownCompressionError
 from feast_hybrid.asof.columnar.file_columns import FileColumns
+from feast_hybrid.asof.columnar.orc_stripes import opened_stripes
 from feast_hybrid.asof.columnar.row_groups import RowGroups
 from feast_hybrid.errors import SourceError, SourceNotFoundError
 
@@ -30,7 +29,7 @@ Batch = tuple[FileColumns, pa.RecordBatch | None, int]
 def read_columns(
     split: FileSplit, view: ViewSpec, wanted: Sequence[SourceColumn], required: Collection[str]
 ) -> Iterator[Batch]:
-    """The rows of a part of a file, but for row groups that cannot hold a match.
+    """The rows of a part of a file, but for row groups and stripes that cannot hold a match.
 
     Args:
         split: Which part of which file.
@@ -43,8 +42,6 @@ def read_columns(
         SourceError: The file cannot be read, or is not the one that was listed.
         SourceNotFoundError: The file is gone.
     """
-    if split.start and split.file_format == "orc":
-        return  # an ORC file is read by the part that it begins in
     with _opened(split, view) as source:
         if split.file_format == "orc":
             yield from _read_orc(source, split, view, wanted, required)
@@ -72,23 +69,17 @@ def _read_parquet(
 def _read_orc(
     source: Any, split: FileSplit, view: ViewSpec, wanted: Sequence[SourceColumn], required: Collection[str]
 ) -> Iterator[Batch]:
-    file = pyarrow.orc.ORCFile(source)
-    columns = _columns(file.schema.names, {}, split, view, wanted, required)
-    names = list(columns.in_file.values())
-    if not names:
-        yield columns, None, file.nrows
-        return
-    beyond = beyond_nanoseconds(source, [name for name in names if "timestamp" in str(file.schema.field(name).type)])
-    if beyond is not None:
-        column, is_known = beyond
-        found = "holds times before 1677-09-21 or after 2262-04-11" if is_known else "has no statistics of its times"
-        raise SourceError(
-            f"{view.what}: column {column!r} of {split.path} {found}. Only Spark reads such times of ORC, and it "
-            "cannot read these files together: write them anew as Parquet, or alike in names and types."
-        )
-    for stripe in range(file.nstripes):
-        batch = with_naive_times(file.read_stripe(stripe, columns=names), file.schema)
-        yield columns, batch, batch.num_rows
+    with opened_stripes(source) as stripes:
+        columns = _columns(stripes.names, {}, split, view, wanted, required)
+        names = list(columns.in_file.values())
+        chosen = stripes.chosen(split, columns, view)
+        stripes.require_alike(split, names, chosen, view.what)
+        for number in chosen:
+            if not names:
+                yield columns, None, stripes.rows(number)
+                continue
+            batch = stripes.read(number, names, split.path)
+            yield columns, batch, batch.num_rows
 
 
 def _columns(
@@ -141,7 +132,7 @@ def _opened(split: FileSplit, view: ViewSpec) -> Iterator[Any]:
         raise SourceNotFoundError(
             f"{view.what}: {split.path} was there when the plan was made, and is gone; ask for the features again"
         ) from None
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnknownCompressionError) as error:
         raise SourceError(f"{view.what}: {split.path} cannot be read: {error}") from None
     except OSError as error:
         if not is_arrows(error):

@@ -1,8 +1,9 @@
-"""Which row groups of a Parquet file can hold a match, by their statistics."""
+"""Which row groups of a Parquet file, and what else has statistics, can hold a match."""
 
 from __future__ import annotations
 
 import bisect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,9 +14,42 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
     from feast_hybrid.asof.columnar.file_columns import FileColumns
-    from feast_hybrid.asof.columnar.spec import SourceColumn, ViewSpec
+    from feast_hybrid.asof.columnar.spec import KeyColumn, SourceColumn, ViewSpec
 
 _MICROS_OF_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
+
+
+def may_match(
+    view: ViewSpec,
+    time_range: Callable[[SourceColumn], tuple[int, int] | None],
+    key_range: Callable[[KeyColumn], tuple[Any, Any] | None],
+) -> bool:
+    """Whether statistics of some rows leave room for one that can be a match.
+
+    Args:
+        view: Says which rows can be.
+        time_range: No later than the first and no earlier than the last time of a column, in microseconds; None if
+            not known.
+        key_range: No greater than the least and no less than the greatest value of a whole number or a text, the
+            latter in bytes; None if not known.
+    """
+    ts = time_range(view.timestamp)
+    if ts is not None and (
+        (view.high is not None and ts[0] > view.high) or (view.low is not None and ts[1] < view.low)
+    ):
+        return False
+    if view.by_created and view.created is not None and view.high is not None:
+        created = time_range(view.created)
+        if created is not None and created[0] > view.high:
+            return False
+    exact = view.key_filter.exact if view.key_filter is not None else None
+    if exact is None or view.keys[0].form.family not in ("whole number", "string"):
+        return True
+    keys = key_range(view.keys[0])
+    if keys is None:
+        return True
+    place = bisect.bisect_left(exact, keys[0])
+    return bool(place < len(exact) and exact[place] <= keys[1])
 
 
 class RowGroups:
@@ -32,29 +66,17 @@ class RowGroups:
 
     def may_match(self, group: int) -> bool:
         """Whether a row group's statistics leave room for a row that can be a match."""
-        view = self._view
-        ts = self._time_range(view.timestamp, group)
-        if ts is not None and (
-            (view.high is not None and ts[0] > view.high) or (view.low is not None and ts[1] < view.low)
-        ):
-            return False
-        if view.by_created and view.created is not None and view.high is not None:
-            created = self._time_range(view.created, group)
-            if created is not None and created[0] > view.high:
-                return False
-        exact = view.key_filter.exact if view.key_filter is not None else None
-        if exact is None:
-            return True
-        key = view.keys[0]
-        if key.form.family not in ("whole number", "string") or not self._compares_plainly(
-            key.source, key.form.family
-        ):
-            return True
-        key_range = self._statistics(key.source, group)
-        if key_range is None:
-            return True
-        place = bisect.bisect_left(exact, key_range[0])
-        return bool(place < len(exact) and exact[place] <= key_range[1])
+        return may_match(
+            self._view,
+            lambda column: self._time_range(column, group),
+            lambda key: self._key_range(key, group),
+        )
+
+    def _key_range(self, key: KeyColumn, group: int) -> tuple[Any, Any] | None:
+        """The least and the greatest value of a key in a row group, as it is compared."""
+        if not self._compares_plainly(key.source, key.form.family):
+            return None
+        return self._statistics(key.source, group)
 
     def _compares_plainly(self, column: SourceColumn, family: str) -> bool:
         """Whether the statistics of a key column are ranges of what is compared."""

@@ -66,8 +66,8 @@ def rows_frame(
 
 
 def _splits(scan: Scan) -> Iterator[tuple[FileSplit, float]]:
-    """Each file in ranges, an ORC file in one, and of how many bytes each is."""
+    """Each file in ranges, and of how many bytes each is."""
     for file in scan.files:
-        count = 1 if scan.file_format == "orc" else max(1, math.ceil(file.size / MAX_SPLIT_BYTES))
+        count = max(1, math.ceil(file.size / MAX_SPLIT_BYTES))
         for split in split_file(file, scan, count, view_id=0):
             yield split, split.end - split.start

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ import pytest
 from feast import FeatureView, Field
 from feast.types import Array, Int64, Map, String, Struct, UnixTimestamp
 
-from feast_hybrid import HybridSparkOfflineStore
+from feast_hybrid import HybridSparkOfflineStore, HybridSparkRetrievalJob
 from feast_hybrid.errors import HybridError, SchemaError, SourceError
 from tests.integration.places import Place, classic_only, entity, hour, source
 
@@ -93,7 +93,11 @@ class OneView:
             texts[name] = str(caught.value)
         return texts
 
-    def _history(self, strategy: str) -> list[Any]:
+    def plan(self, strategy: str) -> str:
+        """How the history is joined."""
+        return self._job(strategy).explain().splitlines()[0]
+
+    def _job(self, strategy: str) -> HybridSparkRetrievalJob:
         offline = self.store.config.offline_store
         join = offline.join.model_copy(update={"strategy": strategy})
         config = self.store.config.model_copy(update={"offline_store": offline.model_copy(update={"join": join})})
@@ -106,7 +110,11 @@ class OneView:
             self.store.project,
             full_feature_names=True,
         )
-        table = job.to_arrow()
+        assert isinstance(job, HybridSparkRetrievalJob)
+        return job
+
+    def _history(self, strategy: str) -> list[Any]:
+        table = self._job(strategy).to_arrow()
         return [self._plain(table.column(f"the_view__{name}")) for name in self.features]
 
     def _pulled(self, verb: str) -> list[Any]:
@@ -409,6 +417,38 @@ def test_times_of_orc_that_arrow_would_wrap_around_are_refused_where_only_our_re
         assert "column 'until' of" in text, verb
         assert "a.orc" in text, verb
         assert "2262-04-11" in text, verb
+
+
+#: Files of ORC that Arrow's reader would read otherwise than Spark's, without saying so; and why, in a plan.
+ORC_OF_SPARK: dict[str, tuple[dict[str, Any], FeastType, str]] = {
+    "dates before 1582": ({"v": pa.array([date(1500, 3, 1)])}, UnixTimestamp, "holds dates before 1582-10-15"),
+    "times in another zone": (
+        {"v": pa.array([datetime(1969, 12, 31, 23, 30, 0, 500_000)], pa.timestamp("us"))},
+        UnixTimestamp,
+        "of a writer in the zone CET",
+    ),
+    "a name that is also a path": ({"v.x": [7], "v": [{"x": 8}]}, Int64, "may be that of a part of another column"),
+}
+
+
+@pytest.mark.parametrize("case", ORC_OF_SPARK)
+def test_orc_that_only_spark_reads_right_is_left_to_spark(
+    make_store: MakeStore, onprem: Place, folder: str, case: str
+) -> None:
+    columns, data_type, reason = ORC_OF_SPARK[case]
+    name = next(iter(columns))
+    sink = io.BytesIO()
+    pa.orc.write_table(pa.table({**ROW, **columns}), sink, compression="uncompressed")
+    content = sink.getvalue()
+    if "zone" in case:
+        assert content.count(b"GMT") == 1
+        content = content.replace(b"GMT", b"CET")
+    uri = f"{onprem.uri}{folder}"
+    onprem.put(f"{uri}/a.orc", content)
+    of = OneView(make_store, uri, {name: data_type}, file_format="orc")
+    answers = of.answers()
+    assert all(found == answers["window"] for found in answers.values()), answers
+    assert reason in of.plan("columnar")
 
 
 class TestEdges:

@@ -1,0 +1,123 @@
+"""A program of its own with a Hive metastore. ``python -m tests.integration.hive_program FOLDER``.
+
+It asks for histories in tables that Hive's own classes wrote, and prints in a line of JSON how each is joined and
+what comes of it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from feast import Entity, FeatureView, Field, ValueType
+from feast.types import FeastType, Float64, Int64, String, UnixTimestamp
+from pyspark.sql import SparkSession
+
+from feast_hybrid import HybridSparkSource
+from feast_hybrid.errors import HybridError
+from tests.integration.places import feature_store, hour, retrieve
+
+ROWS = """SELECT k, CAST(t AS TIMESTAMP), v, s, s, s, CAST(t AS TIMESTAMP), CAST(t AS DATE), d, h FROM VALUES
+    (1L, '2026-01-10 01:00:00.000001', 0.5D, 'a', '2026-01-10', 1),
+    (1L, '2026-01-11 05:00:00', 1.5D, 'b', NULL, 3),
+    (2L, '2026-01-11 06:00:00', 2.5D, NULL, '2026-01-11', 2) AS r(k, t, v, s, d, h)"""
+COLUMNS = (
+    """k BIGINT, event_timestamp TIMESTAMP, v DOUBLE, s STRING, c CHAR(5), w VARCHAR(5), seen TIMESTAMP, d DATE"""
+)
+SERDE_OF_PARQUET = "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe"
+TYPES: dict[str, FeastType] = {
+    "v": Float64,
+    "s": String,
+    "c": String,
+    "w": String,
+    "seen": UnixTimestamp,
+    "d": UnixTimestamp,
+    "day": String,
+    "hour": Int64,
+}
+DRIVER = Entity(name="driver", join_keys=["k"], value_type=ValueType.INT64)
+ENTITY_ROWS = pd.DataFrame({"k": [1, 2, 1], "event_timestamp": [hour(30), hour(31), hour(2)]})
+
+
+def main(folder: str) -> None:
+    make_tables(session(folder), folder)
+    in_folder = {"path": f"file://{folder}/a warehouse/of_orc", "file_format": "orc"}
+    asked: dict[str, tuple[dict[str, Any], str]] = {
+        "of_parquet": ({"table": "of_parquet"}, "v s w seen d day hour"),
+        "of_orc": ({"table": "of_orc"}, "v s w seen d day hour"),
+        "char": ({"table": "of_orc"}, "v c"),
+        "mixed": ({"table": "mixed"}, "v"),
+        "in_deltas": ({"table": "in_deltas"}, "v"),
+        "path": (in_folder, "v c w"),
+    }
+    found = {}
+    for strategy in ("auto", "window"):
+        for name, (of, features) in asked.items():
+            place = Path(folder, f"{name}_{strategy}")
+            place.mkdir()
+            try:
+                found[f"{name} {strategy}"] = answer(place, folder, strategy, name, of, features.split())
+            except HybridError as error:
+                found[f"{name} {strategy}"] = (str(error), [])
+    print(json.dumps(found), flush=True)
+
+
+def session(folder: str) -> SparkSession:
+    builder = SparkSession.builder.master("local[2]").enableHiveSupport()
+    settings = {
+        "spark.ui.enabled": "false",
+        "spark.driver.extraJavaOptions": "-Duser.timezone=UTC",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.sql.warehouse.dir": f"{folder}/a warehouse",
+        "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:{folder}/metastore;create=true",
+        "spark.hadoop.datanucleus.schema.autoCreateAll": "true",
+        "spark.hadoop.hive.metastore.schema.verification": "false",
+        "spark.hadoop.hive.exec.dynamic.partition.mode": "nonstrict",
+    }
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()
+
+
+def make_tables(spark: SparkSession, folder: str) -> None:
+    """Tables that Hive's classes write, and not Spark's."""
+    by_hive = ("convertMetastoreParquet", "convertMetastoreOrc", "convertInsertingPartitionedTable")
+    for setting in by_hive:
+        spark.conf.set(f"spark.sql.hive.{setting}", "false")
+    for name in ("parquet", "orc"):
+        spark.sql(f"CREATE TABLE of_{name} ({COLUMNS}) PARTITIONED BY (day STRING, hour INT) STORED AS {name}")
+        spark.sql(f"INSERT INTO of_{name} {ROWS}")
+        table = Path(folder, "a warehouse", f"of_{name}")
+        shutil.copytree(table / "day=2026-01-11/hour=2", table / "day=2026-01-11/hour=7")
+        spark.sql(f"MSCK REPAIR TABLE of_{name}")
+    few = "k BIGINT, event_timestamp TIMESTAMP, v DOUBLE"
+    spark.sql(f"CREATE TABLE in_deltas ({few}) STORED AS orc TBLPROPERTIES ('transactional' = 'true')")
+    spark.sql(f"CREATE TABLE mixed ({few}) PARTITIONED BY (day STRING) STORED AS orc")
+    spark.sql("INSERT INTO mixed SELECT k, event_timestamp, v, '2026-01-10' FROM of_orc")
+    spark.sql(f"ALTER TABLE mixed PARTITION (day = '2026-01-10') SET SERDE '{SERDE_OF_PARQUET}'")
+    for setting in by_hive:
+        spark.conf.set(f"spark.sql.hive.{setting}", "true")
+
+
+def answer(
+    place: Path, folder: str, strategy: str, name: str, of: dict[str, Any], features: list[str]
+) -> tuple[str, list[list[str]]]:
+    """How a view is joined, and its rows as text."""
+    rows = HybridSparkSource(name=name, timestamp_field="event_timestamp", **of)
+    schema = [Field(name="k", dtype=Int64), *(Field(name=feature, dtype=TYPES[feature]) for feature in features)]
+    view = FeatureView(name=name, entities=[DRIVER], ttl=timedelta(days=1), source=rows, schema=schema)
+    sites = [{"name": "here", "uri": f"file://{folder}"}]
+    store = feature_store(sites, place, DRIVER, view, join={"strategy": strategy})
+    job = retrieve(store, ENTITY_ROWS, [f"{name}:{feature}" for feature in features])
+    table = job.to_arrow().select(features)
+    return job.explain().splitlines()[0], [[str(value) for value in row.values()] for row in table.to_pylist()]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,279 @@
+"""Tables of the session's catalog, joined by columns where their files are plain, and by Spark where not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytest
+from feast import Field, ValueType
+from feast.types import Float64, Int64, String, UnixTimestamp
+
+from feast_hybrid import HybridSparkSource
+from feast_hybrid.errors import SourceError
+from feast_hybrid.sources.reader import Reader
+from feast_hybrid.spark.catalog import partition_entries
+from tests.integration.places import answers, classic_only, entity, feature_store, hour, on_connect, retrieve
+from tests.integration.places import view as feature_view
+from tests.integration.programs import answers_in, run_python
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from feast import FeatureStore
+    from pyspark.sql import SparkSession
+
+    from tests.integration.places import Place, Places
+
+pytestmark = pytest.mark.connect
+
+ROLES = pytest.mark.parametrize("role", ["onprem", "cloud"])
+FORMATS = pytest.mark.parametrize("file_format", ["parquet", "orc"])
+
+DRIVER = entity("driver", ValueType.INT64, join_key="k")
+ENTITY_ROWS = pd.DataFrame({"k": [1, 2, 1, 3], "event_timestamp": [hour(30), hour(30), hour(2), hour(30)]})
+DAY = timedelta(days=1)
+
+#: Rows of two days, and one whose day is not known.
+ROWS = """
+    SELECT CAST(k AS BIGINT) AS k, CAST(t AS TIMESTAMP) AS event_timestamp, CAST(v AS DOUBLE) AS v, s,
+           CAST(c AS TIMESTAMP) AS seen, CAST(d AS DATE) AS day, p
+    FROM VALUES
+      (1, '2026-01-10 00:00:00', 0.5, 'a', '2026-01-09 23:59:59.123456', '2026-01-10', 'x:y/é %'),
+      (1, '2026-01-10 01:00:00.000001', 1.5, 'b', NULL, '2026-01-10', 'x:y/é %'),
+      (1, '2026-01-11 05:00:00', 2.5, 'c', '1970-01-01 00:00:00', '2026-01-11', 'x:y/é %'),
+      (2, '2026-01-11 06:00:00', 3.5, NULL, '1969-12-31 23:59:59.5', '2026-01-11', NULL),
+      (3, '2026-01-11 05:30:00', 4.5, 'e', NULL, NULL, 'z')
+    AS rows(k, t, v, s, c, d, p)
+"""
+EXPECTED = [(2.5, "c", "x:y/é %"), (3.5, None, None), (1.5, "b", "x:y/é %"), (4.5, "e", "z")]
+
+
+class Tables:
+    """Makes tables on a lake, as a user's session does that has the lake's settings, and drops them."""
+
+    def __init__(self, place: Place, lakes_to_test: Places, folder: str, spark: SparkSession, tmp_path: Path) -> None:
+        self.place, self.tmp_path, self.sites = place, tmp_path, lakes_to_test.sites()
+        self.uri = f"{place.uri}{folder}"
+        store = feature_store(self.sites, tmp_path)
+        self.spark = Reader(spark, store.config.offline_store.router).child()
+        self._made: list[tuple[str, str]] = []
+        # Spark's own catalog makes the folders of partitions with the settings of the whole application alone.
+        self._of_application = dict(place.lake.hadoop_options()) if place.scheme != "hdfs" else {}
+        if self._of_application and on_connect():
+            pytest.skip("the catalog of the server has no settings of this lake")
+        for name, value in self._of_application.items():
+            self._application.set(name, value)
+
+    @property
+    def _application(self) -> Any:
+        session: Any = self.spark
+        return session.sparkContext._jsc.hadoopConfiguration()
+
+    def sql(self, text: str) -> None:
+        self.spark.sql(text).collect()
+
+    def make(self, name: str, text: str, what: str = "TABLE") -> None:
+        self._made.append((what, name))
+        self.sql(f"CREATE {what} {name} {text}")
+
+    def plain(self, name: str, file_format: str) -> None:
+        """A table with :data:`ROWS`, partitioned by day and text."""
+        self.make(name, f"USING {file_format} PARTITIONED BY (day, p) LOCATION '{self.uri}/{name}' AS {ROWS}")
+
+    def drop(self) -> None:
+        for what, name in reversed(self._made):
+            self.sql(f"DROP {what} IF EXISTS {name}")
+        for name in self._of_application:
+            self._application.unset(name)
+
+    def store(self, table: str, strategy: str, features: tuple[str, ...], **more: Any) -> FeatureStore:
+        types = {"v": Float64, "s": String, "seen": UnixTimestamp, "p": String, "n": Int64}
+        rows = HybridSparkSource(
+            name="rows", table=table, site=self.place.site_name, timestamp_field="event_timestamp", **more
+        )
+        schema = [Field(name="k", dtype=Int64), *(Field(name=name, dtype=types[name]) for name in features)]
+        stats = feature_view("stats", rows, DRIVER, schema=schema, ttl=DAY)
+        folder = self.tmp_path / f"{table}_{strategy}_{len(features)}"
+        folder.mkdir(exist_ok=True)
+        return feature_store(self.sites, folder, DRIVER, stats, join={"strategy": strategy})
+
+    def asked(
+        self,
+        table: str,
+        strategy: str = "auto",
+        *,
+        features: tuple[str, ...] = ("v", "s", "seen", "p"),
+        entity_df: Any = None,
+        **more: Any,
+    ) -> tuple[str, list[tuple[Any, ...]]]:
+        """How a view over the table is joined, and what comes of it."""
+        store = self.store(table, strategy, features, **more)
+        rows = ENTITY_ROWS if entity_df is None else entity_df
+        job = retrieve(store, rows, [f"stats:{name}" for name in features])
+        return job.explain().splitlines()[0], answers(job, *features)
+
+
+@pytest.fixture
+def tables(place: Place, lakes_to_test: Places, folder: str, spark: SparkSession, tmp_path: Path) -> Iterator[Tables]:
+    made = Tables(place, lakes_to_test, folder, spark, tmp_path)
+    yield made
+    made.drop()
+
+
+@ROLES
+@FORMATS
+def test_a_plain_table_is_joined_by_columns_and_only_needed_partitions_are_asked_for(
+    tables: Tables, file_format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"by_columns_{file_format}"
+    tables.plain(name, file_format)
+    asked: list[Any] = []
+
+    def noted(session: Any, table: str, partitions: Any) -> Any:
+        asked.extend(partitions)
+        return partition_entries(session, table, partitions)
+
+    monkeypatch.setattr("feast_hybrid.sources.table_scan.partition_entries", noted)
+    plan, found = tables.asked(name)
+    assert plan.startswith("view 'stats': columnar"), plan
+    assert "reads 6 columns of" in plan
+    assert len(asked) == 4
+    _, by_spark = tables.asked(name, "window")
+    assert found == by_spark
+    assert [(v, s, p) for v, s, _, p in found] == EXPECTED
+    # Of a day without rows near the entity rows' times nobody asks.
+    tables.sql(
+        f"INSERT INTO {name} PARTITION (day = DATE'2020-01-01', p = 'old') "
+        "SELECT 1L, TIMESTAMP'2020-01-01 00:00:00', 9.5D, 'old', NULL"
+    )
+    asked.clear()
+    plan, again = tables.asked(name, date_partition_column="day")
+    assert "columnar" in plan
+    assert again == found
+    assert {partition["day"] for partition in asked} == {"2026-01-10", "2026-01-11", None}
+
+
+@contextmanager
+def falls(tables: Tables, name: str, reason: str, features: tuple[str, ...] = ("v", "s")) -> Iterator[None]:
+    """A table that is made within is joined by Spark, for that reason, and the answers are those of the window."""
+    yield
+    plan, found = tables.asked(name, features=features)
+    assert plan.startswith("view 'stats': window (not columnar: "), plan
+    assert reason.lower() in plan.lower(), plan
+    assert found == tables.asked(name, "window", features=features)[1]
+
+
+@ROLES
+def test_what_is_not_plain_is_sparks(tables: Tables, place: Place, tmp_path: Path) -> None:
+    def at(name: str) -> str:
+        return f"LOCATION '{tables.uri}/{name}'"
+
+    tables.plain("plain", "parquet")
+    with falls(tables, "seen_through", "a view"):
+        tables.make("seen_through", "AS SELECT * FROM plain WHERE v > 1", "VIEW")
+    with falls(tables, "bucketed", "a bucketed table"):
+        tables.make("bucketed", f"USING parquet CLUSTERED BY (k) INTO 2 BUCKETS {at('bucketed')} AS {ROWS}")
+    with falls(tables, "of_text", "a table of csv", features=("v",)):
+        tables.make("of_text", f"USING csv {at('of_text')} AS SELECT k, event_timestamp, v FROM plain")
+    with falls(tables, "with_options", "a table with options, which are Spark's to follow: recursiveFileLookup"):
+        tables.make("with_options", f"USING orc OPTIONS (recursiveFileLookup 'true') {at('with_options')} AS {ROWS}")
+    with falls(tables, "outside", "its files are under none of the configured sites"):
+        tables.make("outside", f"USING orc LOCATION 'file://{tmp_path}/outside' AS {ROWS}")
+    with falls(tables, "char_column", "column 's' is char"):
+        tables.make(
+            "char_column",
+            f"(k BIGINT, event_timestamp TIMESTAMP, s CHAR(3), v DOUBLE) USING orc {at('char_column')}",
+        )
+        tables.sql("INSERT INTO char_column SELECT k, event_timestamp, s, v FROM plain")
+    with falls(tables, "with_default", "column 'n' has a default", features=("v", "n")):
+        tables.make("with_default", f"USING parquet {at('with_default')} AS {ROWS}")
+        tables.sql("ALTER TABLE with_default ADD COLUMN n BIGINT DEFAULT 7")
+    with falls(tables, "renamed", "has no column 'k'", features=("v",)):
+        tables.make("with_id", f"USING orc {at('renamed')} AS SELECT k AS id, event_timestamp, v FROM plain")
+        tables.make("renamed", f"(k BIGINT, event_timestamp TIMESTAMP, v DOUBLE) USING orc {at('renamed')}")
+    with falls(tables, "nested", "there is a folder"):
+        tables.make("nested", f"USING parquet {at('nested')} AS {ROWS}")
+        place.write(f"{tables.uri}/nested/more", {"k": [1], "v": [99.0]})
+    with falls(tables, "moved", "is elsewhere"):
+        tables.plain("moved", "parquet")
+        tables.sql(
+            "ALTER TABLE moved PARTITION (day = DATE'2026-01-11', p = 'x:y/é %') "
+            f"SET LOCATION '{tables.uri}/plain/day=2026-01-10/p=x%3Ay%2Fé %25'"
+        )
+    with falls(tables, "without_folder", "has no folder"):
+        tables.plain("without_folder", "parquet")
+        tables.sql("ALTER TABLE without_folder ADD PARTITION (day = DATE'2026-01-11', p = 'made')")
+        made = f"{tables.uri}/without_folder/day=2026-01-11/p=made"
+        if place.exists(made):
+            place.lake.filesystem().rm(place.inside(made), recursive=True)
+    with falls(tables, "before_arrow", "holds times before 1677-09-21", features=("v", "seen")):
+        old = "SELECT k, event_timestamp, v, TIMESTAMP'0099-01-01 00:00:00' AS seen FROM plain"
+        tables.make("before_arrow", f"USING orc {at('before_arrow')} AS {old}")
+
+
+@ROLES
+def test_files_that_lack_a_column_or_have_narrower_ones_are_what_the_table_says(tables: Tables) -> None:
+    there = f"USING orc LOCATION '{tables.uri}/grown'"
+    tables.make("grown", f"(k BIGINT, event_timestamp TIMESTAMP, v DOUBLE, s STRING) {there}")
+    tables.make("small", f"(K SMALLINT, Event_Timestamp TIMESTAMP, v FLOAT) {there}")
+    tables.sql("INSERT INTO small SELECT 1S, TIMESTAMP'2026-01-11 05:00:00', 0.5F")
+    tables.sql("REFRESH TABLE grown")
+    tables.sql("INSERT INTO grown SELECT 2L, TIMESTAMP'2026-01-11 05:00:00', 1.5D, 'x'")
+    plan, found = tables.asked("grown", features=("v", "s"))
+    assert "columnar" in plan, plan
+    assert found == [(0.5, None), (1.5, "x"), (None, None), (None, None)]
+    assert found == tables.asked("grown", "window", features=("v", "s"))[1]
+
+
+@ROLES
+def test_a_hive_acid_table_is_refused_by_name(tables: Tables) -> None:
+    tables.make("with_deltas", f"USING orc LOCATION '{tables.uri}/with_deltas' AS {ROWS}")
+    tables.sql("ALTER TABLE with_deltas SET TBLPROPERTIES ('transactional' = 'true')")
+    with pytest.raises(SourceError, match=r"table with_deltas is a Hive ACID table"):
+        tables.asked("with_deltas")
+
+
+def test_a_spark_frame_s_times_leave_out_partitions_too(tables_onprem: Tables, spark: SparkSession) -> None:
+    tables_onprem.plain("for_frames", "orc")
+    rows = tables_onprem.spark.createDataFrame([(1, hour(2))], "k long, event_timestamp timestamp")
+    plan, found = tables_onprem.asked(
+        "for_frames", "columnar", features=("v", "s"), entity_df=rows, date_partition_column="day"
+    )
+    assert "columnar (asked for)" in plan
+    assert found == [(1.5, "b")]
+
+
+@pytest.fixture
+def tables_onprem(
+    onprem: Place, lakes_to_test: Places, folder: str, spark: SparkSession, tmp_path: Path
+) -> Iterator[Tables]:
+    made = Tables(onprem, lakes_to_test, folder, spark, tmp_path)
+    yield made
+    made.drop()
+
+
+@classic_only("it has a Spark application of its own")
+def test_tables_of_a_hive_metastore_that_hive_wrote(tmp_path: Path) -> None:
+    (found,) = answers_in(run_python("-m", "tests.integration.hive_program", str(tmp_path), seconds=1200))
+    for table in ("of_parquet", "of_orc"):
+        plan, rows = found[f"{table} auto"]
+        assert "columnar (blocks of columns are the cheapest); reads 9 columns of 4 files" in plan, plan
+        assert rows == found[f"{table} window"][1]
+        assert [row[:2] for row in rows] == [["1.5", "b"], ["2.5", "None"], ["0.5", "a"]]
+        assert [row[-2:] for row in rows] == [["None", "3"], ["2026-01-11", "7"], ["2026-01-10", "1"]]
+    assert "column 'c' is char" in found["char auto"][0]
+    assert found["char auto"][1] == found["char window"][1]
+    assert "column 'c' of" in found["path auto"][0]
+    assert "is char, of whose blanks only Spark knows" in found["path auto"][0]
+    assert (
+        found["path auto"][1]
+        == found["path window"][1]
+        == [["1.5", "b", "b"], ["2.5", "None", "None"], ["0.5", "a", "a"]]
+    )
+    assert "is kept in another format than the table" in found["mixed auto"][0]
+    for strategy in ("auto", "window"):
+        assert "in_deltas is a Hive ACID table (transactional=true)" in found[f"in_deltas {strategy}"][0]

@@ -1,0 +1,117 @@
+"""What a catalog says of a table and its partitions, and what lies in their folders."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql.types import (
+    BooleanType,
+    ByteType,
+    DataType,
+    DateType,
+    DecimalType,
+    IntegerType,
+    LongType,
+    StringType,
+    TimestampType,
+)
+
+from feast_hybrid.errors import SourceError
+from feast_hybrid.files.plain_folders import NotPlainError, files_in
+from feast_hybrid.files.table_formats import TableFormatError
+from feast_hybrid.lakes import Router
+from feast_hybrid.sources.table_scan import partition_value, refuse_transactions
+from feast_hybrid.spark.catalog import TableEntry, parse_partition
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("day=2026-01-10/h=3", {"day": "2026-01-10", "h": "3"}),
+        ("day=x%3Ay%2Fé %25/h=", {"day": "x:y/é %", "h": ""}),
+        ("DAY=__HIVE_DEFAULT_PARTITION__/h=a=b", {"day": None, "h": "a=b"}),
+        ("h=3/day=2026-01-10", None),
+        ("day=2026-01-10", None),
+        ("day", None),
+    ],
+)
+def test_the_name_of_a_partition(name: str, wanted: dict[str, str | None] | None) -> None:
+    assert parse_partition(name, ["day", "h"]) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "data_type", "wanted"),
+    [
+        (None, IntegerType(), None),
+        ("01", StringType(), "01"),
+        ("", StringType(), ""),
+        ("-7", ByteType(), -7),
+        ("9223372036854775807", LongType(), 2**63 - 1),
+        ("2026-01-10", DateType(), date(2026, 1, 10)),
+        ("true", BooleanType(), True),
+        ("2026-01-10 07:00:00.5", TimestampType(), datetime(2026, 1, 10, 7, 0, 0, 500_000, UTC)),
+    ],
+    ids=str,
+)
+def test_the_value_of_a_partition_has_the_table_s_type(text: str | None, data_type: DataType, wanted: Any) -> None:
+    found = partition_value(text, data_type, is_utc=True)
+    assert found == wanted
+    assert type(found) is type(wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "data_type", "is_utc"),
+    [
+        ("01", IntegerType(), True),
+        (" 1", IntegerType(), True),
+        ("128", ByteType(), True),
+        ("9223372036854775808", LongType(), True),
+        ("2026-1-10", DateType(), True),
+        ("2026-02-30", DateType(), True),
+        ("TRUE", BooleanType(), True),
+        ("1.5", DecimalType(3, 1), True),
+        ("2026-01-10 07:00:00", TimestampType(), False),
+    ],
+    ids=str,
+)
+def test_a_value_that_only_spark_s_cast_knows_is_none_of_ours(text: str, data_type: DataType, is_utc: bool) -> None:
+    with pytest.raises(ValueError, match="is no"):
+        partition_value(text, data_type, is_utc=is_utc)
+
+
+def test_a_hive_acid_table_is_refused() -> None:
+    refuse_transactions(None, "table t")
+    refuse_transactions(TableEntry({"table_properties": {"transactional": "false"}}), "table t")
+    with pytest.raises(SourceError, match="table t is a Hive ACID table"):
+        refuse_transactions(TableEntry({"table_properties": {"transactional": "TRUE"}}), "table t")
+
+
+def names_in(folder: Path) -> list[str]:
+    (files,) = files_in([Router(()).locate(f"file://{folder}")])
+    return [Path(file.path).name for file in files]
+
+
+def test_only_files_with_bytes_that_are_not_hidden_are_of_a_plain_folder(tmp_path: Path) -> None:
+    for name in ("b", "a.orc", "_SUCCESS", ".b.crc", "c.orc._COPYING_", "_x=1"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "empty").touch()
+    (tmp_path / ".hive-staging_1").mkdir()
+    (tmp_path / "_temporary").mkdir()
+    assert names_in(tmp_path) == ["_x=1", "a.orc", "b"]
+
+
+def test_what_is_no_plain_folder(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        names_in(tmp_path / "gone")
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(NotPlainError, match="file is a file"):
+        names_in(tmp_path / "file")
+    (tmp_path / "day=1").mkdir()
+    with pytest.raises(NotPlainError, match=r"there is a folder .*day=1 in it"):
+        names_in(tmp_path)
+    (tmp_path / "day=1" / "_delta_log").mkdir()
+    with pytest.raises(TableFormatError):
+        names_in(tmp_path / "day=1")
