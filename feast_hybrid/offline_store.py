@@ -102,7 +102,7 @@ class HybridSparkOfflineStore(OfflineStore):
             full_feature_names=full_feature_names,
             on_demand_feature_views=on_demand,
             feature_refs=feature_refs,
-            metadata=partial(retrieval_metadata, rows, feature_refs),
+            metadata=partial(retrieval_metadata, rows, feature_refs, reader.versions),
             staging_location=store.staging_location,
         )
 

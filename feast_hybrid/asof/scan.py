@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from feast_hybrid.files.deletion_vectors import DeletionVector
+    from feast_hybrid.files.resolved import StoredColumn
 
 
 @dataclass(frozen=True)
@@ -17,12 +21,17 @@ class ScanFile:
         partitions: The values of the partition columns, as Python values of the types that the view's frame has;
             ``None`` for null. They win over a column of the same name in the file, as in Spark.
         version: Of the file that was listed, as the scan's ``version`` gives it; None where it is not known.
+        stored: Frame's column → how the file calls it, where a table's log says which columns there are: one that the
+            file lacks is null in it. None where the file's own names count.
+        deleted: The rows of the file that do not count.
     """
 
     path: str
     size: int
     partitions: Mapping[str, Any] = field(default_factory=dict)
     version: object = None
+    stored: Mapping[str, StoredColumn] | None = None
+    deleted: DeletionVector | None = None
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from feast.errors import EntityNotFoundException
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_NAME
@@ -320,10 +320,25 @@ def _require_keys_of_source(view: RequestedView, reader: Reader, entity_columns:
             refuse_missing_key(view.view, entities, repr(key), view.source, columns, entity_columns)
 
 
-def retrieval_metadata(rows: EntityRows, feature_refs: Sequence[str]) -> RetrievalMetadata:
+class HybridRetrievalMetadata(RetrievalMetadata):
+    """What Feast tells of a training set, and which versions of tables it is made of.
+
+    Attributes:
+        versions: feature view → which version of its table was read, in words; of views whose tables have versions.
+    """
+
+    def __init__(self, *, versions: Mapping[str, str], **told: Any) -> None:
+        super().__init__(**told)
+        self.versions = dict(versions)
+
+
+def retrieval_metadata(
+    rows: EntityRows, feature_refs: Sequence[str], versions: Mapping[str, str]
+) -> HybridRetrievalMetadata:
     """What Feast tells of a training set; for entity rows in Spark this runs a job."""
     low, high = rows.bounds() or (None, None)
-    return RetrievalMetadata(
+    return HybridRetrievalMetadata(
+        versions=versions,
         features=list(feature_refs),
         keys=[name for name in rows.columns if name != rows.timestamp],
         min_event_timestamp=low,

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from pyspark.sql.types import DataType
 
-    from feast_hybrid.files.resolved import ResolvedSchema
+    from feast_hybrid.files.resolved import ResolvedFile, ResolvedSchema
+    from feast_hybrid.lakes import Location
+    from feast_hybrid.lakes.versions import FileVersion
     from feast_hybrid.sources.spec import SourceSpec
 
 
@@ -53,7 +55,9 @@ def scan_of(
                 file.path,
                 file.version.size,
                 file.partitions,
-                file.version.without_inode() if location.lake is LakeType.LOCAL else file.version,
+                _listed_version(file, location, resolved),
+                resolved.stored,
+                file.deleted,
             )
             for file in resolved.files
             if _in_range(file.partitions.get(day), first, last)
@@ -78,6 +82,13 @@ def scan_of(
         check=CanOpen(opener, files[0].path) if files else None,
         within=within_micros if day in partition_types else None,
     )
+
+
+def _listed_version(file: ResolvedFile, location: Location, resolved: ResolvedSchema) -> FileVersion | None:
+    """The version of a file that was listed; None of one that a table's log names, which nobody writes again."""
+    if resolved.stored is not None:
+        return None
+    return file.version.without_inode() if location.lake is LakeType.LOCAL else file.version
 
 
 def _in_range(value: Any, low: Any, high: Any) -> bool:

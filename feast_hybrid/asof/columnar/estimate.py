@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feast_hybrid.asof.columnar.eligibility import Eligible, key_names
+from feast_hybrid.asof.columnar.file_columns import name_in_file
 
 if TYPE_CHECKING:
     from feast_hybrid.asof.columnar.entity_keys import EntityKeys
@@ -98,7 +99,11 @@ def estimate_scan(scan: Scan, view: ViewSpec) -> ScanEstimate:
     finally:
         if hasattr(source, "close"):
             source.close()
-    wanted = {column.name.lower() for column in view.columns if column.name not in largest.partitions}
+    wanted = {
+        name_in_file(column.name, largest.stored).lower()
+        for column in view.columns
+        if column.name not in largest.partitions
+    }
     leaves = [n for n, name in enumerate(names) if name in wanted]
     compressed = uncompressed = 0
     for number in range(footer.num_row_groups):
