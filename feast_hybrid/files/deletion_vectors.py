@@ -22,8 +22,8 @@ from feast_hybrid.errors import SourceError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: In front of a RoaringBitmapArray in the portable form.
-_MAGIC = 1681511377
+#: In front of a RoaringBitmapArray in the portable form; and in Delta's first one, where it is big-endian.
+_MAGIC, _FIRST_MAGIC = 1681511377, 1681511376
 #: In front of a bitmap: without runs, the number of its containers following; or with runs.
 _WITHOUT_RUNS, _WITH_RUNS = 12346, 12347
 #: A bitmap with runs has no offsets where it has fewer containers.
@@ -123,6 +123,8 @@ def _decoded(text: str) -> bytes:
 
 
 def _rows_of_array(content: bytes) -> NDArray[np.int64]:
+    if struct.unpack_from(">i", content) == (_FIRST_MAGIC,):
+        return _rows_of_first_form(content)
     magic, bitmaps = struct.unpack_from("<iq", content)
     if magic != _MAGIC:
         raise ValueError(magic)
@@ -131,6 +133,18 @@ def _rows_of_array(content: bytes) -> NDArray[np.int64]:
         (upper,) = struct.unpack_from("<I", content, at)
         rows, at = _rows_of_bitmap(content, at + 4)
         found.append(rows + (upper << 32))
+    return np.sort(np.concatenate(found))
+
+
+def _rows_of_first_form(content: bytes) -> NDArray[np.int64]:
+    """As :func:`_rows_of_array`, of bitmaps that stand by their upper bits, each after its length."""
+    (bitmaps,) = struct.unpack_from(">i", content, 4)
+    at, found = 8, [np.empty(0, np.int64)]
+    for upper in range(bitmaps):
+        (size,) = struct.unpack_from(">i", content, at)
+        rows, _ = _rows_of_bitmap(content, at + 4)
+        found.append(rows + (upper << 32))
+        at += 4 + size
     return np.sort(np.concatenate(found))
 
 

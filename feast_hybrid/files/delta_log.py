@@ -121,9 +121,12 @@ def read_snapshot(location: Location, *, version: int | None = None, timestamp: 
         try:
             wanted = log.version_at(timestamp) if timestamp is not None else version
             return log.read(log.latest if wanted is None else wanted)
-        except (FileNotFoundError, _GapError) as error:  # a writer cleans up, or has gone on while it was listed
-            if attempt == _TRIES - 1:
-                raise BrokenLogError(str(error.args[0]) if error.args else "a file of the log is gone") from None
+        except FileNotFoundError as error:  # a writer cleans up
+            gone = f"a file of the log is gone: {error}"
+        except _GapError as error:  # a writer goes on while it is listed
+            gone = str(error)
+        if attempt == _TRIES - 1:
+            raise BrokenLogError(gone)
     raise AssertionError
 
 
@@ -302,7 +305,7 @@ def _list_log(location: Location) -> _Log:
 
 def _actions(path: str, content: bytes) -> list[Action]:
     """The actions of a file of JSON lines."""
-    actions = []
+    actions: list[Action] = []
     for line in content.splitlines():
         if not line.strip():
             continue
