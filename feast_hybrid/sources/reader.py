@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
+    from feast_hybrid.files.delta_table import DeltaTable
     from feast_hybrid.lakes import Location, Router
     from feast_hybrid.sources.spec import SourceSpec
     from feast_hybrid.spark.config import SparkConfig
@@ -55,6 +56,7 @@ class Reader:
         self._child = child
         #: Which version of its table each view, or source by itself, was read in.
         self.versions: dict[str, str] = {}
+        self._tables: dict[tuple[str, tuple[tuple[str, str], ...]], DeltaTable] = {}
 
     def child(self) -> SparkSession:
         """The call's own session, in UTC and with the settings of all sites."""
@@ -157,7 +159,7 @@ class Reader:
         """The rows of a Delta table: by its log, else by Spark's package of that format, where the session has it."""
         here = session or self.spark
         try:
-            table = delta_table(source, self.router)
+            table = self._table_version(source)
             with source_errors(source):
                 resolved = table.resolve(source.declared, required=required)
             files = dataclasses.replace(source, file_format="parquet", options={})
@@ -179,6 +181,13 @@ class Reader:
         by_spark = f"read by Spark's package of Delta: {redacted_summary(str(reason))}"
         frame = frame_as_declared(frame, source)
         return SourceFrame(frame, Ineligible(by_spark), (*notes, note_once(source, by_spark)))
+
+    def _table_version(self, source: SourceSpec) -> DeltaTable:
+        """A source's table, in one version for all that is read of it in a call."""
+        key = str(source.location), tuple(sorted(source.options.items()))
+        if key not in self._tables:
+            self._tables[key] = delta_table(source, self.router)
+        return self._tables[key]
 
     def _selected(self, session: SparkSession, source: SourceSpec) -> DataFrame:
         query, functions = source.query or "", self.router.allowed.functions

@@ -13,6 +13,7 @@ from feast.types import Float64, Int64, String, UnixTimestamp
 
 from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.errors import HybridError, SourceError
+from feast_hybrid.sources.delta import delta_table
 from tests.delta_tables import append, deltalake, edit, upload, with_features, with_mapped_columns
 from tests.integration.places import (
     Place,
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from feast_hybrid.files.delta_table import DeltaTable
+    from feast_hybrid.lakes import Router
+    from feast_hybrid.sources.spec import SourceSpec
     from tests.integration.conftest import MakeStore
 
 pytestmark = [pytest.mark.connect, pytest.mark.matrix]
@@ -40,7 +44,7 @@ DRIVER = entity("driver", join_key="driver_id")
 INSTANT = pa.timestamp("us", "UTC")
 ENTITY_ROWS = pd.DataFrame({"driver_id": [3, 2, 1, 4], "event_timestamp": [hour(30)] * 4})
 
-Put = "Callable[[Path, str], str]"
+TRIPS = [Field(name="trips", dtype=Int64)]
 
 
 def history(**columns: list[Any]) -> pa.Table:
@@ -162,17 +166,35 @@ def test_an_earlier_version_is_read_by_its_number_or_its_time(
     for n in range(3):
         append(table, history(driver_id=[1], hours=[n], trips=[n]))
     uri = put(table)
-    for options, trips in (({"versionAsOf": "1"}, 1), ({"timestampAsOf": "2000-01-01"}, None), ({}, 2)):
-        store = make_store()
-        of = view("rows", delta(uri, **options), DRIVER, schema=[Field(name="trips", dtype=Int64)])
-        if trips is None:
-            with pytest.raises(SourceError, match=r"no version as old as 2000-01-01T00:00:00"):
-                store.apply([DRIVER, of])
-            continue
-        store.apply([DRIVER, of])
+    store = make_store()
+    for options, trips in (({"versionAsOf": "1"}, 1), ({}, 2)):
+        store.apply([DRIVER, view("rows", delta(uri, **options), DRIVER)])
         job = retrieve(store, ENTITY_ROWS, ["rows:trips"])
         assert answers(job, "trips") == [(None,), (None,), (trips,), (None,)]
         assert f"version {trips} of the Delta table" in job.explain()
+    store.apply([DRIVER, view("rows", delta(uri, timestampAsOf="2000-01-01"), DRIVER, schema=TRIPS)])
+    with pytest.raises(SourceError, match=r"view 'rows'.*no version as old as 2000-01-01T00:00:00"):
+        retrieve(store, ENTITY_ROWS, ["rows:trips"])
+
+
+@ROLES
+def test_views_of_one_table_are_read_in_one_version(
+    make_store: MakeStore, table: Path, put: Callable[[Path], str], role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(table, history(driver_id=[1], hours=[0], trips=[1]))
+    of = delta(put(table))
+    store = make_store(DRIVER, *(view(name, of, DRIVER, schema=TRIPS) for name in ("one", "other")))
+
+    def read_and_go_on(source: SourceSpec, router: Router) -> DeltaTable:
+        found = delta_table(source, router)
+        append(table, history(driver_id=[1], hours=[1], trips=[2]))
+        put(table)
+        return found
+
+    monkeypatch.setattr("feast_hybrid.sources.reader.delta_table", read_and_go_on)
+    job = retrieve(store, ENTITY_ROWS, ["one:trips", "other:trips"], full_feature_names=True)
+    assert answers(job, "one__trips", "other__trips")[2] == (1, 1)
+    assert set(job.metadata.versions.values()) == {"version 0 of the Delta table"}
 
 
 @STRATEGIES
@@ -209,9 +231,8 @@ def test_what_nobody_reads_is_refused_by_name(
 ) -> None:
     append(table, history(driver_id=[1], hours=[0], trips=[1]))
     edit(table, with_features("catalogManaged"))
-    of = view("rows", delta(put(table)), DRIVER, schema=[Field(name="trips", dtype=Int64)])
     with pytest.raises(HybridError) as refused:
-        make_store(DRIVER, of)
+        make_store(DRIVER, view("rows", delta(put(table)), DRIVER))
     if not format_jars("delta"):
         assert isinstance(refused.value, SourceError)
         assert "source 'delta_rows'" in str(refused.value)
@@ -229,8 +250,7 @@ def test_a_file_that_was_vacuumed_is_an_error_that_names_it(
     place: Place = getattr(lakes_to_test, role)
     first, last = (deltalake().DeltaTable(str(table), version=n).file_uris()[0].rpartition("/")[2] for n in (0, 1))
     place.lake.filesystem().rm_file(place.inside(f"{uri}/{first}"))
-    schema = [Field(name="trips", dtype=Int64)]
-    store = make_store(DRIVER, view("rows", delta(uri), DRIVER, schema=schema))
+    store = make_store(DRIVER, view("rows", delta(uri), DRIVER, schema=TRIPS))
     assert answers(retrieve(store, ENTITY_ROWS, ["rows:trips"]), "trips") == [(None,), (None,), (2,), (None,)]
     place.lake.filesystem().rm_file(place.inside(f"{uri}/{last}"))
     with pytest.raises(HybridError, match=rf"{last} was there when the plan was made, and is gone"):
