@@ -49,6 +49,7 @@ _CHECKPOINT_COLUMNS = {
     "protocol": (),
     "metaData": (),
     "sidecar": (),
+    "txn": (),
 }
 
 Action = Mapping[str, Any]
@@ -88,12 +89,14 @@ class Snapshot:
         protocol: what a reader has to know of.
         metadata: schema, partition columns and properties.
         files: in the order of their paths.
+        transactions: what writers call themselves, of those that do → the number of their last commit.
     """
 
     version: int
     protocol: Mapping[str, Any]
     metadata: Mapping[str, Any]
     files: tuple[LoggedFile, ...]
+    transactions: Mapping[str, int]
 
     @property
     def properties(self) -> Mapping[str, str]:
@@ -337,6 +340,7 @@ class _Replay:
         self._protocol: Action | None = None
         self._metadata: Action | None = None
         self._files: dict[tuple[str, str], LoggedFile] = {}
+        self._transactions: dict[str, int] = {}
         self.sidecars: list[str] = []
 
     def add_checkpoint(self, rows: list[Action] | pa.Table) -> None:
@@ -361,6 +365,8 @@ class _Replay:
                 dict(add.get("partitionValues") or {}),  # pairs, where it stands in a checkpoint
                 add.get("deletionVector"),
             )
+        if transaction := action.get("txn"):
+            self._transactions[transaction["appId"]] = int(transaction["version"])
         self._protocol = action.get("protocol") or self._protocol
         self._metadata = action.get("metaData") or self._metadata
 
@@ -371,7 +377,7 @@ class _Replay:
         for before, file in pairwise(files):
             if before.path == file.path:
                 raise BrokenLogError(f"the log has the file {file.path} twice, with different rows deleted")
-        return Snapshot(version, self._protocol, self._metadata, tuple(files))
+        return Snapshot(version, self._protocol, self._metadata, tuple(files), self._transactions)
 
 
 def _checkpoint_actions(table: pa.Table) -> Iterator[Action]:

@@ -95,7 +95,7 @@ class DeltaTable:
         """
         unreadable: dict[str, str] = {}
         columns: list[ResolvedColumn] = []
-        by_partition = {name: column for name, column in self._columns.items() if name in self._partition_columns}
+        by_partition = {name: column for name, column in self._columns.items() if name in self.partition_columns}
         for column in self._columns.values():
             data_type, reason = _resolved_type(column, value_of(column.name, declared or {}))
             if column.name in by_partition and data_type is not None and not _is_partition_type(data_type):
@@ -108,7 +108,7 @@ class DeltaTable:
         partitions = {column.physical_name: column for name, column in by_partition.items() if name in types}
         resolved = ResolvedSchema(
             columns=tuple(columns),
-            partition_columns=tuple(name for name in self._partition_columns if name in types),
+            partition_columns=tuple(name for name in self.partition_columns if name in types),
             files=tuple(self._files(partitions, types)),
             empty_files=(),
             damaged_files=(),
@@ -137,8 +137,24 @@ class DeltaTable:
             column.name: column for column in table_columns(self.snapshot.metadata["schemaString"], mapped=mapped)
         }
 
+    def table_schema(self) -> pa.Schema:
+        """The table's columns, partition columns too, for writers.
+
+        Raises:
+            DeltaFeatureError: one of them is of a type that this package does not know.
+        """
+        for column in self._columns.values():
+            if column.data_type is None:
+                raise needs(f"the column {column.name!r}, which {column.unreadable}; that")
+        return pa.schema([(column.name, column.data_type) for column in self._columns.values()])
+
     @cached_property
-    def _partition_columns(self) -> tuple[str, ...]:
+    def partition_columns(self) -> tuple[str, ...]:
+        """Its partition columns, the outermost first.
+
+        Raises:
+            BrokenLogError: they are none of its columns.
+        """
         names = tuple(self.snapshot.metadata.get("partitionColumns") or ())
         if unknown := [name for name in names if name not in self._columns]:
             raise BrokenLogError(f"the log has the partition column {unknown[0]!r}, and no such column in its schema")
@@ -159,7 +175,7 @@ class DeltaTable:
             DeltaFeatureError: it does not.
             BrokenLogError: the log's schema cannot be read.
         """
-        assert self._partition_columns is not None
+        assert self.partition_columns is not None
         assert self._places is not None
 
     def _files(

@@ -45,6 +45,11 @@ def is_delta(source: SourceSpec) -> bool:
     return source.location is not None and source.file_format == "delta"
 
 
+def names_a_version(source: SourceSpec) -> bool:
+    """Whether a source's options say which version of its table it is."""
+    return bool({name.lower() for name in source.options} & {_VERSION, _TIMESTAMP})
+
+
 def delta_table(source: SourceSpec, router: Router) -> DeltaTable:
     """The version of a source's table that it means: the latest, unless its options say another.
 
