@@ -169,7 +169,7 @@ def test_where_the_answer_to_a_commit_is_lost_the_files_stay(tmp_path: Path, mon
         raise PermissionError(13, "no")
 
     monkeypatch.setattr("feast_hybrid.writing.delta_batches.create_once", refused)
-    with pytest.raises(HybridError, match="nothing was written"):
+    with pytest.raises(HybridError, match="writing rows: the lake denies access"):
         add(tmp_path)
     assert len(data_files(tmp_path)) == 1
 
