@@ -4,11 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from feast_hybrid.files.deletion_vectors import DeletionVector
-    from feast_hybrid.files.resolved import StoredColumn
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+
+class StoredColumn(Protocol):
+    """How a file calls a column."""
+
+    @property
+    def name(self) -> str:
+        """In the file."""
+
+    @property
+    def data_type(self) -> pa.DataType | None:
+        """With the names that parts of it have in the file; None where they are the frame's."""
+
+
+class DeletedRows(Protocol):
+    """Rows of a file that do not count."""
+
+    def rows(self, open_file: Callable[[str], Any]) -> NDArray[np.int64]:
+        """Their numbers from 0, in order; the files where they stand are opened by their paths."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +51,7 @@ class ScanFile:
     partitions: Mapping[str, Any] = field(default_factory=dict)
     version: object = None
     stored: Mapping[str, StoredColumn] | None = None
-    deleted: DeletionVector | None = None
+    deleted: DeletedRows | None = None
 
 
 @dataclass(frozen=True)

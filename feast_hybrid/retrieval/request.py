@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from feast.errors import EntityNotFoundException
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_NAME
-from feast.infra.offline_stores.offline_store import RetrievalMetadata
 from feast.utils import _get_requested_feature_views_to_features_dict
 
 from feast_hybrid.arrow.names import positions_of
@@ -17,6 +16,7 @@ from feast_hybrid.arrow.utc import as_utc
 from feast_hybrid.asof import AsOfView, Ineligible
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.retrieval.entity_rows import Bounds, EntityRows, require_keys
+from feast_hybrid.retrieval.job import HybridRetrievalMetadata
 from feast_hybrid.retrieval.join import RetrievalJoin
 from feast_hybrid.retrieval.transformed import TransformedRows, reads_sink
 from feast_hybrid.sources.declared import transforms
@@ -318,18 +318,6 @@ def _require_keys_of_source(view: RequestedView, reader: Reader, entity_columns:
         if column not in columns:
             entities = ", ".join(view.view.entities)
             refuse_missing_key(view.view, entities, repr(key), view.source, columns, entity_columns)
-
-
-class HybridRetrievalMetadata(RetrievalMetadata):
-    """What Feast tells of a training set, and which versions of tables it is made of.
-
-    Attributes:
-        versions: feature view → which version of its table was read, in words; of views whose tables have versions.
-    """
-
-    def __init__(self, *, versions: Mapping[str, str], **told: Any) -> None:
-        super().__init__(**told)
-        self.versions = dict(versions)
 
 
 def retrieval_metadata(

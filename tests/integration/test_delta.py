@@ -93,6 +93,7 @@ def test_what_the_log_says_counts_and_not_what_lies_in_the_folder(
     plan = job.explain()
     assert f"view 'rows': {strategy}" in plan
     assert "version 4 of the Delta table" in plan
+    assert job.metadata is not None
     assert job.metadata.versions == {"rows": "version 4 of the Delta table"}
 
 
@@ -194,6 +195,7 @@ def test_views_of_one_table_are_read_in_one_version(
     monkeypatch.setattr("feast_hybrid.sources.reader.delta_table", read_and_go_on)
     job = retrieve(store, ENTITY_ROWS, ["one:trips", "other:trips"], full_feature_names=True)
     assert answers(job, "one__trips", "other__trips")[2] == (1, 1)
+    assert job.metadata is not None
     assert set(job.metadata.versions.values()) == {"version 0 of the Delta table"}
 
 

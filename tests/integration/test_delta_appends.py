@@ -1,4 +1,4 @@
-"""Batches that are added to Delta tables on both lakes: one commit each, by several writers at once, without Spark."""
+"""Batches added to Delta tables on both lakes: one commit each, by several writers at once, without Spark."""
 
 from __future__ import annotations
 

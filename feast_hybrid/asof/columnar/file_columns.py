@@ -15,7 +15,7 @@ from feast_hybrid.errors import SchemaError, SourceError
 
 if TYPE_CHECKING:
     from feast_hybrid.asof.columnar.spec import SourceColumn
-    from feast_hybrid.files.resolved import StoredColumn
+    from feast_hybrid.asof.scan import StoredColumn
 
 _YEAR_1900 = -2_208_988_800 * 1_000_000
 

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
     from feast_hybrid.asof.columnar.entity_keys import EntityKeys
     from feast_hybrid.asof.columnar.keys import KeyForm
-    from feast_hybrid.files.deletion_vectors import DeletionVector
-    from feast_hybrid.files.resolved import StoredColumn
+    from feast_hybrid.asof.scan import DeletedRows, StoredColumn
 
 TS, CREATED = "ts", "created"
 
@@ -145,7 +144,7 @@ class FileSplit:
     version: object = None
     current_version: Callable[[str], object] | None = None
     stored: Mapping[str, StoredColumn] | None = None
-    deleted: DeletionVector | None = None
+    deleted: DeletedRows | None = None
 
 
 @dataclass(frozen=True, eq=False)
