@@ -43,9 +43,9 @@ _CHECKPOINT = re.compile(
 )
 _SIDECARS = "_sidecars"
 
-#: What is read of a checkpoint; not the files' statistics, which are most of it.
+#: What is read of a checkpoint.
 _CHECKPOINT_COLUMNS = {
-    "add": ("path", "partitionValues", "size", "deletionVector"),
+    "add": ("path", "partitionValues", "size", "deletionVector", "stats"),
     "protocol": (),
     "metaData": (),
     "sidecar": (),
@@ -72,12 +72,14 @@ class LoggedFile:
         size: in bytes.
         partitions: partition column, by the name that files have for it → its value as text; None for null.
         deletion_vector: which of its rows do not count, as the log has it; None where all do.
+        statistics: of its columns, as the log has them; None where it has none.
     """
 
     path: str
     size: int
     partitions: Mapping[str, str | None]
     deletion_vector: Mapping[str, Any] | None
+    statistics: str | None
 
 
 @dataclass(frozen=True)
@@ -364,6 +366,7 @@ class _Replay:
                 int(add["size"]),
                 dict(add.get("partitionValues") or {}),  # pairs, where it stands in a checkpoint
                 add.get("deletionVector"),
+                add.get("stats"),
             )
         if transaction := action.get("txn"):
             self._transactions[transaction["appId"]] = int(transaction["version"])

@@ -188,7 +188,7 @@ class DeltaTable:
                     raise BrokenLogError(f"the log gives the file {file.path} no value of partition {column.name!r}")
                 text = file.partitions[physical_name]
                 values[column.name] = _partition_value(text, types[column.name], column.name, file)
-            yield ResolvedFile(path, FileVersion(file.size), values, deleted)
+            yield ResolvedFile(path, FileVersion(file.size), values, deleted, file.statistics)
 
     def _below_root(self, path: str) -> str:
         prefix = f"{self.location}/"

@@ -53,12 +53,14 @@ class ResolvedFile:
             their types; None for null. They win over the file. A partition column that no folder on the way gives is
             the file's own, or null.
         deleted: the rows of it that do not count, by a table's log; None where all do.
+        statistics: of its columns, as a table's log has them: see :mod:`feast_hybrid.files.delta_statistics`.
     """
 
     path: str
     version: FileVersion
     partitions: Mapping[str, Any]
     deleted: DeletionVector | None = None
+    statistics: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

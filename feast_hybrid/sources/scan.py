@@ -6,8 +6,9 @@ import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.arrow.utc import from_epoch_micros
+from feast_hybrid.arrow.utc import as_utc, from_epoch_micros, to_epoch_micros
 from feast_hybrid.asof import Ineligible, Scan, ScanFile
+from feast_hybrid.files.delta_statistics import time_bounds
 from feast_hybrid.lakes import LakeType
 from feast_hybrid.lakes.opener import CanOpen, SiteOpener
 from feast_hybrid.sources.time_range import partition_bounds
@@ -47,6 +48,7 @@ def scan_of(
     if not site.credential.safe_to_pickle:
         return Ineligible(f"site {site.name!r} has its secret as text, which is not sent to executors")
     day = source.date_partition_column or ""
+    timed = _timed_column(source, resolved)
 
     def within(low: datetime | None, high: datetime | None) -> tuple[ScanFile, ...]:
         first, last = partition_bounds(source, partition_types, low, high)
@@ -60,7 +62,7 @@ def scan_of(
                 file.deleted,
             )
             for file in resolved.files
-            if _in_range(file.partitions.get(day), first, last)
+            if _in_range(file.partitions.get(day), first, last) and _may_hold(file, timed, low, high)
         )
 
     def within_micros(low: int | None, high: int | None) -> tuple[ScanFile, ...]:
@@ -76,24 +78,45 @@ def scan_of(
     return Scan(
         files=files,
         open=opener,
-        version=site_opener.version,
+        version=site_opener.version if resolved.stored is None else site_opener.size,
         file_format=source.file_format or "parquet",
         where=f"site {site.name!r}",
         check=CanOpen(opener, files[0].path) if files else None,
-        within=within_micros if day in partition_types else None,
+        within=within_micros if day in partition_types or timed is not None else None,
     )
 
 
-def _listed_version(file: ResolvedFile, location: Location, resolved: ResolvedSchema) -> FileVersion | None:
-    """The version of a file that was listed; None of one that a table's log names, which nobody writes again."""
+def _listed_version(file: ResolvedFile, location: Location, resolved: ResolvedSchema) -> FileVersion:
+    """The version of a file that was listed, or what a table's log knows of it."""
     if resolved.stored is not None:
-        return None
+        return file.version
     return file.version.without_inode() if location.lake is LakeType.LOCAL else file.version
 
 
 def _in_range(value: Any, low: Any, high: Any) -> bool:
     """A null says nothing of the rows' times, so they may be any."""
     return value is None or ((low is None or value >= low) and (high is None or value <= high))
+
+
+def _timed_column(source: SourceSpec, resolved: ResolvedSchema) -> str | None:
+    """How the files of a table call the event time, whose log says when their rows are of; None for other files."""
+    if resolved.stored is None or not source.timestamp_field:
+        return None
+    column = resolved.find(source.timestamp)
+    return None if column is None else resolved.stored[column.name].name
+
+
+def _may_hold(file: ResolvedFile, timed: str | None, low: datetime | None, high: datetime | None) -> bool:
+    """Whether a file can hold rows between two times, by the statistics of its table's log."""
+    if timed is None or (low is None and high is None):
+        return True
+    bounds = time_bounds(file.statistics, timed)
+    if bounds is None:
+        return True
+    first, last = bounds
+    return (low is None or last >= to_epoch_micros(as_utc(low))) and (
+        high is None or first <= to_epoch_micros(as_utc(high))
+    )
 
 
 def _as_datetime(micros: int | None) -> datetime | None:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from feast_hybrid.arrow.convert import convert_for_writing, require_columns
 from feast_hybrid.arrow.utc import in_microseconds
-from feast_hybrid.errors import CommitUnknownError, SchemaError, WriteError
+from feast_hybrid.errors import CommitUnknownError, SchemaError, UnavailableError, WriteError
 from feast_hybrid.files.delta_commit import (
     AddedFile,
     commit_content,
@@ -72,9 +72,12 @@ def append_to_delta(table: pa.Table, source: SourceSpec, first_schema: Callable[
     location, name = source.location, batch_name(str(source.location))
     batch = _Batch(table, source, first_schema, what, f"feast-hybrid-{name.text}" if name.replaces else None)
     with translate_client_errors(WriteError, what, "failed; nothing was written", sites=[location.site]):
-        for _ in range(_TRIES):
-            if batch.is_committed():
-                return
+        try:
+            for _ in range(_TRIES):
+                if batch.is_committed():
+                    return
+        except UnavailableError as error:  # while the log was read
+            raise WriteError(f"{what}: nothing was written: {error}") from error
     raise WriteError(f"{what} failed; nothing was written: others commit to the table all the time. Try again.")
 
 

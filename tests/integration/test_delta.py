@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -26,6 +26,7 @@ from tests.integration.places import (
     source,
     view,
 )
+from tests.integration.reliability import Row, reliability
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,6 +162,25 @@ def test_only_partitions_of_the_time_that_is_asked_for_are_read(
 
 
 @ROLES
+def test_files_that_are_of_other_times_by_the_log_are_not_opened(
+    make_store: MakeStore, table: Path, put: Callable[[Path], str], lakes_to_test: Places, role: str
+) -> None:
+    append(table, history(driver_id=[1], hours=[0], trips=[1]))
+    first = deltalake().DeltaTable(str(table)).file_uris()[0].rpartition("/")[2]
+    append(table, history(driver_id=[1], hours=[10], trips=[2]))
+    uri = put(table)
+    of = delta(uri)
+    place: Place = getattr(lakes_to_test, role)
+    place.lake.filesystem().rm_file(place.inside(f"{uri}/{first}"))  # whoever opens it fails
+    store = make_store(DRIVER, view("rows", of, DRIVER, ttl=timedelta(hours=24)))
+    job = HybridSparkOfflineStore.pull_all_from_table_or_query(
+        store.config, of, ["driver_id"], ["trips"], "event_timestamp", None, hour(1), hour(10)
+    )
+    assert answers(job, "trips") == [(2,)]
+    assert answers(retrieve(store, ENTITY_ROWS, ["rows:trips"]), "trips") == [(None,), (None,), (2,), (None,)]
+
+
+@ROLES
 def test_an_earlier_version_is_read_by_its_number_or_its_time(
     make_store: MakeStore, table: Path, put: Callable[[Path], str], role: str
 ) -> None:
@@ -242,9 +262,32 @@ def test_what_nobody_reads_is_refused_by_name(
         assert "delta: none for PySpark" in str(refused.value)
 
 
+@STRATEGIES
+@ROLES
+def test_a_file_of_another_size_than_the_log_says_is_refused(
+    make_store: MakeStore, table: Path, put: Callable[[Path], str], role: str, strategy: str
+) -> None:
+    def of_less(action: dict[str, Any]) -> dict[str, Any]:
+        if "add" in action:
+            action["add"]["size"] = 8  # which holds no row group
+        return action
+
+    append(table, history(driver_id=[1], hours=[0], trips=[1]))
+    edit(table, of_less)
+    store = make_store(DRIVER, view("rows", delta(put(table)), DRIVER), join={"strategy": strategy})
+    with pytest.raises(HybridError, match=r"view 'rows'.*it had 8 bytes, and has [\d,]+ bytes"):
+        retrieve(store, ENTITY_ROWS, ["rows:trips"]).to_arrow()
+
+
+@reliability(
+    "Writers",
+    "a file of a Delta table is vacuumed",
+    "an error that names it",
+    "was there when the plan was made, and is gone",
+)
 @ROLES
 def test_a_file_that_was_vacuumed_is_an_error_that_names_it(
-    make_store: MakeStore, table: Path, put: Callable[[Path], str], lakes_to_test: Places, role: str
+    make_store: MakeStore, table: Path, put: Callable[[Path], str], lakes_to_test: Places, role: str, promise: Row
 ) -> None:
     append(table, history(driver_id=[1], hours=[0], trips=[1]))
     append(table, history(driver_id=[1], hours=[1], trips=[2]), mode="overwrite")
@@ -255,5 +298,5 @@ def test_a_file_that_was_vacuumed_is_an_error_that_names_it(
     store = make_store(DRIVER, view("rows", delta(uri), DRIVER, schema=TRIPS))
     assert answers(retrieve(store, ENTITY_ROWS, ["rows:trips"]), "trips") == [(None,), (None,), (2,), (None,)]
     place.lake.filesystem().rm_file(place.inside(f"{uri}/{last}"))
-    with pytest.raises(HybridError, match=rf"{last} was there when the plan was made, and is gone"):
+    with pytest.raises(HybridError, match=rf"{last} {promise.reads}"):
         retrieve(store, ENTITY_ROWS, ["rows:trips"]).to_arrow()

@@ -14,6 +14,7 @@ from feast_hybrid.lakes.create_once import create_once
 from tests.delta_tables import append, deltalake, edit, upload
 from tests.integration.batches import DRIVER, ROLES, add, rows, stats
 from tests.integration.places import Place, answers, format_jars, hour, retrieve
+from tests.integration.reliability import reliability
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +35,11 @@ def by_deltalake(place: Place, uri: str, folder: Path) -> pa.Table:
     return pa.table(found.execute("select * from t").read_all())
 
 
+@reliability(
+    "Writers",
+    "four threads add batches to one Delta table, on each lake",
+    "each is one commit, no row is lost or twice",
+)
 @ROLES
 def test_writers_at_once_add_each_their_rows_and_readers_see_them(
     make_store: MakeStore, place: Place, folder: str, tmp_path: Path, role: str
