@@ -105,7 +105,7 @@ class _Written:
         """Remove the files; what stays is the table's vacuum's."""
         for place in self.places:
             with suppress(Exception):
-                place.fs.rm_file(place.path)
+                place.fs.rm(place.path)
 
 
 def _basis(snapshot: Snapshot) -> tuple[Mapping[str, object], Mapping[str, object]]:
@@ -181,6 +181,7 @@ class _Batch:
             require_appendable(table.snapshot)
             schema, partitions = table.table_schema(), table.partition_columns
         rows = self._in_columns(schema, [] if table is None else required_columns(table.snapshot))
+        self._refuse_empty_texts(rows, partitions)
         by_folder = split(rows, partitions, schema.names)
         files, contents = [], {}
         for folder, part in by_folder.items():
@@ -188,11 +189,19 @@ class _Batch:
             content = _encoded(kept, source.options)
             name = f"part-00000-{uuid.uuid4()}-c000.parquet"
             path = f"{folder}/{name}" if folder else name
-            values = {column: _partition_text(part, column, self.what) for column in partitions}
+            values = {column: texts_of(part.column(column).slice(0, 1), column)[0] for column in partitions}
             files.append(AddedFile(path, content.size, values, kept))
             contents[location.child(path)] = content
         publish(contents)
         return _Written(None if table is None else _basis(table.snapshot), files, list(contents), first)
+
+    def _refuse_empty_texts(self, rows: pa.Table, partitions: Sequence[str]) -> None:
+        for column in partitions:
+            if "" in texts_of(rows.column(column), column):
+                raise SchemaError(
+                    f"{self.what}: the partition column {column!r} has an empty text, which a Delta table does not "
+                    "tell from null."
+                )
 
     def _in_columns(self, schema: pa.Schema, required: Sequence[str]) -> pa.Table:
         rows, source = self.rows, self.source
@@ -207,16 +216,6 @@ class _Batch:
                     f"{self.what}: column {name!r} has nulls, and the table's log says that it has none."
                 )
         return rows
-
-
-def _partition_text(rows: pa.Table, column: str, what: str) -> str | None:
-    """The value of a partition column, which is the same in all rows."""
-    (text,) = texts_of(rows.column(column).slice(0, 1), column)
-    if text == "":
-        raise SchemaError(
-            f"{what}: the partition column {column!r} has an empty text, which a Delta table does not tell from null."
-        )
-    return text
 
 
 def _encoded(rows: pa.Table, options: Mapping[str, str]) -> pa.Buffer:

@@ -101,7 +101,7 @@ def test_a_table_of_another_writer_keeps_its_columns_types_and_partitions(tmp_pa
     assert found(tmp_path)[0].keys() == {"n", "town"}
     assert pa.schema(deltalake().DeltaTable(str(tmp_path)).schema().to_arrow()).field("n").type == pa.int32()
     with pytest.raises(SchemaError, match="empty text, which a Delta table does not tell from null"):
-        add(tmp_path, pa.table({"n": [5], "town": [""]}))
+        add(tmp_path, pa.table({"n": [5, 6], "town": [None, ""]}))
     with pytest.raises(SchemaError, match="columns missing n"):
         add(tmp_path, pa.table({"town": ["x"]}))
     with pytest.raises(SchemaError, match="column 'n' is int64 in the rows and int32 there"):
