@@ -186,8 +186,8 @@ class HybridSparkOfflineStore(OfflineStore):
     ) -> None:
         """Add rows to a feature view's source, seen whole or not at all.
 
-        Parquet paths are written by pyarrow without a JVM, also inside a Spark task, where a retried or speculative
-        task replaces its files; everything else by Spark. docs/writing.md says what is promised where.
+        Parquet and Delta paths are written by pyarrow without a JVM, also inside a Spark task, where a retried or
+        speculative task adds nothing twice; everything else by Spark. docs/writing.md says what is promised where.
 
         Args:
             config: the repository's configuration.
