@@ -102,7 +102,7 @@ class HybridSparkOfflineStore(OfflineStore):
             full_feature_names=full_feature_names,
             on_demand_feature_views=on_demand,
             feature_refs=feature_refs,
-            metadata=partial(retrieval_metadata, rows, feature_refs),
+            metadata=partial(retrieval_metadata, rows, feature_refs, reader.versions),
             staging_location=store.staging_location,
         )
 
@@ -186,8 +186,8 @@ class HybridSparkOfflineStore(OfflineStore):
     ) -> None:
         """Add rows to a feature view's source, seen whole or not at all.
 
-        Parquet paths are written by pyarrow without a JVM, also inside a Spark task, where a retried or speculative
-        task replaces its files; everything else by Spark. docs/writing.md says what is promised where.
+        Parquet and Delta paths are written by pyarrow without a JVM, also inside a Spark task, where a retried or
+        speculative task adds nothing twice; everything else by Spark. docs/writing.md says what is promised where.
 
         Args:
             config: the repository's configuration.

@@ -39,6 +39,15 @@ def convert_for_reading(array: pa.Array | pa.ChunkedArray, data_type: pa.DataTyp
     return _READING.convert(array, data_type, "")
 
 
+def convert_by_position(array: pa.Array, data_type: pa.DataType) -> pa.Array:
+    """As :func:`convert_for_reading`, but a struct's fields are those at the same places, whatever their names.
+
+    Raises:
+        SchemaError: a struct has more fields than the other, or fewer; or see there.
+    """
+    return _BY_POSITION.convert(array, data_type, "")
+
+
 def convert_for_writing(table: pa.Table, schema: pa.Schema, *, what: str) -> pa.Table:
     """The rows with a schema's columns, in its order and types.
 
@@ -261,7 +270,17 @@ class _Writing(Conversion):
             raise _MismatchError(path, array.type, wanted, reason) from None
 
 
-_READING, _WRITING = _Reading(), _Writing()
+class _ByPosition(_Reading):
+    """A column whose parts have other names than those that they shall have."""
+
+    def fields(self, found: pa.DataType, wanted: pa.DataType, path: str) -> list[int | None]:
+        if found.num_fields != wanted.num_fields:
+            part = f" (in {path})" if path else ""
+            raise SchemaError(f"it has {found.num_fields} fields, and {wanted.num_fields} are wanted{part}")
+        return list(range(wanted.num_fields))
+
+
+_READING, _WRITING, _BY_POSITION = _Reading(), _Writing(), _ByPosition()
 
 
 def _is_exact(array: pa.Array, wanted: pa.DataType) -> pa.Array:

@@ -4,7 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+
+class StoredColumn(Protocol):
+    """How a file calls a column."""
+
+    @property
+    def name(self) -> str:
+        """In the file."""
+
+    @property
+    def data_type(self) -> pa.DataType | None:
+        """With the names that parts of it have in the file; None where they are the frame's."""
+
+
+class DeletedRows(Protocol):
+    """Rows of a file that do not count."""
+
+    def rows(self, open_file: Callable[[str], Any]) -> NDArray[np.int64]:
+        """Their numbers from 0, in order; the files where they stand are opened by their paths."""
 
 
 @dataclass(frozen=True)
@@ -17,12 +41,17 @@ class ScanFile:
         partitions: The values of the partition columns, as Python values of the types that the view's frame has;
             ``None`` for null. They win over a column of the same name in the file, as in Spark.
         version: Of the file that was listed, as the scan's ``version`` gives it; None where it is not known.
+        stored: Frame's column → how the file calls it, where a table's log says which columns there are: one that the
+            file lacks is null in it. None where the file's own names count.
+        deleted: The rows of the file that do not count.
     """
 
     path: str
     size: int
     partitions: Mapping[str, Any] = field(default_factory=dict)
     version: object = None
+    stored: Mapping[str, StoredColumn] | None = None
+    deleted: DeletedRows | None = None
 
 
 @dataclass(frozen=True)

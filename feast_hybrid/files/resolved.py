@@ -12,7 +12,21 @@ from feast_hybrid.arrow.names import positions_of
 from feast_hybrid.errors import SchemaError
 
 if TYPE_CHECKING:
+    from feast_hybrid.files.deletion_vectors import DeletionVector
     from feast_hybrid.lakes.versions import FileVersion
+
+
+@dataclass(frozen=True)
+class StoredColumn:
+    """How the files of a table call one of its columns, by the table's log.
+
+    Attributes:
+        name: in the files.
+        data_type: with the names that parts of it have in the files; None where they are the table's own.
+    """
+
+    name: str
+    data_type: pa.DataType | None = None
 
 
 @dataclass(frozen=True)
@@ -35,14 +49,18 @@ class ResolvedFile:
     Attributes:
         path: as the file system has it.
         version: of the file that was listed; its size, in bytes, is part of it.
-        partitions: what the folders on the way to it say, by the resolved columns' names and in their types; None for
-            null. They win over the file. A partition column that no folder on the way gives is the file's own, or
-            null.
+        partitions: what the folders on the way to it say, or a table's log, by the resolved columns' names and in
+            their types; None for null. They win over the file. A partition column that no folder on the way gives is
+            the file's own, or null.
+        deleted: the rows of it that do not count, by a table's log; None where all do.
+        statistics: of its columns, as a table's log has them: see :mod:`feast_hybrid.files.delta_statistics`.
     """
 
     path: str
     version: FileVersion
     partitions: Mapping[str, Any]
+    deleted: DeletionVector | None = None
+    statistics: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +84,8 @@ class ResolvedSchema:
             ``ORC``.
         only_sparks: column → in which file it is or holds something that our reader would read otherwise than
             Spark's, and what: ``of FILE holds …``.
+        stored: column → how files call it, where a table's log says which columns there are: a file without one gives
+            nulls, whoever needs it. None where the files say it.
     """
 
     columns: tuple[ResolvedColumn, ...]
@@ -81,6 +101,7 @@ class ResolvedSchema:
     file_schema: pa.Schema
     times: Mapping[str, str]
     only_sparks: Mapping[str, str] = field(default_factory=dict)
+    stored: Mapping[str, StoredColumn] | None = None
 
     def find(self, name: str) -> ResolvedColumn | None:
         """The column of a name, or the only one of that name but for case; None where there is none."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from feast_hybrid.errors import SourceError
 from feast_hybrid.files.footers import Footer, read_footers
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 
     from feast_hybrid.files.resolved import ResolvedSchema
     from feast_hybrid.lakes.location import Location
+
+
+class Resolvable(Protocol):
+    """A source whose schema is known, for readers that declare other types."""
+
+    def resolve(
+        self, declared: Mapping[str, pa.DataType] | None = None, *, required: Collection[str] = ()
+    ) -> ResolvedSchema:
+        """The schema for a reader; see :meth:`SourceFiles.resolve`."""
+
 
 #: How often files are listed anew that a writer replaces meanwhile.
 _TRIES = 3

@@ -64,6 +64,14 @@ class SiteOpener:
         # Machines that share a disk may number its files each in its own way.
         return found.without_inode() if self.location.lake is LakeType.LOCAL else found
 
+    def size(self, path: str) -> FileVersion:
+        """What of a file's version a table's log knows: its size.
+
+        Raises:
+            FileNotFoundError: it is gone.
+        """
+        return FileVersion(self.version(path).size)
+
     def require_same_secrets(self) -> None:
         """Refuse secrets of another value than where this was made: those of another user, or from before a change.
 
@@ -89,6 +97,8 @@ class SiteOpener:
         try:
             _read_a_bit(self, path)
         except Exception as error:
+            if isinstance(error, FileNotFoundError) and self.location.lake is not LakeType.LOCAL:
+                return  # the lake has answered; who reads the file says that it is gone
             if not self.secret_digest:
                 # Python's way to sign in by the platform, or by a ticket, may be none, where Spark's own is one.
                 if isinstance(error, AuthenticationError):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 
@@ -22,6 +22,18 @@ if TYPE_CHECKING:
     from feast_hybrid.retrieval.job_rows import JobRows
 
 
+class HybridRetrievalMetadata(RetrievalMetadata):
+    """What Feast tells of a training set, and which versions of tables it is made of.
+
+    Attributes:
+        versions: feature view → which version of its table was read, in words; of views whose tables have versions.
+    """
+
+    def __init__(self, *, versions: Mapping[str, str], **told: Any) -> None:
+        super().__init__(**told)
+        self.versions = dict(versions)
+
+
 class HybridSparkRetrievalJob(RetrievalJob):
     """A lazy training set, or rows of a source.
 
@@ -36,7 +48,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
         full_feature_names: bool = False,
         on_demand_feature_views: Sequence[OnDemandFeatureView] = (),
         feature_refs: Sequence[str] = (),
-        metadata: Callable[[], RetrievalMetadata] | None = None,
+        metadata: Callable[[], HybridRetrievalMetadata] | None = None,
         staging_location: str | None = None,
     ) -> None:
         self._rows = rows
@@ -46,7 +58,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
         self._feature_refs = tuple(feature_refs)
         self._make_metadata = metadata
         self._staging_location = staging_location
-        self._metadata: RetrievalMetadata | None = None
+        self._metadata: HybridRetrievalMetadata | None = None
         _be_a_spark_job()
 
     @property
@@ -60,8 +72,8 @@ class HybridSparkRetrievalJob(RetrievalJob):
         return self._on_demand_feature_views
 
     @property
-    def metadata(self) -> RetrievalMetadata | None:
-        """Features, keys, and the first and last time of the entity rows.
+    def metadata(self) -> HybridRetrievalMetadata | None:
+        """Features, keys, the first and last time of the entity rows, and the versions of tables that are read.
 
         For entity rows in Spark or SQL the times are asked for now, which runs a job.
         """

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from feast.errors import EntityNotFoundException
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_NAME
-from feast.infra.offline_stores.offline_store import RetrievalMetadata
 from feast.utils import _get_requested_feature_views_to_features_dict
 
 from feast_hybrid.arrow.names import positions_of
@@ -17,6 +16,7 @@ from feast_hybrid.arrow.utc import as_utc, datetime_of
 from feast_hybrid.asof import AsOfView, Ineligible
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.retrieval.entity_rows import Bounds, EntityRows, require_keys
+from feast_hybrid.retrieval.job import HybridRetrievalMetadata
 from feast_hybrid.retrieval.join import RetrievalJoin
 from feast_hybrid.retrieval.transformed import TransformedRows, reads_sink
 from feast_hybrid.sources.declared import transforms
@@ -327,10 +327,13 @@ def _require_keys_of_source(view: RequestedView, reader: Reader, entity_columns:
             refuse_missing_key(view.view, entities, repr(key), view.source, columns, entity_columns)
 
 
-def retrieval_metadata(rows: EntityRows, feature_refs: Sequence[str]) -> RetrievalMetadata:
+def retrieval_metadata(
+    rows: EntityRows, feature_refs: Sequence[str], versions: Mapping[str, str]
+) -> HybridRetrievalMetadata:
     """What Feast tells of a training set; for entity rows in Spark this runs a job."""
     low, high = rows.bounds() or (None, None)
-    return RetrievalMetadata(
+    return HybridRetrievalMetadata(
+        versions=versions,
         features=list(feature_refs),
         keys=[name for name in rows.columns if name != rows.timestamp],
         min_event_timestamp=low,

@@ -13,7 +13,7 @@ from feast_hybrid.errors import SchemaError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from feast_hybrid.files.schema import SourceFiles
+    from feast_hybrid.files.schema import Resolvable
     from feast_hybrid.sources.spec import SourceSpec
 
     Types = Mapping[str, pa.DataType]
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _warned_of: set[str] = set()
 
 
-def require_agreement(specs: Sequence[SourceSpec], files: SourceFiles | None) -> None:
+def require_agreement(specs: Sequence[SourceSpec], files: Resolvable | None) -> None:
     """Refuse views whose declared types the source's columns do not have, or that take one column for two things.
 
     Whole numbers and doubles over ``int32`` both hold, and each view gives its own. A partition folder ``zip=01234``
@@ -56,7 +56,7 @@ def require_agreement(specs: Sequence[SourceSpec], files: SourceFiles | None) ->
             _report(differences[0][0], is_known=files is not None)
 
 
-def _types(spec: SourceSpec, files: SourceFiles | None) -> Types:
+def _types(spec: SourceSpec, files: Resolvable | None) -> Types:
     """The types of the declared columns, as the view's readers get them; those declared where files are not known.
 
     Raises:

@@ -125,7 +125,8 @@ def source_errors(source: SourceSpec) -> Iterator[None]:
     except FileNotFoundError:
         raise SourceNotFoundError(f"{source.label}: nothing is at {where}.") from None
     except TableFormatError as error:
-        raise SourceError(f"{source.label} ({where}): {error}. {_package_hint(error.file_format)}") from None
+        hint = f"{error}. {_package_hint(error.file_format)}".strip()
+        raise SourceError(f"{source.label} ({where}): {hint}") from None
     except (SchemaError, SourceError) as error:
         if f"/{BEING_REPLACED}" in str(error):
             raise RetrievalError(f"{source.label} ({where}): {BEING_REPLACED_ADVICE}") from None
@@ -195,7 +196,9 @@ def note_once(source: SourceSpec, note: str) -> str:
 
 
 def _package_hint(file_format: str) -> str:
-    """What reads a table format with the Spark that is installed."""
+    """What reads a table format with the Spark that is installed; nothing where this package does."""
+    if file_format == "delta":
+        return ""
     spark = version("pyspark")
     needed = package(file_format, spark)
     if needed is None:

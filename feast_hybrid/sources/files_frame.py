@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from feast_hybrid.sources.spec import SourceSpec
 
 
+class NoReaderError(SourceError):
+    """Spark's reader would read files otherwise, and tasks cannot read them by ours."""
+
+
 @dataclass(frozen=True, eq=False)
 class SourceFrame:
     """A source's rows, and its files.
@@ -170,7 +174,7 @@ def _by_us(
     )
     (usable,) = [scan] if isinstance(scan, Ineligible) else check_executors(session, [scan])
     if isinstance(usable, Ineligible):
-        raise SourceError(f"{refusal}{usable.reason}.")
+        raise NoReaderError(f"{refusal}{usable.reason}.")
     names = None if columns is None else _found(resolved, columns)
     available = [
         (field, SourceColumn(column.name, column.data_type))

@@ -9,15 +9,18 @@ import pyarrow as pa
 
 from feast_hybrid.arrow.names import find_name
 from feast_hybrid.arrow.types import spark_type_of_arrow
-from feast_hybrid.errors import SchemaError
+from feast_hybrid.errors import SchemaError, UnavailableError
+from feast_hybrid.files.delta_table import DeltaFeatureError
+from feast_hybrid.lakes.errors import was_reached
 from feast_hybrid.sources.agreement import require_agreement
+from feast_hybrid.sources.delta import delta_table, is_delta
 from feast_hybrid.sources.file_schema import ineligibility_reason, source_files
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
     from feast_hybrid.files.resolved import ResolvedSchema
-    from feast_hybrid.files.schema import SourceFiles
+    from feast_hybrid.files.schema import Resolvable
     from feast_hybrid.lakes import Router
     from feast_hybrid.sources.spec import SourceSpec
     from feast_hybrid.spark.config import SparkConfig
@@ -40,7 +43,7 @@ def source_columns(
         SchemaError: its folders cannot be read as partitions; its views do not hold, or not all of them.
         SourceError: a file is damaged, or of another format.
     """
-    files = _files(source, router)
+    files = _files(source, spark, router)
     require_agreement(views, files)
     if files is not None:
         columns = files.resolve(source.declared).columns
@@ -81,7 +84,7 @@ def validate_source(
             not hold, or not all of them.
         SourceError: a file is damaged, or of another format.
     """
-    files = _files(source, router)
+    files = _files(source, spark, router)
     resolved = None if files is None else files.resolve(source.declared)
     if resolved is not None:
         columns = [column.name for column in resolved.columns]
@@ -128,6 +131,15 @@ def _require_time(source: SourceSpec, resolved: ResolvedSchema, what: str) -> No
             )
 
 
-def _files(source: SourceSpec, router: Router) -> SourceFiles | None:
+def _files(source: SourceSpec, spark: SparkConfig, router: Router) -> Resolvable | None:
     """A source's files; None where Spark finds out what they hold."""
+    if is_delta(source):
+        try:
+            return delta_table(source, router)
+        except DeltaFeatureError:  # Spark's package may read it
+            return None
+        except UnavailableError as error:  # but a server of Spark Connect may reach it
+            if spark.remote is None or was_reached(error):
+                raise
+            return None
     return source_files(source, router) if ineligibility_reason(source) is None else None

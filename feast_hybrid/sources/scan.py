@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from feast_hybrid.arrow.utc import datetime_of
+from feast_hybrid.arrow.utc import as_utc, datetime_of, to_epoch_micros
 from feast_hybrid.asof import Ineligible, Scan, ScanFile
+from feast_hybrid.files.delta_statistics import time_bounds
 from feast_hybrid.lakes import LakeType
 from feast_hybrid.lakes.opener import CanOpen, SiteOpener
 from feast_hybrid.sources.time_range import partition_bounds
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from pyspark.sql.types import DataType
 
-    from feast_hybrid.files.resolved import ResolvedFile, ResolvedSchema
+    from feast_hybrid.files.resolved import ResolvedFile, ResolvedSchema, StoredColumn
     from feast_hybrid.lakes import Location
+    from feast_hybrid.lakes.versions import FileVersion
     from feast_hybrid.sources.spec import SourceSpec
 
 
@@ -43,7 +45,28 @@ def scan_of(
     """
     assert source.location is not None
     file_format = source.file_format or "parquet"
-    return scan_of_files(source, source.location, resolved.files, file_format, partition_types, session, (start, end))
+    return scan_of_files(
+        source,
+        source.location,
+        resolved.files,
+        file_format,
+        partition_types,
+        session,
+        (start, end),
+        log=None if resolved.stored is None else LogKnowledge(resolved.stored, _timed_column(source, resolved)),
+    )
+
+
+class LogKnowledge(NamedTuple):
+    """What a table's log says of its files.
+
+    Attributes:
+        stored: how they call the table's columns.
+        timed: how they call the event time, where the log may say between which times their rows are.
+    """
+
+    stored: Mapping[str, StoredColumn]
+    timed: str | None
 
 
 def scan_of_files(
@@ -54,6 +77,8 @@ def scan_of_files(
     partition_types: Mapping[str, DataType],
     session: SparkSession,
     between: tuple[datetime | None, datetime | None],
+    *,
+    log: LogKnowledge | None = None,
 ) -> Scan | Ineligible:
     """A scan of files, wherever their list comes from, or why tasks cannot read them.
 
@@ -65,11 +90,13 @@ def scan_of_files(
         partition_types: of the partition columns, as the frame has them.
         session: whose tasks will read.
         between: no earlier and no later rows are wanted: partitions by date that hold none are left out.
+        log: what a table's log says of the files; None for files that none names.
     """
     site = location.site
     if not site.credential.safe_to_pickle:
         return Ineligible(f"site {site.name!r} has its secret as text, which is not sent to executors")
     day = source.date_partition_column or ""
+    stored, timed = (None, None) if log is None else (log.stored, log.timed)
 
     def within(low: datetime | None, high: datetime | None) -> tuple[ScanFile, ...]:
         first, last = partition_bounds(source, partition_types, low, high)
@@ -78,10 +105,12 @@ def scan_of_files(
                 file.path,
                 file.version.size,
                 file.partitions,
-                file.version.without_inode() if location.lake is LakeType.LOCAL else file.version,
+                _listed_version(file, location, is_logged=stored is not None),
+                stored,
+                file.deleted,
             )
             for file in found
-            if in_range(file.partitions.get(day), first, last)
+            if in_range(file.partitions.get(day), first, last) and _may_hold(file, timed, low, high)
         )
 
     def within_micros(low: int | None, high: int | None) -> tuple[ScanFile, ...]:
@@ -97,14 +126,42 @@ def scan_of_files(
     return Scan(
         files=files,
         open=opener,
-        version=site_opener.version,
+        version=site_opener.version if stored is None else site_opener.size,
         file_format=file_format,
         where=f"site {site.name!r}",
         check=CanOpen(opener, files[0].path) if files else None,
-        within=within_micros if day in partition_types else None,
+        within=within_micros if day in partition_types or timed is not None else None,
     )
 
 
 def in_range(value: Any, low: Any, high: Any) -> bool:
     """Whether a date partition's value is within bounds; a null says nothing of the rows' times, so it may be."""
     return value is None or ((low is None or value >= low) and (high is None or value <= high))
+
+
+def _listed_version(file: ResolvedFile, location: Location, *, is_logged: bool) -> FileVersion:
+    """The version of a file that was listed, or what a table's log knows of it."""
+    if is_logged:
+        return file.version
+    return file.version.without_inode() if location.lake is LakeType.LOCAL else file.version
+
+
+def _timed_column(source: SourceSpec, resolved: ResolvedSchema) -> str | None:
+    """How the files of a table call the event time, whose log says when their rows are of; None for other files."""
+    if resolved.stored is None or not source.timestamp_field:
+        return None
+    column = resolved.find(source.timestamp)
+    return None if column is None else resolved.stored[column.name].name
+
+
+def _may_hold(file: ResolvedFile, timed: str | None, low: datetime | None, high: datetime | None) -> bool:
+    """Whether a file can hold rows between two times, by the statistics of its table's log."""
+    if timed is None or (low is None and high is None):
+        return True
+    bounds = time_bounds(file.statistics, timed)
+    if bounds is None:
+        return True
+    first, last = bounds
+    return (low is None or last >= to_epoch_micros(as_utc(low))) and (
+        high is None or first <= to_epoch_micros(as_utc(high))
+    )

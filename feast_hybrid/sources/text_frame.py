@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
+from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructField, StructType
 
@@ -32,6 +33,7 @@ from feast_hybrid.sources.file_schema import (
     source_errors,
 )
 from feast_hybrid.sources.spark_listing import list_by_spark
+from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import CALENDAR_OPTIONS, FILE_OPTIONS
 from feast_hybrid.spark.frames import analysed
@@ -182,6 +184,18 @@ def typed_field(
     if resolved == found or not spark_widens(found, resolved):
         return field
     return StructField(field.name, from_arrow_schema(pa.schema([("c", resolved)]))[0].dataType, field.nullable)
+
+
+def frame_as_declared(frame: DataFrame, source: SourceSpec) -> DataFrame:
+    """A frame whose columns have their types from a table, in the types that are declared where those are wider.
+
+    Raises:
+        SchemaError: see :func:`typed_field`.
+    """
+    fields = [typed_field(source, field, None, source.declared) for field in frame.schema.fields]
+    if fields == frame.schema.fields:
+        return frame
+    return frame.select(*(F.col(quoted(field.name)).cast(field.dataType).alias(field.name) for field in fields))
 
 
 def _options_for_spark(source: SourceSpec, selection: FileSelection) -> dict[str, str]:

@@ -10,10 +10,14 @@ import pyarrow as pa
 from feast.feature_view import DUMMY_ENTITY_ID
 
 from feast_hybrid.arrow.utc import INSTANT
-from feast_hybrid.errors import SchemaError, WriteError
+from feast_hybrid.errors import SchemaError, SessionError, WriteError
+from feast_hybrid.files.delta_table import DeltaFeatureError
+from feast_hybrid.lakes.errors import raise_from
+from feast_hybrid.sources.delta import is_delta
 from feast_hybrid.sources.feast_types import arrow_type_of_feast
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.writing.by_spark import append_by_spark
+from feast_hybrid.writing.delta_batches import append_to_delta
 from feast_hybrid.writing.naming import in_spark_task
 from feast_hybrid.writing.parquet_files import append_parquet
 
@@ -51,14 +55,27 @@ def append(
     view: FeatureView,
     what: str,
 ) -> None:
-    """Add rows in the source's names, by pyarrow where the source is Parquet files, else by Spark."""
+    """Add rows in the source's names: by pyarrow to Parquet files and Delta tables, else by Spark."""
     if source.file_format == "parquet":
         append_parquet(table, source, lambda: source_schema(view, source), what=what)
         return
+    refused: DeltaFeatureError | None = None
+    if is_delta(source):
+        try:
+            append_to_delta(table, source, lambda: source_schema(view, source), what=what)
+        except DeltaFeatureError as error:
+            refused = error  # Spark's package may do it
+        else:
+            return
     if in_spark_task():
-        found = source.file_format or "a table"
-        raise WriteError(f"{what}: inside a Spark task only Parquet files can be written, found {found}.")
-    append_by_spark(table, source, store, lambda: source_schema(view, source), what=what)
+        found = refused or f"found {source.file_format or 'a table'}"
+        raise WriteError(f"{what}: inside a Spark task only Parquet files and Delta tables can be written, {found}.")
+    try:
+        append_by_spark(table, source, store, lambda: source_schema(view, source), what=what)
+    except SessionError as missing:
+        if refused is None:
+            raise
+        raise_from(WriteError(f"{what}: nothing was written: {refused}. By Spark: {missing}"), missing)
 
 
 def _without_pandas_index(table: pa.Table) -> pa.Table:

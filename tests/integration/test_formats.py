@@ -139,6 +139,8 @@ def test_a_format_is_inferred_read_and_cut_to_the_range_that_is_asked_for(
     assert answers(job, "driver_id", "n") == [(2, 3)]
     if on_connect():  # the plan is on the server
         return
+    if file_format == "delta":  # the log says what is read: test_delta.py
+        return
     plan = plan_of(job.to_spark_df())
     if file_format == "iceberg":
         assert "filters=" in plan

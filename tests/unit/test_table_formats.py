@@ -55,11 +55,11 @@ def test_a_partition_of_a_table_is_part_of_it(tmp_path: Path) -> None:
 
 
 def test_the_package_for_this_spark_is_named(tmp_path: Path) -> None:
-    known = package("delta", "4.1.0")
+    known = package("iceberg", "4.1.0")
     assert known is not None
-    folder = lay(tmp_path, "_delta_log/0.json")
+    folder = lay(tmp_path, "metadata/v1.metadata.json", rows="data/part-0.parquet")
     with pytest.raises(
-        SourceError, match=r"io\.delta:delta-spark_|No package of that format is known for PySpark 4\."
+        SourceError, match=r"org\.apache\.iceberg:|No package of that format is known for PySpark 4\."
     ):
         read(folder)
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from feast_hybrid.arrow.orc_footer import OrcFooter, open_for_footer
 from feast_hybrid.arrow.orc_statistics import memory_bytes, stripe_bytes
 from feast_hybrid.asof.columnar.eligibility import Eligible, key_names
+from feast_hybrid.asof.columnar.file_columns import name_in_file
 from feast_hybrid.asof.scan import Ineligible
 
 if TYPE_CHECKING:
@@ -113,7 +114,11 @@ def estimate_scan(scan: Scan, view: ViewSpec) -> ScanEstimate:
     if not scan.files:
         return ScanEstimate(0, 0, 0, 1.0)
     largest = max(scan.files, key=lambda file: file.size)
-    wanted = {column.name.lower() for column in view.columns if column.name not in largest.partitions}
+    wanted = {
+        name_in_file(column.name, largest.stored).lower()
+        for column in view.columns
+        if column.name not in largest.partitions
+    }
     source = scan.open(largest.path)
     try:
         found = _of_orc(source, wanted) if scan.file_format == "orc" else _of_parquet(source, wanted)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,6 +18,8 @@ from feast_hybrid.asof.columnar.row_groups import RowGroups
 from feast_hybrid.errors import SourceError, SourceNotFoundError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from feast_hybrid.asof.columnar.spec import FileSplit, SourceColumn, ViewSpec
 
 #: Rows of a batch, and the bytes that it has at most while it is decoded.
@@ -62,7 +65,10 @@ def _read_parquet(
             if split.start <= _offset(file.metadata.row_group(n)) < split.end and row_groups.may_match(n)
         ]
         if groups:
-            for batch, rows in _batches(file, groups, list(columns.in_file.values())):
+            batches = _batches(file, groups, list(columns.in_file.values()))
+            if split.deleted is not None:
+                batches = _without(split.deleted.rows(split.open), batches, file.metadata, groups)
+            for batch, rows in batches:
                 yield columns, batch, rows
 
 
@@ -98,6 +104,7 @@ def _columns(
         wanted=wanted,
         required=required,
         what=view.what,
+        stored=split.stored,
     )
 
 
@@ -114,6 +121,34 @@ def _batches(
     size = int(min(_BATCH_ROWS, max(1024, _BATCH_BYTES / max(width, 1))))
     for batch in file.iter_batches(batch_size=size, row_groups=groups, columns=columns, use_threads=False):
         yield batch, batch.num_rows
+
+
+def _without(
+    deleted: NDArray[np.int64],
+    batches: Iterable[tuple[pa.RecordBatch | None, int]],
+    metadata: pq.FileMetaData,
+    groups: Sequence[int],
+) -> Iterator[tuple[pa.RecordBatch | None, int]]:
+    """The batches of some row groups without the rows of the file that are deleted.
+
+    Args:
+        deleted: their numbers in the file, in order.
+        batches: all rows of the groups, in order.
+        metadata: of the file.
+        groups: which row groups.
+    """
+    counts = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
+    begins = np.concatenate([[0], np.cumsum(counts)])
+    kept = np.concatenate([np.arange(begins[n], begins[n + 1]) for n in groups])
+    kept = ~np.isin(kept, deleted, assume_unique=True)
+    at = 0
+    for batch, rows in batches:
+        mask = kept[at : at + rows]
+        at += rows
+        if not mask.any():
+            continue
+        count = int(np.count_nonzero(mask))
+        yield None if batch is None else batch if count == rows else batch.filter(pa.array(mask)), count
 
 
 @contextmanager

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feast_hybrid.arrow.convert import convert_for_reading
-from feast_hybrid.arrow.names import positions_of
+from feast_hybrid.arrow.convert import convert_by_position, convert_for_reading
+from feast_hybrid.arrow.names import positions_of, value_of
 from feast_hybrid.arrow.utc import epoch_micros_of_array
 from feast_hybrid.errors import SchemaError, SourceError
 
 if TYPE_CHECKING:
     from feast_hybrid.asof.columnar.spec import SourceColumn
+    from feast_hybrid.asof.scan import StoredColumn
 
 _YEAR_1900 = -2_208_988_800 * 1_000_000
 
@@ -31,6 +32,8 @@ class FileColumns:
         required: Those of them that each file has to have: the keys and the event time, without which its rows
             would vanish.
         what: Names the view or the source, for messages.
+        stored: How the file calls the frame's columns, where a table's log says which there are: then none is
+            required of a file.
 
     Attributes:
         in_file: The wanted columns that the file has: names in the frame and in the file.
@@ -49,19 +52,21 @@ class FileColumns:
         wanted: Sequence[SourceColumn],
         required: Collection[str] = (),
         what: str,
+        stored: Mapping[str, StoredColumn] | None = None,
     ) -> None:
         self._path, self._partitions, self._what = path, partitions, what
         self._has_old_calendar = _has_old_calendar(metadata)
+        self._stored = stored
         self.in_file: dict[str, str] = {}
         for column in wanted:
             if column.name in partitions:
                 continue
-            found = [names[position] for position in positions_of(column.name, names)]
+            found = [names[position] for position in positions_of(name_in_file(column.name, stored), names)]
             if len(found) > 1:
                 raise SchemaError(f"{self._describe(column)}: the file has {', '.join(map(repr, found))}")
             if found:
                 self.in_file[column.name] = found[0]
-            elif column.name in required:
+            elif column.name in required and stored is None:
                 raise SchemaError(
                     f"{self._describe(column)}: the file has no such column, so its rows would be lost; it has "
                     f"{', '.join(names)}. Write it anew with the column, or move it away"
@@ -89,7 +94,11 @@ class FileColumns:
         if name is None or batch is None:
             return pa.nulls(rows, column.data_type)
         try:
-            array = convert_for_reading(batch.column(batch.schema.get_field_index(name)), column.data_type)
+            array = batch.column(batch.schema.get_field_index(name))
+            in_file = None if self._stored is None else value_of(column.name, self._stored)
+            if in_file is not None and in_file.data_type is not None:
+                array = convert_by_position(convert_for_reading(array, in_file.data_type), column.data_type)
+            array = convert_for_reading(array, column.data_type)
         except (SchemaError, pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
             raise SchemaError(f"{self._describe(column)}: {error}") from None
         return self._in_our_calendar(column, array)
@@ -103,6 +112,12 @@ class FileColumns:
                 "all files are alike, offline_store.join.strategy 'window' has Spark read them"
             )
         return array
+
+
+def name_in_file(name: str, stored: Mapping[str, StoredColumn] | None) -> str:
+    """How a file calls a column of the frame."""
+    found = None if stored is None else value_of(name, stored)
+    return name if found is None else found.name
 
 
 def _times_in(array: pa.Array) -> Iterator[pa.Array]:

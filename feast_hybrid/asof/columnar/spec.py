@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from feast_hybrid.asof.columnar.entity_keys import EntityKeys
     from feast_hybrid.asof.columnar.keys import KeyForm
+    from feast_hybrid.asof.scan import DeletedRows, StoredColumn
 
 TS, CREATED = "ts", "created"
 
@@ -134,6 +135,8 @@ class FileSplit:
         file_format: ``parquet`` or ``orc``.
         version: Of the file that was listed; None where it is not known.
         current_version: Gives the version of the file that is there.
+        stored: How the file calls the frame's columns, where a table's log says so.
+        deleted: The rows of the file that do not count.
     """
 
     view_id: int
@@ -145,6 +148,8 @@ class FileSplit:
     file_format: str = "parquet"
     version: object = None
     current_version: Callable[[str], object] | None = None
+    stored: Mapping[str, StoredColumn] | None = None
+    deleted: DeletedRows | None = None
 
 
 @dataclass(frozen=True, eq=False)

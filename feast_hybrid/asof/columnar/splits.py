@@ -78,4 +78,6 @@ def split_file(file: ScanFile, scan: Scan, count: int, *, view_id: int) -> Itera
             scan.file_format,
             file.version,
             scan.version,
+            file.stored,
+            file.deleted,
         )

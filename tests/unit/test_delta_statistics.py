@@ -1,0 +1,45 @@
+"""Which times a file of a Delta table can hold, by the statistics of its log."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from feast_hybrid.arrow.utc import to_epoch_micros
+from feast_hybrid.files.delta_statistics import time_bounds
+
+NOON = to_epoch_micros(datetime(2026, 1, 10, 12, tzinfo=UTC))
+
+
+def bounds(low: object, high: object) -> tuple[int, int] | None:
+    return time_bounds(json.dumps({"numRecords": 1, "minValues": {"ts": low}, "maxValues": {"ts": high}}), "ts")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-01-10T12:00:00.000Z", "2026-01-10T05:00:00-07:00", "2026-01-10 12:00:00", "2026-01-10T12:00:00.000000Z"],
+)
+def test_the_latest_time_may_be_cut_off_after_milliseconds(text: str) -> None:
+    assert bounds(text, text) == (NOON, NOON + 999)
+
+
+def test_a_day_is_its_midnight() -> None:
+    midnight = NOON - 12 * 3600 * 1_000_000
+    assert bounds("2026-01-10", "2026-01-10") == (midnight, midnight + 999)
+
+
+@pytest.mark.parametrize("text", ["+10000-01-01T00:00:00Z", "noon", None, 5, ""])
+def test_what_is_no_time_says_nothing(text: object) -> None:
+    assert bounds(text, "2026-01-10") is None
+    assert bounds("2026-01-10", text) is None
+
+
+def test_without_statistics_nothing_is_known() -> None:
+    assert time_bounds(None, "ts") is None
+    assert time_bounds("", "ts") is None
+    assert time_bounds("damaged", "ts") is None
+    assert time_bounds('{"numRecords": 3}', "ts") is None
+    assert time_bounds('{"minValues": {"ts": "2026-01-10"}}', "ts") is None
+    assert time_bounds("[]", "ts") is None
