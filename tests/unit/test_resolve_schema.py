@@ -341,6 +341,29 @@ class TestFolders:
         schema = resolve(tmp_path)
         assert {file.partitions["town"] for file in schema.files} == set(frame["town"])
 
+    @pytest.mark.parametrize(
+        ("values", "declared", "is_decoded"),
+        [
+            ([1e20, 1e-7], pa.float64(), False),
+            ([1e20, 1e-7], pa.string(), True),
+            (["+7", "8"], pa.int64(), False),
+            (["a/b", "100%"], None, True),
+            (["2026-01-10 07:00:00"], INSTANT, True),
+        ],
+        ids=str,
+    )
+    def test_spark_decodes_the_folders_of_text_and_times_alone(
+        self, tmp_path: Path, values: list[Any], declared: pa.DataType | None, *, is_decoded: bool
+    ) -> None:
+        pd.DataFrame({"z": values, "x": range(len(values))}).to_parquet(tmp_path, partition_cols=["z"])
+        schema = resolve(tmp_path, declared={"z": declared} if declared else {})
+        assert "z" in types(schema)
+        assert (schema.only_ours is None) == is_decoded
+        if not is_decoded:
+            assert str(schema.only_ours).startswith("Spark does not decode %XX of the folder 'z=")
+        if declared == pa.float64():
+            assert sorted(file.partitions["z"] for file in schema.files) == sorted(values)
+
 
 class TestTypesOfSparkAlone:
     @pytest.mark.parametrize(
