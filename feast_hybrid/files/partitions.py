@@ -95,7 +95,7 @@ def partition_type(column: str, texts: Collection[str | None], declared: pa.Data
     if is_.is_timestamp(declared) or is_.is_date(declared):
         is_naive = is_.is_timestamp(declared) and declared.tz is None
         fits, data_type = _is_time, pa.timestamp("us", tz=None if is_naive else "UTC")
-        if not is_.is_string(undeclared):
+        if is_.is_timestamp(undeclared) or is_.is_date(undeclared):
             return undeclared
     elif is_.is_integer(declared):
         fits, data_type = _is_integer, _integer_type(known, declared.bit_width)
@@ -103,17 +103,19 @@ def partition_type(column: str, texts: Collection[str | None], declared: pa.Data
         fits, data_type = _is_number, declared
     elif is_.is_boolean(declared):
         fits, data_type = _is_boolean, declared
-        if not is_.is_string(undeclared):
-            return undeclared
     elif is_any_list(declared):
         fits, data_type = _is_nothing, declared
     else:
         return undeclared
     wrong = next((text for text in known if not fits(text)), None)
     if wrong is not None:
+        name = folder_name(column, wrong) if wrong else f"{_escape(column)}="
+        meaning, advice = "", "String"
+        if is_.is_integer(undeclared):  # which stand for no time and for no boolean: 20260110 is no second of 1970
+            meaning, advice = f", which is {undeclared}", "Int64 or String"
         raise SchemaError(
-            f"partition column {column!r} is declared {declared}, but there is a folder "
-            f"{folder_name(column, wrong)!r}. Declare it as String, or rename the folder."
+            f"partition column {column!r} is declared {declared}, but there is a folder {name!r}{meaning}. "
+            f"Declare it as {advice}, or rename the folder."
         )
     return data_type
 
