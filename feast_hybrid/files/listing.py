@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from feast_hybrid.errors import SchemaError, SourceError
 from feast_hybrid.files.globs import expand
-from feast_hybrid.files.partitions import parse_folder
+from feast_hybrid.files.partitions import HIDDEN_SUFFIX, parse_folder
 from feast_hybrid.files.replaced_folders import markers_above, whole_rows
 from feast_hybrid.files.selection import FileSelection
 from feast_hybrid.files.table_formats import refuse_table, refuse_tables_above
@@ -343,7 +343,7 @@ def base_name(path: str) -> str:
 
 def is_hidden(name: str) -> bool:
     """Spark's rule for names that hold no rows."""
-    return name.startswith(".") or (name.startswith("_") and "=" not in name) or name.endswith("._COPYING_")
+    return name.startswith(".") or (name.startswith("_") and "=" not in name) or name.endswith(HIDDEN_SUFFIX)
 
 
 def partition_columns(location: Location, selection: FileSelection = _ALL_FILES) -> tuple[str, ...]:

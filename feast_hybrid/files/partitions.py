@@ -22,6 +22,9 @@ from feast_hybrid.errors import SchemaError
 #: Stands in a folder's name for a null, and for an empty text.
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
+#: Names that end so are files that a client of HDFS still copies: readers leave them out.
+HIDDEN_SUFFIX = "._COPYING_"
+
 _FOLDER = re.compile(r"^([^=/]+)=(.*)$")
 
 #: What Spark writes as ``%XX`` in the name of a folder.
@@ -191,7 +194,8 @@ def _as_datetime(text: str) -> datetime | None:
 
 def folder_name(column: str, text: str | None) -> str:
     """The name of the folder for a value; a null and an empty text have the same."""
-    return f"{_escape(column)}={_escape(text) if text else NULL_PARTITION}"
+    name = f"{_escape(column)}={_escape(text) if text else NULL_PARTITION}"
+    return f"{name.removesuffix('_')}%5F" if name.endswith(HIDDEN_SUFFIX) else name
 
 
 def _escape(text: str) -> str:
