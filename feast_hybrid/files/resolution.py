@@ -82,6 +82,9 @@ class Resolution:
                 if data_type is not None:
                     columns.append(ResolvedColumn(name, data_type))
                     partitions[name] = data_type
+        for name, data_type in partitions.items():
+            if (reason := self._listing.read_otherwise(name, data_type)) is not None:
+                self._ours(reason)
         files = self._listing.files
         first = self._footers[files[0].path]
         return ResolvedSchema(

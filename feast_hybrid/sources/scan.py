@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from feast_hybrid.arrow.utc import from_epoch_micros
 from feast_hybrid.asof import Ineligible, Scan, ScanFile
 from feast_hybrid.lakes import LakeType
 from feast_hybrid.lakes.opener import CanOpen, SiteOpener
-from feast_hybrid.sources.time_range import partition_bounds
+from feast_hybrid.sources.time_range import may_be_within, partition_bounds
 from feast_hybrid.spark.runtime import tasks_run_here
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def scan_of(
                 file.version.without_inode() if location.lake is LakeType.LOCAL else file.version,
             )
             for file in resolved.files
-            if _in_range(file.partitions.get(day), first, last)
+            if may_be_within(file.partitions.get(day), first, last, source.date_partition_format)
         )
 
     def within_micros(low: int | None, high: int | None) -> tuple[ScanFile, ...]:
@@ -78,11 +78,6 @@ def scan_of(
         check=CanOpen(opener, files[0].path) if files else None,
         within=within_micros if day in partition_types else None,
     )
-
-
-def _in_range(value: Any, low: Any, high: Any) -> bool:
-    """A null says nothing of the rows' times, so they may be any."""
-    return value is None or ((low is None or value >= low) and (high is None or value <= high))
 
 
 def _as_datetime(micros: int | None) -> datetime | None:

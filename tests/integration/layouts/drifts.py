@@ -129,6 +129,7 @@ FOLDERS: tuple[tuple[FeastType, tuple[str | None, ...]], ...] = (
     (Int64, ("7", "007", None)),
     (Int64, ("-3", "5000000000")),
     (Float64, ("1.5", "2")),
+    (Float64, ("1e+20", "1e-07")),
     (Bool, ("true", "False")),
     (UnixTimestamp, ("2026-01-01", "2026-01-02")),
     (UnixTimestamp, ("2026-01-01 10:00:00", "2026-01-02")),

@@ -210,6 +210,8 @@ def _folder_value(name: str, text: str, declared: FeastType) -> Any:
         Bool: lambda text: {"true": True, "false": False}[text.lower()],
         UnixTimestamp: lambda text: instant(datetime.fromisoformat(text)),
     }
+    if text.isdigit() and declared == UnixTimestamp:  # no day, though ISO has such ones
+        raise RefusedError(repr(name))
     try:
         return readers.get(declared, str)(text)
     except (ValueError, KeyError):
