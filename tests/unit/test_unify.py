@@ -45,7 +45,6 @@ class TestSparkForm:
             (pa.date64(), pa.date32()),
             (pa.timestamp("ns"), NAIVE),
             (pa.timestamp("s", tz="Asia/Tokyo"), INSTANT),
-            (pa.duration("ms"), pa.int64()),
             (pa.bool8(), pa.int8()),
             (pa.large_list(pa.uint16()), pa.list_(pa.field("element", pa.int32()))),
             (pa.list_(pa.float32(), 3), pa.list_(pa.field("element", pa.float32()))),
@@ -117,6 +116,9 @@ class TestUnify:
             (pa.int64(), pa.decimal128(38, 30)),
             (pa.date32(), pa.string()),
             (pa.list_(pa.int8()), pa.int8()),
+            (pa.duration("ms"), pa.duration("us")),
+            (pa.duration("ns"), pa.int64()),
+            (pa.list_(pa.duration("s")), pa.list_(pa.int64())),
         ],
         ids=str,
     )
@@ -148,6 +150,10 @@ class TestDeclared:
             ([pa.int32()], pa.float64(), pa.float64()),
             ([pa.float32()], pa.float64(), pa.float64()),
             ([pa.list_(pa.int32())], pa.list_(pa.int64()), pa.list_(pa.int64())),
+            ([pa.duration("ms")], None, pa.int64()),
+            ([pa.duration("ms")], pa.int64(), pa.int64()),
+            ([pa.duration("us")], pa.decimal128(20, 0), pa.decimal128(20, 0)),
+            ([struct(a=pa.list_(pa.duration("s")))], None, struct(a=pa.list_(pa.int64()))),
             # never narrower, nor by the values
             ([pa.int64()], pa.int32(), pa.int64()),
             ([pa.float64()], pa.float32(), pa.float64()),
