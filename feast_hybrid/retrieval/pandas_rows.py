@@ -80,6 +80,7 @@ class PandasRows(EntityRows):
         times = time_column(frame[timestamp], timestamp)
         frame = with_uuids_as_text(frame)
         refuse_columns(frame.drop(columns=timestamp))
+        frame = _with_times_of_one_type(frame, timestamp, times)
         return cls(frame, timestamp, times, of_arrow)
 
     @property
@@ -189,6 +190,16 @@ class JoinedPandasRows:
         own_names = [names[position] for position in positions]
         table = collect(features, timeout=timeout, what=self.what, sites=sites, names=own_names)
         return self._rows.attach(table.rename_columns(own_names))
+
+
+def _with_times_of_one_type(frame: pd.DataFrame, name: str, times: pa.Array) -> pd.DataFrame:
+    """The frame with the instants in place of objects of which Arrow makes no column, such as NumPy's of two units."""
+    try:
+        refuse_columns(frame[[name]])
+    except EntityFrameError:
+        frame = frame.copy(deep=False)
+        frame[name] = pd.arrays.ArrowExtensionArray(times)
+    return frame
 
 
 def _has_spark_type(data_type: pa.DataType) -> bool:

@@ -202,6 +202,14 @@ class TestColumnsThatCannotTravel:
         assert message.startswith("entity_df column 'odd' is ")
         assert remedy in message
 
+    @pytest.mark.parametrize("other", [np.datetime64("2026-11-01", "D"), "2026-11-01"], ids=str)
+    def test_times_that_arrow_has_no_one_type_for_come_back_as_instants(self, other: Any) -> None:
+        times = pd.Series([np.datetime64("2026-11-01T12:00", "ns"), other], dtype=object)
+        rows = pd.DataFrame({"event_timestamp": times})
+        back = rows_of(rows).attach(FEATURES)["event_timestamp"]
+        assert back.to_pylist() == [NOON, datetime(2026, 11, 1, tzinfo=UTC)]
+        assert rows["event_timestamp"].dtype == object
+
     def test_uuid_objects_are_their_text(self) -> None:
         key = uuid.UUID("6f1c0d1e-3f5b-4a52-9f5e-0c8a0a3f9b11")
         assert rows_of(with_column([key, None])).attach(FEATURES)["odd"].to_pylist() == [str(key), None]
