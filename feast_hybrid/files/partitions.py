@@ -113,7 +113,7 @@ def partition_type(column: str, texts: Collection[str | None], declared: pa.Data
     if wrong is not None:
         raise SchemaError(
             f"partition column {column!r} is declared {declared}, but there is a folder "
-            f"{folder_name(column, wrong)!r}. Declare it as String, or rename the folder."
+            f"{_escape(column) + '=' + _escape(wrong)!r}. Declare it as String, or rename the folder."
         )
     return data_type
 

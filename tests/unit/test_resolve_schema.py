@@ -318,6 +318,7 @@ class TestFolders:
         ("text", "declared"),
         [
             ("abc", pa.int64()),
+            ("", pa.int64()),
             ("1.5", pa.int64()),
             (str(2**63), pa.int64()),
             ("1_0", pa.float64()),
