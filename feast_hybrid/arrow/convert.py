@@ -136,6 +136,8 @@ class _Reading(Conversion):
             return self._checked(array, wanted, path, "holds only smaller whole numbers", _is_exact)
         if is_.is_integer(wanted) and is_.is_floating(found):
             return self._checked(array, wanted, path, "holds only whole numbers of its size", _is_whole)
+        if is_.is_integer(wanted) and is_.is_decimal(found):
+            return self.cast(array, wanted, path)
         if is_.is_string(wanted) and (is_.is_integer(found) or (is_.is_decimal(found) and found.scale == 0)):
             return array.cast(wanted)
         if is_.is_timestamp(wanted) and is_.is_date(found):

@@ -172,7 +172,8 @@ def resolve_type(types: Sequence[pa.DataType], declared: pa.DataType | None) -> 
 
     Without a declared type it is the smallest that holds all. A declared one widens it where it holds every value of
     the type that is there, never narrows it, and decides where the types of files do not go together without loss:
-    whole and other numbers declared as integers are integers, whole numbers and text declared as text are text.
+    fractions declared as integers are integers, alone or beside whole numbers; whole numbers and text declared as
+    text are text.
 
     Args:
         types: the files', of Spark's form; none for a column that no file has.
@@ -273,9 +274,10 @@ def _decided(types: list[pa.DataType], declared: pa.DataType) -> pa.DataType | N
     """The type that is declared for a mixture that has no common type, or none that it is meant to have."""
     is_ = pa.types
     integers = [found for found in types if is_.is_integer(found)]
-    if is_.is_integer(declared) and integers and all(_is_plain_number(found) for found in types):
-        # Integers that became doubles, as pandas makes them beside a gap.
-        return reduce(unify, integers, declared) if len(integers) < len(types) else None
+    fractions = [found for found in types if is_.is_floating(found) or (is_.is_decimal(found) and found.scale > 0)]
+    if is_.is_integer(declared) and fractions and len(integers) + len(fractions) == len(types):
+        # Integers that became doubles, as pandas makes them beside a gap. Online Feast would cut off a fraction.
+        return reduce(unify, integers, declared)
     has_text = any(is_.is_string(found) for found in types)
     if is_.is_string(declared) and has_text:
         if all(is_.is_string(found) or _is_whole(found) or is_.is_binary(found) for found in types):

@@ -230,7 +230,7 @@ def _in_declared_types(table: pa.Table, view: FeatureView) -> pa.Table:
         try:
             data_type = spark_form(column.type, naive_is_instant=True)
             meant_type = arrow_type_of_feast(declared[name], name) if name in declared else None
-            data_type = _resolved_type(column, data_type, meant_type)
+            data_type = resolve_type([data_type], meant_type)
             columns[name] = convert_for_reading(column, data_type)
         except (SchemaError, ConflictsWithDeclaredError) as fault:
             meant = f", declared {declared[name]}" if name in declared else ""
@@ -238,10 +238,3 @@ def _in_declared_types(table: pa.Table, view: FeatureView) -> pa.Table:
                 f"view {view.name!r}: its transformation gives column {name!r} as {column.type}{meant}: {fault}."
             ) from None
     return pa.table(columns)
-
-
-def _resolved_type(column: pa.ChunkedArray, data_type: pa.DataType, declared: pa.DataType | None) -> pa.DataType:
-    if declared is not None and pa.types.is_floating(data_type) and pa.types.is_integer(declared):
-        # pandas has whole numbers with a gap as floats.
-        return declared if _try(lambda: convert_for_reading(column, declared))[1] is None else data_type
-    return resolve_type([data_type], declared)

@@ -130,6 +130,9 @@ FAULTS = {
     "a fraction declared as a whole number": Fault(
         {"b.parquet": parquet({**GOOD, "v": [1.5]})}, ("b.parquet", "'v'", "1.5"), SchemaError, at_apply=False
     ),
+    "fractions alone declared as whole numbers": Fault(
+        {"a.parquet": parquet({**GOOD, "v": [1.5]})}, ("a.parquet", "'v'", "1.5"), SchemaError, at_apply=False
+    ),
     # Partition folders.
     "a folder within": Fault({"more/b.parquet": parquet(GOOD)}, ("more",), SchemaError),
     "a partition that is no number": Fault({"a.parquet": b"", "v=x/b.parquet": without("v")}, ("'v'",), SchemaError),
