@@ -163,7 +163,6 @@ class TestDeclared:
             # what Feast has no type in Arrow for, or takes for another
             ([pa.int64()], pa.string(), pa.int64()),
             ([pa.int64()], INSTANT, pa.int64()),
-            ([pa.int8()], pa.bool_(), pa.int8()),
             ([pa.date32()], INSTANT, pa.date32()),
             ([NAIVE], INSTANT, NAIVE),
             ([pa.string()], pa.map_(pa.string(), pa.string()), pa.string()),
@@ -205,6 +204,10 @@ class TestDeclared:
         [
             (pa.string(), pa.int64(), ""),
             (pa.string(), pa.float32(), ""),
+            (pa.int8(), pa.bool_(), ""),
+            (pa.bool_(), pa.int64(), ""),
+            (pa.bool_(), pa.float64(), ""),
+            (pa.list_(pa.bool_()), pa.list_(pa.int32()), "[]"),
             (pa.string(), pa.bool_(), ""),
             (pa.string(), INSTANT, ""),
             (pa.string(), pa.list_(pa.string()), ""),

@@ -79,6 +79,8 @@ REFUSED = (
     Drift(Int64, ((pa.float64(), (1.5,)),)),
     Drift(Int64, ((pa.decimal128(5, 2), (Decimal("1.10"),)),)),
     Drift(Bool, ((pa.bool_(), (True,)), (pa.int64(), (1,)))),
+    Drift(Bool, ((pa.int64(), (1, 0)),)),
+    Drift(Int64, ((pa.bool_(), (True, None)),)),
     Drift(Float64, ((pa.int64(), (2**53 + 1,)), (pa.float64(), (1.5,)))),
     Drift(UnixTimestamp, ((pa.string(), ("2026-01-01",)), (INSTANT, _moments(1)))),
     Drift(Array(Int64), ((pa.list_(pa.int64()), ([1],)), (pa.int64(), (1,)))),
