@@ -173,7 +173,7 @@ def resolve_type(types: Sequence[pa.DataType], declared: pa.DataType | None) -> 
     Without a declared type it is the smallest that holds all. A declared one widens it where it holds every value of
     the type that is there, never narrows it, and decides where the types of files do not go together without loss:
     fractions declared as integers are integers, alone or beside whole numbers; whole numbers and text declared as
-    text are text.
+    text are text, and so are bytes.
 
     Args:
         types: the files', of Spark's form; none for a column that no file has.
@@ -279,7 +279,7 @@ def _decided(types: list[pa.DataType], declared: pa.DataType) -> pa.DataType | N
         # Integers that became doubles, as pandas makes them beside a gap. Online Feast would cut off a fraction.
         return reduce(unify, integers, declared)
     has_text = any(is_.is_string(found) for found in types)
-    if is_.is_string(declared) and has_text:
+    if is_.is_string(declared) and (has_text or any(is_.is_binary(found) for found in types)):
         if all(is_.is_string(found) or _is_whole(found) or is_.is_binary(found) for found in types):
             return declared
     elif is_.is_binary(declared) and has_text and all(is_.is_string(t) or is_.is_binary(t) for t in types):

@@ -183,6 +183,7 @@ class TestDeclared:
             ([pa.int64(), pa.string()], pa.string(), pa.string()),
             ([pa.uint64(), pa.string(), pa.binary()], pa.string(), pa.string()),
             ([pa.string(), pa.binary()], pa.binary(), pa.binary()),
+            ([pa.binary(2)], pa.string(), pa.string()),
             ([pa.list_(pa.int64()), pa.list_(pa.float64())], pa.list_(pa.int64()), pa.list_(pa.int64())),
             (
                 [struct(a=pa.int64()), struct(a=pa.string(), b=pa.null())],

@@ -135,6 +135,13 @@ FAULTS = {
     "fractions alone declared as whole numbers": Fault(
         {"a.parquet": parquet({**GOOD, "v": [1.5]})}, ("a.parquet", "'v'", "1.5"), SchemaError, at_apply=False
     ),
+    "bytes that are no text, declared as text": Fault(
+        {"a.parquet": parquet({**GOOD, "v": [b"\xff"]})},
+        ("a.parquet", "'v'", r"b'\xff'"),
+        SchemaError,
+        declared=String,
+        at_apply=False,
+    ),
     # Partition folders.
     "a folder within": Fault({"more/b.parquet": parquet(GOOD)}, ("more",), SchemaError),
     "a partition that is no number": Fault({"a.parquet": b"", "v=x/b.parquet": without("v")}, ("'v'",), SchemaError),
