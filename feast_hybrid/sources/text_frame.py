@@ -174,6 +174,8 @@ def typed_field(
     try:
         found = spark_form(found)
         resolved = resolve_type([found], meant)
+        if pa.types.is_binary(found) and pa.types.is_string(resolved):  # Spark's reader checks no UTF-8
+            raise ConflictsWithDeclaredError(found, resolved)
     except ConflictsWithDeclaredError as error:
         raise SchemaError(
             f"{source.label} ({source.describe()}): column {field.name!r} is declared {error.declared}, but is "

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +107,31 @@ class TestDrift:
         schema = resolve(tmp_path, declared={"y": pa.float32()})
         assert types(schema) == {"x": pa.string(), "y": pa.float32(), "z": pa.int32()}
         assert schema.only_ours == f"column 'x' has null as its type in {tmp_path}/a.parquet"
+
+    def test_durations_are_the_numbers_of_their_unit(self, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            five, data_type = timedelta(seconds=5), pa.duration("ms")
+            columns = {"d": pa.array([five], data_type), "all": pa.array([[five]], pa.list_(data_type))}
+            write(tmp_path, {f"{name}.parquet": columns})
+        schema = resolve(tmp_path)
+        assert types(schema) == {"d": pa.int64(), "all": pa.list_(pa.int64())}
+        assert schema.only_ours is None
+        assert schema.file_schema.field("d").type == pa.duration("ms")
+
+    @pytest.mark.parametrize("other", [pa.duration("us"), pa.int64()], ids=str)
+    def test_durations_of_two_units_have_no_common_type(self, tmp_path: Path, other: pa.DataType) -> None:
+        write(
+            tmp_path,
+            {
+                "a.parquet": {"d": pa.array([5_000]).cast(pa.duration("ms"))},
+                "b.parquet": {"d": pa.array([5_000_000]).cast(other)},
+            },
+        )
+        for declared in (None, pa.int64()):
+            with pytest.raises(SchemaError) as refused:
+                resolve(tmp_path, declared={} if declared is None else {"d": declared}, required=["d"])
+            assert "column 'd' is duration[ms] in " in str(refused.value)
+            assert f"a.parquet and {other} in " in str(refused.value)
 
     def test_files_without_rows_do_not_count_where_others_have_some(self, tmp_path: Path) -> None:
         write(tmp_path, {"a.parquet": {"k": [1]}, "b.parquet": pa.table({"k": pa.array([], pa.string())})})
@@ -292,6 +317,7 @@ class TestFolders:
         ("text", "declared"),
         [
             ("abc", pa.int64()),
+            ("", pa.int64()),
             ("1.5", pa.int64()),
             (str(2**63), pa.int64()),
             ("1_0", pa.float64()),
