@@ -45,7 +45,8 @@ def convert_for_writing(table: pa.Table, schema: pa.Schema, *, what: str) -> pa.
     Values stay what they are: integers and decimals fit or are refused, a fraction is no integer. Two roundings are
     meant: a double becomes the nearest float where floats are kept, and nanoseconds are floored to microseconds. A
     naive time is UTC. A duration goes to durations, in their unit, and not to numbers, which do not say theirs; a
-    number among durations counts their unit, as it does where they are read. A dictionary of Python's is a map where maps are kept; its nulls are left out.
+    number among durations counts their unit, as it does where they are read. A dictionary of Python's is a map where
+    maps are kept; its nulls are left out.
 
     Args:
         table: the rows.

@@ -193,7 +193,7 @@ class JoinedPandasRows:
 
 
 def _with_times_of_one_type(frame: pd.DataFrame, name: str, times: pa.Array) -> pd.DataFrame:
-    """The frame with the instants in place of objects of which Arrow makes no column, such as NumPy's of two units."""
+    """The frame with instants in place of objects of which Arrow makes no column, such as NumPy's of two units."""
     try:
         refuse_columns(frame[[name]])
     except EntityFrameError:

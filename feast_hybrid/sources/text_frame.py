@@ -174,16 +174,20 @@ def typed_field(
     try:
         found = spark_form(found)
         resolved = resolve_type([found], meant)
-        if pa.types.is_binary(found) and pa.types.is_string(resolved):  # Spark's reader checks no UTF-8
-            raise ConflictsWithDeclaredError(found, resolved)
     except ConflictsWithDeclaredError as error:
-        raise SchemaError(
-            f"{source.label} ({source.describe()}): column {field.name!r} is declared {error.declared}, but is "
-            f"{error.found} in the files. Declare the type that the files hold, or write the files anew."
-        ) from None
+        raise _declared_otherwise(source, field.name, error.found, error.declared) from None
+    if pa.types.is_binary(found) and pa.types.is_string(resolved):  # Spark's reader checks no UTF-8
+        raise _declared_otherwise(source, field.name, found, resolved)
     if resolved == found or not spark_widens(found, resolved):
         return field
     return StructField(field.name, from_arrow_schema(pa.schema([("c", resolved)]))[0].dataType, field.nullable)
+
+
+def _declared_otherwise(source: SourceSpec, column: str, found: pa.DataType, declared: pa.DataType) -> SchemaError:
+    return SchemaError(
+        f"{source.label} ({source.describe()}): column {column!r} is declared {declared}, but is {found} in the files. "
+        "Declare the type that the files hold, or write the files anew."
+    )
 
 
 def _options_for_spark(source: SourceSpec, selection: FileSelection) -> dict[str, str]:

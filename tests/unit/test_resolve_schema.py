@@ -327,7 +327,6 @@ class TestFolders:
             ("2026-01-10", pa.bool_()),
             ("20260110", INSTANT),
             ("20260110", pa.date32()),
-            ("", pa.int64()),
             ("01/10/2026", INSTANT),
             ("2026-02-30", INSTANT),
             ("a", pa.list_(pa.string())),
