@@ -136,6 +136,7 @@ class HybridSparkOfflineStore(OfflineStore):
         frame = rows_between(store, source, timestamp_field, start_date, end_date, columns, join_key_columns)
         latest = latest_rows(
             frame,
+            what=f"{source.label} ({source.describe()})",
             keys=join_key_columns,
             timestamp=timestamp_field,
             created=created_timestamp_column or None,

@@ -53,7 +53,9 @@ def convert_for_writing(table: pa.Table, schema: pa.Schema, *, what: str) -> pa.
 
     Values stay what they are: integers and decimals fit or are refused, a fraction is no integer. Two roundings are
     meant: a double becomes the nearest float where floats are kept, and nanoseconds are floored to microseconds. A
-    naive time is UTC. A dictionary of Python's is a map where maps are kept; its nulls are left out.
+    naive time is UTC. A duration goes to durations, in their unit, and not to numbers, which do not say theirs; a
+    number among durations counts their unit, as it does where they are read. A dictionary of Python's is a map where
+    maps are kept; its nulls are left out.
 
     Args:
         table: the rows.
@@ -144,6 +146,8 @@ class _Reading(Conversion):
             return self._checked(array, wanted, path, "holds only smaller whole numbers", _is_exact)
         if is_.is_integer(wanted) and is_.is_floating(found):
             return self._checked(array, wanted, path, "holds only whole numbers of its size", _is_whole)
+        if is_.is_integer(wanted) and is_.is_decimal(found):
+            return self.cast(array, wanted, path)
         if is_.is_string(wanted) and (is_.is_integer(found) or (is_.is_decimal(found) and found.scale == 0)):
             return array.cast(wanted)
         if is_.is_timestamp(wanted) and is_.is_date(found):
@@ -226,6 +230,8 @@ class _Writing(Conversion):
         if pa.types.is_integer(found) and pa.types.is_decimal(wanted):
             # Arrow asks for room for every integer of the type.
             array = array.cast(pa.decimal256(20 + wanted.scale, wanted.scale))
+        if pa.types.is_duration(wanted) and not pa.types.is_duration(found):
+            array = self.cast(array, pa.int64(), path)
         if pa.types.is_timestamp(found) and pa.types.is_date(wanted):
             # A midnight in UTC is a date; Arrow would drop the hour of another time.
             naive = array.cast(pa.timestamp(found.unit))
@@ -350,6 +356,6 @@ def _same_meaning(found: pa.DataType, wanted: pa.DataType) -> bool:
         (lambda t: is_.is_integer(t) or is_.is_decimal(t), is_.is_decimal),
         (lambda t: is_.is_date(t) or is_.is_timestamp(t), lambda t: is_.is_date(t) or is_.is_timestamp(t)),
         (is_.is_time, is_.is_time),
-        (is_.is_duration, lambda t: is_.is_duration(t) or is_.is_int64(t)),
+        (lambda t: is_.is_duration(t) or is_.is_integer(t) or is_.is_floating(t), is_.is_duration),
     )
     return any(one(found) and other(wanted) for one, other in families)

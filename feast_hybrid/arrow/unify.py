@@ -14,7 +14,7 @@ from itertools import combinations
 
 import pyarrow as pa
 
-from feast_hybrid.arrow.types import is_any_list
+from feast_hybrid.arrow.types import is_any_list, replace_leaf_types
 from feast_hybrid.arrow.utc import INSTANT
 from feast_hybrid.errors import SchemaError
 
@@ -85,7 +85,8 @@ def spark_form(data_type: pa.DataType, *, naive_is_instant: bool = False) -> pa.
     """The type that Spark has for a column of this type, in Arrow.
 
     Unsigned integers become the next wider signed type, dictionaries their values, times are in microseconds, lists
-    have one layout. What is null by its type stays so: see :func:`without_nulls`.
+    have one layout. What is null by its type stays so, and so does a duration, which Spark has as a number, but whose
+    unit says what goes together with it: :func:`resolve_type` settles both.
 
     Args:
         data_type: of a file's column.
@@ -109,7 +110,7 @@ def spark_form(data_type: pa.DataType, *, naive_is_instant: bool = False) -> pa.
     elif is_.is_fixed_size_binary(data_type):
         return pa.binary()
     elif is_.is_duration(data_type):
-        return pa.int64()
+        return data_type
     elif is_.is_dictionary(data_type):
         return inner(data_type.value_type)
     elif (nested := _nested_form(data_type, inner)) is not None:
@@ -171,19 +172,30 @@ def resolve_type(types: Sequence[pa.DataType], declared: pa.DataType | None) -> 
 
     Without a declared type it is the smallest that holds all. A declared one widens it where it holds every value of
     the type that is there, never narrows it, and decides where the types of files do not go together without loss:
-    whole and other numbers declared as integers are integers, whole numbers and text declared as text are text.
+    fractions declared as integers are integers, alone or beside whole numbers; whole numbers and text declared as
+    text are text, and so are bytes.
 
     Args:
         types: the files', of Spark's form; none for a column that no file has.
         declared: None where nothing is declared.
 
     Returns:
-        A type in which nothing is null by its type.
+        A type of Spark's, in which nothing is null by its type, and a duration is the number of its units.
 
     Raises:
         NoCommonTypeError: no type holds all.
         ConflictsWithDeclaredError: what is there cannot be what is declared.
     """
+    return without_durations(resolve_type_in_files(types, declared))
+
+
+def without_durations(data_type: pa.DataType) -> pa.DataType:
+    """The type with 64-bit integers for durations, as Spark has what Arrow writes of them."""
+    return replace_leaf_types(data_type, lambda leaf: pa.int64() if pa.types.is_duration(leaf) else leaf)
+
+
+def resolve_type_in_files(types: Sequence[pa.DataType], declared: pa.DataType | None) -> pa.DataType:
+    """The type of :func:`resolve_type` as writers need it: durations are such, and have their unit."""
     if declared is not None:
         try:
             declared = spark_form(declared)
@@ -191,7 +203,7 @@ def resolve_type(types: Sequence[pa.DataType], declared: pa.DataType | None) -> 
             declared = None
     distinct = list(dict.fromkeys(types))
     try:
-        return without_nulls(_resolved(distinct, declared), declared)
+        return _without_nulls(_resolved(distinct, declared), declared)
     except NoCommonTypeError:
         for pair in combinations(distinct, 2):
             try:
@@ -213,22 +225,22 @@ def go_together(left: pa.DataType, right: pa.DataType) -> bool:
     return True
 
 
-def without_nulls(data_type: pa.DataType, declared: pa.DataType | None = None) -> pa.DataType:
+def _without_nulls(data_type: pa.DataType, declared: pa.DataType | None = None) -> pa.DataType:
     """The type with the declared one, or a 32-bit integer as Spark has it, for what is null by its type."""
     is_ = pa.types
     if is_.is_null(data_type):
-        return _TYPE_OF_NULLS if declared is None or is_.is_null(declared) else without_nulls(declared)
+        return _TYPE_OF_NULLS if declared is None or is_.is_null(declared) else _without_nulls(declared)
     if is_.is_list(data_type):
         element = declared.value_type if declared is not None and is_.is_list(declared) else None
-        return _list(without_nulls(data_type.value_type, element))
+        return _list(_without_nulls(data_type.value_type, element))
     if is_.is_map(data_type):
         key, item = (None, None)
         if declared is not None and is_.is_map(declared):
             key, item = declared.key_type, declared.item_type
-        return _map(without_nulls(data_type.key_type, key), without_nulls(data_type.item_type, item))
+        return _map(_without_nulls(data_type.key_type, key), _without_nulls(data_type.item_type, item))
     if is_.is_struct(data_type):
         fields = [(field, _field_type(declared, field.name)) for field in data_type]
-        return pa.struct([pa.field(field.name, without_nulls(field.type, wanted)) for field, wanted in fields])
+        return pa.struct([pa.field(field.name, _without_nulls(field.type, wanted)) for field, wanted in fields])
     return data_type
 
 
@@ -252,18 +264,22 @@ def _resolved(types: list[pa.DataType], declared: pa.DataType | None) -> pa.Data
         if (decided := _decided(types, declared)) is not None:
             return decided
     united = reduce(unify, types)
-    return declared if declared is not None and _holds_by_type(declared, united) else united
+    plain = without_durations(united)
+    if declared is None or declared == plain:
+        return united
+    return declared if _holds_by_type(declared, plain) else united
 
 
 def _decided(types: list[pa.DataType], declared: pa.DataType) -> pa.DataType | None:
     """The type that is declared for a mixture that has no common type, or none that it is meant to have."""
     is_ = pa.types
     integers = [found for found in types if is_.is_integer(found)]
-    if is_.is_integer(declared) and integers and all(_is_plain_number(found) for found in types):
-        # Integers that became doubles, as pandas makes them beside a gap.
-        return reduce(unify, integers, declared) if len(integers) < len(types) else None
+    fractions = [found for found in types if is_.is_floating(found) or (is_.is_decimal(found) and found.scale > 0)]
+    if is_.is_integer(declared) and fractions and len(integers) + len(fractions) == len(types):
+        # Integers that became doubles, as pandas makes them beside a gap. Online Feast would cut off a fraction.
+        return reduce(unify, integers, declared)
     has_text = any(is_.is_string(found) for found in types)
-    if is_.is_string(declared) and has_text:
+    if is_.is_string(declared) and (has_text or any(is_.is_binary(found) for found in types)):
         if all(is_.is_string(found) or _is_whole(found) or is_.is_binary(found) for found in types):
             return declared
     elif is_.is_binary(declared) and has_text and all(is_.is_string(t) or is_.is_binary(t) for t in types):
@@ -291,10 +307,10 @@ def _holds_by_type(wide: pa.DataType, narrow: pa.DataType) -> bool:
 _CONFLICTS: dict[str, frozenset[str]] = {
     "text": frozenset(),
     "bytes": frozenset({"bool", "integer", "fraction", "time", "list", "map"}),
-    "bool": frozenset({"fraction", "text", "bytes", "time", "list", "map"}),
-    "integer": frozenset({"text", "bytes", "time", "list", "map"}),
-    "fraction": frozenset({"text", "bytes", "time", "list", "map"}),
-    "decimal": frozenset({"bytes", "time", "list", "map"}),
+    "bool": frozenset({"integer", "fraction", "text", "bytes", "time", "list", "map"}),
+    "integer": frozenset({"bool", "text", "bytes", "time", "list", "map"}),
+    "fraction": frozenset({"bool", "text", "bytes", "time", "list", "map"}),
+    "decimal": frozenset({"bool", "bytes", "time", "list", "map"}),
     "time": frozenset({"bool", "fraction", "text", "bytes", "list", "map"}),
     "list": frozenset({"bool", "integer", "fraction", "text", "bytes", "time", "map"}),
     "map": frozenset({"bool", "integer", "fraction", "bytes", "time", "list"}),
@@ -325,7 +341,7 @@ def _family(data_type: pa.DataType) -> str:
     families: tuple[tuple[str, Callable[[pa.DataType], bool]], ...] = (
         ("null", is_.is_null),
         ("bool", is_.is_boolean),
-        ("integer", is_.is_integer),
+        ("integer", lambda found: is_.is_integer(found) or is_.is_duration(found)),
         ("fraction", is_.is_floating),
         ("decimal", is_.is_decimal),
         ("text", is_.is_string),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def latest_rows(
     frame: DataFrame,
     *,
+    what: str,
     keys: Sequence[str],
     timestamp: str,
     created: str | None = None,
@@ -31,6 +32,7 @@ def latest_rows(
 
     Args:
         frame: the rows.
+        what: how an error names them: the source and its place.
         keys: the columns that identify an entity; may be empty.
         timestamp: the event time.
         created: when the row was written; a null ranks lowest.
@@ -44,7 +46,7 @@ def latest_rows(
     """
     names = list(dict.fromkeys([*keys, *values, timestamp, *([created] if created else [])]))
     fields = frame.schema.fields
-    positions = {name: position(name, frame.columns, owner="the source", role="column") for name in names}
+    positions = {name: position(name, frame.columns, owner=what, role="column") for name in names}
     own = {name: f"__fh_l{i}" for i, name in enumerate(names)}
     data_types = {name: fields[place].dataType for name, place in positions.items()}
     numbered = frame.toDF(*(f"__fh_s{i}" for i in range(len(fields))))
@@ -57,7 +59,7 @@ def latest_rows(
         (timestamp, "timestamp column"),
         *([(created, "created timestamp column")] if created else []),
     ):
-        require_time(data_types[name], owner="the source", role=role, name=name)
+        require_time(data_types[name], owner=what, role=role, name=name)
         order.append(micros(F.col(own[name]), data_types[name]))
     order += ties.ranks([(name, own[name], data_types[name]) for name in values if name not in keys])
     rank = F.struct(*(column.alias(f"r{i}") for i, column in enumerate(order)))

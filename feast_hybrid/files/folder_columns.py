@@ -35,4 +35,5 @@ def folder_columns(listing: Listing, declared: Mapping[str, pa.DataType]) -> Fol
     types = {
         name: partition_type(name, texts, value_of(name, declared)) for name, texts in listing.folder_texts.items()
     }
-    return FolderColumns(types, listing.only_ours)
+    reasons = [listing.only_ours, *(listing.read_otherwise(name, data_type) for name, data_type in types.items())]
+    return FolderColumns(types, next(filter(None, reasons), None))

@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pyarrow as pa
+
 from feast_hybrid.errors import SchemaError, SourceError
 from feast_hybrid.files.globs import expand
-from feast_hybrid.files.partitions import parse_folder
+from feast_hybrid.files.partitions import HIDDEN_SUFFIX, parse_folder
 from feast_hybrid.files.replaced_folders import markers_above, whole_rows
 from feast_hybrid.files.selection import FileSelection
 from feast_hybrid.files.table_formats import refuse_table, refuse_tables_above
@@ -29,6 +31,7 @@ _TRIES = 3
 
 #: A byte of a character that is no ASCII.
 _ENCODED_BYTE = re.compile(r"%[89A-Fa-f][0-9A-Fa-f]")
+_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 
 _ALL_FILES = FileSelection()
 
@@ -60,6 +63,7 @@ class Listing:
         empty_files: paths of files of zero bytes, which hold no rows.
         damaged_files: paths of those that were left out since they cannot be read.
         folder_texts: partition column → all values that folders have.
+        encoded_folders: partition column → the first folder whose value is percent-encoded in part.
         columns_of_empty: the columns of partitions that hold a file of zero bytes, which to Spark is a file too.
         only_ours: why Spark would not read the tree as we do; None where it does.
         markers: paths of the files by which writers say that they are replacing a folder's files.
@@ -69,6 +73,7 @@ class Listing:
     empty_files: list[str] = field(default_factory=list)
     damaged_files: list[str] = field(default_factory=list)
     folder_texts: dict[str, set[str | None]] = field(default_factory=dict)
+    encoded_folders: dict[str, str] = field(default_factory=dict)
     columns_of_empty: set[tuple[str, ...]] = field(default_factory=set)
     only_ours: str | None = None
     markers: list[str] = field(default_factory=list)
@@ -76,6 +81,17 @@ class Listing:
     def note(self, only_ours: str) -> None:
         """Remember why Spark would read the tree otherwise; the first reason counts."""
         self.only_ours = self.only_ours or only_ours
+
+    def read_otherwise(self, column: str, data_type: pa.DataType) -> str | None:
+        """Why Spark would read the folders of a column of that type otherwise; None where it reads them alike.
+
+        It decodes the names of text and of times alone: ``1e%2B20``, as pyarrow and pandas write a double, it cannot
+        read.
+        """
+        name = self.encoded_folders.get(column)
+        if name is None or pa.types.is_string(data_type) or pa.types.is_timestamp(data_type):
+            return None
+        return f"Spark does not decode %XX of the folder {name!r} as {data_type}"
 
 
 class _Folder(NamedTuple):
@@ -315,6 +331,8 @@ def _enter(folder: _Folder, path: str, listing: Listing) -> _Folder:
     if known in folder.partitions:
         raise SchemaError(f"{path} gives the partition column {column!r} twice: rename one of its folders.")
     listing.folder_texts.setdefault(known, set()).add(partition.text)
+    if _ENCODED.search(name.partition("=")[2]):
+        listing.encoded_folders.setdefault(known, name)
     return _Folder(path, {**folder.partitions, known: partition.text})
 
 
@@ -325,7 +343,7 @@ def base_name(path: str) -> str:
 
 def is_hidden(name: str) -> bool:
     """Spark's rule for names that hold no rows."""
-    return name.startswith(".") or (name.startswith("_") and "=" not in name) or name.endswith("._COPYING_")
+    return name.startswith(".") or (name.startswith("_") and "=" not in name) or name.endswith(HIDDEN_SUFFIX)
 
 
 def partition_columns(location: Location, selection: FileSelection = _ALL_FILES) -> tuple[str, ...]:

@@ -22,6 +22,9 @@ from feast_hybrid.errors import SchemaError
 #: Stands in a folder's name for a null, and for an empty text.
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
+#: Names that end so are files that a client of HDFS still copies: readers leave them out.
+HIDDEN_SUFFIX = "._COPYING_"
+
 _FOLDER = re.compile(r"^([^=/]+)=(.*)$")
 
 #: What Spark writes as ``%XX`` in the name of a folder.
@@ -95,7 +98,7 @@ def partition_type(column: str, texts: Collection[str | None], declared: pa.Data
     if is_.is_timestamp(declared) or is_.is_date(declared):
         is_naive = is_.is_timestamp(declared) and declared.tz is None
         fits, data_type = _is_time, pa.timestamp("us", tz=None if is_naive else "UTC")
-        if not is_.is_string(undeclared):
+        if is_.is_timestamp(undeclared) or is_.is_date(undeclared):
             return undeclared
     elif is_.is_integer(declared):
         fits, data_type = _is_integer, _integer_type(known, declared.bit_width)
@@ -103,17 +106,19 @@ def partition_type(column: str, texts: Collection[str | None], declared: pa.Data
         fits, data_type = _is_number, declared
     elif is_.is_boolean(declared):
         fits, data_type = _is_boolean, declared
-        if not is_.is_string(undeclared):
-            return undeclared
     elif is_any_list(declared):
         fits, data_type = _is_nothing, declared
     else:
         return undeclared
     wrong = next((text for text in known if not fits(text)), None)
     if wrong is not None:
+        name = folder_name(column, wrong) if wrong else f"{_escape(column)}="
+        meaning, advice = "", "String"
+        if is_.is_integer(undeclared):  # which stand for no time and for no boolean: 20260110 is no second of 1970
+            meaning, advice = f", which is {undeclared}", "Int64 or String"
         raise SchemaError(
-            f"partition column {column!r} is declared {declared}, but there is a folder "
-            f"{folder_name(column, wrong)!r}. Declare it as String, or rename the folder."
+            f"partition column {column!r} is declared {declared}, but there is a folder {name!r}{meaning}. "
+            f"Declare it as {advice}, or rename the folder."
         )
     return data_type
 
@@ -189,7 +194,8 @@ def _as_datetime(text: str) -> datetime | None:
 
 def folder_name(column: str, text: str | None) -> str:
     """The name of the folder for a value; a null and an empty text have the same."""
-    return f"{_escape(column)}={_escape(text) if text else NULL_PARTITION}"
+    name = f"{_escape(column)}={_escape(text) if text else NULL_PARTITION}"
+    return f"{name.removesuffix('_')}%5F" if name.endswith(HIDDEN_SUFFIX) else name
 
 
 def _escape(text: str) -> str:

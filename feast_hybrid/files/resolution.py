@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 
 from feast_hybrid.arrow.names import positions_of, value_of
-from feast_hybrid.arrow.unify import ConflictsWithDeclaredError, NoCommonTypeError, resolve_type
+from feast_hybrid.arrow.unify import (
+    ConflictsWithDeclaredError,
+    NoCommonTypeError,
+    resolve_type,
+    resolve_type_in_files,
+    without_durations,
+)
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.files.partitions import partition_type, partition_value
 from feast_hybrid.files.resolved import ResolvedColumn, ResolvedFile, ResolvedSchema
@@ -70,11 +76,12 @@ class Resolution:
             data_type = in_file = self._data_type(name, is_read=partition is None)
             if in_file is not None:
                 in_files.append((name, in_file))
+                data_type = without_durations(in_file)
             if partition in partitions:
                 continue
             if partition is not None:
                 self._unreadable.pop(name, None)  # folders win
-                data_type = self._partition_type(partition, in_file)
+                data_type = self._partition_type(partition, data_type)
             if data_type is not None:
                 columns.append(ResolvedColumn(partition or name, data_type))
                 if partition is not None:
@@ -86,6 +93,9 @@ class Resolution:
                     columns.append(ResolvedColumn(name, data_type))
                     partitions[name] = data_type
         self._compare_places([name for name, _ in in_files])
+        for name, data_type in partitions.items():
+            if (reason := self._listing.read_otherwise(name, data_type)) is not None:
+                self._ours(reason)
         files = self._listing.files
         first = self._footers[files[0].path]
         return ResolvedSchema(
@@ -140,13 +150,13 @@ class Resolution:
         return names
 
     def _data_type(self, name: str, *, is_read: bool) -> pa.DataType | None:
-        """The type of a column of the files, which are read for it or not; None where it cannot be read."""
+        """The type of a column in the files, which are read for it or not; None where it cannot be read."""
         found = self._found(name, self._groups)
         if found is None:
             return None
         declared = value_of(name, self._declared)
         try:
-            data_type = resolve_type([each.data_type for each in found], declared)
+            data_type = resolve_type_in_files([each.data_type for each in found], declared)
         except NoCommonTypeError as error:
             left, right = error.positions or (0, len(found) - 1)
             self._unreadable[name] = _no_common_type(error, found[left], found[right])
@@ -160,7 +170,7 @@ class Resolution:
             )
             return None
         if is_read:
-            self._compare_with_spark(name, data_type)
+            self._compare_with_spark(name, without_durations(data_type))
         return data_type
 
     def _found(self, name: str, groups: Sequence[_Group]) -> list[_Found] | None:
@@ -192,7 +202,7 @@ class Resolution:
                     self._only_sparks.setdefault(name, f"of {group.path} {column.only_sparks}")
                 if column.only_ours:
                     self._ours(f"column {name!r} has {column.only_ours} in {group.path}")
-                elif not spark_widens(column.data_type, data_type):
+                elif column.data_type is None or not spark_widens(without_durations(column.data_type), data_type):
                     self._ours(f"column {name!r} is {column.data_type} in {group.path}, and {data_type} elsewhere")
 
     def _compare_places(self, names: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from feast_hybrid.arrow.convert import combined
 from feast_hybrid.arrow.maps import find_key_twice
@@ -47,6 +48,31 @@ def column_to_arrow(series: pd.Series[Any], name: str) -> pa.Array:
         ) from None
     _refuse_values(array, name)
     return _uuids_as_text(array)
+
+
+def plain_column(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """A column of a caller's Arrow table in a type that pandas has: runs are decoded, Arrow's UUIDs are their text.
+
+    Raises:
+        EntityFrameError: Arrow does not decode it.
+    """
+    data_type = column.type
+    try:
+        if pa.types.is_run_end_encoded(data_type):
+            data_type = data_type.value_type
+            column = pa.chunked_array([pc.run_end_decode(chunk) for chunk in column.chunks], data_type)
+        if getattr(data_type, "extension_name", "") == "arrow.uuid":
+            column = pa.chunked_array([_uuids_as_text(chunk) for chunk in column.chunks], pa.string())
+    except pa.ArrowNotImplementedError:
+        raise without_pandas_type(name, column.type) from None
+    return column
+
+
+def without_pandas_type(name: str, data_type: pa.DataType) -> EntityFrameError:
+    """The error of a column in Arrow of which pandas makes none."""
+    return EntityFrameError(
+        f"entity_df column {name!r} is {data_type}, which is not taken, since pandas has no such type: cast it first."
+    )
 
 
 def with_uuids_as_text(frame: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from feast_hybrid.arrow.types import without_views
 from feast_hybrid.errors import EntityFrameError
-from feast_hybrid.retrieval.entity_columns import refuse_values_of
+from feast_hybrid.retrieval.entity_columns import plain_column, refuse_values_of, without_pandas_type
 from feast_hybrid.retrieval.entity_rows import EntityRows, SparkRows
 from feast_hybrid.retrieval.history_rows import rows_of_histories
 from feast_hybrid.retrieval.pandas_rows import PandasRows
@@ -101,8 +101,10 @@ def _frame_of_arrow(entity_df: Any) -> pd.DataFrame:
     """What exports an Arrow stream, as a frame whose columns keep their Arrow types.
 
     Raises:
-        EntityFrameError: Arrow cannot read it, or a value is none of its column's type.
+        EntityFrameError: Arrow cannot read it, pandas has no type for a column, or a value is none of its column's
+            type.
     """
+    _refuse_objects_of_polars(entity_df)
     try:
         table = pa.table(entity_df)
     except (pa.ArrowException, TypeError) as fault:
@@ -110,11 +112,41 @@ def _frame_of_arrow(entity_df: Any) -> pd.DataFrame:
             f"entity_df is a {_class_of(entity_df)}, of whose columns one has a type that pyarrow {pa.__version__} "
             f"cannot read ({fault}): its columns are {', '.join(_columns_with_types(entity_df))}."
         ) from None
+    columns = [plain_column(column, name) for name, column in zip(table.column_names, table.columns, strict=True)]
+    table = pa.table(columns, table.column_names)
     refuse_values_of(table)
     table = pa.table([_with_signed_indices(column) for column in table.columns], table.column_names)
+    try:
+        return _in_pandas(table)
+    except NotImplementedError:
+        for position, name in enumerate(table.column_names):
+            try:
+                _in_pandas(table.select([position]))
+            except NotImplementedError:
+                raise without_pandas_type(name, table.column(position).type) from None
+        raise
+
+
+def _in_pandas(table: pa.Table) -> pd.DataFrame:
     table = table.cast(pa.schema([(field.name, without_views(field.type)) for field in table.schema]))
     frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
     return frame
+
+
+def _refuse_objects_of_polars(entity_df: Any) -> None:
+    """Polars exports Python's objects as their addresses in memory, which Arrow takes for bytes.
+
+    Raises:
+        EntityFrameError: it names the column.
+    """
+    if not type(entity_df).__module__.startswith("polars."):
+        return
+    for name, data_type in zip(getattr(entity_df, "columns", ()), getattr(entity_df, "dtypes", ()), strict=False):
+        if str(data_type).startswith("Object"):
+            raise EntityFrameError(
+                f"entity_df column {name!r} is {data_type} in Polars, of which Arrow sees addresses in memory alone: "
+                "cast it, or map its elements to a type of their own."
+            )
 
 
 def _with_signed_indices(column: pa.ChunkedArray) -> pa.ChunkedArray:

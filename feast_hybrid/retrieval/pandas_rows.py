@@ -80,6 +80,7 @@ class PandasRows(EntityRows):
         times = time_column(frame[timestamp], timestamp)
         frame = with_uuids_as_text(frame)
         refuse_columns(frame.drop(columns=timestamp))
+        frame = _with_times_of_one_type(frame, timestamp, times)
         return cls(frame, timestamp, times, of_arrow)
 
     @property
@@ -138,13 +139,11 @@ class PandasRows(EntityRows):
 
     def _for_spark(self, name: str) -> pa.Array:
         array = spark_compatible(column_to_arrow(self.frame[name], name))
-        try:
-            from_arrow_type(array.type)
-        except PySparkTypeError:
+        if not _has_spark_type(array.type):
             raise EntityFrameError(
                 f"entity_df column {name!r} is {array.type}, which Spark has no type for: cast it, or collect the "
                 "result by to_df or to_arrow, where it comes back as it is."
-            ) from None
+            )
         return array
 
     def attach(self, features: pa.Table) -> pa.Table:
@@ -193,6 +192,27 @@ class JoinedPandasRows:
         return self._rows.attach(table.rename_columns(own_names))
 
 
+def _with_times_of_one_type(frame: pd.DataFrame, name: str, times: pa.Array) -> pd.DataFrame:
+    """The frame with instants in place of objects of which Arrow makes no column, such as NumPy's of two units."""
+    try:
+        refuse_columns(frame[[name]])
+    except EntityFrameError:
+        frame = frame.copy(deep=False)
+        frame[name] = pd.arrays.ArrowExtensionArray(times)
+    return frame
+
+
+def _has_spark_type(data_type: pa.DataType) -> bool:
+    """Whether Spark takes columns of this type: its client knows times of the day before its engine does."""
+    if any(time in str(data_type) for time in ("time32[", "time64[")):
+        return False
+    try:
+        from_arrow_type(data_type)
+    except PySparkTypeError:
+        return False
+    return True
+
+
 def _is_time(dtype: Any) -> bool:
     """Whether a pandas column of this type holds times, in NumPy's way or in Arrow's."""
     if isinstance(dtype, pd.ArrowDtype):
@@ -203,6 +223,8 @@ def _is_time(dtype: Any) -> bool:
 def _key_array(series: pd.Series[Any], name: str) -> pa.Array:
     """A key as Spark can compare it. pandas turns integers with gaps into floats: turn them back."""
     array = spark_compatible(column_to_arrow(series, name))
+    if not _has_spark_type(array.type):
+        raise EntityFrameError(f"entity_df column {name!r} is {array.type}, which no join key can be: cast it.")
     if pa.types.is_floating(array.type):
         whole = pc.all(pc.and_(pc.equal(pc.floor(array), array), pc.less(pc.abs(array), _EXACT_FLOAT_LIMIT)))
         if whole.as_py() in (True, None):

@@ -20,7 +20,7 @@ from feast.infra.compute_engines.backends.factory import BackendFactory
 from feast.transformation.udf_rehydrate import resolve_udf
 
 from feast_hybrid.arrow.convert import convert_for_reading
-from feast_hybrid.arrow.unify import ConflictsWithDeclaredError, resolve_type, spark_form, without_nulls
+from feast_hybrid.arrow.unify import ConflictsWithDeclaredError, resolve_type, spark_form
 from feast_hybrid.errors import NotSupportedError, RetrievalError, SchemaError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary
 from feast_hybrid.retrieval.pull import engine_rows
@@ -228,9 +228,9 @@ def _in_declared_types(table: pa.Table, view: FeatureView) -> pa.Table:
     columns = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         try:
-            data_type = without_nulls(spark_form(column.type, naive_is_instant=True))
-            if name in declared:
-                data_type = _declared_type(column, data_type, arrow_type_of_feast(declared[name], name))
+            data_type = spark_form(column.type, naive_is_instant=True)
+            meant_type = arrow_type_of_feast(declared[name], name) if name in declared else None
+            data_type = resolve_type([data_type], meant_type)
             columns[name] = convert_for_reading(column, data_type)
         except (SchemaError, ConflictsWithDeclaredError) as fault:
             meant = f", declared {declared[name]}" if name in declared else ""
@@ -238,12 +238,3 @@ def _in_declared_types(table: pa.Table, view: FeatureView) -> pa.Table:
                 f"view {view.name!r}: its transformation gives column {name!r} as {column.type}{meant}: {fault}."
             ) from None
     return pa.table(columns)
-
-
-def _declared_type(column: pa.ChunkedArray, data_type: pa.DataType, declared: pa.DataType) -> pa.DataType:
-    if pa.types.is_null(column.type):
-        return without_nulls(column.type, declared)
-    if pa.types.is_floating(data_type) and pa.types.is_integer(declared):
-        # pandas has whole numbers with a gap as floats.
-        return declared if _try(lambda: convert_for_reading(column, declared))[1] is None else data_type
-    return resolve_type([data_type], declared)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from feast_hybrid.arrow.utc import as_utc, datetime_of, to_epoch_micros
 from feast_hybrid.asof import Ineligible, Scan, ScanFile
 from feast_hybrid.files.delta_statistics import time_bounds
 from feast_hybrid.lakes import LakeType
 from feast_hybrid.lakes.opener import CanOpen, SiteOpener
-from feast_hybrid.sources.time_range import partition_bounds
+from feast_hybrid.sources.time_range import may_be_within, partition_bounds
 from feast_hybrid.spark.runtime import tasks_run_here
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ def scan_of_files(
                 file.deleted,
             )
             for file in found
-            if in_range(file.partitions.get(day), first, last) and _may_hold(file, timed, low, high)
+            if may_be_within(file.partitions.get(day), first, last, source.date_partition_format)
+            and _may_hold(file, timed, low, high)
         )
 
     def within_micros(low: int | None, high: int | None) -> tuple[ScanFile, ...]:
@@ -132,11 +133,6 @@ def scan_of_files(
         check=CanOpen(opener, files[0].path) if files else None,
         within=within_micros if day in partition_types or timed is not None else None,
     )
-
-
-def in_range(value: Any, low: Any, high: Any) -> bool:
-    """Whether a date partition's value is within bounds; a null says nothing of the rows' times, so it may be."""
-    return value is None or ((low is None or value >= low) and (high is None or value <= high))
 
 
 def _listed_version(file: ResolvedFile, location: Location, *, is_logged: bool) -> FileVersion:

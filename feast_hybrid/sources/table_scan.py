@@ -20,8 +20,8 @@ from feast_hybrid.files.resolution import spark_widens
 from feast_hybrid.files.resolved import ResolvedFile
 from feast_hybrid.files.table_formats import TableFormatError
 from feast_hybrid.lakes.errors import redacted_summary
-from feast_hybrid.sources.scan import in_range, scan_of_files
-from feast_hybrid.sources.time_range import partition_bounds
+from feast_hybrid.sources.scan import scan_of_files
+from feast_hybrid.sources.time_range import may_be_within, partition_bounds
 from feast_hybrid.spark.catalog import TableEntry, parse_partition, partition_entries, partition_names
 from feast_hybrid.spark.columns import is_case_sensitive
 from feast_hybrid.spark.reader_settings import deviating_setting, zone_of_jvms
@@ -237,7 +237,7 @@ class _TableScan:
                 }
             except ValueError as error:
                 raise _NotOursError(f"of its partition {name!r}, {error}") from None
-            if day is None or in_range(values[day], first, last):
+            if day is None or may_be_within(values[day], first, last, self.source.date_partition_format):
                 needed.append((name, texts, values))
         if len(needed) > _MAX_PARTITIONS:
             raise _NotOursError(

@@ -177,10 +177,9 @@ def typed_field(
         found = spark_form(found)
         resolved = resolve_type([found], meant)
     except ConflictsWithDeclaredError as error:
-        raise SchemaError(
-            f"{source.label} ({source.describe()}): column {field.name!r} is declared {error.declared}, but is "
-            f"{error.found} in the files. Declare the type that the files hold, or write the files anew."
-        ) from None
+        raise _declared_otherwise(source, field.name, error.found, error.declared) from None
+    if pa.types.is_binary(found) and pa.types.is_string(resolved):  # Spark's reader checks no UTF-8
+        raise _declared_otherwise(source, field.name, found, resolved)
     if resolved == found or not spark_widens(found, resolved):
         return field
     return StructField(field.name, from_arrow_schema(pa.schema([("c", resolved)]))[0].dataType, field.nullable)
@@ -196,6 +195,13 @@ def frame_as_declared(frame: DataFrame, source: SourceSpec) -> DataFrame:
     if fields == frame.schema.fields:
         return frame
     return frame.select(*(F.col(quoted(field.name)).cast(field.dataType).alias(field.name) for field in fields))
+
+
+def _declared_otherwise(source: SourceSpec, column: str, found: pa.DataType, declared: pa.DataType) -> SchemaError:
+    return SchemaError(
+        f"{source.label} ({source.describe()}): column {column!r} is declared {declared}, but is {found} in the "
+        "files. Declare the type that the files hold, or write the files anew."
+    )
 
 
 def _options_for_spark(source: SourceSpec, selection: FileSelection) -> dict[str, str]:

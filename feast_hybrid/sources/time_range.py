@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import cache
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
@@ -14,7 +16,7 @@ from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.times import bounded, require_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pyspark.sql import Column, DataFrame
 
@@ -25,6 +27,12 @@ _ZONE_MARGIN = timedelta(days=1)
 
 #: Formats whose texts sort as their times do: from the year downwards, in fixed widths.
 _SORTABLE_FORMAT = re.compile(r"^%Y(\W?%m(\W?%d(\W?%H(\W?%M(\W?%S)?)?)?)?)?$|^%F$")
+
+#: What ``strftime`` writes, as regular expressions. It pads no years, so their texts sort from the year 1000 on.
+_YEAR = "[1-9][0-9]{3}"
+_LEAP_YEAR = "(?:[1-9][0-9](?:0[48]|[2468][048]|[13579][26])|(?:[2468][048]|[13579][26])00)"
+_MONTH = "(?:0[1-9]|1[0-2])"
+_TIME_OF_DAY = ("(?:[01][0-9]|2[0-3])", "[0-5][0-9]", "[0-5][0-9]")
 
 
 def filter_time_range(
@@ -59,12 +67,7 @@ def filter_time_range(
             conditions.append(bounded(F.col(quoted(timestamp)), types[timestamp], as_utc(bound), at_least=at_least))
     if source.date_partition_column:
         low, high = partition_bounds(source, types, start, end)
-        partition = F.col(quoted(source.date_partition_column))
-        # A null partition says nothing of its rows' times.
-        if low is not None:
-            conditions.append((partition >= F.lit(low)) | partition.isNull())
-        if high is not None:
-            conditions.append((partition <= F.lit(high)) | partition.isNull())
+        conditions += _partition_conditions(source, low, high)
     for condition in conditions:
         frame = frame.where(condition)
     return frame
@@ -92,6 +95,61 @@ def partition_bounds(
         for bound, margin in ((start, -_ZONE_MARGIN), (end, _ZONE_MARGIN))
     )
     return low, high
+
+
+def _partition_conditions(source: SourceSpec, low: Any, high: Any) -> list[Column]:
+    """What :func:`may_be_within` says, for Spark."""
+    partition = F.col(quoted(source.date_partition_column or ""))
+    says_nothing = partition.isNull()
+    if isinstance(low, (str, int)) or isinstance(high, (str, int)):
+        spelling = rf"\A(?:{_spelling(source.date_partition_format)})\z"
+        says_nothing = says_nothing | ~partition.cast("string").rlike(spelling)
+    conditions = []
+    if low is not None:
+        conditions.append((partition >= F.lit(low)) | says_nothing)
+    if high is not None:
+        conditions.append((partition <= F.lit(high)) | says_nothing)
+    return conditions
+
+
+def may_be_within(value: Any, low: Any, high: Any, text_format: str) -> bool:
+    """Whether a partition can hold rows within the bounds of :func:`partition_bounds`.
+
+    A null, and a value that is not written as the format says (``2026-1-10`` or ``unknown`` for ``%Y-%m-%d``), say
+    nothing of the rows' times, so they may be any.
+
+    Args:
+        value: of the date partition column.
+        low: the least value; None for no bound.
+        high: the greatest one; None for no bound.
+        text_format: of the source's date partitions.
+    """
+    if value is None or (low is None and high is None):
+        return True
+    if not isinstance(value, date) and not re.fullmatch(_spelling(text_format), str(value)):
+        return True
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+@cache
+def _spelling(text_format: str) -> str:
+    """A regular expression, of Python's and Java's, for what a sortable format writes: times that there are."""
+    parts = re.split(r"(%[YmdHMS])", text_format.replace("%F", "%Y-%m-%d"))
+    directives, separators = parts[1::2], [re.escape(part) for part in parts[2::2]]
+    if len(directives) < 3:
+        return _with_separators([_YEAR, _MONTH][: len(directives)], separators)
+    days = (
+        (_YEAR, _MONTH, "(?:0[1-9]|1[0-9]|2[0-8])"),
+        (_YEAR, "(?:0[13-9]|1[0-2])", "(?:29|30)"),
+        (_YEAR, "(?:0[13578]|1[02])", "31"),
+        (_LEAP_YEAR, "02", "29"),
+    )
+    texts = "|".join(_with_separators(day, separators[:2]) for day in days)
+    return f"(?:{texts})" + _with_separators(["", *_TIME_OF_DAY][: len(directives) - 2], separators[2:])
+
+
+def _with_separators(parts: Sequence[str], separators: Sequence[str]) -> str:
+    return "".join(part + separator for part, separator in zip_longest(parts, separators, fillvalue=""))
 
 
 def _shifted(time: datetime, margin: timedelta) -> datetime:

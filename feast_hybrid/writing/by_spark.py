@@ -23,7 +23,7 @@ from feast_hybrid.spark.frames import frame_of
 from feast_hybrid.spark.lake_options import spark_path
 from feast_hybrid.spark.reader_settings import require_utc_for
 from feast_hybrid.writing.commits import known_outcome
-from feast_hybrid.writing.partitions import with_date_partition
+from feast_hybrid.writing.partitions import require_kept, with_date_partition
 from feast_hybrid.writing.readable import require_readable
 from feast_hybrid.writing.stragglers import remove_with_stragglers
 from feast_hybrid.writing.table_formats import add_to_iceberg, has_log
@@ -97,7 +97,11 @@ def _append(
     frame = frame_of(session, rows).coalesce(1)
     location = source.location
     if location is not None and source.file_format not in TABLE_FORMATS:
-        _append_files(frame, source, location, date_column, is_new=existing is None)
+        partitions = list(filter(None, [date_column]))
+        if existing is not None:
+            partitions = list(partition_columns(location, reader_options(source).selection))
+        require_kept(rows, [name for name in partitions if name in rows.column_names], what=what)
+        _append_files(frame, source, location, partitions)
         return
     with known_outcome(what):  # what failed before has committed nothing
         _commit(frame, source, date_column, is_new=existing is None)
@@ -124,17 +128,12 @@ def _append_to_table(frame: DataFrame, table: str, partition: str | None, *, is_
         frame.write.insertInto(table)
 
 
-def _append_files(
-    frame: DataFrame, source: SourceSpec, location: Location, partition: str | None, *, is_new: bool
-) -> None:
+def _append_files(frame: DataFrame, source: SourceSpec, location: Location, partitions: list[str]) -> None:
     """Add rows to a path of files.
 
     Spark's committer is one writer's alone: who ends first removes the folder in which others' files wait for their
     commit. So each batch is written aside, and then shown as batches of Parquet are.
     """
-    partitions = list(filter(None, [partition]))
-    if not is_new:
-        partitions = list(partition_columns(location, reader_options(source).selection))
     require_utc_for(frame, source.file_format, f"writing to {source.describe()}")
     new = aside(location)
     try:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feast_hybrid.arrow.convert import convert_for_writing, require_columns
+from feast_hybrid.arrow.names import value_of
 from feast_hybrid.arrow.utc import in_microseconds
 from feast_hybrid.errors import SchemaError, SourceError, WriteError
 from feast_hybrid.files.schema import resolve_schema
@@ -16,7 +17,7 @@ from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.sources.file_schema import reader_options
 from feast_hybrid.writing.naming import batch_name
-from feast_hybrid.writing.partitions import split, with_date_partition
+from feast_hybrid.writing.partitions import require_fitting, require_kept, split, with_date_partition
 from feast_hybrid.writing.readable import require_readable
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def append_parquet(
             if columns_may_differ:
                 schema = _merged(schema, in_microseconds(first_schema()))
             partitions = existing.partition_columns
-        partitioned = _partitioned(table, source, schema, partitions, what=what)
+        there = {} if existing is None else {column.name: column.data_type for column in existing.columns}
+        partitioned = _partitioned(table, source, schema, partitions, there, what=what)
         files = {
             location.child(f"{folder}/{name.text}.parquet" if folder else f"{name.text}.parquet"): _encoded(
                 rows, source.options, int96=existing is not None and existing.int96
@@ -94,9 +96,15 @@ def _merged(existing: pa.Schema, wanted: pa.Schema) -> pa.Schema:
 
 
 def _partitioned(
-    table: pa.Table, source: SourceSpec, schema: pa.Schema, partitions: tuple[str, ...], *, what: str
+    table: pa.Table,
+    source: SourceSpec,
+    schema: pa.Schema,
+    partitions: tuple[str, ...],
+    there: Mapping[str, pa.DataType],
+    *,
+    what: str,
 ) -> dict[str, pa.Table]:
-    """The rows of each folder, in the columns of the files there."""
+    """The rows of each folder, in the columns of the files there; the types are those of all columns there."""
     only_in_folders = [name for name in partitions if name not in schema.names]
     date_column = source.date_partition_column
     if date_column and (date_column in partitions or date_column in schema.names):
@@ -104,8 +112,12 @@ def _partitioned(
         in_files = date_column in schema.names and date_column not in partitions
         table = with_date_partition(table, source, schema.field(date_column).type if in_files else None, what=what)
     require_columns(table.column_names, [*schema.names, *only_in_folders], what=what)
+    require_kept(table, partitions, what=what, suffix_is_encoded=True)
     rows = convert_for_writing(table.select(schema.names), schema, what=what)
     for name in only_in_folders:
+        # Days are what their format says: after month=12 comes month=01.
+        type_there = None if name == date_column else there.get(name)
+        require_fitting(table, name, value_of(name, source.declared), type_there, what=what)
         rows = rows.append_column(name, table.column(name))
     assert isinstance(rows, pa.Table)
     return split(rows, partitions, schema.names)

@@ -10,10 +10,12 @@ import pyarrow.compute as pc
 
 from feast_hybrid.arrow.convert import combined
 from feast_hybrid.errors import SchemaError, WriteError
-from feast_hybrid.files.partitions import folder_name
+from feast_hybrid.files.partitions import HIDDEN_SUFFIX, NULL_PARTITION, folder_name, partition_type
 
 if TYPE_CHECKING:
     from feast_hybrid.sources.spec import SourceSpec
+
+_TEXT = ("string", "large_string", "string_view")
 
 
 def split(table: pa.Table, columns: Sequence[str], kept: Sequence[str]) -> dict[str, pa.Table]:
@@ -47,12 +49,79 @@ def texts_of(column: pa.ChunkedArray, name: str) -> list[str | None]:
     if is_.is_dictionary(data_type):
         return texts_of(column.cast(data_type.value_type), name)
     plain = is_.is_integer(data_type) or is_.is_boolean(data_type) or is_.is_date(data_type) or is_.is_null(data_type)
-    if plain or str(data_type) in ("string", "large_string", "string_view"):
+    if plain or str(data_type) in _TEXT:
         texts: list[str | None] = column.cast(pa.string()).to_pylist()
         return texts
     raise SchemaError(
         f"partition column {name!r} is {data_type}; the name of a folder takes text, integers, dates and booleans."
     )
+
+
+def require_kept(table: pa.Table, columns: Sequence[str], *, what: str, suffix_is_encoded: bool = False) -> None:
+    """Refuse rows whose text the name of a folder does not keep: it would be read as null, or not at all.
+
+    Args:
+        table: the rows.
+        columns: the partition columns.
+        what: how an error names the rows and the place.
+        suffix_is_encoded: whether who writes encodes the name that readers leave out, as :func:`split` does.
+
+    Raises:
+        WriteError: names the column, the row and the text.
+    """
+    for column in columns:
+        values = table.column(column)
+        if pa.types.is_dictionary(values.type):
+            values = values.cast(values.type.value_type)
+        if str(values.type) not in _TEXT:
+            continue
+        values = values.cast(pa.string())
+        wrong = pc.is_in(values, pa.array(["", NULL_PARTITION]))
+        meaning = "is read as null"
+        if not suffix_is_encoded and not pc.any(wrong).as_py():
+            wrong, meaning = pc.ends_with(values, HIDDEN_SUFFIX), "is read by nobody"
+        row = pc.index(wrong, True).as_py()
+        if row >= 0:
+            raise WriteError(
+                f"{what}: row {row} has {values[row].as_py()!r} in the partition column {column!r}, which as the "
+                f"name of a folder {meaning}. Nothing was written."
+            )
+
+
+def require_fitting(
+    table: pa.Table, column: str, declared: pa.DataType | None, there: pa.DataType | None, *, what: str
+) -> None:
+    """Refuse rows whose value in a partition column is none of the column's type: reading would refuse all rows.
+
+    Args:
+        table: the rows.
+        column: of folders alone.
+        declared: its type by what is declared.
+        there: its type by that and by the folders that are there; None where none are.
+        what: how an error names the rows and the place.
+
+    Raises:
+        SchemaError: names the column, the row, the value and the type.
+    """
+    texts = texts_of(table.column(column), column)
+    for text in dict.fromkeys(filter(None, texts)):
+        if not _fits(column, text, declared, there):
+            raise SchemaError(
+                f"{what}: row {texts.index(text)} has {text!r} in the partition column {column!r}, which is "
+                f"{there if declared is None else declared}. Nothing was written."
+            )
+
+
+def _fits(column: str, text: str, declared: pa.DataType | None, there: pa.DataType | None) -> bool:
+    try:
+        found = partition_type(column, [text], declared)
+    except SchemaError:
+        return False
+    if declared is not None or there is None:
+        return True
+    # Undeclared folders have the type that all are written in, or else they are text.
+    is_ = pa.types
+    return bool(found == there or is_.is_string(there) or (is_.is_integer(found) and is_.is_integer(there)))
 
 
 def dates_of(times: pa.ChunkedArray, text_format: str) -> pa.Array:

@@ -121,6 +121,15 @@ def test_rows_of_many_files_all_go_online(make_store: MakeStore, write: Write, o
     assert online["trips"] == [10, 20, 30, 40, 50, 60]
 
 
+def test_a_created_time_that_is_none_is_named_with_its_source(
+    make_store: MakeStore, write: Write, onprem: Place
+) -> None:
+    rows = {"driver_id": [1], "event_timestamp": [hour(1)], "made": [1], "trips": [1]}
+    numbers = source("numbers", write(onprem, "numbers", rows), "made")
+    with pytest.raises(SchemaError, match=r"source 'numbers' \(hdfs://.*'made' is bigint"):
+        pulled(make_store(), "latest", numbers, hour(0), hour(5), created="made")
+
+
 def test_text_for_an_event_time_is_refused_not_cast_in_the_session_s_zone(
     make_store: MakeStore, write: Write, onprem: Place
 ) -> None:

@@ -230,3 +230,20 @@ class TestPartitions:
             {"trips": 2, "country": "D/E", "day": 20260111},
         ]
         assert place.names(uri) == ["country=D%2FE", "country=NL"]
+
+    @ROLES
+    def test_a_value_that_is_none_of_the_partitions_type_is_refused_before_it_spoils_every_read(
+        self, make_store: MakeStore, place: Place, write: Write
+    ) -> None:
+        uri = write(place, "there", rows(1), file="zone=1/part-0.parquet")
+        fields = [Field(name="trips", dtype=Int64), Field(name="zone", dtype=Int64)]
+        of = view("stats", source("stats_rows", uri), DRIVER, schema=fields)
+        store = make_store(DRIVER, of)
+        with pytest.raises(SchemaError, match="row 0 has 'abc' in the partition column 'zone', which is int64"):
+            add(store, of, rows(2).append_column("zone", pa.array(["abc"])))
+        with pytest.raises(WriteError, match="row 0 has '' in the partition column 'zone'"):
+            add(store, of, rows(2).append_column("zone", pa.array([""])))
+        assert place.names(uri) == ["zone=1"]
+        add(store, of, rows(2).append_column("zone", pa.array(["2"])))
+        entity_df = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [hour(1), hour(1)]})
+        assert sorted(answers(retrieve(store, entity_df, ["stats:zone"]), "zone")) == [(1,), (2,)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -12,8 +13,15 @@ from pyspark.sql import types as T
 
 from feast_hybrid.asof import AsOfView
 from feast_hybrid.asof.keys import domain
+from feast_hybrid.asof.latest import latest_rows
 from feast_hybrid.errors import JoinError, SchemaError
 from feast_hybrid.spark.columns import position, refuse_clashes
+
+
+def test_the_latest_rows_name_what_lacks_a_column() -> None:
+    frame: Any = SimpleNamespace(schema=T.StructType([]), columns=[])
+    with pytest.raises(SchemaError, match=r"^source 'rides' \(hdfs://a/b\): column 'k' is not a column"):
+        latest_rows(frame, what="source 'rides' (hdfs://a/b)", keys=["k"], timestamp="t")
 
 
 def find(name: str, columns: list[str]) -> int:

@@ -58,6 +58,7 @@ FAR_DAY = pa.array([0, 2_000_000_000], pa.int32()).view(pa.date32())
         (pa.array([1, -300], pa.int16()), pa.float32(), [1.0, -300.0]),
         (pa.array([1.0, None, -0.0, -(2.0**63)]), pa.int64(), [1, None, 0, -(2**63)]),
         (pa.array([3.0], pa.float32()), pa.int32(), [3]),
+        (pa.array([Decimal("3.00"), None, Decimal("-2.00")]), pa.int64(), [3, None, -2]),
         (pa.array([7, None, -(2**63)]), pa.string(), ["7", None, str(-(2**63))]),
         (pa.array([Decimal(2**64 - 1)], pa.decimal128(20, 0)), pa.string(), [str(2**64 - 1)]),
         (pa.array([b"a", "\u00fc".encode()]), pa.string(), ["a", "\u00fc"]),

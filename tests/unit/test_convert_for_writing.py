@@ -59,6 +59,9 @@ def test_all_that_is_missing_unknown_or_given_twice_is_named_at_once() -> None:
         (pa.array([None, None]), pa.list_(pa.float32()), [None, None]),
         (pa.array([date(2026, 1, 10)]), NAIVE, [datetime(2026, 1, 10)]),
         (pa.array([datetime(2026, 1, 10)]), pa.date32(), [date(2026, 1, 10)]),
+        (pa.array([timedelta(seconds=5), None], pa.duration("ns")), pa.duration("ms"), [timedelta(seconds=5), None]),
+        (pa.array([5_000, None]), pa.duration("ms"), [timedelta(seconds=5), None]),  # as it is read there
+        (pa.array([5_000.0, None]), pa.duration("ms"), [timedelta(seconds=5), None]),
     ],
     ids=str,
 )
@@ -81,6 +84,8 @@ def test_values_that_keep_their_value_are_taken(rows: pa.Array, data_type: pa.Da
         (pa.array([1]), pa.bool_()),
         (pa.array([NOON]), pa.date32()),
         (pa.array([NOON]), pa.int64()),
+        (pa.array([timedelta(seconds=5)]), pa.int64()),
+        (pa.array([timedelta(microseconds=5)]), pa.duration("ms")),
         (pa.array([[1]]), pa.int64()),
         (pa.array([1]), pa.list_(pa.int64())),
         (pa.array([b"x"]), pa.string()),

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from feast_hybrid.errors import EntityFrameError
@@ -121,6 +122,27 @@ class TestArrow:
         assert "polars.dataframe.frame.DataFrame" in message
         assert "odd (Int128)" in message
 
+    def test_objects_of_polars_are_refused(self) -> None:
+        frame = pl.DataFrame({"event_timestamp": [NOON], "odd": pl.Series([object()], dtype=pl.Object)})
+        assert refusal(frame).startswith("entity_df column 'odd' is Object in Polars, ")
+
+    def test_uuids_of_arrow_are_their_text(self) -> None:
+        key = uuid.UUID("6f1c0d1e-3f5b-4a52-9f5e-0c8a0a3f9b11")
+        keys = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([key.bytes, None], pa.binary(16)))
+        rows = rows_of(pa.table({"event_timestamp": [NOON] * 2, "odd": keys}))
+        assert rows.attach(FEATURES)["odd"].to_pylist() == [str(key), None]
+
+    @pytest.mark.parametrize("values", [[7, 7], ["a", None]], ids=str)
+    def test_runs_are_decoded(self, values: list[Any]) -> None:
+        encoded = pc.run_end_encode(pa.array(values))
+        rows = rows_of(pa.table({"event_timestamp": [NOON] * 2, "odd": encoded}))
+        assert rows.attach(FEATURES)["odd"].equals(pa.chunked_array([pa.array(values)]))
+
+    def test_a_type_that_pandas_lacks_is_named(self) -> None:
+        union = pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [pa.array([1])])
+        message = refusal(pa.table({"event_timestamp": [NOON], "fine": [1], "odd": union}))
+        assert message.startswith("entity_df column 'odd' is sparse_union<")
+
 
 class TestOtherForms:
     def test_lazy_frames_are_named_with_what_to_call(self) -> None:
@@ -179,6 +201,14 @@ class TestColumnsThatCannotTravel:
         message = refusal(with_column(values))
         assert message.startswith("entity_df column 'odd' is ")
         assert remedy in message
+
+    @pytest.mark.parametrize("other", [np.datetime64("2026-11-01", "D"), "2026-11-01"], ids=str)
+    def test_times_that_arrow_has_no_one_type_for_come_back_as_instants(self, other: Any) -> None:
+        times = pd.Series([np.datetime64("2026-11-01T12:00", "ns"), other], dtype=object)
+        rows = pd.DataFrame({"event_timestamp": times})
+        back = rows_of(rows).attach(FEATURES)["event_timestamp"]
+        assert back.to_pylist() == [NOON, datetime(2026, 11, 1, tzinfo=UTC)]
+        assert rows["event_timestamp"].dtype == object
 
     def test_uuid_objects_are_their_text(self) -> None:
         key = uuid.UUID("6f1c0d1e-3f5b-4a52-9f5e-0c8a0a3f9b11")

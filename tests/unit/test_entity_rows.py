@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import decimal
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -296,6 +296,13 @@ class TestFull:
 
     def test_a_float_stays_a_float_where_it_is_no_key(self) -> None:
         assert self.full(frame([NOON], a=[1.0]))["a"].type == pa.float64()
+
+    def test_times_of_the_day_have_no_type_in_spark(self) -> None:
+        rows = frame([NOON], odd=[time(7, 30)])
+        with pytest.raises(EntityFrameError, match=r"^entity_df column 'odd' is time64\[us\], .* to_arrow"):
+            self.full(rows)
+        assert PandasRows.of(rows).attach(pa.table({"n": [0], "f": [1]}))["odd"].to_pylist() == [time(7, 30)]
+        assert refusal(rows, "odd").startswith("entity_df column 'odd' is time64[us], which no join key can be")
 
     @pytest.mark.parametrize("nanoseconds", [-1, 1_999])
     def test_other_times_are_floored_too_and_keep_their_zone(self, nanoseconds: int) -> None:

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from feast_hybrid import HybridSparkSource
+from feast_hybrid.arrow.utc import INSTANT
 from feast_hybrid.errors import SchemaError, WriteError
+from feast_hybrid.files.listing import is_hidden
 from feast_hybrid.files.partitions import folder_name, parse_folder
-from feast_hybrid.writing.partitions import dates_of, split, with_dates
+from feast_hybrid.files.schema import resolve_schema
+from feast_hybrid.lakes import Router
+from feast_hybrid.sources.resolve import source_spec
+from feast_hybrid.writing.parquet_files import append_parquet
+from feast_hybrid.writing.partitions import dates_of, require_kept, split, with_dates
+
+if TYPE_CHECKING:
+    from feast_hybrid.sources.spec import SourceSpec
 
 LATE = datetime(2026, 1, 10, 23, 30, tzinfo=UTC)
 
@@ -82,9 +96,106 @@ def test_a_partition_column_that_disagrees_with_the_time_is_refused() -> None:
         with_dates(table, "day", pa.array(["2026-01-10", "2026-01-12"]), what="rows")
 
 
-@pytest.mark.parametrize("text", [None, "x", "2026-01-10 10:00:00", "a/b=c:d%", "{[^]}\t", "100%25", "ü"])
+@pytest.mark.parametrize(
+    "text", [None, "x", "2026-01-10 10:00:00", "a/b=c:d%", "{[^]}\t", "100%25", "ü", "half._COPYING_"]
+)
 def test_a_folder_that_is_written_is_read_as_the_same_value(text: str | None) -> None:
     assert parse_folder(folder_name("a=b c", text)) == ("a=b c", text)
+
+
+def test_a_folder_that_is_written_is_hidden_from_nobody() -> None:
+    assert not is_hidden(folder_name("p", "half._COPYING_"))
+    assert not is_hidden(folder_name("p", "_x"))
+
+
+def source_of_folders(folder: Path, *names: str, declared: dict[str, Any] | None = None) -> SourceSpec:
+    """A Parquet source with a row in each of the folders."""
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        pq.write_table(pa.table({"x": [1]}), folder / name / "a.parquet")
+    of = HybridSparkSource(name="rows", path=f"file://{folder}", timestamp_field="ts")
+    return replace(source_spec(of, Router()), declared=declared or {})
+
+
+def append(source: SourceSpec, **columns: list[Any]) -> None:
+    rows = pa.table({"x": [1] * len(next(iter(columns.values()))), **columns})
+    append_parquet(rows, source, lambda: rows.schema, what="rows")
+
+
+def folders_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+@pytest.mark.parametrize(
+    ("there", "declared", "value", "wanted"),
+    [
+        ("z=1", pa.int64(), "abc", "int64"),
+        ("z=1", None, "abc", "int32"),
+        ("z=1", None, "007", "int32"),
+        ("z=1", None, "2026-01-10", "int32"),
+        ("z=2026-01-10", None, "soon", "date32[day]"),
+        ("z=2026-01-10", INSTANT, "soon", "timestamp[us, tz=UTC]"),
+        ("z=2026-01-10", INSTANT, 20260110, "timestamp[us, tz=UTC]"),
+        ("z=true", pa.bool_(), 1, "bool"),
+    ],
+)
+def test_a_value_that_is_none_of_the_columns_type_makes_no_folder(
+    tmp_path: Path, there: str, declared: Any, value: Any, wanted: str
+) -> None:
+    source = source_of_folders(tmp_path, there, declared={"z": declared} if declared else None)
+    message = f"rows: row 1 has {str(value)!r} in the partition column 'z', which is {wanted}. Nothing was written"
+    with pytest.raises(SchemaError, match=re.escape(message)):
+        append(source, z=[None, value])
+    assert folders_in(tmp_path) == [there]
+
+
+@pytest.mark.parametrize(
+    ("there", "declared", "value", "folder"),
+    [
+        ("z=1", pa.int64(), "2", "z=2"),
+        ("z=1", None, 2**40, f"z={2**40}"),
+        ("z=NL", None, 2, "z=2"),
+        ("z=1.5", pa.float64(), "2.5", "z=2.5"),
+        ("z=__HIVE_DEFAULT_PARTITION__", None, "x", "z=x"),
+        ("z=1", pa.string(), "x._COPYING_", "z=x._COPYING%5F"),
+        ("z=2026-01-10", INSTANT, date(2026, 1, 11), "z=2026-01-11"),
+    ],
+)
+def test_a_value_of_the_columns_type_is_read_back(
+    tmp_path: Path, there: str, declared: Any, value: Any, folder: str
+) -> None:
+    source = source_of_folders(tmp_path, there, declared={"z": declared} if declared else None)
+    append(source, z=[value])
+    assert folders_in(tmp_path) == sorted([there, folder])
+    assert source.location is not None
+    schema = resolve_schema(source.location, "parquet", declared=source.declared)
+    assert schema is not None
+    assert len(schema.files) == 2
+    schema.require(["z"])
+
+
+def test_days_are_written_as_their_format_says_whatever_the_folders_have_been_so_far(tmp_path: Path) -> None:
+    source = source_of_folders(tmp_path, "month=12")
+    source = replace(source, timestamp_field="x", date_partition_column="month", date_partition_format="%m")
+    rows = pa.table({"x": pa.array([LATE], pa.timestamp("us", tz="UTC"))})
+    pq.write_table(rows, tmp_path / "month=12" / "a.parquet")
+    append_parquet(rows, source, lambda: rows.schema, what="rows")
+    assert folders_in(tmp_path) == ["month=01", "month=12"]
+
+
+@pytest.mark.parametrize("text", ["", "__HIVE_DEFAULT_PARTITION__"])
+def test_text_that_a_folder_would_make_null_is_refused(tmp_path: Path, text: str) -> None:
+    source = source_of_folders(tmp_path, "z=a")
+    with pytest.raises(WriteError, match=f"rows: row 1 has '{text}' in the partition column 'z', .* is read as null"):
+        append(source, z=["a", text])
+    assert folders_in(tmp_path) == ["z=a"]
+
+
+def test_who_does_not_encode_a_hidden_name_refuses_it() -> None:
+    rows = pa.table({"z": pa.array(["a", "b._COPYING_"]).dictionary_encode()})
+    require_kept(rows, ["z"], what="rows", suffix_is_encoded=True)
+    with pytest.raises(WriteError, match=r"row 1 has 'b\._COPYING_' in the partition column 'z', .* read by nobody"):
+        require_kept(rows, ["z"], what="rows")
 
 
 @pytest.mark.parametrize("name", ["x", "=1", "part-0.parquet", "a/b=1"])

@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +107,31 @@ class TestDrift:
         schema = resolve(tmp_path, declared={"y": pa.float32()})
         assert types(schema) == {"x": pa.string(), "y": pa.float32(), "z": pa.int32()}
         assert schema.only_ours == f"column 'x' has null as its type in {tmp_path}/a.parquet"
+
+    def test_durations_are_the_numbers_of_their_unit(self, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            five, data_type = timedelta(seconds=5), pa.duration("ms")
+            columns = {"d": pa.array([five], data_type), "all": pa.array([[five]], pa.list_(data_type))}
+            write(tmp_path, {f"{name}.parquet": columns})
+        schema = resolve(tmp_path)
+        assert types(schema) == {"d": pa.int64(), "all": pa.list_(pa.int64())}
+        assert schema.only_ours is None
+        assert schema.file_schema.field("d").type == pa.duration("ms")
+
+    @pytest.mark.parametrize("other", [pa.duration("us"), pa.int64()], ids=str)
+    def test_durations_of_two_units_have_no_common_type(self, tmp_path: Path, other: pa.DataType) -> None:
+        write(
+            tmp_path,
+            {
+                "a.parquet": {"d": pa.array([5_000]).cast(pa.duration("ms"))},
+                "b.parquet": {"d": pa.array([5_000_000]).cast(other)},
+            },
+        )
+        for declared in (None, pa.int64()):
+            with pytest.raises(SchemaError) as refused:
+                resolve(tmp_path, declared={} if declared is None else {"d": declared}, required=["d"])
+            assert "column 'd' is duration[ms] in " in str(refused.value)
+            assert f"a.parquet and {other} in " in str(refused.value)
 
     def test_files_without_rows_do_not_count_where_others_have_some(self, tmp_path: Path) -> None:
         write(tmp_path, {"a.parquet": {"k": [1]}, "b.parquet": pa.table({"k": pa.array([], pa.string())})})
@@ -262,7 +287,6 @@ class TestFolders:
             (["7", str(2**40)], pa.int32(), pa.int64(), [2**40, 7]),
             (["1.5", "2"], pa.float64(), pa.float64(), [1.5, 2.0]),
             (["true", "False"], pa.bool_(), pa.bool_(), [False, True]),
-            (["0", "1"], pa.bool_(), pa.int32(), [0, 1]),
             (["2026-01-10"], INSTANT, pa.date32(), [date(2026, 1, 10)]),
             (["2026-01-10 07:00:00", "2026-01-11T00:00+01:00"], INSTANT, INSTANT, None),
             (["a"], pa.map_(pa.string(), pa.string()), pa.string(), ["a"]),
@@ -293,11 +317,16 @@ class TestFolders:
         ("text", "declared"),
         [
             ("abc", pa.int64()),
+            ("", pa.int64()),
             ("1.5", pa.int64()),
             (str(2**63), pa.int64()),
             ("1_0", pa.float64()),
             ("nan", pa.float64()),
             ("yes", pa.bool_()),
+            ("1", pa.bool_()),
+            ("2026-01-10", pa.bool_()),
+            ("20260110", INSTANT),
+            ("20260110", pa.date32()),
             ("01/10/2026", INSTANT),
             ("2026-02-30", INSTANT),
             ("a", pa.list_(pa.string())),
@@ -340,6 +369,36 @@ class TestFolders:
         frame.to_parquet(tmp_path, partition_cols=["town"])
         schema = resolve(tmp_path)
         assert {file.partitions["town"] for file in schema.files} == set(frame["town"])
+
+    def test_whole_numbers_in_folders_are_no_times_and_no_booleans(self, tmp_path: Path) -> None:
+        write(tmp_path, {"day=20260110/a.parquet": {"x": [1]}, "day=20260111/a.parquet": {"x": [1]}})
+        reason = r"declared timestamp.* 'day=20260110', which is int32\. Declare it as Int64"
+        with pytest.raises(SchemaError, match=reason):
+            resolve(tmp_path, declared={"day": INSTANT}, required=["day"])
+        assert types(resolve(tmp_path))["day"] == pa.int32()
+
+    @pytest.mark.parametrize(
+        ("values", "declared", "is_decoded"),
+        [
+            ([1e20, 1e-7], pa.float64(), False),
+            ([1e20, 1e-7], pa.string(), True),
+            (["+7", "8"], pa.int64(), False),
+            (["a/b", "100%"], None, True),
+            (["2026-01-10 07:00:00"], INSTANT, True),
+        ],
+        ids=str,
+    )
+    def test_spark_decodes_the_folders_of_text_and_times_alone(
+        self, tmp_path: Path, values: list[Any], declared: pa.DataType | None, *, is_decoded: bool
+    ) -> None:
+        pd.DataFrame({"z": values, "x": range(len(values))}).to_parquet(tmp_path, partition_cols=["z"])
+        schema = resolve(tmp_path, declared={"z": declared} if declared else {})
+        assert "z" in types(schema)
+        assert (schema.only_ours is None) == is_decoded
+        if not is_decoded:
+            assert str(schema.only_ours).startswith("Spark does not decode %XX of the folder 'z=")
+        if declared == pa.float64():
+            assert sorted(file.partitions["z"] for file in schema.files) == sorted(values)
 
 
 class TestTypesOfSparkAlone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
@@ -11,7 +12,7 @@ from pyspark.sql.types import DateType, StringType
 
 from feast_hybrid.arrow.utc import as_utc, to_epoch_micros
 from feast_hybrid.sources.spec import SourceSpec
-from feast_hybrid.sources.time_range import partition_bounds
+from feast_hybrid.sources.time_range import may_be_within, partition_bounds
 
 TOKYO = timezone(timedelta(hours=9))
 
@@ -111,3 +112,53 @@ def test_nothing_is_cut_by_a_year_that_strftime_does_not_pad() -> None:
 def test_a_date_that_stands_for_a_month_or_a_year_cuts_nothing(text_format: str, least: date | None) -> None:
     rows = SourceSpec(name="rows", date_partition_column="dt", date_partition_format=text_format)
     assert partition_bounds(rows, {"dt": DateType()}, datetime(2026, 1, 19), None) == (least, None)
+
+
+def is_read(value: object, text_format: str, low: object, high: object) -> bool:
+    return may_be_within(value, low, high, text_format)
+
+
+@pytest.mark.parametrize(
+    ("text_format", "written", "others"),
+    [
+        ("%Y-%m-%d", "2026-01-10", ["2026-1-10", "20260110", "unknown", "", "2026-01-10\n", "2026-02-30"]),
+        ("%F", "2026-01-10", ["2026-1-10", "26-01-10"]),
+        ("%Y%m%d", 20260110, [2026110, 7, "2026-01-10"]),
+        ("%Y", 2026, [26, 20261]),
+        ("%Y-%m", "2026-01", ["2026-13", "2026-01-10", "2026"]),
+        ("%Y.%m.%d %H", "2026.01.10 07", ["2026x01x10 07", "2026.01.10 24", "2026.01.10"]),
+    ],
+)
+def test_a_partition_that_is_not_written_as_the_format_says_is_always_read(
+    text_format: str, written: object, others: list[object]
+) -> None:
+    later, earlier = ("3000", "1000") if isinstance(written, str) else (30_000_000, 0)
+    assert not is_read(written, text_format, later, None)
+    assert not is_read(written, text_format, None, earlier)
+    assert is_read(written, text_format, None, later)
+    for other in [*others, None]:
+        of_its_type = ("9", "") if isinstance(other, str) else (10**9, -1)
+        assert is_read(other, text_format, of_its_type[0], None), other
+        assert is_read(other, text_format, None, of_its_type[1]), other
+
+
+def test_days_have_one_spelling() -> None:
+    assert not is_read(date(2026, 1, 10), "%Y%m%d", date(2026, 1, 11), None)
+    assert is_read(date(2026, 1, 10), "%Y%m%d", date(2026, 1, 10), date(2026, 1, 10))
+
+
+_DAYS = st.one_of(
+    st.from_regex(r"[12][0-9]{3}-[01][0-9]-[0-3][0-9]( [0-2][0-9])?", fullmatch=True),
+    st.from_regex(r"[12][0-9]{3}-02-29( 0[0-9])?", fullmatch=True),
+    st.dates(date(1000, 1, 1)).map(str),
+    st.text(max_size=12),
+)
+
+
+@given(_DAYS, st.sampled_from(["%Y-%m-%d", "%Y-%m-%d %H"]))
+def test_as_the_format_says_is_what_is_read_and_written_again_as_the_same_text(text: str, text_format: str) -> None:
+    try:
+        is_written = datetime.strptime(text, text_format).replace(tzinfo=UTC).strftime(text_format) == text
+    except (ValueError, re.error):
+        is_written = False
+    assert is_read(text, text_format, chr(0x10FFFF), None) == (not is_written)

@@ -9,7 +9,7 @@ from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_type
 
 from feast_hybrid.arrow.types import arrow_type_of_spark, spark_type_of_arrow
-from feast_hybrid.arrow.unify import spark_form, without_nulls
+from feast_hybrid.arrow.unify import resolve_type, spark_form
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.sources.feast_types import value_type_of_spark
 from feast_hybrid.sources.inference import columns_of
@@ -66,7 +66,7 @@ PARQUET: list[tuple[pa.DataType, str]] = [
 
 
 def name_in_spark(arrow: pa.DataType, *, naive_is_instant: bool = False) -> str:
-    return spark_type_of_arrow(without_nulls(spark_form(arrow, naive_is_instant=naive_is_instant)))
+    return spark_type_of_arrow(resolve_type([spark_form(arrow, naive_is_instant=naive_is_instant)], None))
 
 
 @pytest.mark.parametrize(("arrow", "spark"), ARROW + PARQUET, ids=str)

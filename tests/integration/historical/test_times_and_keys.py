@@ -11,6 +11,7 @@ from feast import Field, ValueType
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Int64, String, UnixTimestamp
 
+from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.errors import JoinError, SchemaError, SourceNotFoundError
 from tests.integration.places import answers, entity, hour, retrieve, rows_of, source, view
 
@@ -173,6 +174,44 @@ def test_rows_whose_partition_is_null_may_be_of_any_time(
     entity_rows = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [hour(1), hour(1)]})
     for entity_df in (entity_rows, spark.createDataFrame(entity_rows)):
         assert sorted(answers(retrieve(store, entity_df, ["days:n"]), "driver_id", "n")) == [(1, 1), (2, 1)]
+
+
+@pytest.mark.parametrize("strategy", ["columnar", "window"])
+@pytest.mark.parametrize(
+    ("text_format", "folders", "outside"),
+    [
+        ("%Y-%m-%d", ["2026-01-10", "2026-1-10", "20260110", "unknown", "2026-02-30"], "2027-01-10"),
+        ("%Y%m%d", ["20260110", "2026110", "0"], "20270110"),
+    ],
+)
+def test_only_folders_that_are_named_as_the_format_says_are_cut(
+    strategy: str,
+    text_format: str,
+    folders: list[str],
+    outside: str,
+    onprem: Place,
+    write: Write,
+    make_store: MakeStore,
+) -> None:
+    for key, day in enumerate([*folders, outside]):
+        rows = {"driver_id": [key], "event_timestamp": [hour(0)], "n": [key]}
+        uri = write(onprem, f"days/day={day}", rows)
+    days = source(
+        "days",
+        uri.rpartition("/")[0],
+        date_partition_column="day",
+        date_partition_column_format=text_format,
+    )
+    store = make_store(DRIVER, view("days", days, DRIVER, ttl=timedelta(days=1)), join={"strategy": strategy})
+    keys = range(len(folders) + 1)
+    entity_rows = pd.DataFrame({"driver_id": keys, "event_timestamp": [hour(1)] * len(keys)})
+    there = [(key, key) for key in range(len(folders))]
+    expected = [*there, (len(folders), None)]
+    assert sorted(answers(retrieve(store, entity_rows, ["days:n"]), "driver_id", "n")) == expected
+    pulled = HybridSparkOfflineStore.pull_all_from_table_or_query(
+        store.config, days, ["driver_id"], ["n"], "event_timestamp", None, hour(0), hour(1)
+    )
+    assert sorted(answers(pulled, "driver_id", "n")) == there
 
 
 def test_a_file_that_went_away_after_the_call_is_named(onprem: Place, write: Write, make_store: MakeStore) -> None:

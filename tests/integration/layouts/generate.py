@@ -14,7 +14,7 @@ from urllib.parse import quote
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from feast.types import FeastType, Int64, String
+from feast.types import Bool, FeastType, Int64, String, UnixTimestamp
 from pyarrow import orc
 
 from tests.integration.layouts.drifts import (
@@ -275,11 +275,14 @@ def _by_drift(maker: _Maker) -> None:
 
 
 def _by_folder(maker: _Maker) -> None:
-    """A partition that is no number."""
+    """A partition that is no number, or a number that is no time and no boolean."""
     first = next(iter(maker.made.files))
-    maker.made.declared["x"] = Int64
+    declared, texts = maker.chance.choice(
+        ((Int64, ("1", "one")), (UnixTimestamp, ("20260110", "20260111")), (Bool, ("0", "1")))
+    )
+    maker.made.declared["x"] = declared
     maker.made.columns["x"] = "x"
-    maker.made.files |= {f"x={text}/{first.rpartition('/')[2]}": maker.made.files[first] for text in ("1", "one")}
+    maker.made.files |= {f"x={text}/{first.rpartition('/')[2]}": maker.made.files[first] for text in texts}
     maker.made.files = {path: content for path, content in maker.made.files.items() if path.startswith("x=")}
 
 

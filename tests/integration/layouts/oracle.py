@@ -210,6 +210,8 @@ def _folder_value(name: str, text: str, declared: FeastType) -> Any:
         Bool: lambda text: {"true": True, "false": False}[text.lower()],
         UnixTimestamp: lambda text: instant(datetime.fromisoformat(text)),
     }
+    if text.isdigit() and declared == UnixTimestamp:  # no day, though ISO has such ones
+        raise RefusedError(repr(name))
     try:
         return readers.get(declared, str)(text)
     except (ValueError, KeyError):
@@ -238,8 +240,15 @@ def _meaning(declared: FeastType, types: Sequence[pa.DataType]) -> Callable[[Any
     """
     families = {_family(data_type) for data_type in types} - {"null"}
     numbers = declared in (Int32, Int64, Float64)
+    if declared == String and "bytes" in families and families <= {"bytes", "text"}:
+        return lambda value: value.decode() if isinstance(value, bytes) else value
+    if ("truth" in families and numbers) or ("whole" in families and declared == Bool):
+        raise ValueError
+    fractions = any(_family(t) == "real" or (_family(t) == "decimal" and t.scale > 0) for t in types)
+    if declared in (Int32, Int64) and fractions and families <= {"whole", "real", "decimal"}:
+        return _whole
     if families == {"whole", "real"}:
-        return _whole if declared in (Int32, Int64) else _real
+        return _real
     if families == {"whole", "decimal"}:
         return lambda value: value
     if families == {"whole", "text"} and declared == String:

@@ -15,7 +15,7 @@ import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
 from feast import FeatureView, Field
-from feast.types import Array, Float64, Int64, Map, String, UnixTimestamp
+from feast.types import Array, Bool, Float64, Int64, Map, String, UnixTimestamp
 from polars import selectors
 
 from feast_hybrid import HybridSparkOfflineStore
@@ -127,8 +127,20 @@ FAULTS = {
     "text declared as a number": declared(["x"], Int64, "string", "int64"),
     "a number declared as a list": declared([1], Array(Int64), "int64", "list"),
     "text declared as a time": declared(["x"], UnixTimestamp, "string", "timestamp"),
+    "a flag declared as a number": declared([True], Int64, "bool", "int64"),
+    "a number declared as a flag": declared([1], Bool, "int64", "bool"),
     "a fraction declared as a whole number": Fault(
         {"b.parquet": parquet({**GOOD, "v": [1.5]})}, ("b.parquet", "'v'", "1.5"), SchemaError, at_apply=False
+    ),
+    "fractions alone declared as whole numbers": Fault(
+        {"a.parquet": parquet({**GOOD, "v": [1.5]})}, ("a.parquet", "'v'", "1.5"), SchemaError, at_apply=False
+    ),
+    "bytes that are no text, declared as text": Fault(
+        {"a.parquet": parquet({**GOOD, "v": [b"\xff"]})},
+        ("a.parquet", "'v'", r"b'\xff'"),
+        SchemaError,
+        declared=String,
+        at_apply=False,
     ),
     # Partition folders.
     "a folder within": Fault({"more/b.parquet": parquet(GOOD)}, ("more",), SchemaError),
