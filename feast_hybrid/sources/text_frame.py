@@ -185,8 +185,8 @@ def typed_field(
 
 def _declared_otherwise(source: SourceSpec, column: str, found: pa.DataType, declared: pa.DataType) -> SchemaError:
     return SchemaError(
-        f"{source.label} ({source.describe()}): column {column!r} is declared {declared}, but is {found} in the files. "
-        "Declare the type that the files hold, or write the files anew."
+        f"{source.label} ({source.describe()}): column {column!r} is declared {declared}, but is {found} in the "
+        "files. Declare the type that the files hold, or write the files anew."
     )
 
 
