@@ -123,7 +123,9 @@ def test_keys_that_are_known_without_times_cut_a_frame_too(values: pa.Array) -> 
     form = KeyForm(family, values.type)
     spec = view_of(keys=(("k", form, values.type),))
     key_filter = make_key_filter(distinct_hashes([values]), [values])
-    (found,) = frame_view._known_keys(spec, key_filter, None) or ()
+    keys = frame_view._known_keys(spec, key_filter, None)
+    assert keys is not None
+    (found,) = keys
     assert found.type == values.type
     assert set(found.to_pylist()) == set(values.to_pylist()) - {None}
     assert frame_view._known_keys(spec, None, None) is None

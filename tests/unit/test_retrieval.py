@@ -9,12 +9,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from feast import Field, RequestSource
-from feast.infra.offline_stores.offline_store import RetrievalMetadata
 from feast.on_demand_feature_view import OnDemandFeatureView, on_demand_feature_view
 from feast.types import Int64
 
 from feast_hybrid import HybridSparkRetrievalJob
 from feast_hybrid.lakes import Router, Site
+from feast_hybrid.retrieval.job import HybridRetrievalMetadata
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -60,7 +60,7 @@ def job(*on_demand: OnDemandFeatureView) -> HybridSparkRetrievalJob:
         router=Router(),
         on_demand_feature_views=on_demand,
         feature_refs=["double:twice"],
-        metadata=lambda: RetrievalMetadata(features=["double:twice"], keys=[]),
+        metadata=lambda: HybridRetrievalMetadata(versions={}, features=["double:twice"], keys=[]),
     )
 
 
