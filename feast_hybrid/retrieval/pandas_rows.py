@@ -20,8 +20,9 @@ from feast_hybrid.errors import EntityFrameError
 from feast_hybrid.retrieval.entity_columns import column_to_arrow, refuse_columns, with_uuids_as_text
 from feast_hybrid.retrieval.entity_rows import Bounds, EntityRows, pick_timestamp, require_keys
 from feast_hybrid.retrieval.entity_times import time_column
+from feast_hybrid.spark.arrow_frames import frame_of
 from feast_hybrid.spark.columns import is_case_sensitive, refuse_clashes
-from feast_hybrid.spark.frames import collect, frame_of
+from feast_hybrid.spark.frames import collect
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -1,11 +1,9 @@
-"""Rows between Arrow and Spark."""
+"""Rows from Spark to Arrow."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-
-from pyspark.sql.pandas.types import from_arrow_schema
 
 from feast_hybrid.arrow.maps import find_key_twice
 from feast_hybrid.arrow.utc import in_utc
@@ -16,17 +14,9 @@ from feast_hybrid.spark.jobs import run
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
     from feast_hybrid.lakes import Site
-
-
-def frame_of(spark: SparkSession, table: pa.Table) -> DataFrame:
-    """A table as a frame, an empty one too, whose types Spark Connect does not take from the table."""
-    if table.num_rows:
-        return spark.createDataFrame(table)
-    naive = spark.conf.get("spark.sql.timestampType") == "TIMESTAMP_NTZ"
-    return spark.createDataFrame([], from_arrow_schema(table.schema, naive))
 
 
 def analysed(frame: DataFrame) -> DataFrame:

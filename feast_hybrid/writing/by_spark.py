@@ -18,8 +18,8 @@ from feast_hybrid.lakes.replace import aside, remove
 from feast_hybrid.sources.file_schema import reader_options, source_errors
 from feast_hybrid.sources.reader import reader_for
 from feast_hybrid.sources.spec import sites_of
+from feast_hybrid.spark.arrow_frames import frame_of
 from feast_hybrid.spark.formats import TABLE_FORMATS
-from feast_hybrid.spark.frames import frame_of
 from feast_hybrid.spark.lake_options import spark_path
 from feast_hybrid.spark.reader_settings import require_utc_for
 from feast_hybrid.writing.commits import known_outcome

@@ -13,7 +13,7 @@ from feast_hybrid.asof.columnar.eligibility import frame_spec, key_names
 from feast_hybrid.asof.columnar.estimate import ScanEstimate, oldest_wanted, value_width
 from feast_hybrid.asof.prepare import CREATED, TS, WHOLE, Cut
 from feast_hybrid.asof.scan import Ineligible
-from feast_hybrid.spark.frames import frame_of
+from feast_hybrid.spark.arrow_frames import frame_of
 from feast_hybrid.spark.statistics import frame_bytes
 
 if TYPE_CHECKING:
