@@ -181,8 +181,8 @@ class Secret:
                 raise CredentialError(f"{what}: environment variable {self.env} is not set, or is empty.")
             return value
         path = Path(self.file or "").expanduser()
-        if path.exists() and not path.is_file():  # a pipe would be waited for
-            raise CredentialError(f"{what}: {self.file} is no plain file.")
+        if path.is_fifo():  # which might be waited for without end
+            raise CredentialError(f"{what}: {self.file} is a pipe; give a plain file.")
         try:
             value = path.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:

@@ -129,6 +129,8 @@ def _frame_of_arrow(entity_df: Any) -> pd.DataFrame:
 
 def _in_pandas(table: pa.Table) -> pd.DataFrame:
     table = table.cast(pa.schema([(field.name, without_views(field.type)) for field in table.schema]))
+    for data_type in table.schema.types:
+        _ = pd.ArrowDtype(data_type).type  # raises where pandas has none, which it may say only when it is asked
     frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
     return frame
 

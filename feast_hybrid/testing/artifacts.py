@@ -46,6 +46,15 @@ AZURITE = "azurite@>=3.37.0 <3.38"
 WORKERS_PYTHON = "3.11"
 """The Python of the images' Debian, which runs Spark's Python workers there."""
 
+HADOOP_LOGS = """\
+log4j.rootLogger=WARN,out
+log4j.logger.org.apache.hadoop.util.NativeCodeLoader=ERROR
+log4j.appender.out=org.apache.log4j.ConsoleAppender
+log4j.appender.out.layout=org.apache.log4j.PatternLayout
+log4j.appender.out.layout.ConversionPattern=%d{ISO8601} %p %c: %m%n
+"""
+"""Where Hadoop's programs write their logs. Without it they log nothing, and end without a word."""
+
 JAR_TYPES = ("jar", "bundle")  # OSGi artifacts are of type "bundle" in Ivy's eyes
 
 
@@ -135,7 +144,7 @@ def node_version() -> str:
 
 
 def hdfs_jars() -> Artifact:
-    """The NameNode's and DataNode's jars, with the empty web folders that they look for."""
+    """The NameNode's and DataNode's jars, the empty web folders that they look for, and where their logs go."""
     modules = [
         f"org.apache.hadoop:{name}:{HADOOP_VERSION}"
         for name in ("hadoop-hdfs", "hadoop-hdfs-client", "hadoop-common")
@@ -145,8 +154,9 @@ def hdfs_jars() -> Artifact:
         _ivy(modules, folder)
         for app in ("hdfs", "datanode", "static"):
             (folder / "webapps" / app).mkdir(parents=True)
+        (folder / "log4j.properties").write_text(HADOOP_LOGS)
 
-    return fetch(f"hdfs-{HADOOP_VERSION}", " ".join(modules), download)
+    return fetch(f"hdfs-{HADOOP_VERSION}", f"{' '.join(modules)} {HADOOP_LOGS}", download)
 
 
 def kms_jars() -> Artifact:

@@ -6,12 +6,15 @@ The tests know nothing of how the servers run: ``LAKES`` says that.
 from __future__ import annotations
 
 import os
+import socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from feast_hybrid.errors import TestServerError
 from feast_hybrid.testing import AdlsLake, HdfsLake, SparkCluster, lakes, start_adls, start_spark
+from feast_hybrid.testing.services import HOST, free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,6 +177,24 @@ def test_each_start_has_a_new_account_and_no_rows_of_the_one_before() -> None:
     with lake:
         assert lake.uri != first
         assert lake.filesystem().ls(lake.container) == []
+
+
+@pytest.mark.parametrize("server", [HdfsLake, AdlsLake])
+def test_a_port_that_another_program_takes_first_costs_a_second_start(
+    server: type[Lake], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules[server.__module__]
+    with socket.create_server((HOST, 0)) as other:
+        taken = [other.getsockname()[1]]
+
+        def free_ports_but_one(count: int) -> list[int]:
+            return [taken.pop(), *free_ports(count - 1)] if taken else free_ports(count)
+
+        monkeypatch.setattr(module, "free_ports", free_ports_but_one)
+        with server() as lake:
+            assert not taken
+            assert lake.uri
+            lake.filesystem().ls("/" if server is HdfsLake else f"/{lake.container}")  # type: ignore[attr-defined]
 
 
 def test_a_server_that_runs_is_not_started_twice(both: Lakes) -> None:

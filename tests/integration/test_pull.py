@@ -126,7 +126,7 @@ def test_a_created_time_that_is_none_is_named_with_its_source(
 ) -> None:
     rows = {"driver_id": [1], "event_timestamp": [hour(1)], "made": [1], "trips": [1]}
     numbers = source("numbers", write(onprem, "numbers", rows), "made")
-    with pytest.raises(SchemaError, match=r"source 'numbers' \(hdfs://.*'made' is bigint"):
+    with pytest.raises(SchemaError, match=r"source 'numbers' \(site 'onprem', hdfs://.*'made' is bigint"):
         pulled(make_store(), "latest", numbers, hour(0), hour(5), created="made")
 
 

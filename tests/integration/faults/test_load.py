@@ -86,7 +86,7 @@ def test_many_threads_get_it_right_and_gather_nothing(lakes_to_test: Places, fol
     }
     done = run_python(
         *("-W", "ignore", "-m", "tests.integration.faults.load_program", json.dumps(given)),
-        seconds=1500,
+        seconds=3000,
         environment={"TMPDIR": str(temporary)},
     )
     [found] = answers_in(done)

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from feast import Field
-from feast.types import String
+from feast.types import Bytes, String
 
 from feast_hybrid.errors import HybridError
 from tests.integration.places import hour, retrieve, rows_of, source, view
@@ -122,7 +122,9 @@ def test_values_of_every_type_come_back_equal(
     table = every_type()
     names = table.column_names[2:]
     stored = {place: source(f"types_{place.site_name}", write(place, "types", table)) for place in (onprem, cloud)}
-    fields = [Field(name=name, dtype=String) for name in names]  # a declared type does not change what is read
+    # A declared type does not change what is read; but bytes that are declared as text are text.
+    is_bytes = {name: pa.types.is_binary(table[name].type) for name in names}
+    fields = [Field(name=name, dtype=Bytes if is_bytes[name] else String) for name in names]
     store = make_store(
         DRIVER,
         view("here", stored[onprem], DRIVER, schema=fields),
