@@ -97,7 +97,8 @@ def make_tables(spark: SparkSession, folder: str) -> None:
         shutil.copytree(table / "day=2026-01-11/hour=2", table / "day=2026-01-11/hour=7")
         spark.sql(f"MSCK REPAIR TABLE of_{name}")
     few = "k BIGINT, event_timestamp TIMESTAMP, v DOUBLE"
-    spark.sql(f"CREATE TABLE in_deltas ({few}) STORED AS orc TBLPROPERTIES ('transactional' = 'true')")
+    in_deltas = "CLUSTERED BY (k) INTO 2 BUCKETS STORED AS orc TBLPROPERTIES ('transactional' = 'true')"
+    spark.sql(f"CREATE TABLE in_deltas ({few}) {in_deltas}")
     spark.sql(f"CREATE TABLE mixed ({few}) PARTITIONED BY (day STRING) STORED AS orc")
     spark.sql("INSERT INTO mixed SELECT k, event_timestamp, v, '2026-01-10' FROM of_orc")
     spark.sql(f"ALTER TABLE mixed PARTITION (day = '2026-01-10') SET SERDE '{SERDE_OF_PARQUET}'")

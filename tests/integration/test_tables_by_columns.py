@@ -71,7 +71,7 @@ class Tables:
     @property
     def _application(self) -> Any:
         session: Any = self.spark
-        return session.sparkContext._jsc.hadoopConfiguration()
+        return session._jsparkSession.sharedState().hadoopConf()
 
     def sql(self, text: str) -> None:
         self.spark.sql(text).collect()
