@@ -67,7 +67,7 @@ def test_where_no_file_with_rows_is_the_view_says_what_the_columns_are(
         ("csv", ["a/part-0.csv"], SchemaError, "source 'rows' .*in a folder 'a' that is no partition"),
         ("csv", ["_delta_log/0.json", "part-0.csv"], SourceError, "source 'rows' .*is a table of Delta"),
         ("orc", ["metadata/v1.metadata.json", "data/a.orc"], SourceError, "source 'rows' .*is a table of Iceberg"),
-        ("delta", ["_delta_log/0.json"], SourceError, "source 'rows' .*no Delta table is there"),
+        ("delta", ["_delta_log/0.json"], SourceError, "source 'rows': the session has .*timeParserPolicy"),
     ],
 )
 def test_what_reading_refuses_is_an_error_of_the_write_too(
