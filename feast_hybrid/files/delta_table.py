@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from feast_hybrid.arrow.convert import convert_for_reading
 from feast_hybrid.arrow.names import value_of
 from feast_hybrid.arrow.unify import ConflictsWithDeclaredError, resolve_type
-from feast_hybrid.errors import SourceError
+from feast_hybrid.errors import SchemaError, SourceError
 from feast_hybrid.files.deletion_vectors import DeletionVector, deletion_vector
 from feast_hybrid.files.delta_log import BrokenLogError, LoggedFile, Snapshot, read_snapshot
 from feast_hybrid.files.delta_schema import TableColumn, table_columns
@@ -98,8 +99,8 @@ class DeltaTable:
         by_partition = {name: column for name, column in self._columns.items() if name in self.partition_columns}
         for column in self._columns.values():
             data_type, reason = _resolved_type(column, value_of(column.name, declared or {}))
-            if column.name in by_partition and data_type is not None and not _is_partition_type(data_type):
-                data_type, reason = None, f"is a partition column of the type {data_type}"
+            if column.name in by_partition and data_type is not None and not _is_partition_type(column.data_type):
+                data_type, reason = None, f"is a partition column of the type {column.data_type}"
             if data_type is None:
                 unreadable[column.name] = reason
             else:
@@ -187,7 +188,7 @@ class DeltaTable:
                 if physical_name not in file.partitions:
                     raise BrokenLogError(f"the log gives the file {file.path} no value of partition {column.name!r}")
                 text = file.partitions[physical_name]
-                values[column.name] = _partition_value(text, types[column.name], column.name, file)
+                values[column.name] = _partition_value(text, column, types[column.name], file)
             yield ResolvedFile(path, FileVersion(file.size), values, deleted, file.statistics)
 
     def _below_root(self, path: str) -> str:
@@ -264,14 +265,27 @@ def _is_partition_type(data_type: pa.DataType) -> bool:
     return not (is_.is_binary(data_type) or is_.is_nested(data_type))
 
 
-def _partition_value(text: str | None, data_type: pa.DataType, name: str, file: LoggedFile) -> Any:
+def _partition_value(text: str | None, column: TableColumn, data_type: pa.DataType, file: LoggedFile) -> Any:
+    """A file's value of a partition column in the type that a reader has for it; None for null.
+
+    Raises:
+        BrokenLogError: it is none of the column's own type.
+        SchemaError: it is none of the reader's.
+    """
     if not text:  # an empty text is null, by the protocol
         return None
+    own = column.data_type
+    assert own is not None
     try:
-        value = partition_value(text, data_type)
-        pa.scalar(value, data_type)
+        value = partition_value(text, own)
+        held = pa.array([value], own)
     except (ValueError, ArithmeticError, AssertionError, pa.ArrowException):
         raise BrokenLogError(
-            f"the log gives the file {file.path} {text!r} for the partition column {name!r}, which is no {data_type}"
+            f"the log gives the file {file.path} {text!r} for the partition column {column.name!r}, which is no {own}"
         ) from None
-    return value
+    if own == data_type:
+        return value
+    try:
+        return convert_for_reading(held, data_type)[0].as_py()
+    except SchemaError as error:
+        raise SchemaError(f"partition column {column.name!r} of the file {file.path}: {error}") from None

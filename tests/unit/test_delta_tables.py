@@ -196,6 +196,14 @@ def test_a_partition_value_that_is_none_of_its_type_is_refused(tmp_path: Path, d
         table(tmp_path).resolve()
 
 
+def test_a_partition_value_is_one_of_its_own_type_before_it_is_one_of_the_declared(tmp_path: Path) -> None:
+    fields = [field("n", "long"), field("p", "double"), field("b", "binary")]
+    put(tmp_path, fields, ("a", pa.table({"n": [1]}), {"p": "2.0", "b": "x"}))
+    (row,) = rows(table(tmp_path), {"p": pa.int64(), "b": pa.string()})
+    assert row == {"n": 1, "p": 2}
+    assert table(tmp_path).resolve({"b": pa.string()}).unreadable["b"] == "is a partition column of the type binary"
+
+
 def test_files_may_have_other_names_for_columns_and_their_parts(tmp_path: Path) -> None:
     def mapped(name: str, data_type: Any, in_files: str) -> Field:
         return field(name, data_type, **{"delta.columnMapping.physicalName": in_files, "delta.columnMapping.id": 1})
