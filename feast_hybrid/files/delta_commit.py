@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feast_hybrid.errors import SchemaError
-from feast_hybrid.files.delta_table import needs
+from feast_hybrid.files.delta_table import DeltaFeatureError
 
 if TYPE_CHECKING:
     from feast_hybrid.files.delta_log import Snapshot
@@ -97,25 +97,29 @@ def require_appendable(snapshot: Snapshot) -> None:
     """
     writer_version = int(snapshot.protocol["minWriterVersion"])
     if writer_version > _NAMED_FEATURES:
-        raise needs(f"version {writer_version} of the protocol for writers")
+        raise _needs(f"version {writer_version} of the protocol for writers")
     unknown = sorted(set(snapshot.protocol.get("writerFeatures") or ()) - _WRITER_FEATURES)
     if unknown:
-        raise needs(f"the writer feature {', '.join(unknown)}")
+        raise _needs(f"the writer feature {', '.join(unknown)}")
     properties = snapshot.properties
     for begin, what in _PROPERTIES.items():
         if any(name.startswith(begin) for name in properties):
-            raise needs(f"{what} to be checked")
+            raise _needs(f"{what} to be checked")
     if properties.get("delta.columnMapping.mode", "none").lower() != "none":
-        raise needs("column mapping in what is written")
+        raise _needs("column mapping in what is written")
     if properties.get("delta.enableInCommitTimestamps", "false").lower() == "true":
-        raise needs("in-commit timestamps")
+        raise _needs("in-commit timestamps")
     for field, is_nested in _fields(json.loads(snapshot.metadata["schemaString"])):
         for key in field.get("metadata") or {}:
             for begin, what in _METADATA.items():
                 if key.startswith(begin):
-                    raise needs(f"{what} ({field['name']!r}) to be kept")
+                    raise _needs(f"{what} ({field['name']!r}) to be kept")
         if is_nested and not field.get("nullable", True):
-            raise needs(f"a part of a column that is never null ({field['name']!r}) to be checked")
+            raise _needs(f"a part of a column that is never null ({field['name']!r}) to be checked")
+
+
+def _needs(feature: str) -> DeltaFeatureError:
+    return DeltaFeatureError(f"the Delta table needs {feature}, which feast-hybrid does not do")
 
 
 def required_columns(snapshot: Snapshot) -> list[str]:

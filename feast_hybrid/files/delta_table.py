@@ -146,7 +146,7 @@ class DeltaTable:
         """
         for column in self._columns.values():
             if column.data_type is None:
-                raise needs(f"the column {column.name!r}, which {column.unreadable}; that")
+                raise DeltaFeatureError(f"the Delta table has the column {column.name!r}, which {column.unreadable}")
         return pa.schema([(column.name, column.data_type) for column in self._columns.values()])
 
     @cached_property

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from feast.feature_view import DUMMY_ENTITY_ID
 
 from feast_hybrid.arrow.utc import INSTANT
-from feast_hybrid.errors import SchemaError, SessionError, WriteError
+from feast_hybrid.errors import CommitUnknownError, SchemaError, SessionError, WriteError
 from feast_hybrid.files.delta_table import DeltaFeatureError
 from feast_hybrid.lakes.errors import raise_from
 from feast_hybrid.sources.delta import is_delta
 from feast_hybrid.sources.feast_types import arrow_type_of_feast
 from feast_hybrid.sources.resolve import source_spec
+from feast_hybrid.spark.formats import package_hint
 from feast_hybrid.writing.by_spark import append_by_spark
 from feast_hybrid.writing.delta_batches import append_to_delta
 from feast_hybrid.writing.naming import in_spark_task
@@ -72,10 +74,13 @@ def append(
         raise WriteError(f"{what}: inside a Spark task only Parquet files and Delta tables can be written, {found}.")
     try:
         append_by_spark(table, source, store, lambda: source_schema(view, source), what=what)
-    except SessionError as missing:
+    except CommitUnknownError:
+        raise
+    except (SessionError, WriteError) as by_spark:
         if refused is None:
             raise
-        raise_from(WriteError(f"{what}: nothing was written: {refused}. By Spark: {missing}"), missing)
+        hint = package_hint(version("pyspark"))
+        raise_from(WriteError(f"{by_spark} {refused}, so Spark is asked to, by its package ({hint})."), by_spark)
 
 
 def _without_pandas_index(table: pa.Table) -> pa.Table:

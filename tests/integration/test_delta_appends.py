@@ -104,7 +104,9 @@ def test_what_this_package_does_not_do_for_a_table_is_refused_and_nothing_writte
     store = make_store(DRIVER, of)
     if format_jars("delta"):
         pytest.skip("Spark's package, which this PySpark has, checks the constraint")
-    with pytest.raises(HybridError, match="needs a constraint to be checked, which feast-hybrid does not") as refused:
+    with pytest.raises(
+        HybridError, match="needs a constraint to be checked, which feast-hybrid does not do"
+    ) as refused:
         add(store, of, rows(-1))
     assert isinstance(refused.value, WriteError)
     assert "delta: none for PySpark" in str(refused.value)
