@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from hypothesis import settings
+
 from tests.integration.reliability import promise
 
 __all__ = ["promise"]
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("feast-hybrid", deadline=None)
+settings.load_profile("feast-hybrid")

@@ -64,7 +64,8 @@ def test_calls_one_after_another_take_one_thread(calls: BoundedCalls) -> None:
     assert threads() <= 2  # a thread may not be waiting again when the next call comes
 
 
-def test_many_calls_at_once_wait_for_each_other(calls: BoundedCalls) -> None:
+def test_many_calls_at_once_wait_for_each_other() -> None:
+    calls = BoundedCalls(30, setting="the.limit", name=NAME)
     done: list[int] = []
 
     def work(number: int) -> None:
@@ -81,6 +82,7 @@ def test_many_calls_at_once_wait_for_each_other(calls: BoundedCalls) -> None:
     for thread in callers:
         thread.join()
     assert sorted(done) == list(range(40))
+    calls.close()
 
 
 def test_when_all_threads_wait_in_vain_a_call_fails_at_once_until_an_answer_comes(
@@ -103,17 +105,22 @@ def test_when_all_threads_wait_in_vain_a_call_fails_at_once_until_an_answer_come
     assert calls.seconds_hung == 0
 
 
-def test_a_call_that_no_thread_has_begun_is_dropped_when_it_is_given_up(
-    calls: BoundedCalls, answer: threading.Event
-) -> None:
+def test_a_call_that_no_thread_has_begun_is_dropped_when_it_is_given_up(answer: threading.Event) -> None:
+    calls = BoundedCalls(0.5, setting="the.limit", name=NAME)
+    entered: list[int] = []
+
+    def wait() -> None:
+        entered.append(1)
+        answer.wait()
+
     def call() -> None:
         with suppress(TimeoutError):
-            calls.run(answer.wait)
+            calls.run(wait)
 
     callers = [threading.Thread(target=call) for _ in range(MAX_THREADS)]
     for thread in callers:
         thread.start()
-    time.sleep(0.05)
+    assert eventually(lambda: len(entered) == MAX_THREADS)
     begun: list[int] = []
     with pytest.raises(TimeoutError):
         calls.run(lambda: begun.append(1))
@@ -123,6 +130,7 @@ def test_a_call_that_no_thread_has_begun_is_dropped_when_it_is_given_up(
     assert eventually(lambda: calls.hung == 0)
     assert calls.run(lambda: 7) == 7
     assert begun == []
+    calls.close()
 
 
 def test_threads_end_when_the_pool_is_closed() -> None:

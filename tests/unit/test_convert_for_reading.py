@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from feast_hybrid.arrow.convert import convert_for_reading
@@ -118,7 +118,6 @@ def test_the_first_value_that_does_not_fit_is_shown(found: pa.Array, data_type: 
         convert_for_reading(found, data_type)
 
 
-@settings(deadline=None)
 @given(st.lists(st.none() | st.integers(-(2**63), 2**63 - 1)))
 def test_whole_numbers_as_doubles_come_back_or_are_refused(numbers: list[int | None]) -> None:
     found = pa.array(numbers, pa.int64())

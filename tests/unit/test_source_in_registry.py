@@ -96,7 +96,7 @@ class TestRegistry:
             HybridSparkSource(name="s", path=PATH, tags={"feast_hybrid.site": "mine"})
 
     @given(definitions)
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_what_goes_in_comes_back(self, definition: dict[str, Any]) -> None:
         before = HybridSparkSource(**definition)
         written = DataSourceProto.FromString(before.to_proto().SerializeToString())

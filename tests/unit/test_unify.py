@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from feast_hybrid.arrow.convert import convert_for_reading
@@ -289,7 +289,6 @@ def united(*types: pa.DataType) -> pa.DataType | None:
         return None
 
 
-@settings(deadline=None)
 @given(TYPES, TYPES, TYPES)
 def test_the_order_of_files_does_not_matter(a: pa.DataType, b: pa.DataType, c: pa.DataType) -> None:
     assert united(a, b) == united(b, a)
@@ -297,7 +296,6 @@ def test_the_order_of_files_does_not_matter(a: pa.DataType, b: pa.DataType, c: p
     assert len({str(united(*order)) for order in permutations([a, b, c])}) == 1
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_the_type_of_two_holds_the_values_of_both(data: st.DataObject) -> None:
     left, right = (data.draw(st.sampled_from(list(SCALARS))) for _ in range(2))
