@@ -51,7 +51,7 @@ def _from_server(frame: Any) -> tuple[int, list[int]] | None:
 
 
 def _size(plan: Any) -> int:
-    return int(plan.stats().sizeInBytes().toString())
+    return int(str(plan.stats().sizeInBytes()))
 
 
 def sizes_in_plan(text: str) -> tuple[int, list[int]] | None:
