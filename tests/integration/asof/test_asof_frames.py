@@ -219,7 +219,8 @@ def test_statistics_decide_whether_entity_rows_of_unknown_number_are_counted(
     description = plan(entities, [by_id(frame)], timestamp="t").describe()
     assert "columnar (blocks of columns are the cheapest; rows by Spark: its files are not known)" in description
     assert "entity rows: 10, counted by a pass over them" in description
-    unknown = spark.range(10).mapInArrow(lambda batches: batches, "id bigint").selectExpr("id", f"{TIME} AS ts", "id AS f")
+    as_it_is = spark.range(10).mapInArrow(lambda batches: batches, "id bigint")
+    unknown = as_it_is.selectExpr("id", f"{TIME} AS ts", "id AS f")
     monkeypatch.undo()
     description = plan(entities, [by_id(unknown)], timestamp="t").describe()
     assert "view 'v': columnar (" in description
