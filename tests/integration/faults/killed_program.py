@@ -29,6 +29,8 @@ from tests.integration.places import entity, feature_store, hour, retrieve, sour
 
 #: How long a verb's tasks run before something is killed.
 MOMENT = 1.0
+#: Between two tasks of one stage none may run for so long, on a busy machine.
+PAUSE = 0.5
 #: What is killed in each verb, where executors are killed at all.
 KILLS = 2
 
@@ -67,14 +69,16 @@ class Killer(threading.Thread):
 
     def _tasks_run(self, context: Any) -> bool:
         """Whether tasks have run for a moment."""
-        began = None
+        began = last = None
         while not self.ended.wait(0.05):
-            tracker = context.statusTracker()
+            tracker, now = context.statusTracker(), time.monotonic()
             stages = [tracker.getStageInfo(stage) for stage in tracker.getActiveStageIds()]
-            if not any(stage is not None and stage.numActiveTasks for stage in stages):
-                began = None
-            elif time.monotonic() - (began := began or time.monotonic()) > MOMENT:
-                return True
+            if any(stage is not None and stage.numActiveTasks for stage in stages):
+                if last is None or now - last > PAUSE:
+                    began = now
+                last = now
+                if began is not None and now - began > MOMENT:
+                    return True
         return False
 
 
