@@ -70,6 +70,11 @@ ABFS_LIMITS = {
 _PLAIN_FILES = frozenset({"parquet", "orc", "avro", "csv", "json", "xml", "text", "binaryfile"})
 #: Beginning of the setting of a scheme by which writers commit.
 _COMMITTER = "mapreduce.outputcommitter.factory.scheme."
+#: Hadoop 3.5 commits to ADLS by another one. Under Spark's own protocol, which knows only this one's folders, tasks
+#: then write to the place itself, and a task that is run again finds the file of the first try in its way.
+_COMMITTER_OF_PROTOCOL = "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
+_PROTOCOL = "spark.sql.sources.commitProtocolClass"
+_PROTOCOL_OF_SPARK = "org.apache.spark.sql.execution.datasources.SQLHadoopMapReduceCommitProtocol"
 _PLAIN_SCHEME = re.compile(rf"(?:{'|'.join(ABFS_DRIVERS)})(?=:)", re.IGNORECASE)
 
 
@@ -115,11 +120,10 @@ def spark_path(spark: SparkSession, location: Location, file_format: str) -> Spa
     if location.lake is not LakeType.ADLS or file_format.lower() not in _PLAIN_FILES:
         return SparkPath(plain, str(location), {**settings, **uncached(location.site)})
     if not has_own_file_systems(location.site):
-        return SparkPath(plain, str(location), settings)
-    scheme = own_scheme(plain, settings)
-    names = {driver_setting(plain): driver_setting(scheme), _COMMITTER + plain: _COMMITTER + scheme}
-    of_scheme = {driver_setting(plain): ABFS_DRIVERS[plain], **_given(spark, names), **settings}
-    settings = {**settings, **{new: of_scheme[name] for name, new in names.items() if name in of_scheme}}
+        return SparkPath(plain, str(location), {**settings, **_committer(spark, plain, plain)})
+    scheme, driver = own_scheme(plain, settings), driver_setting(plain)
+    of_scheme = {driver: ABFS_DRIVERS[plain], **_given(spark, [driver]), **settings}
+    settings = {**settings, driver_setting(scheme): of_scheme[driver], **_committer(spark, plain, scheme)}
     path = SparkPath(scheme, str(location), settings)
     return replace(path, uri=path.renamed(path.uri))
 
@@ -134,7 +138,24 @@ def session_options(spark: SparkSession, router: Router) -> dict[str, str]:
     limits = {key: value for site in router.sites for key, value in _limits(site).items()}
     limits = {**_unless_given(spark, limits), **_of_kerberos(spark, router.sites)}
     kept_by_none = {key: value for site in router.sites for key, value in uncached(site).items()}
-    return {**limits, **router.hadoop_options(), **kept_by_none, **SESSION_SETTINGS, **_undone(spark)}
+    schemes = ABFS_DRIVERS if any(site.lake is LakeType.ADLS for site in router.sites) else ()
+    committers = {key: value for scheme in schemes for key, value in _committer(spark, scheme, scheme).items()}
+    return {
+        **limits,
+        **router.hadoop_options(),
+        **kept_by_none,
+        **committers,
+        **SESSION_SETTINGS,
+        **_undone(spark),
+    }
+
+
+def _committer(spark: SparkSession, plain: str, scheme: str) -> dict[str, str]:
+    """By whom files of a scheme are committed: by whom the session says for the plain one, if its protocol can."""
+    if spark.conf.get(_PROTOCOL, _PROTOCOL_OF_SPARK) == _PROTOCOL_OF_SPARK:
+        return {_COMMITTER + scheme: _COMMITTER_OF_PROTOCOL}
+    given = _given(spark, [_COMMITTER + plain]).get(_COMMITTER + plain)
+    return {} if given is None else {_COMMITTER + scheme: given}
 
 
 def _limits(site: Site) -> Mapping[str, str]:

@@ -20,7 +20,7 @@ WORKER = "org.apache.spark.deploy.worker.Worker"
 
 
 def session_conf() -> dict[str, str]:
-    """What a session needs from its start to reach both lakes: the ABFS driver's jars."""
+    """What a session needs from its start to reach both lakes: the ABFS driver's jars, and who commits there."""
     return {
         "spark.jars": ",".join(artifacts.azure_jars().jars()),
         "spark.driver.host": HOST,
@@ -28,6 +28,10 @@ def session_conf() -> dict[str, str]:
         "spark.ui.enabled": "false",
         "spark.sql.session.timeZone": "UTC",
         "spark.locality.wait": "0s",
+        # For tables that are made outside of feast-hybrid: docs/writing.md says why.
+        "spark.hadoop.mapreduce.outputcommitter.factory.scheme.abfs": (
+            "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
+        ),
     }
 
 

@@ -117,11 +117,38 @@ def test_a_driver_of_another_name_is_that_of_the_own_scheme(given: str) -> None:
     assert path.settings[f"fs.{path.scheme}.impl"] == "shaded.SecureAzureBlobFileSystem"
 
 
-def test_who_commits_by_a_factory_of_the_scheme_s_does_so_under_the_own_one() -> None:
-    factory = "org.apache.hadoop.fs.azurebfs.commit.AzureManifestCommitterFactory"
-    path = path_of(cloud(), session=Session(**{"mapreduce.outputcommitter.factory.scheme.abfss": factory}))
-    assert path.settings[f"mapreduce.outputcommitter.factory.scheme.{path.scheme}"] == factory
-    assert not any("committer" in name for name in path_of(cloud()).settings)
+MANIFESTS = "org.apache.hadoop.fs.azurebfs.commit.AzureManifestCommitterFactory"
+FOLDERS = "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
+FACTORY = "mapreduce.outputcommitter.factory.scheme"
+PROTOCOL = "spark.sql.sources.commitProtocolClass"
+OF_SPARK = "org.apache.spark.sql.execution.datasources.SQLHadoopMapReduceCommitProtocol"
+
+
+@pytest.mark.parametrize(
+    "protocol", ["", "org.apache.spark.sql.execution.datasources.SQLHadoopMapReduceCommitProtocol"]
+)
+def test_who_commits_by_spark_s_protocol_does_so_from_folders_of_tasks(protocol: str) -> None:
+    settings = {f"{FACTORY}.abfss": MANIFESTS}
+    if protocol:
+        settings[PROTOCOL] = protocol
+    path = path_of(cloud(), session=Session(**settings))
+    assert path.settings[f"{FACTORY}.{path.scheme}"] == FOLDERS
+    plain = path_of(Site(name="cloud", uri=CLOUD), session=Session(**settings))
+    assert plain.scheme == "abfss"
+    assert plain.settings[f"{FACTORY}.abfss"] == FOLDERS
+    spark: Any = Session(**settings)
+    assert session_options(spark, Router([cloud()]))[f"{FACTORY}.abfss"] == FOLDERS
+    onprem = Site(name="onprem", uri="hdfs://lake:8020")
+    assert not any(FACTORY in name for name in session_options(spark, Router([onprem])))
+
+
+def test_who_commits_by_another_protocol_does_so_by_the_plain_scheme_s_factory() -> None:
+    protocol = {
+        "spark.sql.sources.commitProtocolClass": "org.apache.spark.internal.io.cloud.PathOutputCommitProtocol"
+    }
+    path = path_of(cloud(), session=Session(**protocol, **{f"{FACTORY}.abfss": MANIFESTS}))
+    assert path.settings[f"{FACTORY}.{path.scheme}"] == MANIFESTS
+    assert not any(FACTORY in name for name in path_of(cloud(), session=Session(**protocol)).settings)
 
 
 def test_options_follow_the_path_and_do_not_overrule_it() -> None:
