@@ -17,6 +17,7 @@ from feast_hybrid.asof.columnar.spec import SourceColumn
 from feast_hybrid.errors import SourceError
 from feast_hybrid.sources.file_schema import left_out_notes, reader_options
 from feast_hybrid.sources.scan import scan_of
+from feast_hybrid.sources.spark_listing import require_listed
 from feast_hybrid.spark.columns import named
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import CALENDAR_OPTIONS, FILE_OPTIONS
@@ -110,7 +111,10 @@ def files_frame(
         if only_ours is None:
             only_ours = deviating_setting(session, source.file_format or "parquet", times.values())
         if only_ours is None:
-            return SourceFrame(_by_spark(session, source, schema, options), scan, notes)
+            rows = _by_spark(session, source, schema, options)
+            assert source.location is not None
+            require_listed(rows, source.location, resolved.files, what=what)
+            return SourceFrame(rows, scan, notes)
         resolved = replace(resolved, only_ours=only_ours)
         rows = _by_us(session, source, resolved, schema, scan, columns, required, between)
         return SourceFrame(rows, scan, (*notes, f"read without Spark's reader: {only_ours}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.asof import Ineligible
 from feast_hybrid.errors import SessionError, SourceError, SourceNotFoundError, UnavailableError
@@ -16,6 +16,7 @@ from feast_hybrid.lakes.replace_hdfs import REPLACEMENT_SECONDS
 from feast_hybrid.sources.delta import delta_table, is_delta, version_note
 from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason, note_once, source_errors
 from feast_hybrid.sources.files_frame import NoReaderError, SourceFrame, files_frame
+from feast_hybrid.sources.spark_listing import MovedWhileListedError
 from feast_hybrid.sources.spec import sites_of
 from feast_hybrid.sources.table_scan import refuse_transactions, table_scan
 from feast_hybrid.sources.text_frame import frame_as_declared, is_zoned, text_frame
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from feast_hybrid.lakes import Location, Router
     from feast_hybrid.sources.spec import SourceSpec
     from feast_hybrid.spark.config import SparkConfig
+
+#: How often files are listed that are away for a moment, and seconds in between.
+_LISTINGS, _PAUSE = 4, 0.25
 
 
 class Reader:
@@ -110,17 +114,26 @@ class Reader:
                 several columns.
         """
         try:
-            found = self._open(source, columns, required, between, session, scan=scan)
+            found = self._open_listed(source, columns, required, between, session, scan=scan)
         except SourceNotFoundError as error:
             if source.location is None or (place := _moved_to(source.location, error)) is None:
                 raise
             moved = dataclasses.replace(source, location=place)
-            found = self._open(moved, columns, required, between, session, scan=scan)
+            found = self._open_listed(moved, columns, required, between, session, scan=scan)
             if place != source.location:
                 note = f"a writer died while it replaced the rows there; the old ones are read, at {place}"
                 found = dataclasses.replace(found, notes=(*found.notes, note_once(source, note)))
         named = (*required, *(columns or ()), *source.named_columns)
         return found.named(named, what=f"{source.label} ({source.describe()})", others=columns is None)
+
+    def _open_listed(self, *of: Any, scan: bool) -> SourceFrame:
+        """As :meth:`_open`, some times more where the files are away for a moment."""
+        for _ in range(_LISTINGS - 1):
+            try:
+                return self._open(*of, scan=scan)
+            except MovedWhileListedError:
+                time.sleep(_PAUSE)
+        return self._open(*of, scan=scan)
 
     def _open(
         self,

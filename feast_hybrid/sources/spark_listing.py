@@ -1,4 +1,4 @@
-"""Files of a place that this process does not reach, as Spark lists them: a Spark Connect server may reach it."""
+"""Files as Spark lists them: of a place that this process does not reach, and of one that is being replaced."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from feast_hybrid.errors import AccessDeniedError, AuthenticationError, SourceEr
 from feast_hybrid.files.globs import escape, name_matcher, without_braces
 from feast_hybrid.files.listing import Listing, listing_of
 from feast_hybrid.files.table_formats import TableFormatError, folders_above
+from feast_hybrid.lakes import LakeType
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.lake_options import spark_path
+from feast_hybrid.spark.statistics import count_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
     from feast_hybrid.files.selection import FileSelection
     from feast_hybrid.lakes import Location
@@ -23,6 +25,34 @@ if TYPE_CHECKING:
 #: Files by which a table is known, and the format of the table that has one.
 _LOGS = "{_delta_log/*,.hoodie/hoodie.properties,metadata/version-hint.text,metadata/*.metadata.json}"
 _LOG_FORMATS = (("/_delta_log/", "delta"), ("/.hoodie/", "hudi"), ("/metadata/", "iceberg"))
+
+
+class MovedWhileListedError(SourceNotFoundError):
+    """The files that were there were gone for the moment in which Spark listed them."""
+
+
+def require_listed(frame: DataFrame, location: Location, files: Collection[object], *, what: str) -> None:
+    """See that Spark has found files where there were some.
+
+    A folder that is replaced by a rename is away for a moment. Spark, which has just seen it, then logs a warning and
+    reads no rows.
+
+    Args:
+        frame: of the files, as Spark reads them.
+        location: where they are.
+        files: that were listed there.
+        what: how an error names the source.
+
+    Raises:
+        MovedWhileListedError: Spark has found none.
+    """
+    if not files or location.lake is LakeType.ADLS:  # where files are replaced one by one
+        return
+    if not count_files(frame):
+        raise MovedWhileListedError(
+            f"{what}: its {len(files)} files were gone when Spark listed them, since the folder was being replaced. "
+            "Ask again."
+        )
 
 
 def list_by_spark(

@@ -32,7 +32,7 @@ from feast_hybrid.sources.file_schema import (
     refuse_other_sites,
     source_errors,
 )
-from feast_hybrid.sources.spark_listing import list_by_spark
+from feast_hybrid.sources.spark_listing import list_by_spark, require_listed
 from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import CALENDAR_OPTIONS, FILE_OPTIONS
@@ -132,6 +132,7 @@ def text_frame(
         fields = [typed_field(source, field, typed.get(field.name.lower()), declared) for field in by_spark.fields]
         if fields != frame.schema.fields:
             frame = analysed(reader.schema(StructType(fields)).load(path.uri))
+        require_listed(frame, location, found.files, what=f"{source.label} ({source.describe()})")
         if required and file_format in missing_columns.FORMATS:
             missing_columns.require_in_each_file(
                 frame,

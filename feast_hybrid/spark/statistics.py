@@ -38,6 +38,11 @@ def frame_bytes(frame: DataFrame) -> int | None:
     return size if size < _UNKNOWN else None
 
 
+def count_files(frame: Any) -> int:
+    """How many files Spark has found for a frame."""
+    return len(frame.inputFiles()) if is_connect(frame) else len(frame._jdf.inputFiles())
+
+
 def _from_jvm(frame: Any) -> tuple[int, list[int]] | None:
     plan = frame._jdf.queryExecution().optimizedPlan()
     if _UNFORESEEN.search(plan.treeString()):
