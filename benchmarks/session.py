@@ -25,6 +25,7 @@ SETTINGS = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.log.level": "OFF",
+    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC",  # without it times in ORC are refused
 }
 #: How long a cancelled job's tasks may still run.
 GRACE = 30.0
