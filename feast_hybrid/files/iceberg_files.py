@@ -220,6 +220,7 @@ def partition_columns(schema: Schema, spec: PartitionSpec) -> Sequence[str]:
         if column is None:
             raise SchemaError(f"partitions from a part of a column ({field.name!r})")
         if not field.transform.can_transform(column.field_type):
-            raise SchemaError(f"partitions by {field.transform} ({field.name!r})")
+            name = getattr(field.transform, "_transform", field.transform)  # of one that pyiceberg does not know
+            raise SchemaError(f"partitions by {name} ({field.name!r})")
         names.append(column.name)
     return names

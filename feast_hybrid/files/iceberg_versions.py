@@ -35,6 +35,8 @@ _VERSION = re.compile(r"v(?P<number>\d+)(?:\.gz)?\.metadata\.json(?:\.gz)?")
 #: As a catalog names the files that it alone knows the last one of.
 _CATALOGS = re.compile(r"\d+-[0-9a-fA-F-]{36}(?:\.gz)?\.metadata\.json(?:\.gz)?")
 _GZIP = b"\x1f\x8b"
+#: How often the last version is looked for anew where it was deleted before it was read.
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class TableVersion:
         try:
             return TableMetadataUtil.parse_raw(json.dumps(self.raw))
         except Exception as error:
-            raise SourceError(f"{self.file} holds no metadata of Iceberg's: {error}") from None
+            reason = " ".join(str(error).partition("For further information")[0].split())
+            raise SourceError(f"{self.file} holds no metadata of Iceberg's: {reason}") from None
 
 
 def last_version(location: Location) -> TableVersion | None:
@@ -72,7 +75,18 @@ def last_version(location: Location) -> TableVersion | None:
     Raises:
         SourceError: a catalog keeps the table, its metadata is damaged, or a table of another format is there.
     """
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            return _last_version(location)
+        except FileNotFoundError:  # deleted by the writer of a later one
+            if not tries_left:
+                raise
+    return None
+
+
+def _last_version(location: Location) -> TableVersion | None:
     folder = location.child(METADATA_FOLDER)
+    hinted = _hinted(location)  # before the others are listed, which may be more at that time
     try:
         found = folder.fs.ls(folder.path, detail=False)
     except FileNotFoundError:
@@ -88,14 +102,12 @@ def last_version(location: Location) -> TableVersion | None:
         )
     versions = {int(match["number"]): match.string for match in map(_VERSION.fullmatch, names) if match}
     if not versions:
-        if HINT in names:
+        if hinted is not None:
             raise SourceError(f"{location} has a {HINT}, and no version of the table is there: its metadata is gone")
         return None
-    number = _hinted(location) if HINT in names else None
-    if number is None or number not in versions:
-        if number is not None and number > max(versions):
-            raise SourceError(f"version {number} of the table {location}, which its {HINT} names, is gone")
-        number = max(versions)
+    if hinted is not None and hinted > max(versions):
+        raise SourceError(f"version {hinted} of the table {location}, which its {HINT} names, is gone")
+    number = hinted if hinted in versions else max(versions)
     while number + 1 in versions:
         number += 1
     if number != max(versions):

@@ -139,7 +139,7 @@ class _Written:
         addition: what is committed.
         manifest: the one that names the files.
         first: the metadata of a new table.
-        places: where they are, and the lists of manifests that were written for commits.
+        places: where they are, and the list of manifests for the commit that is being tried, as the last one.
     """
 
     basis: Mapping[str, Any] | None
@@ -209,6 +209,7 @@ class _Batch:
                 found = self.table_there()
                 if found is not None and is_there(found.raw, snapshot_id=written.addition.snapshot_id):
                     return True
+                _remove(written.places.pop())  # the list of manifests
                 if found is not None and is_there(found.raw, batch=self.name):
                     break  # another attempt was faster
                 if not written.fits(found) or found is None:
@@ -279,8 +280,6 @@ class _Batch:
         publish({listed: commit.list_content})
         written.places.append(listed)
         if not create_once(version.file, encoded(commit.raw, name)):
-            written.places.remove(listed)
-            _remove(listed)
             return False
         if was_overtaken(version, written.addition.snapshot_id):
             return False
