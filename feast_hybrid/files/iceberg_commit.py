@@ -168,15 +168,12 @@ def _now() -> int:
 
 
 def is_there(raw: Mapping[str, Any], *, batch: str | None = None, snapshot_id: int | None = None) -> bool:
-    """Whether a batch, or a snapshot, is in what a table's current snapshot came from."""
-    snapshots = {snapshot["snapshot-id"]: snapshot for snapshot in raw.get("snapshots") or ()}
-    at = raw.get("current-snapshot-id")
-    while (snapshot := snapshots.pop(at, None)) is not None:
+    """Whether a batch, or a snapshot, was committed to a table; it counts also where somebody has taken it back."""
+    for snapshot in raw.get("snapshots") or ():
         if snapshot["snapshot-id"] == snapshot_id:
             return True
         if batch is not None and (snapshot.get("summary") or {}).get(BATCH) == batch:
             return True
-        at = snapshot.get("parent-snapshot-id")
     return False
 
 

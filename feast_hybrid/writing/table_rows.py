@@ -69,5 +69,5 @@ def in_table_columns(
     rows = convert_for_writing(rows.select(schema.names), schema, what=what)
     for name in required:
         if rows.column(name).null_count:
-            raise SchemaError(f"{what}: column {name!r} has nulls, and the table's log says that it has none.")
+            raise SchemaError(f"{what}: column {name!r} has nulls, and the table says that it has none.")
     return rows
