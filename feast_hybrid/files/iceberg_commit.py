@@ -51,10 +51,14 @@ _PROPERTIES = {
     "write.object-storage.path": "a folder of data by its old name",
     "encryption.key-id": "encryption",
 }
-_CODECS = ("none", "gzip")
-_AVRO_CODECS = ("gzip", "zstd", "snappy", "uncompressed", "null", "deflate")
 _AVRO_CODEC = "write.avro.compression-codec"
 _METADATA_CODEC = "write.metadata.compression-codec"
+#: What metadata, manifests and data files are compressed by, the usual codec first.
+_CODECS = {
+    _METADATA_CODEC: ("none", "gzip"),
+    _AVRO_CODEC: ("gzip", "zstd", "snappy", "uncompressed"),
+    "write.parquet.compression-codec": ("zstd", "gzip", "snappy", "brotli", "lz4", "uncompressed"),
+}
 _FORMAT = "write.format.default"
 _KEPT = "write.metadata.previous-versions-max"
 _DELETED = "write.metadata.delete-after-commit.enabled"
@@ -84,7 +88,7 @@ def appending_needs(metadata: TableMetadata, raw: Mapping[str, Any]) -> str | No
     file_format = properties.get(_FORMAT, "parquet").lower()
     if file_format != "parquet":
         return f"data files of {file_format} ({_FORMAT})"
-    for name, known in ((_METADATA_CODEC, _CODECS), (_AVRO_CODEC, _AVRO_CODECS)):
+    for name, known in _CODECS.items():
         codec = properties.get(name, known[0]).lower()
         if codec not in known:
             return f"the compression {codec} ({name})"

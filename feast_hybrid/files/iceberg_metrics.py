@@ -37,7 +37,7 @@ class Metrics:
         sizes: bytes in the file.
         values: values, nulls included.
         nulls: nulls among them.
-        nans: and values that are no number.
+        nans: and values that are no number: 0, where there are none.
         lower: no value is less; as Iceberg writes single values.
         upper: no value is greater.
     """
@@ -103,10 +103,11 @@ def _describe(metrics: Metrics, column: NestedField, values: pa.Array, keeps: _K
     number = column.field_id
     metrics.values[number], metrics.nulls[number] = len(values), values.null_count
     if pa.types.is_floating(values.type):
-        metrics.nans[number] = pc.sum(pc.is_nan(values)).as_py() or 0
-        if metrics.nans[number]:
-            # Spark ranks NaN above all numbers, and no bound can be NaN: a file with one is always looked into.
+        if pc.any(pc.is_nan(values)).as_py():
+            # Spark ranks NaN above all numbers, and Iceberg's readers take it for none: they would leave a file out
+            # by what it holds besides, or for nothing but NaN. So nothing is said, and it is looked into.
             return
+        metrics.nans[number] = 0
     if not keeps.bounds:
         return
     found = pc.min_max(in_numbers(values))

@@ -223,13 +223,14 @@ def test_the_bounds_of_a_column_are_those_of_its_values(tmp_path: Path, name: st
     assert repr((low, high)) == repr(expected)
 
 
-def test_counts_of_nulls_and_nan_are_told(tmp_path: Path) -> None:
-    add(tmp_path, pa.table({"v": pa.array([NAN, None, None, 1.0]), "l": pa.array([[1], None, [], [None]])}))
+def test_counts_are_told_and_of_nan_that_there_is_none(tmp_path: Path) -> None:
+    columns = {"v": pa.array([0.5, None, None, 1.0]), "l": pa.array([[1], None, [], [None]]), "w": [NAN] * 4}
+    add(tmp_path, pa.table(columns))
     (file,) = table(tmp_path).inspect.files().to_pylist()
-    assert file["value_counts"] == [(1, 4)]
-    assert file["null_value_counts"] == [(1, 2)]
-    assert file["nan_value_counts"] == [(1, 1)]
-    assert dict(file["column_sizes"]).keys() == {1, 3}
+    assert file["value_counts"] == [(1, 4), (3, 4)]
+    assert file["null_value_counts"] == [(1, 2), (3, 0)]
+    assert file["nan_value_counts"] == [(1, 0)]
+    assert dict(file["column_sizes"]).keys() == {1, 3, 4}
     assert file["file_size_in_bytes"] == (tmp_path / data_files(tmp_path)[0]).stat().st_size
 
 
