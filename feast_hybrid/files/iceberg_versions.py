@@ -23,6 +23,7 @@ from feast_hybrid.files.iceberg_commit import deletes_metadata, is_there
 from feast_hybrid.files.table_formats import refuse_table
 from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.errors import raise_from, redacted_summary
+from feast_hybrid.lakes.uri import LakeType
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes.location import Location
@@ -174,6 +175,9 @@ def make_known(version: TableVersion) -> None:
     suffixes = (".metadata.json", ".gz.metadata.json")
     try:
         hinted = _hinted(version.location)
+        if version.location.lake is LakeType.LOCAL:
+            with suppress(FileNotFoundError):  # Hadoop's sum of what it wrote itself
+                folder.fs.rm(folder.child(f".{HINT}.crc").path)
         while hinted is None or hinted < number:
             publish({folder.child(HINT): str(number).encode()}, replace=True)
             hinted = number
