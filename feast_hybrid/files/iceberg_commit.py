@@ -34,7 +34,7 @@ from pyiceberg.transforms import IdentityTransform
 
 from feast_hybrid.errors import SchemaError, SourceError
 from feast_hybrid.files.iceberg_files import partition_columns
-from feast_hybrid.files.iceberg_types import arrow_schema
+from feast_hybrid.files.iceberg_types import arrow_schema, never_null_part
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
@@ -94,6 +94,8 @@ def appending_needs(metadata: TableMetadata, raw: Mapping[str, Any]) -> str | No
             return f"the compression {codec} ({name})"
     if any("manifest-list" not in snapshot for snapshot in raw.get("snapshots") or ()):
         return "snapshots without a list of manifests"
+    if (part := never_null_part(metadata.schema())) is not None:
+        return f"a part of a column that is never null ({part!r}) to be checked"
     try:
         arrow_schema(metadata.schema())
         partition_columns(metadata.schema(), metadata.spec())

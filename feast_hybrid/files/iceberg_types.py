@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 import pyarrow as pa
-from pyiceberg.schema import Schema
+from pyiceberg.schema import Schema, index_by_id
 from pyiceberg.types import (
     BinaryType,
     BooleanType,
@@ -135,6 +135,18 @@ def _iceberg_type(data_type: pa.DataType, numbers: Iterator[int]) -> IcebergType
             ]
         )
     raise SchemaError(f"Iceberg has no type for Arrow's {data_type}")
+
+
+def never_null_part(schema: Schema) -> str | None:
+    """The name of a part of a column that is never null, where there is one; keys of maps never are."""
+    columns = {column.field_id for column in schema.fields}
+    keys = {
+        field.field_type.key_id for field in index_by_id(schema).values() if isinstance(field.field_type, MapType)
+    }
+    for number, field in index_by_id(schema).items():
+        if field.required and number not in columns | keys:
+            return schema.find_column_name(number)
+    return None
 
 
 def leaf_numbers(schema: Schema) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -12,10 +13,13 @@ import dill  # type: ignore[import-untyped]
 import pytest
 
 from feast_hybrid import HybridSparkOfflineStore
+from feast_hybrid.errors import WriteError
+from feast_hybrid.files.iceberg_commit import first_metadata
+from feast_hybrid.files.iceberg_types import iceberg_schema
 from feast_hybrid.sources.resolve import source_spec
 from tests.iceberg_reading import by_pyiceberg, static_table
 from tests.integration.batches import ROLES, add, rows, stats
-from tests.integration.places import Place, Places, feature_store, outside_of_spark
+from tests.integration.places import Place, Places, feature_store, format_jars, outside_of_spark
 from tests.integration.reliability import reliability
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from feast_hybrid.lakes import Location
+    from tests.integration.conftest import MakeStore
 
 
 @pytest.fixture
@@ -155,3 +160,23 @@ def test_a_task_that_is_run_again_adds_no_rows(
     assert sorted(row.n for row in frame.mapInArrow(write_twice, "n long").collect()) == [20, 20]
     assert trips(location) == list(range(40))
     assert len(static_table(location).metadata.snapshots) == 2
+
+
+@pytest.mark.matrix
+def test_what_this_package_does_not_do_for_a_table_is_left_to_sparks_or_refused_by_name(
+    make_store: MakeStore, onprem: Place, folder: str
+) -> None:
+    uri = f"{onprem.uri}{folder}/table"
+    raw = first_metadata(iceberg_schema(rows(1).schema), None, uri) | {"format-version": 3, "next-row-id": 0}
+    onprem.put(f"{uri}/metadata/v1.metadata.json", json.dumps(raw).encode())
+    before = onprem.names(uri)
+    of = stats(uri, file_format="iceberg")
+    store = make_store()
+    if format_jars("iceberg"):
+        add(store, of, rows(2))
+        assert trips(store.config.offline_store.router.locate(uri)) == [2]
+        return
+    with pytest.raises(WriteError, match="needs version 3 of the format in what is written, which") as refused:
+        add(store, of, rows(2))
+    assert "iceberg: none for PySpark" in str(refused.value)
+    assert onprem.names(uri) == before

@@ -21,7 +21,7 @@ from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import StaticTable
 from pyiceberg.transforms import parse_transform
-from pyiceberg.types import IcebergType, LongType, NestedField, PrimitiveType, UUIDType
+from pyiceberg.types import IcebergType, ListType, LongType, NestedField, PrimitiveType, UUIDType
 
 from feast_hybrid.arrow.utc import INSTANT
 from feast_hybrid.errors import CommitUnknownError, HybridError, SchemaError, SourceError, WriteError
@@ -604,6 +604,10 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "codec": (with_properties("write.metadata.compression-codec", "zstd"), "the compression zstd"),
     "encryption": (with_properties("encryption.key-id", "k"), "encryption"),
     "UUID": (lambda folder: make(folder, Schema(NestedField(1, "n", UUIDType()))), "column 'n' is uuid"),
+    "part": (
+        lambda folder: make(folder, Schema(NestedField(1, "n", ListType(2, LongType(), element_required=True)))),
+        r"a part of a column that is never null \('n\.element'\) to be checked",
+    ),
     "partition": (
         lambda folder: make(folder, ROWS.schema, (2, "identity"), change=by_zorder),
         "partitions by zorder",
