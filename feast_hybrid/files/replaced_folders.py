@@ -41,10 +41,11 @@ def markers_above(location: Location, paths: Collection[str], files: Collection[
         files: those of the paths that are files.
         threads: look at several folders at once.
     """
-    if location.lake is not LakeType.ADLS:
-        return []
-    top = location.site.fsspec_path(location.site.root).rstrip("/")
-    folders = {folder for path in paths for folder in folders_above(path, top, is_file=path in files)}
+    if location.lake is not LakeType.ADLS:  # there a writer's file is about its own folder's files alone
+        folders = {path.rpartition("/")[0] for path in files}
+    else:
+        top = location.site.fsspec_path(location.site.root).rstrip("/")
+        folders = {folder for path in paths for folder in folders_above(path, top, is_file=path in files)}
     markers = [f"{folder.rstrip('/')}/{CLAIM}" for folder in sorted(folders)]
     filesystem = location.fs
 
