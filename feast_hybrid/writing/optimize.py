@@ -449,11 +449,11 @@ class _Optimization:
             after = _total(files)
             groups = self._groups(files)
             try:
-                for group in groups:
+                for number, group in enumerate(groups):
                     after = _less(after, group)
                     left = group
                     while left:
-                        new, taken = self._exchanged(folder, left)
+                        new, taken = self._exchanged(folder, left, number)
                         after = after.plus(new)
                         left = left[len(taken) :]
             except FilesChangedError as changed:
@@ -468,8 +468,13 @@ class _Optimization:
                 return after
         raise AssertionError
 
-    def _exchanged(self, folder: Location, files: Sequence[_File]) -> tuple[Totals, list[_File]]:
+    def _exchanged(self, folder: Location, files: Sequence[_File], place: int) -> tuple[Totals, list[_File]]:
         """Put one or more new files in the place of old ones; of as many of these as may be held at once.
+
+        Args:
+            folder: of the files.
+            files: in order of their times.
+            place: of the group in the folder: what is in the first file's columns comes first when it is read.
 
         Returns:
             What was written, and the files that are done.
@@ -494,10 +499,10 @@ class _Optimization:
         try:
             total = Totals()
             for number, part in enumerate(_divided(rows, number_of_files, self._time_of(rows))):
-                name = f"part-{number:05d}-optimized-{uuid.uuid4().hex}.parquet"
+                name = f"part-{place:05d}-{number:05d}-optimized-{uuid.uuid4().hex}.parquet"
                 content = shape.encoded(sorted_rows(part, columns), columns)
-                place = exchange.place(name)
-                with place.fs.open(place.path, "wb") as opened:
+                file = exchange.place(name)
+                with file.fs.open(file.path, "wb") as opened:
                     opened.write(memoryview(content))
                 written[name] = content.size
                 total = total.plus(Totals(1, content.size, pq.read_metadata(pa.BufferReader(content)).num_row_groups))
