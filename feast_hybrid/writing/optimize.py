@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from feast.feature_view import DUMMY_ENTITY_ID
 
 from feast_hybrid.errors import SourceError, WriteError
 from feast_hybrid.files.globs import SIGNS
@@ -31,6 +30,7 @@ from feast_hybrid.lakes.versions import FilesChangedError, modified
 from feast_hybrid.sources.file_schema import reader_options, source_errors
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.spark.formats import TABLE_FORMATS
+from feast_hybrid.writing.batches import key_and_time
 from feast_hybrid.writing.naming import TASK_FILE, TASKS_MAY_RETRY
 from feast_hybrid.writing.parquet_layout import (
     ROW_GROUP_ROWS,
@@ -187,7 +187,7 @@ def optimize(
     """
     source = source_spec(view.batch_source, store.router, view=view)
     location = _plain(source)
-    work = _Optimization(source, location, _wanted_order(view, source), budget or Budget(), partition)
+    work = _Optimization(source, location, key_and_time(view, source), budget or Budget(), partition)
     what = f"optimizing {source.label} ({source.describe()})"
     with translate_client_errors(WriteError, what, "failed", sites=[location.site]):
         return work.planned() if dry_run else work.done(progress)
@@ -223,11 +223,6 @@ def _plain(source: SourceSpec) -> Location:
 def _options(source: SourceSpec) -> list[str]:
     options = reader_options(source)
     return sorted(options.to_spark)
-
-
-def _wanted_order(view: FeatureView, source: SourceSpec) -> list[str]:
-    keys = [source.column_of(column.name) for column in view.entity_columns if column.name != DUMMY_ENTITY_ID]
-    return [*keys, *([source.timestamp] if source.timestamp_field else []), *filter(None, [source.created_timestamp])]
 
 
 class _Optimization:
@@ -503,7 +498,7 @@ class _Optimization:
                 content = shape.encoded(sorted_rows(part, columns), columns)
                 file = exchange.place(name)
                 with file.fs.open(file.path, "wb") as opened:
-                    opened.write(memoryview(content))
+                    opened.write(memoryview(content).cast("B"))
                 written[name] = content.size
                 total = total.plus(Totals(1, content.size, pq.read_metadata(pa.BufferReader(content)).num_row_groups))
             del rows

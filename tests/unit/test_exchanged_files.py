@@ -14,6 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 from feast_hybrid.errors import ReplacementError, WriteError
 from feast_hybrid.files.listing import list_files
 from feast_hybrid.lakes import Location, Router, exchange_hdfs, replace
+from feast_hybrid.lakes.leftovers import find_leftovers, remove_leftovers
 from feast_hybrid.lakes.markers import CLAIM
 from feast_hybrid.lakes.replace import Exchange
 from feast_hybrid.lakes.versions import FilesChangedError, FileVersion
@@ -210,3 +211,11 @@ def test_of_two_writers_one_is_refused(folder: Location, on_step: Any) -> None:
     on_step(another)
     exchange(folder)
     assert names(folder) == NEW
+
+
+def test_what_a_writer_has_left_before_the_exchange_is_found_and_removed(folder: Location) -> None:
+    Path(Exchange(folder).place("x").path).write_bytes(b"new")
+    found = find_leftovers(folder, older_than=timedelta(0))
+    assert remove_leftovers(found) == []
+    assert len(found) == 1
+    assert names(folder) == OLD
