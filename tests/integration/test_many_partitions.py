@@ -20,6 +20,7 @@ from feast.types import Float64, Int64
 from feast_hybrid import HybridSparkSource
 from feast_hybrid.files import plain_folders
 from feast_hybrid.sources import table_scan
+from feast_hybrid.spark.catalog import partition_entries
 from tests.integration.faulty import SEEDS
 from tests.integration.places import answers, entity, feature_store, hour, retrieve
 from tests.integration.places import view as feature_view
@@ -85,7 +86,7 @@ def test_by_columns_only_the_week_s_partitions_are_asked_for_listed_and_read(
 ) -> None:
     asked: list[str] = []
     listed: list[str] = []
-    entries, files = table_scan.partition_entries, plain_folders._files_in
+    entries, files = partition_entries, plain_folders._files_in
 
     def noted_entries(session: Any, name: str, partitions: Any) -> Any:
         asked.extend(partition["day"] for partition in partitions)

@@ -23,6 +23,7 @@ from feast_hybrid.cli.main import main
 from feast_hybrid.errors import WriteError
 from feast_hybrid.files.schema import resolve_schema
 from feast_hybrid.lakes import Router
+from feast_hybrid.lakes.replace import Exchange
 from feast_hybrid.writing import optimize as optimizing
 from feast_hybrid.writing.optimize import Budget, optimize
 from feast_hybrid.writing.parquet_layout import encoded, is_sorted_by, sort_columns, sorted_rows
@@ -304,7 +305,7 @@ def test_a_file_that_a_task_may_write_again_stays(tmp_path: Path) -> None:
 
 def test_a_batch_that_lands_meanwhile_stays(history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = sum(map(len, content(history).values()))
-    sort = optimizing.sorted_rows
+    sort = sorted_rows
     landed = iter(range(100))
 
     def land(table: pa.Table, columns: Any) -> pa.Table:
@@ -317,7 +318,7 @@ def test_a_batch_that_lands_meanwhile_stays(history: Path, monkeypatch: pytest.M
 
 
 def test_a_folder_is_done_again_where_a_file_is_written_anew(history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sort = optimizing.sorted_rows
+    sort = sorted_rows
     changes = iter([rows([100, 101])])
 
     def change(table: pa.Table, columns: Any) -> pa.Table:
@@ -345,7 +346,7 @@ def test_who_may_not_write_there_is_told_so(history: Path, monkeypatch: pytest.M
     def denied(*_: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(optimizing.Exchange, "put_in_place", denied)
+    monkeypatch.setattr(Exchange, "put_in_place", denied)
     before = {file: file.read_bytes() for file in files(history)}
     with pytest.raises(WriteError, match="optimizing view 'speeds'"):
         optimize(STORE, view_of(history))
