@@ -216,7 +216,7 @@ def main() -> None:
     _, folder, sites, name = sys.argv
     store = feature_store(json.loads(sites), Path(folder))
     exchange_hdfs.FileReplacement._delete_first = die  # type: ignore[method-assign]
-    replace_adls.BlobReplacement._end = die  # type: ignore[method-assign]
+    replace_adls.BlobReplacement._end = die  # type: ignore[method-assign,assignment]
     optimize(store.config.offline_store, store.get_feature_view(name))
 
 
