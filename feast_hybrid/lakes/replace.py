@@ -73,8 +73,13 @@ class Exchange:
         """
         if self._aside is None:
             self._by_renames.exchange(new, old)
-        else:
-            BlobReplacement(self._folder).exchange(self._aside, old)
+            return
+        # Who may not delete is told so before there is anything to take back, which would be refused as well.
+        probe = self._aside.child("probe")
+        with probe.fs.open(probe.path, "wb") as opened:
+            opened.write(b"-")
+        probe.fs.rm_file(probe.path)
+        BlobReplacement(self._folder).exchange(self._aside, old)
 
     def discard(self) -> None:
         """Remove the new files that are not in their place."""
