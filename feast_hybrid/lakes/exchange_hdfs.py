@@ -36,10 +36,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from feast_hybrid.errors import ReplacementError, WriteError
+from feast_hybrid.errors import AccessDeniedError, ReplacementError, WriteError
 from feast_hybrid.lakes.blob_claim import DEAD_AFTER
 from feast_hybrid.lakes.create_once import create_once
-from feast_hybrid.lakes.errors import raise_from, redacted_summary
+from feast_hybrid.lakes.errors import classify_storage_error, raise_from, redacted_summary
 from feast_hybrid.lakes.markers import CLAIM, ReplacementRecord
 from feast_hybrid.lakes.replace_hdfs import rename_once
 from feast_hybrid.lakes.versions import FilesChangedError, FileVersion, file_version, modified
@@ -132,7 +132,7 @@ class FileReplacement:
             return False
         return ReplacementRecord.from_bytes(content).writer == self._writer
 
-    def _delete_first(self, old: Collection[str]) -> PermissionError | None:
+    def _delete_first(self, old: Collection[str]) -> Exception | None:
         """Delete one old file; whoever may not delete it has changed nothing, and can take back what is done.
 
         What fails otherwise may have been done, or be done later: then there is no way back.
@@ -140,9 +140,9 @@ class FileReplacement:
         name = next(iter(old))
         try:
             self._delete(name)
-        except PermissionError as error:
-            return error if name in self._files() else None
         except Exception as error:
+            if classify_storage_error(error) is AccessDeniedError and name in self._files():
+                return error
             logger.debug("%s: %s", name, redacted_summary(error))  # it is tried again
         return None
 

@@ -539,8 +539,11 @@ class _Optimization:
                         size += of_file[-1].nbytes
                         if size > self._budget.rows_bytes:
                             return pa.concat_tables([schema.empty_table(), *parts]), read
-            except FileNotFoundError:
-                raise FilesChangedError(f"{self._below(file.listed.path)} was deleted meanwhile.") from None
+            except Exception:
+                place = self._below(file.listed.path)
+                if not place.exists():  # clients have several words for that
+                    raise FilesChangedError(f"{place} was deleted meanwhile.") from None
+                raise
             parts += of_file
             read.append(file)
         return pa.concat_tables([schema.empty_table(), *parts]), read

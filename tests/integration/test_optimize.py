@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from azure.core.exceptions import ResourceNotFoundError
 from feast import Field
 from feast.types import Float64
 
@@ -118,7 +119,7 @@ def test_readers_see_the_same_rows_and_batches_stay(
         while not done.is_set():
             try:
                 read_once()
-            except (FileNotFoundError, HybridError):
+            except (FileNotFoundError, ResourceNotFoundError, HybridError):
                 continue
             except Exception as error:  # of Spark's
                 if not any(text in str(error) for text in ("part-being-replaced-now", "FAILED_READ_FILE")):
