@@ -61,7 +61,8 @@ def append(
 ) -> None:
     """Add rows in the source's names: by pyarrow to Parquet files, Delta and Iceberg tables, else by Spark."""
     if source.file_format == "parquet":
-        append_parquet(table, source, lambda: source_schema(view, source), what=what)
+        order = key_and_time(view, source)
+        append_parquet(table, source, lambda: source_schema(view, source), what=what, order=order)
         return
     refused: DeltaFeatureError | IcebergFeatureError | None = None
     if is_delta(source) or is_iceberg(source):
@@ -87,6 +88,13 @@ def append(
             raise
         hint = package_hint(version("pyspark"))
         raise_from(WriteError(f"{by_spark} {refused}, so Spark is asked to, by its package ({hint})."), by_spark)
+
+
+def key_and_time(view: FeatureView, source: SourceSpec) -> list[str]:
+    """The source's columns by which rows of a view are looked for, in the order by which they are sorted."""
+    keys = [source.column_of(column.name) for column in view.entity_columns if column.name != DUMMY_ENTITY_ID]
+    times = [source.timestamp] if source.timestamp_field else []
+    return [*keys, *times, *filter(None, [source.created_timestamp])]
 
 
 def _without_pandas_index(table: pa.Table) -> pa.Table:
