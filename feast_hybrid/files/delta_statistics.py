@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,24 +13,24 @@ from feast_hybrid.arrow.utc import to_epoch_micros
 _CUT_OFF = 999
 
 
-def time_bounds(statistics: str | None, column: str) -> tuple[int, int] | None:
-    """The first and the last time that a file can have in a column, in microseconds.
+@dataclass(frozen=True)
+class LoggedTimes:
+    """The times in a file: see :class:`feast_hybrid.files.resolved.ColumnTimes`.
 
-    Args:
+    Attributes:
         statistics: of the file, in JSON as the log has them.
-        column: as the file calls it: of times or of days; a day is its midnight in UTC, as is a time without a zone.
-
-    Returns:
-        None where the log does not say it.
     """
-    if not statistics:
-        return None
-    try:
-        found = json.loads(statistics)
-        low, high = (_micros(found[end][column]) for end in ("minValues", "maxValues"))
-    except (ValueError, KeyError, TypeError, OverflowError):
-        return None
-    return low, high + _CUT_OFF
+
+    statistics: str
+
+    def between(self, column: str) -> tuple[int, int] | None:
+        """The first and the last time that the file can have in a column; None where the log does not say it."""
+        try:
+            found = json.loads(self.statistics)
+            low, high = (_micros(found[end][column]) for end in ("minValues", "maxValues"))
+        except (ValueError, KeyError, TypeError, OverflowError):
+            return None
+        return low, high + _CUT_OFF
 
 
 def _micros(text: Any) -> int:

@@ -27,7 +27,7 @@ from feast_hybrid.files.table_formats import TableFormatError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
 from feast_hybrid.lakes.markers import BEING_REPLACED, BEING_REPLACED_ADVICE
 from feast_hybrid.sources.reader_options import ReaderOptions, reads_encrypted
-from feast_hybrid.spark.formats import package
+from feast_hybrid.spark.formats import TABLE_FORMATS, package
 
 if TYPE_CHECKING:
     from feast_hybrid.files.listing import Listing
@@ -197,7 +197,7 @@ def note_once(source: SourceSpec, note: str) -> str:
 
 def _package_hint(file_format: str) -> str:
     """What reads a table format with the Spark that is installed; nothing where this package does."""
-    if file_format == "delta":
+    if file_format in TABLE_FORMATS:
         return ""
     spark = version("pyspark")
     needed = package(file_format, spark)
