@@ -5,7 +5,20 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.manifest import (
+    DataFile,
+    DataFileContent,
+    FileFormat,
+    ManifestEntry,
+    ManifestEntryStatus,
+    read_manifest_list,
+    write_manifest,
+    write_manifest_list,
+)
+from pyiceberg.typedef import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,3 +62,71 @@ def without_catalog(table: Table, folder: Path, change: Callable[[dict[str, Any]
     (there / "metadata" / "v1.metadata.json").write_text(json.dumps(raw))
     (there / "metadata" / "version-hint.text").write_text("1")
     return there
+
+
+def with_deletes(table: Table, folder: Path, files: list[DataFile], *, content: int = 1, older: bool = False) -> Path:
+    """A table's last version with files of deletes, as no other writer of Python's makes them.
+
+    Args:
+        table: of a catalog's, of version 2 or 3.
+        folder: the tests'.
+        files: of deletes.
+        content: 0 for files of data.
+        older: whether they count from the commit before the first one.
+    """
+    current = table.current_snapshot()
+    assert current is not None
+    number = 4711
+    sequence = 0 if older else current.sequence_number + 1  # type: ignore[operator]
+    base = f"file://{folder}/table/metadata"
+    output = table.io.new_output(f"{base}/deletes.avro")
+    with write_manifest(2, table.spec(), table.schema(), output, number, "gzip") as writer:
+        for file in files:
+            entry = ManifestEntry.from_args(
+                status=ManifestEntryStatus.ADDED, snapshot_id=number, sequence_number=sequence, data_file=file
+            )
+            writer.add(entry)
+    manifest = writer.to_manifest_file()
+    manifest[3] = content  # which this writer has for data alone
+    listed = list(read_manifest_list(table.io.new_input(current.manifest_list)))
+    output = table.io.new_output(f"{base}/snap.avro")
+    with write_manifest_list(2, output, number, current.snapshot_id, current.sequence_number + 1, "gzip") as lists:  # type: ignore[operator]
+        lists.add_manifests([manifest, *listed])
+
+    def change(raw: dict[str, Any]) -> None:
+        last = raw["snapshots"][-1]
+        raw["snapshots"].append(
+            {
+                **last,
+                "snapshot-id": number,
+                "sequence-number": last["sequence-number"] + 1,
+                "manifest-list": f"{base}/snap.avro",
+            }
+        )
+        raw["current-snapshot-id"] = number
+        raw["refs"]["main"]["snapshot-id"] = number
+        raw["last-sequence-number"] += 1
+
+    return without_catalog(table, folder, change)
+
+
+def deletes(path: Path, found: list[tuple[str, int]], **more: Any) -> DataFile:
+    """A file of positions that are deleted."""
+    numbers = {"file_path": b"2147483546", "pos": b"2147483545"}
+    schema = pa.schema(
+        [
+            pa.field("file_path", pa.string(), metadata={b"PARQUET:field_id": numbers["file_path"]}),
+            pa.field("pos", pa.int64(), metadata={b"PARQUET:field_id": numbers["pos"]}),
+        ]
+    )
+    held = pa.table([[uri for uri, _ in found], [position for _, position in found]], schema=schema)
+    pq.write_table(held, path, row_group_size=2)
+    given = {
+        "content": DataFileContent.POSITION_DELETES,
+        "file_format": FileFormat.PARQUET,
+        "partition": Record(),
+        "record_count": len(found),
+        "file_size_in_bytes": path.stat().st_size,
+        **more,
+    }
+    return DataFile.from_args(file_path=f"file://{path}", **given)

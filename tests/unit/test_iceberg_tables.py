@@ -2,51 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import os
-import struct
-import zlib
-from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyiceberg.manifest import (
-    DATA_FILE_TYPE,
-    DataFile,
     DataFileContent,
     FileFormat,
-    ManifestEntry,
-    ManifestEntryStatus,
-    ManifestFile,
-    read_manifest_list,
-    write_manifest,
-    write_manifest_list,
 )
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
-from pyiceberg.table import Table
-from pyiceberg.transforms import DayTransform, IdentityTransform
-from pyiceberg.typedef import Record
-from pyiceberg.types import IntegerType, LongType, NestedField, StringType, StructType, TimestamptzType
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import LongType, NestedField, StringType, TimestamptzType
 
 from feast_hybrid.arrow.utc import INSTANT, to_epoch_micros
 from feast_hybrid.asof.columnar.file_batches import read_columns
 from feast_hybrid.asof.columnar.spec import FileSplit, SourceColumn, ViewSpec
-from feast_hybrid.errors import HybridError, SchemaError, SourceError, SourceNotFoundError
-from feast_hybrid.files.deletion_vectors import DeletionVector
+from feast_hybrid.errors import SchemaError, SourceError, SourceNotFoundError
 from feast_hybrid.files.iceberg_table import IcebergTable, SnapshotChoice, read_table
 from feast_hybrid.files.listed_tables import TableFeatureError
 from feast_hybrid.lakes import Router
-from feast_hybrid.sources.inference import source_columns
 from feast_hybrid.sources.spec import SourceSpec
-from feast_hybrid.sources.tables import open_table_version
-from feast_hybrid.spark.config import SparkConfig
-from tests.iceberg_tables import catalog_table, without_catalog
+from tests.iceberg_tables import catalog_table, deletes, with_deletes, without_catalog
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
 
 LONGS = Schema(NestedField(1, "k", LongType()), NestedField(2, "n", LongType()))
 
@@ -309,77 +294,6 @@ def test_a_metadata_file_is_a_version_of_its_table(tmp_path: Path) -> None:
     assert rows(at(before)) == [{"k": 1, "n": 1}]
     with pytest.raises(SourceError, match="a catalog keeps"):
         at(tmp_path / "table")
-
-
-Delete = Callable[[Table, list[str]], list[DataFile]]
-
-
-def with_deletes(table: Table, folder: Path, files: list[DataFile], *, content: int = 1, older: bool = False) -> Path:
-    """A table's last version with files of deletes, as no other writer of Python's makes them.
-
-    Args:
-        table: of a catalog's, of version 2 or 3.
-        folder: the tests'.
-        files: of deletes.
-        content: 0 for files of data.
-        older: whether they count from the commit before the first one.
-    """
-    current = table.current_snapshot()
-    assert current is not None
-    number = 4711
-    sequence = 0 if older else current.sequence_number + 1  # type: ignore[operator]
-    base = f"file://{folder}/table/metadata"
-    output = table.io.new_output(f"{base}/deletes.avro")
-    with write_manifest(2, table.spec(), table.schema(), output, number, "gzip") as writer:
-        for file in files:
-            entry = ManifestEntry.from_args(
-                status=ManifestEntryStatus.ADDED, snapshot_id=number, sequence_number=sequence, data_file=file
-            )
-            writer.add(entry)
-    manifest = writer.to_manifest_file()
-    manifest[3] = content  # which this writer has for data alone
-    listed = list(read_manifest_list(table.io.new_input(current.manifest_list)))
-    output = table.io.new_output(f"{base}/snap.avro")
-    with write_manifest_list(2, output, number, current.snapshot_id, current.sequence_number + 1, "gzip") as lists:  # type: ignore[operator]
-        lists.add_manifests([manifest, *listed])
-
-    def change(raw: dict[str, Any]) -> None:
-        last = raw["snapshots"][-1]
-        raw["snapshots"].append(
-            {
-                **last,
-                "snapshot-id": number,
-                "sequence-number": last["sequence-number"] + 1,
-                "manifest-list": f"{base}/snap.avro",
-            }
-        )
-        raw["current-snapshot-id"] = number
-        raw["refs"]["main"]["snapshot-id"] = number
-        raw["last-sequence-number"] += 1
-
-    return without_catalog(table, folder, change)
-
-
-def deletes(path: Path, found: list[tuple[str, int]], **more: Any) -> DataFile:
-    """A file of positions that are deleted."""
-    numbers = {"file_path": b"2147483546", "pos": b"2147483545"}
-    schema = pa.schema(
-        [
-            pa.field("file_path", pa.string(), metadata={b"PARQUET:field_id": numbers["file_path"]}),
-            pa.field("pos", pa.int64(), metadata={b"PARQUET:field_id": numbers["pos"]}),
-        ]
-    )
-    held = pa.table([[uri for uri, _ in found], [position for _, position in found]], schema=schema)
-    pq.write_table(held, path, row_group_size=2)
-    given = {
-        "content": DataFileContent.POSITION_DELETES,
-        "file_format": FileFormat.PARQUET,
-        "partition": Record(),
-        "record_count": len(found),
-        "file_size_in_bytes": path.stat().st_size,
-        **more,
-    }
-    return DataFile.from_args(file_path=f"file://{path}", **given)
 
 
 def numbered(tmp_path: Path, **more: Any) -> tuple[Table, list[str]]:
