@@ -76,11 +76,11 @@ def with_deletes(table: Table, folder: Path, files: list[DataFile], *, content: 
     """
     current = table.current_snapshot()
     assert current is not None
-    number = 4711
-    sequence = 0 if older else current.sequence_number + 1  # type: ignore[operator]
+    assert current.sequence_number is not None
+    number, sequence = 4711, 0 if older else current.sequence_number + 1
     base = f"file://{folder}/table/metadata"
     output = table.io.new_output(f"{base}/deletes.avro")
-    with write_manifest(2, table.spec(), table.schema(), output, number, "gzip") as writer:
+    with write_manifest(2, table.spec(), table.schema(), output, number, "deflate") as writer:
         for file in files:
             entry = ManifestEntry.from_args(
                 status=ManifestEntryStatus.ADDED, snapshot_id=number, sequence_number=sequence, data_file=file
@@ -90,7 +90,8 @@ def with_deletes(table: Table, folder: Path, files: list[DataFile], *, content: 
     manifest[3] = content  # which this writer has for data alone
     listed = list(read_manifest_list(table.io.new_input(current.manifest_list)))
     output = table.io.new_output(f"{base}/snap.avro")
-    with write_manifest_list(2, output, number, current.snapshot_id, current.sequence_number + 1, "gzip") as lists:  # type: ignore[operator]
+    after = current.sequence_number + 1
+    with write_manifest_list(2, output, number, current.snapshot_id, after, "deflate") as lists:
         lists.add_manifests([manifest, *listed])
 
     def change(raw: dict[str, Any]) -> None:

@@ -171,7 +171,7 @@ def test_types_that_were_widened_since(tmp_path: Path) -> None:
 
 
 def parse(text: str) -> Any:
-    return NestedField(1, "x", text).field_type  # type: ignore[arg-type]
+    return NestedField(1, "x", text).field_type
 
 
 def without_numbers(table: Table, rows: pa.Table, folder: Path, **more: Any) -> None:
