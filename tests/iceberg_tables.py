@@ -69,6 +69,9 @@ class _OfVersion3(ManifestWriterV2):
     def version(self) -> Any:
         return 3
 
+    def _with_partition(self, format_version: Any) -> Any:  # whatever the version that is read
+        return super()._with_partition(3)
+
 
 def with_deletes(
     table: Table, folder: Path, files: list[DataFile], *, content: int = 1, older: bool = False, version: int = 2

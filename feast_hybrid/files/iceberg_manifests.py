@@ -153,6 +153,8 @@ def read_manifests(files: FileIO, manifest_list: str) -> ListedFiles:
             raise needs(f"deletes by equality ({of.file_path})")
         if content == DataFileContent.POSITION_DELETES and file_format == FileFormat.PUFFIN:
             referenced, offset, size = (of[place] for place in _VECTOR)
+            if referenced is None or offset is None or size is None:
+                raise SourceError(f"the table does not say where in {of.file_path} a deletion vector stands")
             if referenced in vectors:
                 raise SourceError(f"the table has two deletion vectors of {referenced}")
             vectors[referenced] = ListedVector(file.uri, offset, size, file.rows, file.sequence)
