@@ -88,7 +88,7 @@ def test_both_pulls_and_materialisation_read_the_batches_that_were_added(
     make_store: MakeStore, lakes_to_test: Places, folder: str, role: str
 ) -> None:
     of = iceberg(f"{getattr(lakes_to_test, role).uri}{folder}/table")
-    rows = view("rows", of, DRIVER, schema=TRIPS)
+    rows = view("rows", of, DRIVER, schema=[Field(name="driver_id", dtype=Int64), *TRIPS])
     store = make_store()
     for batch in (
         history(driver_id=[1, 2], hours=[0, 1], trips=[1, 2]),
