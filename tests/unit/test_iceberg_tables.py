@@ -107,8 +107,9 @@ EVERYTHING = pa.table(
 )
 
 
-def test_rows_of_each_type_are_those_that_pyiceberg_finds(tmp_path: Path) -> None:
-    table = catalog_table(tmp_path, EVERYTHING.schema)
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_rows_of_each_type_are_those_that_pyiceberg_finds(tmp_path: Path, version: str) -> None:
+    table = catalog_table(tmp_path, EVERYTHING.schema, properties={"format-version": version})
     table.append(EVERYTHING)
     table.append(EVERYTHING.slice(1))
     found = at(without_catalog(table, tmp_path))
