@@ -49,13 +49,14 @@ def _share_out(splits: Sequence[tuple[FileSplit, float]], count: int) -> Tasks:
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (low, middle) if len(_runs(sizes, middle)) <= count else (middle, high)
-    runs = sorted(_runs(sizes, high), key=lambda run: -sum(sizes[run]))
+    runs = sorted(_runs(sizes, high), key=lambda run: sum(sizes[run], 0.0), reverse=True)
     return tuple(tuple(split for split, _ in splits[run]) for run in runs)
 
 
-def _runs(sizes: Sequence[float], most: float) -> list[slice]:
+def _runs(sizes: Sequence[float], most: float) -> list[slice[int, int]]:
     """Neighbours together as long as they are no more than a bound."""
-    runs, begin, held = [], 0, 0.0
+    runs: list[slice[int, int]] = []
+    begin, held = 0, 0.0
     for place, size in enumerate(sizes):
         if held + size > most and place > begin:
             runs.append(slice(begin, place))
