@@ -23,7 +23,8 @@ from feast_hybrid.errors import SourceError
 from feast_hybrid.files.plain_folders import NotPlainError, files_in
 from feast_hybrid.files.table_formats import TableFormatError
 from feast_hybrid.lakes import Router
-from feast_hybrid.sources.table_scan import partition_value, refuse_transactions
+from feast_hybrid.sources.table_folders import refuse_transactions
+from feast_hybrid.sources.table_scan import partition_value
 from feast_hybrid.spark.catalog import TableEntry, parse_partition
 
 
