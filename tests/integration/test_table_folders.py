@@ -13,6 +13,7 @@ from feast.types import Float64, Int64
 
 from feast_hybrid import HybridSparkOfflineStore, HybridSparkSource
 from feast_hybrid.errors import SourceError
+from tests.integration.format_limits import Limit, format_limit
 from tests.integration.places import answers, feature_store, hour, on_connect, retrieve, source, view
 from tests.integration.test_tables_by_columns import DRIVER, ENTITY_ROWS, ROLES, ROWS, Tables
 
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.connect
 ONE_ROW = {"k": pa.array([7]), "event_timestamp": pa.array([hour(1)]), "v": [99.0], "s": ["x"]}
 OF_DAY = "day=2026-01-10/p=x%3Ay%2Fé %25"
 PLAIN = "is one of plain files to its catalog, and"
-BELOW = r"lies in a folder below, and of a table Spark reads no folders below"
+BELOW = "lies in a folder below, and of a table Spark reads no folders below"
 
 
 @pytest.fixture
@@ -78,8 +79,15 @@ def refused(tables: Tables, table: str, match: str, only: str = "") -> None:
                 ask()
 
 
+@format_limit(
+    "Tables",
+    "files with rows in folders below those that the catalog names, as Hive on Tez writes by `UNION ALL`",
+    "refused",
+    "lies in a folder below, and of a table Spark reads no folders below",
+)
 @ROLES
-def test_rows_in_folders_below_are_refused_by_every_reader(tables: Tables, place: Place) -> None:
+def test_rows_in_folders_below_are_refused_by_every_reader(tables: Tables, place: Place, limit: Limit) -> None:
+    assert limit() == BELOW
     tables.plain("in_union", "parquet")
     tables.make("seen", "AS SELECT k, event_timestamp, v FROM in_union", "VIEW")
     # Of a partition that the catalog does not know nobody reads anything.
@@ -111,8 +119,15 @@ def test_a_partition_that_is_elsewhere_is_looked_into_there(tables: Tables, plac
     refused(tables, "moved_away", rf"moved_away: .*elsewhere/HIVE_UNION_SUBDIR_2/.* {BELOW}", only="auto all")
 
 
+@format_limit(
+    "Tables",
+    "a table of plain files to its catalog, whose folder is, holds or is in one of Delta, Hudi, Iceberg or Hive ACID",
+    "refused",
+    "is one of plain files to its catalog, and",
+)
 @ROLES
-def test_a_table_whose_folder_has_a_log_is_refused(tables: Tables, place: Place) -> None:
+def test_a_table_whose_folder_has_a_log_is_refused(tables: Tables, place: Place, limit: Limit) -> None:
+    assert limit() == PLAIN
     at = f"LOCATION '{tables.uri}/lake/t/data'"
     tables.make("plain_files", f"USING parquet PARTITIONED BY (day, p) {at} AS {ROWS}")
     assert readers(tables, "plain_files")["all"]() == 5
