@@ -214,7 +214,7 @@ def test_a_damaged_commit_is_refused_by_name(tmp_path: Path, content: str, limit
 @format_limit("Delta", "a damaged checkpoint", "refused", "checkpoint.parquet cannot be read")
 def test_a_missing_commit_or_schema_and_a_damaged_checkpoint_are_refused(tmp_path: Path, limit: Limit) -> None:
     commit(tmp_path, 0, PROTOCOL, add("a"))
-    with pytest.raises(BrokenLogError, match=limit("says nothing of the table's protocol")):
+    with pytest.raises(BrokenLogError, match=limit("says nothing of the table's protocol or schema")):
         snapshot(tmp_path)
     commit(tmp_path, 2, metadata())
     with pytest.raises(BrokenLogError, match=f"the commit {1:020}{limit('.json is missing')}"):
