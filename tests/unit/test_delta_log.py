@@ -114,6 +114,24 @@ def test_a_file_with_other_rows_deleted_takes_the_place_of_the_one_before(tmp_pa
         snapshot(tmp_path)
 
 
+@format_limit(
+    "Delta",
+    "a file that is removed without the deletion vector that it has, as by Trino's OPTIMIZE",
+    "refused",
+    "with other rows deleted than it has",
+)
+def test_a_file_that_is_removed_without_its_deletion_vector_is_refused(tmp_path: Path, limit: Limit) -> None:
+    # https://github.com/trinodb/trino/issues/31253: the rows would be there twice.
+    vector = {"storageType": "u", "pathOrInlineDv": "x", "offset": 1}
+    commit(tmp_path, 0, PROTOCOL, metadata(), add("a", deletionVector=vector), add("b"))
+    commit(tmp_path, 1, {"remove": {"path": "gone"}}, {"remove": {"path": "b"}}, add("c"))
+    assert paths(tmp_path) == ["a", "c"]
+    commit(tmp_path, 2, {"remove": {"path": "a"}}, add("compacted"))
+    with pytest.raises(BrokenLogError, match=f"the file a {limit()}"):
+        snapshot(tmp_path)
+    assert paths(tmp_path, version=1) == ["a", "c"]
+
+
 def test_paths_are_decoded_once(tmp_path: Path) -> None:
     commit(tmp_path, 0, PROTOCOL, metadata(), add("t=50%2525/%C3%BC%20.parquet"))
     assert paths(tmp_path) == ["t=50%25/ü .parquet"]
