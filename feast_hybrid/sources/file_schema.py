@@ -197,7 +197,7 @@ def note_once(source: SourceSpec, note: str) -> str:
 
 def _package_hint(file_format: str) -> str:
     """What reads a table format with the Spark that is installed; nothing where this package does."""
-    if file_format == "delta":
+    if file_format in ("delta", "hive"):
         return ""
     spark = version("pyspark")
     needed = package(file_format, spark)

@@ -18,8 +18,10 @@ from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason, 
 from feast_hybrid.sources.files_frame import NoReaderError, SourceFrame, files_frame
 from feast_hybrid.sources.spark_listing import MovedWhileListedError
 from feast_hybrid.sources.spec import sites_of
-from feast_hybrid.sources.table_scan import refuse_transactions, table_scan
+from feast_hybrid.sources.table_folders import refuse_unread_tables
+from feast_hybrid.sources.table_scan import table_scan
 from feast_hybrid.sources.text_frame import frame_as_declared, is_zoned, text_frame
+from feast_hybrid.sources.time_range import partitions_between
 from feast_hybrid.spark.catalog import describe, table_entry
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import SESSION_FORMATS
@@ -166,12 +168,14 @@ class Reader:
         with translate_spark_errors(source.label, source.describe(), sites_of(source, self.router)):
             child = session or self.child()
             if source.table is None:
-                return SourceFrame(analysed(self._selected(child, source)), Ineligible(reason))
+                rows = analysed(self._selected(child, source))
+                refuse_unread_tables(rows, self.router, source.label)
+                return SourceFrame(rows, Ineligible(reason))
             rows = analysed(_table(child, source.table))
-            entry = table_entry(child, source.table)
-            refuse_transactions(entry, f"{source.label}: table {source.table}")
+            refuse_unread_tables(rows, self.router, source.label, wanted=partitions_between(source, rows, *between))
             if not scan:
                 return SourceFrame(rows, Ineligible(reason))
+            entry = table_entry(child, source.table)
         wanted = [*(rows.columns if columns is None else columns), *required]
         files = table_scan(source, entry, rows.schema, child, self.router, wanted, required, between)
         return SourceFrame(rows, files)
