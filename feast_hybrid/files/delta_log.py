@@ -358,9 +358,9 @@ class _Replay:
         for path, _ in self._files if missed else ():
             if path in missed:
                 raise BrokenLogError(
-                    f"the log removes the file {path} with other rows deleted than it has: by Delta's rules it stays, "
-                    "beside what its rows were written to. The writer has left out its deletion vector. Write the "
-                    "table anew from a version before"
+                    f"the log removes the file {path} with other rows deleted than it has: by Delta's rules it "
+                    "stays, beside what its rows were written to. The writer has left out its deletion vector. Write "
+                    "the table anew from a version before"
                 )
         for action in actions:
             self._take(action)
