@@ -20,6 +20,7 @@ from tests.integration.test_tables_by_columns import DRIVER, ENTITY_ROWS, ROLES,
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from feast.data_source import DataSource
     from pyspark.sql import SparkSession
 
     from tests.integration.places import Place, Places
@@ -48,7 +49,7 @@ def readers(tables: Tables, table: str) -> dict[str, Callable[[], Any]]:
         site=tables.place.site_name,
     )
 
-    def pulled(verb: str, of: HybridSparkSource | None = None) -> Any:
+    def pulled(verb: str, of: DataSource | None = None) -> Any:
         store = tables.store(table, "auto", ("v",))
         of = of or store.get_feature_view("stats").batch_source
         job = getattr(HybridSparkOfflineStore, f"pull_{verb}_from_table_or_query")(
