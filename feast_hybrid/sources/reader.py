@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.asof import Ineligible
+from feast_hybrid.asof import Ineligible, Scan
 from feast_hybrid.errors import SessionError, SourceError, SourceNotFoundError, UnavailableError
 from feast_hybrid.files.delta_table import DeltaFeatureError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary, was_reached
@@ -172,12 +172,15 @@ class Reader:
                 refuse_unread_tables(rows, self.router, source.label)
                 return SourceFrame(rows, Ineligible(reason))
             rows = analysed(_table(child, source.table))
-            refuse_unread_tables(rows, self.router, source.label, wanted=partitions_between(source, rows, *between))
-            if not scan:
-                return SourceFrame(rows, Ineligible(reason))
-            entry = table_entry(child, source.table)
-        wanted = [*(rows.columns if columns is None else columns), *required]
-        files = table_scan(source, entry, rows.schema, child, self.router, wanted, required, between)
+            entry = table_entry(child, source.table) if scan else None
+        files: Scan | Ineligible = Ineligible(reason)
+        if scan:
+            wanted = [*(rows.columns if columns is None else columns), *required]
+            files = table_scan(source, entry, rows.schema, child, self.router, wanted, required, between)
+        with translate_spark_errors(source.label, source.describe(), sites_of(source, self.router)):
+            is_listed = isinstance(files, Scan)
+            partitions = partitions_between(source, rows, *between)
+            refuse_unread_tables(rows, self.router, source.label, wanted=partitions, is_listed=is_listed)
         return SourceFrame(rows, files)
 
     def _open_delta(

@@ -73,6 +73,7 @@ def refuse_unread_tables(
     what: str,
     *,
     wanted: PartitionsBetween | None = None,
+    is_listed: bool = False,
 ) -> None:
     """Refuse rows of tables whose folders hold more than Spark reads of them, or a table of another format.
 
@@ -81,6 +82,7 @@ def refuse_unread_tables(
         router: knows the sites.
         what: how an error names the source.
         wanted: the partitions that are, of a source that is a table; None for all of them.
+        is_listed: whether these were listed already, found in the table's folder, and without folders below.
 
     Raises:
         SourceError: it names the table and the file or folder.
@@ -94,7 +96,7 @@ def refuse_unread_tables(
         if not is_files or entry is None or not entry.location:
             continue  # what Hive's own classes read is theirs to find
         _refuse_not_null(rows, table, entry, of_table)
-        _refuse_unread(_Table(session, table, entry, router, of_table), wanted)
+        _refuse_unread(_Table(session, table, entry, router, of_table), wanted, is_listed=is_listed)
 
 
 def _refuse_not_null(rows: DataFrame, table: str, entry: TableEntry, what: str) -> None:
@@ -133,10 +135,10 @@ class _Table:
     what: str
 
 
-def _refuse_unread(table: _Table, wanted: PartitionsBetween | None) -> None:
+def _refuse_unread(table: _Table, wanted: PartitionsBetween | None, *, is_listed: bool) -> None:
     # Folders as URIs without escapes, without the slash at their end.
     of_table = _plain(table.entry.location)
-    folders = dict.fromkeys(_folders(table, of_table, wanted))
+    folders = {} if is_listed else dict.fromkeys(_folders(table, of_table, wanted))
     elsewhere = [folder for folder in folders if not f"{folder}/".startswith(f"{of_table}/")]
     options = {name.lower(): value.lower() for name, value in table.entry.options.items()}
     takes_below = options.get(_RECURSIVE) == "true"

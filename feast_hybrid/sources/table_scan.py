@@ -105,10 +105,8 @@ def table_scan(
         return _TableScan(source, _plain(entry), schema, session, router, columns, required).scan(between)
     except _NotOursError as reason:
         return Ineligible(str(reason))
-    except NotPlainError as error:
+    except (TableFormatError, NotPlainError) as error:  # who reads it by Spark refuses the first: see table_folders
         return Ineligible(f"the table's folder is not plain: {error}")
-    except TableFormatError:  # who reads it by Spark refuses it too: see table_folders
-        raise
     except FileNotFoundError:
         return Ineligible("the table, or one of its partitions, has no folder")
     except Exception as error:
