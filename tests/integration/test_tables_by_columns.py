@@ -306,7 +306,7 @@ def test_files_that_lack_a_column_or_have_narrower_ones_are_what_the_table_says(
 def test_a_hive_acid_table_is_refused_by_name(tables: Tables) -> None:
     tables.make("with_deltas", f"USING orc LOCATION '{tables.uri}/with_deltas' AS {ROWS}")
     tables.sql("ALTER TABLE with_deltas SET TBLPROPERTIES ('transactional' = 'true')")
-    with pytest.raises(SourceError, match=r"table with_deltas is a Hive ACID table"):
+    with pytest.raises(SourceError, match=r"table default\.with_deltas is a Hive ACID table"):
         tables.asked("with_deltas")
 
 
