@@ -28,7 +28,7 @@ class Conversion(ABC):
     def convert(self, array: pa.Array, wanted: pa.DataType, path: str) -> pa.Array:
         """The values in another type, or the error of the policy."""
         found = array.type
-        if found == wanted:
+        if self.is_same(found, wanted):
             return array
         if pa.types.is_null(found) or (self.nulls_fit and array.null_count == len(array)):
             return pa.nulls(len(array), wanted)
@@ -45,6 +45,10 @@ class Conversion(ABC):
         if pa.types.is_timestamp(wanted) and pa.types.is_timestamp(found):
             return self._timestamp(array, wanted, path)
         return self.scalar(array, wanted, path)
+
+    def is_same(self, found: pa.DataType, wanted: pa.DataType) -> bool:
+        """Whether values of one type are those of the other as they stand."""
+        return bool(found == wanted)
 
     @abstractmethod
     def scalar(self, array: pa.Array, wanted: pa.DataType, path: str) -> pa.Array:

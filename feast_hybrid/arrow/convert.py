@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feast_hybrid.arrow.conversion import Conversion, is_bytes, is_text, list_offsets
+from feast_hybrid.arrow.field_ids import positions_by_number
 from feast_hybrid.arrow.utc import epoch_micros_of_array, floor_to_micros
 from feast_hybrid.errors import SchemaError
 
@@ -46,6 +47,20 @@ def convert_by_position(array: pa.Array, data_type: pa.DataType) -> pa.Array:
         SchemaError: a struct has more fields than the other, or fewer; or see there.
     """
     return _BY_POSITION.convert(array, data_type, "")
+
+
+def convert_by_number(array: pa.Array, data_type: pa.DataType, *, by_names: bool) -> pa.Array:
+    """As :func:`convert_for_reading`, but a struct's fields are those of the same numbers, whatever their names.
+
+    Args:
+        array: of a file, whose type has the numbers of its parts.
+        data_type: whose parts are of :func:`feast_hybrid.arrow.field_ids.numbered_field`.
+        by_names: whether the file has no numbers, so that the names of the table's name mapping count.
+
+    Raises:
+        SchemaError: a part may be several of the file's; or see there.
+    """
+    return (_BY_MAPPED_NAME if by_names else _BY_NUMBER).convert(array, data_type, "")
 
 
 def convert_for_writing(table: pa.Table, schema: pa.Schema, *, what: str) -> pa.Table:
@@ -164,7 +179,8 @@ class _Reading(Conversion):
     def map(self, array: pa.Array, wanted: pa.DataType, path: str) -> pa.Array:
         if not pa.types.is_map(array.type):
             return self.scalar(array, wanted, path)
-        if array.type.key_type == wanted.key_type and array.type.item_type == wanted.item_type:
+        same_keys = self.is_same(array.type.key_type, wanted.key_type)
+        if same_keys and self.is_same(array.type.item_type, wanted.item_type):
             return array.cast(wanted)
         # As a list of entries, flatten() leaves out what null maps and slices hide.
         entries = array.cast(pa.list_(pa.struct([array.type.key_field, array.type.item_field])))
@@ -286,7 +302,30 @@ class _ByPosition(_Reading):
         return list(range(wanted.num_fields))
 
 
+class _ByNumber(_Reading):
+    """A column whose parts are known by their numbers, or by the names of a table's name mapping."""
+
+    def __init__(self, *, by_names: bool) -> None:
+        self._by_names = by_names
+
+    def is_same(self, found: pa.DataType, wanted: pa.DataType) -> bool:
+        # Types of equal names may have other numbers, which Arrow does not compare.
+        return bool(found == wanted and not pa.types.is_nested(found))
+
+    def fields(self, found: pa.DataType, wanted: pa.DataType, path: str) -> list[int | None]:
+        chosen: list[int | None] = []
+        for field in wanted:
+            positions = positions_by_number(field, list(found), by_names=self._by_names)
+            if len(positions) > 1:
+                names = ", ".join(repr(found.field(position).name) for position in positions)
+                part = f" (in {path})" if path else ""
+                raise SchemaError(f"its part {field.name!r} may be {names} in the file{part}")
+            chosen.append(positions[0] if positions else None)
+        return chosen
+
+
 _READING, _WRITING, _BY_POSITION = _Reading(), _Writing(), _ByPosition()
+_BY_NUMBER, _BY_MAPPED_NAME = _ByNumber(by_names=False), _ByNumber(by_names=True)
 
 
 def _is_exact(array: pa.Array, wanted: pa.DataType) -> pa.Array:

@@ -23,6 +23,10 @@ class StoredColumn(Protocol):
     def data_type(self) -> pa.DataType | None:
         """With the names that parts of it have in the file; None where they are the frame's."""
 
+    @property
+    def numbered(self) -> pa.Field | None:
+        """With the numbers by which the file's columns are known, whatever their names; None where names count."""
+
 
 class DeletedRows(Protocol):
     """Rows of a file that do not count."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +13,8 @@ from feast_hybrid.arrow.unify import NoCommonTypeError, spark_form, unify
 from feast_hybrid.arrow.utc import INSTANT
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.files.delta_log import BrokenLogError
+from feast_hybrid.files.listed_tables import TableColumn
+from feast_hybrid.files.resolved import StoredColumn
 
 _PRIMITIVES: dict[str, pa.DataType] = {
     "string": pa.string(),
@@ -42,25 +43,6 @@ _UNREAD = {
 }
 
 
-@dataclass(frozen=True)
-class TableColumn:
-    """A column of a table.
-
-    Attributes:
-        name: in the table.
-        data_type: Spark's, in Arrow; None where it cannot be read.
-        unreadable: why not.
-        physical_name: in the files, where these have other names; the same else.
-        physical_type: the type with the names that its parts have in the files; None where they are the table's.
-    """
-
-    name: str
-    data_type: pa.DataType | None
-    unreadable: str
-    physical_name: str
-    physical_type: pa.DataType | None
-
-
 def table_columns(schema_text: str, *, mapped: bool) -> list[TableColumn]:
     """The columns that a table's log has.
 
@@ -86,8 +68,9 @@ def _column(field: Mapping[str, Any], mapped: bool) -> TableColumn:
         data_type = spark_form(_arrow_type(field["type"], mapped=False))
         physical = spark_form(_arrow_type(field["type"], mapped=True)) if mapped else data_type
     except SchemaError as error:
-        return TableColumn(name, None, str(error), physical_name, None)
-    return TableColumn(name, data_type, "", physical_name, None if physical == data_type else physical)
+        return TableColumn(name, None, str(error), StoredColumn(physical_name))
+    stored = StoredColumn(physical_name, None if physical == data_type else physical)
+    return TableColumn(name, data_type, "", stored)
 
 
 def _name_in_files(field: Mapping[str, Any]) -> str:

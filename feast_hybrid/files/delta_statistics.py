@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,24 +18,24 @@ _OFFSET_CUT_OFF = 59_999_999
 _QUARTER = timedelta(minutes=15)
 
 
-def time_bounds(statistics: str | None, column: str) -> tuple[int, int] | None:
-    """The first and the last time that a file can have in a column, in microseconds.
+@dataclass(frozen=True)
+class LoggedTimes:
+    """The times in a file: see :class:`feast_hybrid.files.resolved.ColumnTimes`.
 
-    Args:
+    Attributes:
         statistics: of the file, in JSON as the log has them.
-        column: as the file calls it: of times or of days; a day is its midnight in UTC, as is a time without a zone.
-
-    Returns:
-        None where the log does not say it.
     """
-    if not statistics:
-        return None
-    try:
-        found = json.loads(statistics)
-        (low, less), (high, more) = (_micros(found[end][column]) for end in ("minValues", "maxValues"))
-    except (ValueError, KeyError, TypeError, OverflowError):
-        return None
-    return low - less, high + more
+
+    statistics: str
+
+    def between(self, column: str) -> tuple[int, int] | None:
+        """The first and the last time that the file can have in a column; None where the log does not say it."""
+        try:
+            found = json.loads(self.statistics)
+            (low, less), (high, more) = (_micros(found[end][column]) for end in ("minValues", "maxValues"))
+        except (ValueError, KeyError, TypeError, OverflowError):
+            return None
+        return low - less, high + more
 
 
 def _micros(text: Any) -> tuple[int, int]:

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from feast_hybrid.arrow.convert import convert_for_reading
-from feast_hybrid.arrow.names import value_of
-from feast_hybrid.arrow.unify import ConflictsWithDeclaredError, resolve_type
-from feast_hybrid.errors import SchemaError, SourceError
+from feast_hybrid.errors import SchemaError
 from feast_hybrid.files.deletion_vectors import DeletionVector, deletion_vector
 from feast_hybrid.files.delta_log import BrokenLogError, LoggedFile, Snapshot, read_snapshot
-from feast_hybrid.files.delta_schema import TableColumn, table_columns
+from feast_hybrid.files.delta_schema import table_columns
+from feast_hybrid.files.delta_statistics import LoggedTimes
+from feast_hybrid.files.listed_tables import TableColumn, TableFeatureError, resolve_table
 from feast_hybrid.files.partitions import partition_value
-from feast_hybrid.files.resolved import ResolvedColumn, ResolvedFile, ResolvedSchema, StoredColumn
+from feast_hybrid.files.resolved import ResolvedFile, ResolvedSchema
 from feast_hybrid.lakes.versions import FileVersion
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ _MAPPING_MODE = "delta.columnMapping.mode"
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
-class DeltaFeatureError(SourceError):
+class DeltaFeatureError(TableFeatureError):
     """A table needs what this package does not read."""
 
 
@@ -94,42 +94,28 @@ class DeltaTable:
             BrokenLogError: a partition's value is none of its column's type.
             DeltaFeatureError: see :func:`read_table`.
         """
-        unreadable: dict[str, str] = {}
-        columns: list[ResolvedColumn] = []
-        by_partition = {name: column for name, column in self._columns.items() if name in self.partition_columns}
-        for column in self._columns.values():
-            data_type, reason = _resolved_type(column, value_of(column.name, declared or {}))
-            if column.name in by_partition and data_type is not None and not _is_partition_type(column.data_type):
-                data_type, reason = None, f"is a partition column of the type {column.data_type}"
-            if data_type is None:
-                unreadable[column.name] = reason
-            else:
-                columns.append(ResolvedColumn(column.name, data_type))
-        types = {column.name: column.data_type for column in columns}
-        partitions = {column.physical_name: column for name, column in by_partition.items() if name in types}
-        resolved = ResolvedSchema(
-            columns=tuple(columns),
-            partition_columns=tuple(name for name in self.partition_columns if name in types),
-            files=tuple(self._files(partitions, types)),
-            empty_files=(),
-            damaged_files=(),
-            unreadable=unreadable,
+        columns = [self._as_partition(column) for column in self._columns.values()]
+        return resolve_table(
+            self.location,
+            columns,
+            declared,
+            required,
+            partition_columns=self.partition_columns,
+            files=self._files,
             only_ours="the log of the Delta table says which files count",
-            int96=False,
-            first_file=f"{self.location}",
-            missing_in={},
-            file_schema=pa.schema(
-                [(name, data_type) for name, data_type in types.items() if name not in by_partition]
-            ),
-            times={},
-            stored={
-                column.name: StoredColumn(column.physical_name, column.physical_type)
-                for column in self._columns.values()
-                if column.name in types
-            },
         )
-        resolved.require(required)
-        return resolved
+
+    @property
+    def note(self) -> str:
+        """Which version it is."""
+        return f"version {self.version} of the Delta table"
+
+    def _as_partition(self, column: TableColumn) -> TableColumn:
+        """A column, which cannot be read where it is a partition column whose values no text gives."""
+        own = column.data_type
+        if own is None or column.name not in self.partition_columns or _is_partition_type(own):
+            return column
+        return replace(column, data_type=None, unreadable=f"it is a partition column of the type {own}")
 
     @cached_property
     def _columns(self) -> dict[str, TableColumn]:
@@ -179,9 +165,12 @@ class DeltaTable:
         assert self.partition_columns is not None
         assert self._places is not None
 
-    def _files(
-        self, partitions: Mapping[str, TableColumn], types: Mapping[str, pa.DataType]
-    ) -> Iterator[ResolvedFile]:
+    def _files(self, types: Mapping[str, pa.DataType]) -> Iterator[ResolvedFile]:
+        partitions = {
+            column.stored.name: column
+            for name, column in self._columns.items()
+            if name in self.partition_columns and name in types
+        }
         for file, (path, deleted) in zip(self.snapshot.files, self._places, strict=True):
             values: dict[str, Any] = {}
             for physical_name, column in partitions.items():
@@ -189,7 +178,8 @@ class DeltaTable:
                     raise BrokenLogError(f"the log gives the file {file.path} no value of partition {column.name!r}")
                 text = file.partitions[physical_name]
                 values[column.name] = _partition_value(text, column, types[column.name], file)
-            yield ResolvedFile(path, FileVersion(file.size), values, deleted, file.statistics)
+            times = LoggedTimes(file.statistics) if file.statistics else None
+            yield ResolvedFile(path, FileVersion(file.size), values, deleted, times)
 
     def _below_root(self, path: str) -> str:
         prefix = f"{self.location}/"
@@ -243,20 +233,6 @@ def _mapping_mode(snapshot: Snapshot) -> str:
     if int(snapshot.protocol["minReaderVersion"]) < 2:
         return "none"
     return snapshot.properties.get(_MAPPING_MODE, "none").lower()
-
-
-def _resolved_type(column: TableColumn, declared: pa.DataType | None) -> tuple[pa.DataType | None, str]:
-    """A column's type for a reader, or why it has none."""
-    if column.data_type is None:
-        return None, f"cannot be read: {column.unreadable}"
-    try:
-        return resolve_type([column.data_type], declared), ""
-    except ConflictsWithDeclaredError as error:
-        part = f" (in {error.path})" if error.path else ""
-        return None, (
-            f"is declared {error.declared}, but is {error.found} in the table{part}. Declare the type that the table "
-            "has"
-        )
 
 
 def _is_partition_type(data_type: pa.DataType) -> bool:

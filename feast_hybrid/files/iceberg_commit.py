@@ -32,9 +32,10 @@ from pyiceberg.table.locations import load_location_provider
 from pyiceberg.table.snapshots import Operation, SnapshotSummaryCollector, Summary, update_snapshot_summaries
 from pyiceberg.transforms import IdentityTransform
 
-from feast_hybrid.errors import SchemaError, SourceError
+from feast_hybrid.errors import SchemaError
 from feast_hybrid.files.iceberg_files import partition_columns
 from feast_hybrid.files.iceberg_types import arrow_schema, never_null_part
+from feast_hybrid.files.listed_tables import TableFeatureError
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema
@@ -68,7 +69,7 @@ BATCH = "feast-hybrid.batch"
 _NO_SNAPSHOT = -1
 
 
-class IcebergFeatureError(SourceError):
+class IcebergFeatureError(TableFeatureError):
     """A table needs what this package does not do."""
 
 

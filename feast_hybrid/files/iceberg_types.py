@@ -28,13 +28,12 @@ from pyiceberg.types import (
     TimeType,
 )
 
+from feast_hybrid.arrow.field_ids import FIELD_ID
 from feast_hybrid.arrow.utc import INSTANT
 from feast_hybrid.errors import SchemaError
 
-#: By which Arrow's writer of Parquet numbers a column.
-_FIELD_ID = b"PARQUET:field_id"
-
-_ARROW: dict[type[IcebergType], pa.DataType] = {
+#: Of Arrow for the types that have no parts.
+ARROW_TYPES: dict[type[IcebergType], pa.DataType] = {
     BooleanType: pa.bool_(),
     IntegerType: pa.int32(),
     LongType: pa.int64(),
@@ -77,12 +76,12 @@ def _arrow_field(field: NestedField) -> pa.Field:
         field.name,
         _arrow_type(field.field_type, field.name),
         nullable=not field.required,
-        metadata={_FIELD_ID: str(field.field_id).encode()},
+        metadata={FIELD_ID: str(field.field_id).encode()},
     )
 
 
 def _arrow_type(data_type: IcebergType, name: str) -> pa.DataType:
-    if (found := _ARROW.get(type(data_type))) is not None:
+    if (found := ARROW_TYPES.get(type(data_type))) is not None:
         return found
     if isinstance(data_type, DecimalType):
         return pa.decimal128(data_type.precision, data_type.scale)

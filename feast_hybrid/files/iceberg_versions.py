@@ -1,4 +1,4 @@
-"""The versions of an Iceberg table at a path, for writers: which one is the last, how the next one is made known.
+"""The versions of an Iceberg table at a path: which one is the last, how the next one is made known.
 
 A version belongs to whoever creates its file, ``v12.metadata.json``. ``version-hint.text`` names one of the last
 ones: readers go on from there as long as there is a next one. So a hint that is late, or missing, hides nothing.
@@ -99,7 +99,7 @@ def _last_version(location: Location) -> TableVersion | None:
         raise SourceError(
             f"{location} is a table that a catalog keeps ({METADATA_FOLDER}/{of_catalog[-1]}): which of its "
             "versions is the last one is known to the catalog alone, and rows added beside it would be lost. Name "
-            "the table by table= instead of path="
+            "the table by table= instead of path=; to read one version of it, name that file by path="
         )
     versions = {int(match["number"]): match.string for match in map(_VERSION.fullmatch, names) if match}
     if not versions:
@@ -117,6 +117,17 @@ def _last_version(location: Location) -> TableVersion | None:
             "readers end before it"
         )
     return _read(location, number, folder.child(versions[number]))
+
+
+def read_version(file: Location) -> TableVersion:
+    """A version of a table by its metadata file, which is in the ``metadata`` folder of the table.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        SourceError: it is damaged.
+    """
+    match = _VERSION.fullmatch(file.name)
+    return _read(file.parent().parent(), int(match["number"]) if match else 0, file)
 
 
 def _hinted(location: Location) -> int | None:

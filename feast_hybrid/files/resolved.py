@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
@@ -12,8 +12,19 @@ from feast_hybrid.arrow.names import positions_of
 from feast_hybrid.errors import SchemaError
 
 if TYPE_CHECKING:
-    from feast_hybrid.files.deletion_vectors import DeletionVector
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from feast_hybrid.lakes.versions import FileVersion
+
+
+class DeletedRows(Protocol):
+    """Rows of a file that do not count, by a table's log."""
+
+    def rows(self, open_file: Callable[[str], Any]) -> NDArray[np.int64]:
+        """Their numbers from 0, each once and in order; the files where they stand are opened by their paths."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +34,25 @@ class StoredColumn:
     Attributes:
         name: in the files.
         data_type: with the names that parts of it have in the files; None where they are the table's own.
+        numbered: with the numbers by which files' columns are known, whatever their names; None where names count:
+            see :func:`feast_hybrid.arrow.field_ids.numbered_field`.
     """
 
     name: str
     data_type: pa.DataType | None = None
+    numbered: pa.Field | None = None
+
+
+class ColumnTimes(Protocol):
+    """What a table's log says of the times in a file."""
+
+    def between(self, column: str) -> tuple[int, int] | None:
+        """The first and the last time that a file can have in a column, in microseconds; None where it is not said.
+
+        Args:
+            column: as :attr:`StoredColumn.name` has it: of times or of days; a day is its midnight in UTC, as is a
+                time without a zone.
+        """
 
 
 @dataclass(frozen=True)
@@ -53,14 +79,14 @@ class ResolvedFile:
             their types; None for null. They win over the file. A partition column that no folder on the way gives is
             the file's own, or null.
         deleted: the rows of it that do not count, by a table's log; None where all do.
-        statistics: of its columns, as a table's log has them: see :mod:`feast_hybrid.files.delta_statistics`.
+        times: of its rows, by a table's log; None where that says nothing.
     """
 
     path: str
     version: FileVersion
     partitions: Mapping[str, Any]
-    deleted: DeletionVector | None = None
-    statistics: str | None = None
+    deleted: DeletedRows | None = None
+    times: ColumnTimes | None = None
 
 
 @dataclass(frozen=True, eq=False)

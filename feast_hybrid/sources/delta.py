@@ -7,18 +7,17 @@ Spark's package where the session has it; else the error names it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import SourceError
 from feast_hybrid.files.delta_log import LOG_FOLDER
 from feast_hybrid.files.delta_table import DeltaTable, needs, read_table
-from feast_hybrid.files.globs import SIGNS, expand
-from feast_hybrid.sources.file_schema import refuse_other_sites, source_errors
+from feast_hybrid.sources.file_schema import source_errors
+from feast_hybrid.sources.one_folder import one_folder
 
 if TYPE_CHECKING:
-    from feast_hybrid.lakes import Location, Router
+    from feast_hybrid.lakes import Router
     from feast_hybrid.sources.spec import SourceSpec
 
 _VERSION, _TIMESTAMP = "versionasof", "timestampasof"
@@ -38,11 +37,6 @@ _OF_WRITERS = frozenset(
         "compression",
     }
 )
-
-
-def is_delta(source: SourceSpec) -> bool:
-    """Whether a source is a Delta table at a path."""
-    return source.location is not None and source.file_format == "delta"
 
 
 def names_a_version(source: SourceSpec) -> bool:
@@ -70,7 +64,7 @@ def delta_table(source: SourceSpec, router: Router) -> DeltaTable:
     with source_errors(source):
         if unknown:
             raise needs(f"the option {', '.join(unknown)}")
-        location = _one_folder(source, router)
+        location = one_folder(source, router, what="Delta table")
         try:
             return read_table(location, version=version, timestamp=timestamp)
         except FileNotFoundError:
@@ -80,19 +74,6 @@ def delta_table(source: SourceSpec, router: Router) -> DeltaTable:
                 f"no Delta table is there: it has no commit in its {LOG_FOLDER}. Name the table's own folder, or set "
                 "file_format to what the files are"
             ) from None
-
-
-def _one_folder(source: SourceSpec, router: Router) -> Location:
-    location = source.location
-    assert location is not None
-    if not SIGNS & set(location.uri.path):
-        return location
-    found = expand(location)
-    refuse_other_sites(source, found, router)
-    if len(found) != 1:
-        raise SourceError(f"the path is a pattern that expands to {len(found)} folders: name one Delta table")
-    prefix = location.path.removesuffix(location.uri.path)
-    return replace(location, uri=replace(location.uri, path=found[0].removeprefix(prefix)))
 
 
 def _version(source: SourceSpec, options: Mapping[str, str]) -> int | None:
@@ -116,8 +97,3 @@ def _timestamp(source: SourceSpec, options: Mapping[str, str]) -> datetime | Non
             "2026-01-10T09:30:00Z. Without a zone it is UTC."
         ) from None
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time
-
-
-def version_note(table: DeltaTable) -> str:
-    """What a plan and a job's metadata say of what was read."""
-    return f"version {table.version} of the Delta table"

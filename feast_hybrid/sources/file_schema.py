@@ -27,7 +27,7 @@ from feast_hybrid.files.table_formats import TableFormatError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
 from feast_hybrid.lakes.markers import BEING_REPLACED, BEING_REPLACED_ADVICE
 from feast_hybrid.sources.reader_options import ReaderOptions, reads_encrypted
-from feast_hybrid.spark.formats import package
+from feast_hybrid.spark.formats import TABLE_FORMATS
 
 if TYPE_CHECKING:
     from feast_hybrid.files.listing import Listing
@@ -197,10 +197,9 @@ def note_once(source: SourceSpec, note: str) -> str:
 
 def _package_hint(file_format: str) -> str:
     """What reads a table format with the Spark that is installed; nothing where this package does."""
-    if file_format in ("delta", "hive"):
+    if file_format in {*TABLE_FORMATS, "hive"}:
         return ""
-    spark = version("pyspark")
-    needed = package(file_format, spark)
-    if needed is None:
-        return f"No package of that format is known for PySpark {spark}; docs/formats.md lists those that are tested."
-    return f"Spark needs its package: {needed} (spark.jars.packages)."
+    return (
+        f"No package of that format is known for PySpark {version('pyspark')}; docs/formats.md lists those that are "
+        "tested."
+    )

@@ -10,11 +10,11 @@ import pyarrow as pa
 from feast_hybrid.arrow.names import find_name
 from feast_hybrid.arrow.types import spark_type_of_arrow
 from feast_hybrid.errors import SchemaError, UnavailableError
-from feast_hybrid.files.delta_table import DeltaFeatureError
+from feast_hybrid.files.listed_tables import TableFeatureError
 from feast_hybrid.lakes.errors import was_reached
 from feast_hybrid.sources.agreement import require_agreement
-from feast_hybrid.sources.delta import delta_table, is_delta
 from feast_hybrid.sources.file_schema import ineligibility_reason, source_files
+from feast_hybrid.sources.tables import lists_its_files, open_table_version
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
@@ -133,10 +133,10 @@ def _require_time(source: SourceSpec, resolved: ResolvedSchema, what: str) -> No
 
 def _files(source: SourceSpec, spark: SparkConfig, router: Router) -> Resolvable | None:
     """A source's files; None where Spark finds out what they hold."""
-    if is_delta(source):
+    if lists_its_files(source):
         try:
-            return delta_table(source, router)
-        except DeltaFeatureError:  # Spark's package may read it
+            return open_table_version(source, router)
+        except TableFeatureError:  # Spark's package may read it
             return None
         except UnavailableError as error:  # but a server of Spark Connect may reach it
             if spark.remote is None or was_reached(error):

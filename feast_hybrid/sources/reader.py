@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.asof import Ineligible, Scan
 from feast_hybrid.errors import SessionError, SourceError, SourceNotFoundError, UnavailableError
-from feast_hybrid.files.delta_table import DeltaFeatureError
+from feast_hybrid.files.listed_tables import TableFeatureError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary, was_reached
 from feast_hybrid.lakes.replace import is_unfinished, left_over
 from feast_hybrid.lakes.replace_hdfs import REPLACEMENT_SECONDS
-from feast_hybrid.sources.delta import delta_table, is_delta, version_note
 from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason, note_once, source_errors
 from feast_hybrid.sources.files_frame import NoReaderError, SourceFrame, files_frame
 from feast_hybrid.sources.spark_listing import MovedWhileListedError
 from feast_hybrid.sources.spec import sites_of
 from feast_hybrid.sources.table_folders import refuse_unread_tables
 from feast_hybrid.sources.table_scan import table_scan
+from feast_hybrid.sources.tables import lists_its_files, open_table_version
 from feast_hybrid.sources.text_frame import frame_as_declared, is_zoned, text_frame
 from feast_hybrid.sources.time_range import partitions_between
 from feast_hybrid.spark.catalog import describe, table_entry
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from feast_hybrid.files.delta_table import DeltaTable
+    from feast_hybrid.files.listed_tables import ListedTable
     from feast_hybrid.lakes import Location, Router
     from feast_hybrid.sources.spec import SourceSpec
     from feast_hybrid.spark.config import SparkConfig
@@ -63,7 +63,7 @@ class Reader:
         self._child = child
         #: Which version of its table each view, or source by itself, was read in.
         self.versions: dict[str, str] = {}
-        self._tables: dict[tuple[str, tuple[tuple[str, str], ...]], DeltaTable] = {}
+        self._tables: dict[tuple[str, tuple[tuple[str, str], ...]], ListedTable] = {}
 
     def child(self) -> SparkSession:
         """The call's own session, in UTC and with the settings of all sites."""
@@ -147,8 +147,8 @@ class Reader:
         *,
         scan: bool,
     ) -> SourceFrame:
-        if is_delta(source):
-            return self._open_delta(source, columns, required, between, session)
+        if lists_its_files(source):
+            return self._open_table(source, columns, required, between, session)
         reason = ineligibility_reason(source)
         if reason is None:
             try:
@@ -162,8 +162,7 @@ class Reader:
                 sites = sites_of(source, self.router)
                 return files_frame(session or self.spark, source, resolved, columns, required, between, sites)
         if source.location is not None:
-            own = self.child() if session is None and source.file_format in SESSION_FORMATS else session
-            frame, notes = text_frame(own or self.spark, source, source.location, self.router, required)
+            frame, notes = text_frame(session or self.spark, source, source.location, self.router, required)
             return SourceFrame(frame, Ineligible(reason), notes)
         with translate_spark_errors(source.label, source.describe(), sites_of(source, self.router)):
             child = session or self.child()
@@ -183,7 +182,7 @@ class Reader:
             refuse_unread_tables(rows, self.router, source.label, wanted=partitions, is_listed=is_listed)
         return SourceFrame(rows, files)
 
-    def _open_delta(
+    def _open_table(
         self,
         source: SourceSpec,
         columns: Collection[str] | None,
@@ -191,7 +190,7 @@ class Reader:
         between: tuple[datetime | None, datetime | None],
         session: SparkSession | None,
     ) -> SourceFrame:
-        """The rows of a Delta table: by its log, else by Spark's package of that format, where the session has it."""
+        """The rows of a table whose metadata lists its files; else by Spark's package, where the session has it."""
         here = session or self.spark
         try:
             table = self._table_version(source)
@@ -200,9 +199,9 @@ class Reader:
             files = dataclasses.replace(source, file_format="parquet", options={})
             sites = sites_of(source, self.router)
             found = files_frame(here, files, resolved, columns, required, between, sites)
-            self.versions[source.view or source.name] = note = version_note(table)
+            self.versions[source.view or source.name] = note = table.note
             return dataclasses.replace(found, notes=(note, *found.notes))
-        except (DeltaFeatureError, NoReaderError) as error:
+        except (TableFeatureError, NoReaderError) as error:
             reason: SourceError | UnavailableError = error
         except UnavailableError as error:
             if not is_connect(here) or was_reached(error):
@@ -210,18 +209,20 @@ class Reader:
             reason = error
         assert source.location is not None
         try:
-            frame, notes = text_frame(here, source, source.location, self.router, required)
+            own = self.child() if session is None and source.file_format in SESSION_FORMATS else here
+            frame, notes = text_frame(own, source, source.location, self.router, required)
         except SessionError as missing:
             raise_from(SourceError(f"{str(reason).rstrip('.')}. By Spark: {missing}"), missing)
-        by_spark = f"read by Spark's package of Delta: {redacted_summary(str(reason))}"
+        file_format = (source.file_format or "").capitalize()
+        by_spark = f"read by Spark's package of {file_format}: {redacted_summary(str(reason))}"
         frame = frame_as_declared(frame, source)
         return SourceFrame(frame, Ineligible(by_spark), (*notes, note_once(source, by_spark)))
 
-    def _table_version(self, source: SourceSpec) -> DeltaTable:
+    def _table_version(self, source: SourceSpec) -> ListedTable:
         """A source's table, in one version for all that is read of it in a call."""
         key = str(source.location), tuple(sorted(source.options.items()))
         if key not in self._tables:
-            self._tables[key] = delta_table(source, self.router)
+            self._tables[key] = open_table_version(source, self.router)
         return self._tables[key]
 
     def _selected(self, session: SparkSession, source: SourceSpec) -> DataFrame:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from feast_hybrid.arrow.utc import as_utc, datetime_of, to_epoch_micros
 from feast_hybrid.asof import Ineligible, Scan, ScanFile
-from feast_hybrid.files.delta_statistics import time_bounds
 from feast_hybrid.lakes import LakeType
 from feast_hybrid.lakes.opener import CanOpen, SiteOpener
 from feast_hybrid.sources.time_range import may_be_within, partition_bounds
@@ -154,7 +153,7 @@ def _may_hold(file: ResolvedFile, timed: str | None, low: datetime | None, high:
     """Whether a file can hold rows between two times, by the statistics of its table's log."""
     if timed is None or (low is None and high is None):
         return True
-    bounds = time_bounds(file.statistics, timed)
+    bounds = None if file.times is None else file.times.between(timed)
     if bounds is None:
         return True
     first, last = bounds

@@ -12,16 +12,15 @@ from feast.feature_view import DUMMY_ENTITY_ID
 
 from feast_hybrid.arrow.utc import INSTANT
 from feast_hybrid.errors import CommitUnknownError, SchemaError, SessionError, WriteError
-from feast_hybrid.files.delta_table import DeltaFeatureError
-from feast_hybrid.files.iceberg_commit import IcebergFeatureError
+from feast_hybrid.files.listed_tables import TableFeatureError
 from feast_hybrid.lakes.errors import raise_from
-from feast_hybrid.sources.delta import is_delta
 from feast_hybrid.sources.feast_types import arrow_type_of_feast
 from feast_hybrid.sources.resolve import source_spec
+from feast_hybrid.sources.tables import is_delta, lists_its_files
 from feast_hybrid.spark.formats import package_hint
 from feast_hybrid.writing.by_spark import append_by_spark
 from feast_hybrid.writing.delta_batches import append_to_delta
-from feast_hybrid.writing.iceberg_batches import append_to_iceberg, is_iceberg
+from feast_hybrid.writing.iceberg_batches import append_to_iceberg
 from feast_hybrid.writing.naming import in_spark_task
 from feast_hybrid.writing.parquet_files import append_parquet
 
@@ -64,12 +63,12 @@ def append(
         order = key_and_time(view, source)
         append_parquet(table, source, lambda: source_schema(view, source), what=what, order=order)
         return
-    refused: DeltaFeatureError | IcebergFeatureError | None = None
-    if is_delta(source) or is_iceberg(source):
+    refused: TableFeatureError | None = None
+    if lists_its_files(source):
         add = append_to_delta if is_delta(source) else append_to_iceberg
         try:
             add(table, source, lambda: source_schema(view, source), what=what)
-        except (DeltaFeatureError, IcebergFeatureError) as error:
+        except TableFeatureError as error:
             refused = error  # Spark's package may do it
         else:
             return

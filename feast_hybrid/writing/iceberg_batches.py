@@ -90,11 +90,6 @@ _WITHOUT_EFFECT = frozenset(
 )
 
 
-def is_iceberg(source: SourceSpec) -> bool:
-    """Whether a source is an Iceberg table at a path."""
-    return source.location is not None and source.file_format == "iceberg"
-
-
 def append_to_iceberg(
     table: pa.Table, source: SourceSpec, first_schema: Callable[[], pa.Schema], *, what: str
 ) -> None:

@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 import pytest
 
 from feast_hybrid.arrow.utc import to_epoch_micros
-from feast_hybrid.files.delta_statistics import time_bounds
+from feast_hybrid.files.delta_statistics import LoggedTimes
 
 NOON = to_epoch_micros(datetime(2026, 1, 10, 12, tzinfo=UTC))
 
 
 def bounds(low: object, high: object) -> tuple[int, int] | None:
-    return time_bounds(json.dumps({"numRecords": 1, "minValues": {"ts": low}, "maxValues": {"ts": high}}), "ts")
+    text = json.dumps({"numRecords": 1, "minValues": {"ts": low}, "maxValues": {"ts": high}})
+    return LoggedTimes(text).between("ts")
 
 
 @pytest.mark.parametrize(
@@ -51,10 +52,6 @@ def test_what_is_no_time_says_nothing(text: object) -> None:
     assert bounds("2026-01-10", text) is None
 
 
-def test_without_statistics_nothing_is_known() -> None:
-    assert time_bounds(None, "ts") is None
-    assert time_bounds("", "ts") is None
-    assert time_bounds("damaged", "ts") is None
-    assert time_bounds('{"numRecords": 3}', "ts") is None
-    assert time_bounds('{"minValues": {"ts": "2026-01-10"}}', "ts") is None
-    assert time_bounds("[]", "ts") is None
+@pytest.mark.parametrize("text", ["", "damaged", '{"numRecords": 3}', '{"minValues": {"ts": "2026-01-10"}}', "[]"])
+def test_without_statistics_nothing_is_known(text: str) -> None:
+    assert LoggedTimes(text).between("ts") is None

@@ -14,7 +14,6 @@ from feast_hybrid.files.listing import list_files
 from feast_hybrid.lakes import Router, Site
 from feast_hybrid.sources.file_schema import file_schema
 from feast_hybrid.sources.resolve import source_spec
-from feast_hybrid.spark.formats import package
 
 
 def read(folder: Path) -> list[str]:
@@ -54,13 +53,9 @@ def test_a_partition_of_a_table_is_part_of_it(tmp_path: Path) -> None:
         read(folder / "day=1" / "hour=2")
 
 
-def test_the_package_for_this_spark_is_named(tmp_path: Path) -> None:
-    known = package("iceberg", "4.1.0")
-    assert known is not None
-    folder = lay(tmp_path, "metadata/v1.metadata.json", rows="data/part-0.parquet")
-    with pytest.raises(
-        SourceError, match=r"org\.apache\.iceberg:|No package of that format is known for PySpark 4\."
-    ):
+def test_of_a_format_that_nobody_reads_it_is_said_that_no_package_is_known(tmp_path: Path) -> None:
+    folder = lay(tmp_path, ".hoodie/hoodie.properties", rows="part-0.parquet")
+    with pytest.raises(SourceError, match=r"file_format='hudi' .*No package of that format is known for PySpark 4\."):
         read(folder)
 
 

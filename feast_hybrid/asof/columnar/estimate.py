@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from feast_hybrid.arrow.orc_footer import OrcFooter, open_for_footer
 from feast_hybrid.arrow.orc_statistics import memory_bytes, stripe_bytes
 from feast_hybrid.asof.columnar.eligibility import Eligible, key_names
-from feast_hybrid.asof.columnar.file_columns import name_in_file
+from feast_hybrid.asof.columnar.file_columns import names_in_file
 from feast_hybrid.asof.scan import Ineligible
 
 if TYPE_CHECKING:
@@ -114,11 +114,12 @@ def estimate_scan(scan: Scan, view: ViewSpec) -> ScanEstimate:
     if not scan.files:
         return ScanEstimate(0, 0, 0, 1.0)
     largest = max(scan.files, key=lambda file: file.size)
-    wanted = {
-        name_in_file(column.name, largest.stored).lower()
-        for column in view.columns
-        if column.name not in largest.partitions
-    }
+
+    def wanted(names: Sequence[str], fields: pa.Schema | None) -> set[str]:
+        """The file's columns that are read."""
+        columns = [column.name for column in view.columns if column.name not in largest.partitions]
+        return {found for name in columns for found in names_in_file(name, names, largest.stored, fields)}
+
     source = scan.open(largest.path)
     try:
         found = _of_orc(source, wanted) if scan.file_format == "orc" else _of_parquet(source, wanted)
@@ -144,11 +145,12 @@ class _OfFile(NamedTuple):
     part_bytes: int = 0
 
 
-def _of_parquet(source: Any, wanted: Collection[str]) -> _OfFile:
+def _of_parquet(source: Any, wanted: Callable[[Sequence[str], pa.Schema | None], set[str]]) -> _OfFile:
     with pq.ParquetFile(source) as file:
         footer = file.metadata
-        names = [file.schema.column(n).path.split(".")[0].lower() for n in range(len(file.schema))]
-    leaves = [n for n, name in enumerate(names) if name in wanted]
+        names = wanted(file.schema_arrow.names, file.schema_arrow)
+        firsts = {name.split(".")[0] for name in names}  # a name may have dots, as a leaf's path has
+        leaves = [n for n in range(len(file.schema)) if file.schema.column(n).path.split(".")[0] in firsts]
     compressed = uncompressed = 0
     for number in range(footer.num_row_groups):
         group = footer.row_group(number)
@@ -159,12 +161,13 @@ def _of_parquet(source: Any, wanted: Collection[str]) -> _OfFile:
     return _OfFile(footer.num_rows, compressed, uncompressed)
 
 
-def _of_orc(source: Any, wanted: Collection[str]) -> _OfFile:
+def _of_orc(source: Any, wanted: Callable[[Sequence[str], pa.Schema | None], set[str]]) -> _OfFile:
     with open_for_footer(source) as file:
         footer = OrcFooter(file)
         if not footer.stripes:
             return _OfFile(0, 0, 0)
-        columns = [name for name in footer.types[0].fieldNames if name.lower() in wanted]
+        found = wanted(list(footer.types[0].fieldNames), None)
+        columns = [name for name in footer.types[0].fieldNames if name in found]
         largest = max(footer.stripes, key=lambda stripe: stripe.rows)
         needed, total = stripe_bytes(footer, columns, largest)
     data = sum(stripe.data_bytes for stripe in footer.stripes)

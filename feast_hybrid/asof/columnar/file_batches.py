@@ -57,7 +57,7 @@ def _read_parquet(
 ) -> Iterator[Batch]:
     with pq.ParquetFile(source, pre_buffer=True, coerce_int96_timestamp_unit="us") as file:
         metadata = file.metadata.metadata or {}
-        columns = _columns(file.schema_arrow.names, metadata, split, view, wanted, required)
+        columns = _columns(file.schema_arrow, metadata, split, view, wanted, required)
         row_groups = RowGroups(file, columns, view)
         groups = [
             n
@@ -92,7 +92,7 @@ def _read_orc(
 
 
 def _columns(
-    names: Sequence[str],
+    names: Sequence[str] | pa.Schema,
     metadata: dict[bytes, bytes],
     split: FileSplit,
     view: ViewSpec,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feast_hybrid.arrow.convert import convert_by_position, convert_for_reading
+from feast_hybrid.arrow.convert import convert_by_number, convert_by_position, convert_for_reading
+from feast_hybrid.arrow.field_ids import has_numbers, is_mapped, positions_by_number
 from feast_hybrid.arrow.names import positions_of, value_of
 from feast_hybrid.arrow.utc import epoch_micros_of_array
 from feast_hybrid.errors import SchemaError, SourceError
@@ -25,7 +26,7 @@ class FileColumns:
 
     Args:
         path: The file's, for messages.
-        names: Of the file's columns.
+        names: Of the file's columns; or the columns themselves with their numbers, where it is Parquet.
         metadata: What the file's writer noted.
         partitions: What the folders on the way to the file say, by the frame's names; they win over the file.
         wanted: The columns that are read.
@@ -45,7 +46,7 @@ class FileColumns:
     def __init__(
         self,
         path: str,
-        names: Sequence[str],
+        names: Sequence[str] | pa.Schema,
         metadata: Mapping[bytes, bytes],
         partitions: Mapping[str, Any],
         *,
@@ -57,11 +58,17 @@ class FileColumns:
         self._path, self._partitions, self._what = path, partitions, what
         self._has_old_calendar = _has_old_calendar(metadata)
         self._stored = stored
+        fields = names if isinstance(names, pa.Schema) else None
+        names = names if fields is None else fields.names
+        self._by_names = fields is not None and _is_by_names(fields, stored)
         self.in_file: dict[str, str] = {}
         for column in wanted:
             if column.name in partitions:
                 continue
-            found = [names[position] for position in positions_of(name_in_file(column.name, stored), names)]
+            try:
+                found = names_in_file(column.name, names, stored, fields)
+            except SchemaError as error:
+                raise SchemaError(f"{self._describe(column)}: {error}") from None
             if len(found) > 1:
                 raise SchemaError(f"{self._describe(column)}: the file has {', '.join(map(repr, found))}")
             if found:
@@ -96,7 +103,10 @@ class FileColumns:
         try:
             array = batch.column(batch.schema.get_field_index(name))
             in_file = None if self._stored is None else value_of(column.name, self._stored)
-            if in_file is not None and in_file.data_type is not None:
+            if in_file is not None and in_file.numbered is not None:
+                array = convert_by_number(array, in_file.numbered.type, by_names=self._by_names)
+                array = convert_by_position(array, column.data_type)
+            elif in_file is not None and in_file.data_type is not None:
                 array = convert_by_position(convert_for_reading(array, in_file.data_type), column.data_type)
             array = convert_for_reading(array, column.data_type)
         except (SchemaError, pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
@@ -114,10 +124,38 @@ class FileColumns:
         return array
 
 
-def name_in_file(name: str, stored: Mapping[str, StoredColumn] | None) -> str:
-    """How a file calls a column of the frame."""
+def names_in_file(
+    name: str, names: Sequence[str], stored: Mapping[str, StoredColumn] | None, fields: pa.Schema | None
+) -> list[str]:
+    """The file's columns that a column of the frame may be: none, one, or, where it is unclear, several.
+
+    Args:
+        name: In the frame.
+        names: Of the file's columns.
+        stored: How the file calls the frame's columns, where a table's log says so.
+        fields: The file's columns with their numbers, where it is Parquet.
+
+    Raises:
+        SchemaError: The table knows columns by their numbers, and the file has none.
+    """
     found = None if stored is None else value_of(name, stored)
-    return name if found is None else found.name
+    if found is None or found.numbered is None:
+        return [names[position] for position in positions_of(name if found is None else found.name, names)]
+    if fields is None:
+        raise AssertionError("columns are found by number in Parquet alone")
+    by_names = _is_by_names(fields, stored)
+    if by_names and not any(is_mapped(each.numbered) for each in (stored or {}).values() if each.numbered):
+        raise SchemaError(
+            "the file has no numbers of columns, by which the table knows them, and the table says not by which "
+            "names they are found (schema.name-mapping.default). Give the table that property, or write the file "
+            "anew by Iceberg"
+        )
+    return [fields.names[position] for position in positions_by_number(found.numbered, fields, by_names=by_names)]
+
+
+def _is_by_names(fields: pa.Schema, stored: Mapping[str, StoredColumn] | None) -> bool:
+    """Whether a file's columns, which the table knows by their numbers, are found by names: it has no numbers."""
+    return any(each.numbered for each in (stored or {}).values()) and not has_numbers(fields)
 
 
 def _times_in(array: pa.Array) -> Iterator[pa.Array]:

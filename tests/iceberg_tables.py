@@ -1,0 +1,133 @@
+"""Iceberg tables at a path, made by pyiceberg: its catalog writes them, and is left behind."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.manifest import (
+    DataFile,
+    DataFileContent,
+    FileFormat,
+    ManifestEntry,
+    ManifestEntryStatus,
+    read_manifest_list,
+    write_manifest,
+    write_manifest_list,
+)
+from pyiceberg.typedef import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import Table
+
+
+def catalog_table(folder: Path, schema: Schema | Any, **more: Any) -> Table:
+    """An empty table of a catalog's, whose folder is ``folder / "table"``.
+
+    Args:
+        folder: of this machine.
+        schema: Iceberg's, or Arrow's.
+        more: see :meth:`pyiceberg.catalog.Catalog.create_table`.
+    """
+    folder.mkdir(exist_ok=True, parents=True)
+    catalog = SqlCatalog("tests", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}/warehouse")
+    catalog.create_namespace_if_not_exists("db")
+    return catalog.create_table("db.table", schema, location=f"file://{folder}/table", **more)
+
+
+def without_catalog(table: Table, folder: Path, change: Callable[[dict[str, Any]], Any] | None = None) -> Path:
+    """Have a table's last version be known by its path alone.
+
+    Args:
+        table: of :func:`catalog_table`.
+        folder: likewise.
+        change: changes the metadata.
+
+    Returns:
+        The table's folder.
+    """
+    there = folder / "table"
+    raw = json.loads(table.metadata.model_dump_json())
+    if change is not None:
+        change(raw)
+    for file in (there / "metadata").glob("*.metadata.json"):
+        file.unlink()
+    (there / "metadata" / "v1.metadata.json").write_text(json.dumps(raw))
+    (there / "metadata" / "version-hint.text").write_text("1")
+    return there
+
+
+def with_deletes(table: Table, folder: Path, files: list[DataFile], *, content: int = 1, older: bool = False) -> Path:
+    """A table's last version with files of deletes, as no other writer of Python's makes them.
+
+    Args:
+        table: of a catalog's, of version 2 or 3.
+        folder: the tests'.
+        files: of deletes.
+        content: 0 for files of data.
+        older: whether they count from the commit before the first one.
+    """
+    current = table.current_snapshot()
+    assert current is not None
+    assert current.sequence_number is not None
+    number, sequence = 4711, 0 if older else current.sequence_number + 1
+    base = f"file://{folder}/table/metadata"
+    output = table.io.new_output(f"{base}/deletes.avro")
+    with write_manifest(2, table.spec(), table.schema(), output, number, "deflate") as writer:
+        for file in files:
+            entry = ManifestEntry.from_args(
+                status=ManifestEntryStatus.ADDED, snapshot_id=number, sequence_number=sequence, data_file=file
+            )
+            writer.add(entry)
+    manifest = writer.to_manifest_file()
+    manifest[3] = content  # which this writer has for data alone
+    listed = list(read_manifest_list(table.io.new_input(current.manifest_list)))
+    output = table.io.new_output(f"{base}/snap.avro")
+    after = current.sequence_number + 1
+    with write_manifest_list(2, output, number, current.snapshot_id, after, "deflate") as lists:
+        lists.add_manifests([manifest, *listed])
+
+    def change(raw: dict[str, Any]) -> None:
+        last = raw["snapshots"][-1]
+        raw["snapshots"].append(
+            {
+                **last,
+                "snapshot-id": number,
+                "sequence-number": last["sequence-number"] + 1,
+                "manifest-list": f"{base}/snap.avro",
+            }
+        )
+        raw["current-snapshot-id"] = number
+        raw["refs"]["main"]["snapshot-id"] = number
+        raw["last-sequence-number"] += 1
+
+    return without_catalog(table, folder, change)
+
+
+def deletes(path: Path, found: list[tuple[str, int]], **more: Any) -> DataFile:
+    """A file of positions that are deleted."""
+    numbers = {"file_path": b"2147483546", "pos": b"2147483545"}
+    schema = pa.schema(
+        [
+            pa.field("file_path", pa.string(), metadata={b"PARQUET:field_id": numbers["file_path"]}),
+            pa.field("pos", pa.int64(), metadata={b"PARQUET:field_id": numbers["pos"]}),
+        ]
+    )
+    held = pa.table([[uri for uri, _ in found], [position for _, position in found]], schema=schema)
+    pq.write_table(held, path, row_group_size=2)
+    given = {
+        "content": DataFileContent.POSITION_DELETES,
+        "file_format": FileFormat.PARQUET,
+        "partition": Record(),
+        "record_count": len(found),
+        "file_size_in_bytes": path.stat().st_size,
+        **more,
+    }
+    return DataFile.from_args(file_path=f"file://{path}", **given)

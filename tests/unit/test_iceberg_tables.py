@@ -1,0 +1,340 @@
+"""What an Iceberg table's metadata says of its columns and files, and what readers of Parquet files make of it."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyiceberg.manifest import (
+    DataFileContent,
+    FileFormat,
+)
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import LongType, NestedField, StringType, TimestamptzType
+
+from feast_hybrid.arrow.utc import INSTANT, to_epoch_micros
+from feast_hybrid.asof.columnar.file_batches import read_columns
+from feast_hybrid.asof.columnar.spec import FileSplit, SourceColumn, ViewSpec
+from feast_hybrid.errors import SchemaError, SourceError, SourceNotFoundError
+from feast_hybrid.files.iceberg_table import IcebergTable, SnapshotChoice, read_table
+from feast_hybrid.files.listed_tables import TableFeatureError
+from feast_hybrid.lakes import Router
+from feast_hybrid.sources.spec import SourceSpec
+from tests.iceberg_tables import catalog_table, deletes, with_deletes, without_catalog
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+
+LONGS = Schema(NestedField(1, "k", LongType()), NestedField(2, "n", LongType()))
+
+
+def at(folder: Path, **choice: Any) -> IcebergTable:
+    return read_table(Router([]).locate(f"file://{folder}"), SnapshotChoice(**choice))
+
+
+def rows(of: IcebergTable, declared: dict[str, pa.DataType] | None = None) -> list[dict[str, Any]]:
+    """The rows of a table as tasks read them."""
+    resolved = of.resolve(declared)
+    columns = tuple(SourceColumn(column.name, column.data_type) for column in resolved.columns)
+    view = ViewSpec(
+        view_id=0,
+        what="the table",
+        keys=(),
+        timestamp=columns[0],
+        created=None,
+        by_created=False,
+        ttl=None,
+        values=columns,
+        ranked=(),
+        outputs=(),
+    )
+    found = []
+    for file in resolved.files:
+        split = FileSplit(
+            0,
+            file.path,
+            0,
+            file.version.size,
+            file.partitions,
+            os.fspath,
+            stored=resolved.stored,
+            deleted=file.deleted,
+        )
+        for of_file, batch, count in read_columns(split, view, columns, {columns[0].name}):
+            arrays = [of_file.get(column, batch, count) for column in columns]
+            found += pa.RecordBatch.from_arrays(arrays, schema=resolved.to_arrow()).to_pylist()
+    return sorted(found, key=repr)
+
+
+def by_pyiceberg(table: Table) -> list[dict[str, Any]]:
+    return sorted(table.scan().to_arrow().to_pylist(), key=repr)
+
+
+def spec(folder: Path, **options: str) -> SourceSpec:
+    location = Router([]).locate(f"file://{folder}")
+    return SourceSpec(name="rows", location=location, file_format="iceberg", options=options)
+
+
+EVERYTHING = pa.table(
+    {
+        "t": ["a", None],
+        "l": pa.array([1, None], pa.int64()),
+        "i": pa.array([1, -2], pa.int32()),
+        "f": pa.array([1.5, float("inf")], pa.float32()),
+        "d": pa.array([1.5, None], pa.float64()),
+        "o": [True, None],
+        "x": pa.array([b"\x00\xff", None], pa.binary()),
+        "day": pa.array([date(2026, 1, 10), date(1, 1, 1)]),
+        "ts": pa.array([datetime(2026, 1, 10, 1, 2, 3, 4, UTC), None], INSTANT),
+        "ntz": pa.array([datetime(2026, 1, 10, 1, 2, 3), None], pa.timestamp("us")),
+        "n": pa.array([Decimal("1.25"), None], pa.decimal128(12, 2)),
+        "s": pa.array(
+            [{"a": 1, "b": ["x", None]}, None], pa.struct([("a", pa.int32()), ("b", pa.list_(pa.string()))])
+        ),
+        "m": pa.array([[("k", {"z": 1})], []], pa.map_(pa.string(), pa.struct([("z", pa.int64())]))),
+    }
+)
+
+
+def test_rows_of_each_type_are_those_that_pyiceberg_finds(tmp_path: Path) -> None:
+    table = catalog_table(tmp_path, EVERYTHING.schema)
+    table.append(EVERYTHING)
+    table.append(EVERYTHING.slice(1))
+    found = at(without_catalog(table, tmp_path))
+    assert rows(found) == by_pyiceberg(table)
+    assert {column.name: column.data_type for column in found.resolve().columns} == {
+        field.name: field.type for field in EVERYTHING.schema
+    }
+
+
+def test_columns_are_found_by_their_numbers_whatever_they_were_called(tmp_path: Path) -> None:
+    nested = pa.struct([("x", pa.int64()), ("y", pa.int64())])
+    first = pa.table(
+        {
+            "k": [1, 2],
+            "a": [10, 20],
+            "b": [30, 40],
+            "s": pa.array([{"x": 1, "y": 2}, None], nested),
+            "l": pa.array([[{"x": 5, "y": 6}], []], pa.list_(nested)),
+            "m": pa.array([[("q", {"x": 7, "y": 8})], None], pa.map_(pa.string(), nested)),
+            "gone": [0, 0],
+        }
+    )
+    table = catalog_table(tmp_path, first.schema)
+    table.append(first)
+    with table.update_schema() as change:
+        change.rename_column("a", "c")
+        change.rename_column("b", "a")
+        change.rename_column("s.x", "z")
+        change.rename_column("s.y", "x")
+        change.rename_column("l.element.x", "z")
+        change.rename_column("l.element.y", "x")
+        change.rename_column("m.value.x", "z")
+        change.rename_column("m.value.y", "x")
+        change.delete_column("gone")
+    with table.update_schema() as change:
+        change.add_column("gone", StringType())
+        change.move_first("a")
+    table.append(table.scan().to_arrow().slice(0, 1))
+    found = rows(at(without_catalog(table, tmp_path)))
+    assert found == by_pyiceberg(table)
+    assert found[0]["a"] == 30
+    assert found[0]["s"] == {"z": 1, "x": 2}
+    assert {row["gone"] for row in found} == {None}
+
+
+def test_types_that_were_widened_since(tmp_path: Path) -> None:
+    first = pa.table(
+        {
+            "i": pa.array([1, None], pa.int32()),
+            "f": pa.array([1.5, None], pa.float32()),
+            "d": pa.array([Decimal("1.25"), None], pa.decimal128(5, 2)),
+        }
+    )
+    table = catalog_table(tmp_path, first.schema)
+    table.append(first)
+    with table.update_schema() as change:
+        change.update_column("i", LongType())
+        change.update_column("f", field_type=parse("double"))
+        change.update_column("d", field_type=parse("decimal(9, 2)"))
+    found = at(without_catalog(table, tmp_path))
+    assert rows(found) == by_pyiceberg(table)
+    assert [str(column.data_type) for column in found.resolve().columns] == ["int64", "double", "decimal128(9, 2)"]
+
+
+def parse(text: str) -> Any:
+    return NestedField(1, "x", text).field_type
+
+
+def without_numbers(table: Table, rows: pa.Table, folder: Path, **more: Any) -> None:
+    """Add a file that was written by somebody who knows nothing of the table."""
+    path = folder / f"{len(list(folder.iterdir()))}.parquet"
+    pq.write_table(rows, path)
+    table.add_files([f"file://{path}"], **more)
+
+
+def test_files_without_numbers_are_read_by_the_names_that_the_table_gives(tmp_path: Path) -> None:
+    first = pa.table({"k": [1], "s": pa.array([{"x": 1, "y": 2}])})
+    table = catalog_table(tmp_path, first.schema)
+    without_numbers(table, first, tmp_path)
+    with table.update_schema() as change:
+        change.rename_column("k", "key")
+        change.rename_column("s.x", "z")
+    folder = without_catalog(table, tmp_path)
+    assert rows(at(folder)) == [{"key": 1, "s": {"z": 1, "y": 2}}]
+    without_catalog(table, tmp_path, lambda raw: raw["properties"].pop("schema.name-mapping.default"))
+    with pytest.raises(SchemaError, match=r"column 'key' of .*the file has no numbers.*schema.name-mapping.default"):
+        rows(at(folder))
+
+
+def test_the_partition_says_what_a_file_lacks(tmp_path: Path) -> None:
+    fields = [
+        NestedField(1, "k", LongType()),
+        NestedField(2, "day", parse("date")),
+        NestedField(3, "town", StringType()),
+        NestedField(4, "ts", TimestamptzType()),
+        NestedField(5, "n", parse("decimal(5, 2)")),
+    ]
+    identities = [PartitionField(n, 1000 + n, IdentityTransform(), fields[n - 1].name) for n in (2, 3, 4, 5)]
+    table = catalog_table(tmp_path, Schema(*fields), partition_spec=PartitionSpec(*identities))
+    held = pa.table(
+        {
+            "k": [1, 2],
+            "day": pa.array([date(2026, 1, 10), None]),
+            "town": ["Zürich/West", None],
+            "ts": pa.array([datetime(2026, 1, 10, 1, 2, 3, 4, UTC), None], INSTANT),
+            "n": pa.array([Decimal("1.25"), None], pa.decimal128(5, 2)),
+        }
+    )
+    table.append(held)
+    with table.update_spec() as change:
+        change.remove_field("town")
+    table.append(held)
+    folder = without_catalog(table, tmp_path)
+    found = at(folder)
+    assert rows(found) == by_pyiceberg(table)
+    assert found.resolve().partition_columns == ("day", "town", "ts", "n")
+    for file in found.resolve().files:  # whoever wrote them left out what the partition says
+        alone = pq.read_table(file.path, partitioning=None)
+        pq.write_table(alone.drop_columns(list(file.partitions)), file.path)
+    assert rows(at(folder)) == sorted([*held.to_pylist(), *held.to_pylist()], key=repr)
+
+
+def test_times_are_bounded_by_what_manifests_say(tmp_path: Path) -> None:
+    times = [datetime(2026, 1, 10, tzinfo=UTC), datetime(2026, 1, 11, 0, 0, 0, 1, UTC), None]
+    days = [date(2026, 1, 10), date(1969, 12, 31), None]
+    held = pa.table(
+        {"k": [1, 2, 3], "ts": pa.array(times, INSTANT), "day": days, "no": pa.array([None] * 3, INSTANT)}
+    )
+    table = catalog_table(tmp_path, held.schema)
+    table.append(held)
+    (file,) = at(without_catalog(table, tmp_path)).resolve().files
+    assert file.times is not None
+    assert file.times.between("ts") == (to_epoch_micros(times[0]), to_epoch_micros(times[1]))  # type: ignore[arg-type]
+    assert file.times.between("day") == (-86_400_000_000, to_epoch_micros(times[0]))  # type: ignore[arg-type]
+    assert [file.times.between(name) for name in ("no", "k", "other")] == [None] * 3
+
+
+def test_an_earlier_snapshot_is_read_by_its_own_schema(tmp_path: Path) -> None:
+    table = catalog_table(tmp_path, LONGS)
+    table.append(pa.table({"k": [1], "n": [1]}))
+    first = table.current_snapshot()
+    assert first is not None
+    table.manage_snapshots().create_tag(first.snapshot_id, "month").create_branch(first.snapshot_id, "dev").commit()
+    with table.update_schema() as change:
+        change.rename_column("n", "m")
+    table.append(pa.table({"k": [2], "m": [2]}))
+    last = table.current_snapshot()
+    assert last is not None
+    folder = without_catalog(table, tmp_path)
+    old, both = [{"k": 1, "n": 1}], [{"k": 1, "m": 1}, {"k": 2, "m": 2}]
+    assert rows(at(folder)) == rows(at(folder, branch="main")) == rows(at(folder, as_of=last.timestamp_ms)) == both
+    assert rows(at(folder, snapshot_id=first.snapshot_id)) == rows(at(folder, tag="month")) == old
+    assert rows(at(folder, as_of=last.timestamp_ms - 1)) == old
+    assert rows(at(folder, branch="dev")) == [{"k": 1, "m": 1}]  # a branch has the table's schema
+    for choice, message in (
+        ({"snapshot_id": 7}, f"no snapshot 7: .*{last.snapshot_id}"),
+        ({"branch": "month"}, r"no branch 'month'\. There are: dev, main"),
+        ({"tag": "dev"}, r"no tag 'dev'\. There are: month"),
+        ({"as_of": 5}, "no snapshot as old as 5 "),
+    ):
+        with pytest.raises(SourceError, match=message):
+            at(folder, **choice)
+    time = datetime.fromtimestamp(last.timestamp_ms / 1000, UTC)
+    assert at(folder).note == f"snapshot {last.snapshot_id} of {time:%Y-%m-%dT%H:%M:%SZ} of the Iceberg table"
+
+
+def test_a_table_without_a_snapshot_has_its_columns_and_no_rows(tmp_path: Path) -> None:
+    folder = without_catalog(catalog_table(tmp_path, LONGS), tmp_path)
+    assert at(folder).resolve().to_arrow() == pa.schema([("k", pa.int64()), ("n", pa.int64())])
+    assert rows(at(folder)) == []
+    assert at(folder).note == "no snapshot of the Iceberg table, which is empty"
+
+
+def test_a_table_that_was_moved_is_read_where_it_is(tmp_path: Path) -> None:
+    table = catalog_table(tmp_path, LONGS)
+    table.append(pa.table({"k": [1], "n": [1]}))
+    moved = without_catalog(table, tmp_path).rename(tmp_path / "moved")
+    assert rows(at(moved)) == [{"k": 1, "n": 1}]
+
+
+def test_a_metadata_file_is_a_version_of_its_table(tmp_path: Path) -> None:
+    table = catalog_table(tmp_path, LONGS)
+    table.append(pa.table({"k": [1], "n": [1]}))
+    before = Path(table.metadata_location.removeprefix("file://"))
+    table.append(pa.table({"k": [2], "n": [2]}))
+    assert rows(at(before)) == [{"k": 1, "n": 1}]
+    with pytest.raises(SourceError, match="a catalog keeps"):
+        at(tmp_path / "table")
+
+
+def numbered(tmp_path: Path, **more: Any) -> tuple[Table, list[str]]:
+    """A table of two files of five rows, and their URIs."""
+    table = catalog_table(tmp_path, LONGS, **more)
+    table.append(pa.table({"k": [1] * 5, "n": range(5)}))
+    table.append(pa.table({"k": [2] * 5, "n": range(5)}))
+    uris = {task.file.file_path for task in table.scan(row_filter="k = 1").plan_files()}
+    all_uris = {task.file.file_path for task in table.scan().plan_files()}
+    return table, [*uris, *(all_uris - uris)]
+
+
+def test_rows_whose_positions_are_deleted_are_not_read(tmp_path: Path) -> None:
+    table, (one, two) = numbered(tmp_path)
+    both = sorted([(one, 0), (one, 4), (one, 1), (two, 2)])
+    file = deletes(tmp_path / "table" / "d1.parquet", both)
+    again = deletes(tmp_path / "table" / "d2.parquet", [(one, 4), (one, 3)], lower_bounds={2147483546: one.encode()})
+    found = at(with_deletes(table, tmp_path, [file, again]))
+    assert [(row["k"], row["n"]) for row in rows(found)] == [(1, 2), (2, 0), (2, 1), (2, 3), (2, 4)]
+    (tmp_path / "table" / "d1.parquet").unlink()
+    with pytest.raises(SourceNotFoundError, match=r"d1\.parquet was there when the plan was made, and is gone"):
+        rows(found)
+
+
+def test_positions_of_later_files_than_the_deletes_stay(tmp_path: Path) -> None:
+    table, (one, two) = numbered(tmp_path)
+    file = deletes(tmp_path / "table" / "d1.parquet", [(one, 0), (two, 0)])
+    assert len(rows(at(with_deletes(table, tmp_path, [file], older=True)))) == 10
+
+
+def test_deletes_by_equality_are_left_to_sparks_package(tmp_path: Path) -> None:
+    table, (one, _) = numbered(tmp_path)
+    file = deletes(tmp_path / "table" / "d1.parquet", [(one, 0)], content=DataFileContent.EQUALITY_DELETES)
+    folder = with_deletes(table, tmp_path, [file])
+    with pytest.raises(TableFeatureError, match=r"needs deletes by equality \(.*d1\.parquet\), which feast-hybrid"):
+        at(folder)
+
+
+@pytest.mark.parametrize("file_format", [FileFormat.AVRO, FileFormat.ORC])
+def test_data_in_other_formats_is_left_to_sparks_package(tmp_path: Path, file_format: FileFormat) -> None:
+    table, _ = numbered(tmp_path)
+    file = deletes(tmp_path / "table" / "d1", [], content=DataFileContent.DATA, file_format=file_format)
+    with pytest.raises(TableFeatureError, match=rf"needs files of data in {file_format.value.capitalize()} "):
+        at(with_deletes(table, tmp_path, [file], content=0))
