@@ -14,8 +14,8 @@ from pyiceberg.manifest import (
     FileFormat,
     ManifestEntry,
     ManifestEntryStatus,
+    ManifestWriterV2,
     read_manifest_list,
-    write_manifest,
     write_manifest_list,
 )
 from pyiceberg.typedef import Record
@@ -64,7 +64,15 @@ def without_catalog(table: Table, folder: Path, change: Callable[[dict[str, Any]
     return there
 
 
-def with_deletes(table: Table, folder: Path, files: list[DataFile], *, content: int = 1, older: bool = False) -> Path:
+class _OfVersion3(ManifestWriterV2):
+    @property
+    def version(self) -> Any:
+        return 3
+
+
+def with_deletes(
+    table: Table, folder: Path, files: list[DataFile], *, content: int = 1, older: bool = False, version: int = 2
+) -> Path:
     """A table's last version with files of deletes, as no other writer of Python's makes them.
 
     Args:
@@ -73,6 +81,7 @@ def with_deletes(table: Table, folder: Path, files: list[DataFile], *, content: 
         files: of deletes.
         content: 0 for files of data.
         older: whether they count from the commit before the first one.
+        version: of the format that their manifest has.
     """
     current = table.current_snapshot()
     assert current is not None
@@ -80,10 +89,15 @@ def with_deletes(table: Table, folder: Path, files: list[DataFile], *, content: 
     number, sequence = 4711, 0 if older else current.sequence_number + 1
     base = f"file://{folder}/table/metadata"
     output = table.io.new_output(f"{base}/deletes.avro")
-    with write_manifest(2, table.spec(), table.schema(), output, number, "deflate") as writer:
+    writer_of = _OfVersion3 if version == 3 else ManifestWriterV2
+    with writer_of(table.spec(), table.schema(), output, number, "deflate") as writer:
         for file in files:
             entry = ManifestEntry.from_args(
-                status=ManifestEntryStatus.ADDED, snapshot_id=number, sequence_number=sequence, data_file=file
+                version,
+                status=ManifestEntryStatus.ADDED,
+                snapshot_id=number,
+                sequence_number=sequence,
+                data_file=file,
             )
             writer.add(entry)
     manifest = writer.to_manifest_file()

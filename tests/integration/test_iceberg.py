@@ -84,15 +84,18 @@ def test_what_the_metadata_says_counts_and_not_what_lies_in_the_folder(
 
 
 @ROLES
-def test_both_pulls_materialisation_and_batches_that_are_added(
-    make_store: MakeStore, put: Callable[[Path], str], tmp_path: Path, role: str
+def test_both_pulls_and_materialisation_read_the_batches_that_were_added(
+    make_store: MakeStore, lakes_to_test: Places, folder: str, role: str
 ) -> None:
-    first = history(driver_id=[1, 2, 1], hours=[0, 1, 2], trips=[1, 2, 3])
-    table = catalog_table(tmp_path, first.schema)
-    table.append(first)
-    of = iceberg(put(without_catalog(table, tmp_path)))
+    of = iceberg(f"{getattr(lakes_to_test, role).uri}{folder}/table")
     rows = view("rows", of, DRIVER, schema=TRIPS)
-    store = make_store(DRIVER, rows)
+    store = make_store()
+    for batch in (
+        history(driver_id=[1, 2], hours=[0, 1], trips=[1, 2]),
+        history(driver_id=[1], hours=[2], trips=[3]),
+    ):
+        HybridSparkOfflineStore.offline_write_batch(store.config, rows, batch, None)
+    store.apply([DRIVER, rows])
 
     def pulled(verb: str) -> list[tuple[Any, ...]]:
         pull = getattr(HybridSparkOfflineStore, f"pull_{verb}_from_table_or_query")
@@ -103,9 +106,6 @@ def test_both_pulls_materialisation_and_batches_that_are_added(
     store.materialize(hour(0), hour(5))
     found = store.get_online_features(["rows:trips"], [{"driver_id": n} for n in (1, 2, 3)]).to_dict()
     assert found["trips"] == [3, 2, None]
-    added = history(driver_id=[3], hours=[1], trips=[4])
-    HybridSparkOfflineStore.offline_write_batch(store.config, rows, added, None)
-    assert pulled("all") == [(1, 1), (2, 2), (3, 4)]
 
 
 @reliability(

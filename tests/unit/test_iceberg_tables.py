@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -11,13 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyiceberg.manifest import (
-    DataFileContent,
-    FileFormat,
-)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.transforms import IdentityTransform
+from pyiceberg.typedef import Record
 from pyiceberg.types import LongType, NestedField, StringType, TimestamptzType
 
 from feast_hybrid.arrow.utc import INSTANT, to_epoch_micros
@@ -27,7 +27,10 @@ from feast_hybrid.errors import SchemaError, SourceError, SourceNotFoundError
 from feast_hybrid.files.iceberg_table import IcebergTable, SnapshotChoice, read_table
 from feast_hybrid.files.listed_tables import TableFeatureError
 from feast_hybrid.lakes import Router
+from feast_hybrid.sources.inference import source_columns
 from feast_hybrid.sources.spec import SourceSpec
+from feast_hybrid.sources.tables import open_table_version
+from feast_hybrid.spark.config import SparkConfig
 from tests.iceberg_tables import catalog_table, deletes, with_deletes, without_catalog
 
 if TYPE_CHECKING:
@@ -338,3 +341,152 @@ def test_data_in_other_formats_is_left_to_sparks_package(tmp_path: Path, file_fo
     file = deletes(tmp_path / "table" / "d1", [], content=DataFileContent.DATA, file_format=file_format)
     with pytest.raises(TableFeatureError, match=rf"needs files of data in {file_format.value.capitalize()} "):
         at(with_deletes(table, tmp_path, [file], content=0))
+
+
+def vector(path: Path, data_file: str, rows: list[int], **more: Any) -> DataFile:
+    """A deletion vector as the format's version 3 has it, in a file with something in front of it."""
+    keys = struct.pack("<HH", 0, len(rows) - 1)
+    bitmap = struct.pack("<II", 12346, 1) + keys + struct.pack("<I", 16) + struct.pack(f"<{len(rows)}H", *rows)
+    content = b"\xd1\xd3\x39\x64" + struct.pack("<qI", 1, 0) + bitmap
+    blob = struct.pack(">i", len(content)) + content + struct.pack(">I", zlib.crc32(content))
+    path.write_bytes(b"PFA1" + blob + b"footer")
+    given = {
+        "content": DataFileContent.POSITION_DELETES,
+        "file_format": FileFormat.PUFFIN,
+        "partition": Record(),
+        "record_count": len(rows),
+        "file_size_in_bytes": path.stat().st_size,
+        "referenced_data_file": data_file,
+        "content_offset": 4,
+        "content_size_in_bytes": len(blob),
+        **more,
+    }
+    return DataFile.from_args(3, file_path=f"file://{path}", **given)
+
+
+def test_rows_of_a_deletion_vector_are_not_read(tmp_path: Path) -> None:
+    table, (one, two) = numbered(tmp_path)
+    files = [
+        vector(tmp_path / "table" / "v1.puffin", one, [0, 3, 4]),
+        vector(tmp_path / "table" / "v2.puffin", two, [1]),
+    ]
+    found = at(with_deletes(table, tmp_path, files, version=3))
+    assert [(row["k"], row["n"]) for row in rows(found)] == [(1, 1), (1, 2), (2, 0), (2, 2), (2, 3), (2, 4)]
+    assert len(rows(at(with_deletes(table, tmp_path, files, version=3, older=True)))) == 10
+
+
+def test_two_deletion_vectors_of_one_file_are_refused(tmp_path: Path) -> None:
+    table, (one, _) = numbered(tmp_path)
+    files = [vector(tmp_path / "table" / f"v{n}.puffin", one, [n]) for n in range(2)]
+    with pytest.raises(SourceError, match="two deletion vectors of"):
+        at(with_deletes(table, tmp_path, files, version=3))
+
+
+def test_deletes_of_one_partition_are_none_of_another(tmp_path: Path) -> None:
+    by_key = PartitionSpec(PartitionField(1, 1000, IdentityTransform(), "k"))
+    table, (one, two) = numbered(tmp_path, partition_spec=by_key)
+    file = deletes(tmp_path / "table" / "d1.parquet", [(one, 0), (two, 0)], partition=Record(1))
+    found = rows(at(with_deletes(table, tmp_path, [file])))
+    assert [(row["k"], row["n"]) for row in found if row["n"] == 0] == [(2, 0)]
+
+
+def test_columns_that_are_not_read_are_refused_to_who_asks_for_them(tmp_path: Path) -> None:
+    table = catalog_table(tmp_path, LONGS)
+    table.append(pa.table({"k": [1], "n": [1]}))
+
+    def change(raw: dict[str, Any]) -> None:
+        raw["format-version"] = 3
+        raw["next-row-id"] = 0
+        raw["schemas"][0]["fields"] += [
+            {"id": 3, "name": "v", "required": False, "type": "variant"},
+            {"id": 4, "name": "u", "required": False, "type": "uuid"},
+            {"id": 5, "name": "d", "required": False, "type": "long", "initial-default": 7},
+            {
+                "id": 6,
+                "name": "l",
+                "required": False,
+                "type": {"type": "list", "element-id": 7, "element": "variant", "element-required": False},
+            },
+            {"id": 8, "name": "ns", "required": False, "type": "timestamptz_ns"},
+        ]
+        raw["last-column-id"] = 8
+
+    folder = without_catalog(table, tmp_path, change)
+    found = at(folder).resolve()
+    assert {column.name: column.data_type for column in found.columns} == {
+        "k": pa.int64(),
+        "n": pa.int64(),
+        "ns": INSTANT,
+    }
+    assert found.unreadable["v"] == "cannot be read: is of the type variant, which feast-hybrid does not read"
+    assert "of the type variant" in found.unreadable["l"]
+    assert "uuid" in found.unreadable["u"]
+    assert "a default value for rows that were there before" in found.unreadable["d"]
+    assert rows(at(folder)) == [{"k": 1, "n": 1, "ns": None}]
+
+
+@pytest.mark.parametrize(
+    ("change", "feature"),
+    [
+        ({"format-version": 4}, "version 4 of the format"),
+        ({"properties": {"encryption.key-id": "k"}}, "encryption"),
+    ],
+)
+def test_tables_that_nobody_here_reads_are_left_to_sparks_package(
+    tmp_path: Path, change: dict[str, Any], feature: str
+) -> None:
+    folder = without_catalog(catalog_table(tmp_path, LONGS), tmp_path, lambda raw: raw.update(change))
+    with pytest.raises(TableFeatureError, match=f"needs {feature}"):
+        at(folder)
+
+
+def test_files_outside_of_the_site_are_left_to_sparks_package(tmp_path: Path) -> None:
+    table, (one, _) = numbered(tmp_path)
+    file = deletes(tmp_path / "table" / "d1.parquet", [(one, 0)], content=DataFileContent.DATA)
+    file[1] = "hdfs://elsewhere/table/d1.parquet"
+    with pytest.raises(TableFeatureError, match=r"needs a file that is not on the table's site \(hdfs://elsewhere/"):
+        at(with_deletes(table, tmp_path, [file], content=0))
+
+
+@pytest.mark.parametrize("name", ["snap-*.avro", "*-m0.avro"])
+def test_metadata_that_is_gone_or_damaged_is_named(tmp_path: Path, name: str) -> None:
+    table = catalog_table(tmp_path, LONGS)
+    table.append(pa.table({"k": [1], "n": [1]}))
+    folder = without_catalog(table, tmp_path)
+    (found,) = (folder / "metadata").glob(name)
+    found.write_bytes(found.read_bytes()[:200])
+    with pytest.raises(SourceError, match=rf"source 'rows'.*{found.name} is damaged: "):
+        open_table_version(spec(folder), Router([]))
+    found.unlink()
+    with pytest.raises(SourceError, match=rf"source 'rows'.*{found.name}, which the table's metadata names, is gone"):
+        open_table_version(spec(folder), Router([]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"snapshot-id": "last"}, "option snapshot-id is 'last'; it has to be the number of a snapshot"),
+        ({"as-of-timestamp": "2026-01-10"}, "it has to be milliseconds since 1970"),
+        ({"branch": "a", "TAG": "b"}, "the options branch and tag are given. Leave out all but one"),
+        ({"start-snapshot-id": "1"}, "needs the option start-snapshot-id, which feast-hybrid does not read"),
+    ],
+)
+def test_options_that_are_not_understood_are_refused(tmp_path: Path, options: dict[str, str], message: str) -> None:
+    folder = without_catalog(catalog_table(tmp_path, LONGS), tmp_path)
+    with pytest.raises(SourceError, match=rf"source 'rows'.*{message}"):
+        open_table_version(spec(folder, **options), Router([]))
+
+
+def test_where_there_is_no_table_the_error_says_what_is(tmp_path: Path) -> None:
+    with pytest.raises(SourceNotFoundError, match="nothing is at"):
+        open_table_version(spec(tmp_path / "nowhere"), Router([]))
+    with pytest.raises(SourceError, match=r"no Iceberg table is there: it has no v1\.metadata\.json"):
+        open_table_version(spec(tmp_path), Router([]))
+
+
+def test_feast_apply_reads_the_columns_without_spark(tmp_path: Path) -> None:
+    folder = without_catalog(catalog_table(tmp_path, EVERYTHING.schema), tmp_path)
+    found = dict(source_columns(spec(folder), SparkConfig(), Router([])))
+    assert found["ts"] == "timestamp"
+    assert found["n"] == "decimal(12,2)"
+    assert found["s"] == "struct<a:int,b:array<string>>"
