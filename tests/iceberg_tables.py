@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -71,7 +71,13 @@ class _OfVersion3(ManifestWriterV2):
 
 
 def with_deletes(
-    table: Table, folder: Path, files: list[DataFile], *, content: int = 1, older: bool = False, version: int = 2
+    table: Table,
+    folder: Path,
+    files: list[DataFile],
+    *,
+    content: int = 1,
+    older: bool = False,
+    version: Literal[2, 3] = 2,
 ) -> Path:
     """A table's last version with files of deletes, as no other writer of Python's makes them.
 
