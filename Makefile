@@ -70,13 +70,14 @@ test-matrix: ## the retrieval tests on PySpark 4.0, 4.1, 4.2 and 4.3 (make test 
 test-lowest: ## unit and retrieval tests on the lowest versions that pyproject.toml allows
 	scripts/test-lowest "$(PYTHON)"
 
-lint: $(VENV)/.dev ## ruff, types, layers, requirements, docs/reliability.md, how Markdown is wrapped
+lint: $(VENV)/.dev ## ruff, types, layers, requirements, generated docs, how Markdown is wrapped
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 	scripts/write-reliability --check
+	scripts/write-format-limits --check
 	scripts/wrap-markdown --check $(filter-out docs/benchmarks.md docs/conformance.md,$(wildcard *.md docs/*.md docs/adr/*.md))
 
 bench: $(VENV)/.bench ## the as-of join against its peers; SHAPES=dense,sparse SCALE=0.1 AGAIN=1

@@ -5,13 +5,16 @@ Parquet files are generated (:mod:`benchmarks.data`); the other forms are made f
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.testing.artifacts import fetch
+from feast_hybrid.testing.artifacts import cache_dir, fetch
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -168,6 +171,38 @@ def _delta_source(view: View) -> dict[str, Any]:
     return {"path": as_uri(view.path), "file_format": "delta"}
 
 
+def _iceberg_table(_spark: SparkSession, view: View) -> View:
+    """The same Parquet files, with metadata beside them that a catalog has made; from then on its path is its name.
+
+    The metadata names files by their places, so it is made anew for each run.
+    """
+    import pyarrow.parquet as pq
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    folder = Path(tempfile.mkdtemp(prefix=f"bench-iceberg-{view.name}-", dir=cache_dir()))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _link(view.path, folder / "table" / "data")
+    files = sorted(map(str, (folder / "table" / "data").rglob("*.parquet")))
+    catalog = SqlCatalog("bench", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}")
+    catalog.create_namespace("db")
+    table = catalog.create_table(f"db.{view.name}", pq.read_schema(files[0]), location=f"file://{folder}/table")
+    table.add_files([f"file://{file}" for file in files])
+    metadata = folder / "table" / "metadata"
+    for file in metadata.glob("*.metadata.json"):
+        file.unlink()
+    (metadata / "v1.metadata.json").write_text(table.metadata.model_dump_json())
+    (metadata / "version-hint.text").write_text("1")
+    return replace(view, path=str(folder / "table"), generated=view.path)
+
+
+def _iceberg_source(view: View) -> dict[str, Any]:
+    return {"path": as_uri(view.path), "file_format": "iceberg"}
+
+
+def _generated_rows(spark: SparkSession, view: View) -> DataFrame:
+    return spark.read.parquet(view.on_path.path)
+
+
 def _link(source: str, target: Path) -> None:
     for file in sorted(Path(source).rglob("*.parquet")):
         linked = target / file.relative_to(source)
@@ -175,13 +210,14 @@ def _link(source: str, target: Path) -> None:
         os.link(file, linked)
 
 
-#: By the name that :class:`benchmarks.shapes.History` gives. No package of Spark's reads Delta on PySpark 4.3: peers
-#: read the table's files, of which none was removed.
+#: By the name that :class:`benchmarks.shapes.History` gives. No package of Spark's reads Delta or Iceberg on PySpark
+#: 4.3: peers read the tables' files, of which none was removed.
 FORMS = {
     "parquet": Form(_as_it_is, _parquet_source, _parquet_rows),
     "query": Form(_spark_table, _query_source, _query_rows),
     "table": Form(_hive_table("PARQUET"), _table_source, _table_rows, metastore=True),
     "orc": Form(_orc_files, _orc_source, _orc_rows),
     "orc-table": Form(_orc_table, _table_source, _table_rows, metastore=True),
-    "delta": Form(_delta_table, _delta_source, _parquet_rows),
+    "delta": Form(_delta_table, _delta_source, _generated_rows),
+    "iceberg": Form(_iceberg_table, _iceberg_source, _generated_rows),
 }

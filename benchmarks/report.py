@@ -194,8 +194,8 @@ def _how() -> str:
   stopped, and counts with that.
 - Histories have no two rows of one key and time, so there is one right answer. Files are in the order of time.
 - `ours, on Parquet paths` reads the Parquet files from which the other forms were made, or over which the table lies.
-  The chain, dbl-tempo and ours read the same tables; no package of Delta's runs on PySpark 4.3, so there the peers
-  read the table's Parquet files.
+  The chain, dbl-tempo and ours read the same tables; no package of Delta or Iceberg runs on PySpark 4.3, so there the
+  peers read the tables' Parquet files.
 - `far`: the servers run on the same machine, and take their part of its processors."""
 
 

@@ -20,6 +20,7 @@ FORMS = {
     "orc": "paths of ORC files",
     "orc-table": "Hive tables of ORC",
     "delta": "Delta tables",
+    "iceberg": "Iceberg tables",
 }
 STRATEGIES = ("ours-columnar", "ours-window")
 """What the planner chooses from: they take part where the choice is not plain from the size."""

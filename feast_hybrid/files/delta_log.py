@@ -353,9 +353,15 @@ class _Replay:
                 self.sidecars.append(sidecar["path"])
 
     def add_commit(self, actions: Sequence[Action]) -> None:
-        for action in actions:
-            if remove := action.get("remove"):
-                self._files.pop(_key(remove), None)
+        removed = [action["remove"] for action in actions if action.get("remove")]
+        missed = {_decoded(remove["path"]) for remove in removed if self._files.pop(_key(remove), None) is None}
+        for path, _ in self._files if missed else ():
+            if path in missed:
+                raise BrokenLogError(
+                    f"the log removes the file {path} with other rows deleted than it has: by Delta's rules it "
+                    "stays, beside what its rows were written to. The writer has left out its deletion vector. Write "
+                    "the table anew from a version before"
+                )
         for action in actions:
             self._take(action)
 

@@ -73,16 +73,16 @@ class IcebergFeatureError(TableFeatureError):
     """A table needs what this package does not do."""
 
 
-def appending_needs(metadata: TableMetadata, raw: Mapping[str, Any]) -> str | None:
+def appending_needs(raw: Mapping[str, Any]) -> str | None:
     """What a table asks of a writer that this package does not do; None where it can add rows.
 
     Args:
-        metadata: of the table.
-        raw: the same as it stands in the file.
+        raw: the table's metadata, of any version of the format.
     """
-    if metadata.format_version not in _WRITTEN_VERSIONS:
-        return f"version {metadata.format_version} of the format in what is written"
-    properties = metadata.properties
+    version_of_format = raw.get("format-version")
+    if version_of_format not in _WRITTEN_VERSIONS:
+        return f"version {version_of_format} of the format in what is written"
+    properties = raw.get("properties") or {}
     for name, what in _PROPERTIES.items():
         if properties.get(name):
             return f"{what} ({name})"
@@ -95,6 +95,11 @@ def appending_needs(metadata: TableMetadata, raw: Mapping[str, Any]) -> str | No
             return f"the compression {codec} ({name})"
     if any("manifest-list" not in snapshot for snapshot in raw.get("snapshots") or ()):
         return "snapshots without a list of manifests"
+    return None
+
+
+def columns_need(metadata: TableMetadata) -> str | None:
+    """What a table's columns and partitions ask of a writer that this package does not do; None where they do not."""
     if (part := never_null_part(metadata.schema())) is not None:
         return f"a part of a column that is never null ({part!r}) to be checked"
     try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import SourceError
 from feast_hybrid.files.listing import DataFile, base_name, is_hidden
-from feast_hybrid.files.table_formats import refuse_table
+from feast_hybrid.files.table_formats import refuse_table, refuse_tables_above
 from feast_hybrid.lakes.markers import BEING_REPLACED
 from feast_hybrid.lakes.versions import file_version
 
@@ -21,6 +21,52 @@ _CONCURRENT_LISTINGS = 8
 
 class NotPlainError(SourceError):
     """A folder holds what only its reader knows how to take."""
+
+
+class UnreadFilesError(SourceError):
+    """A file with rows lies below the folders whose files are read."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} lies in a folder below")
+
+
+def refuse_unread_files(folders: Sequence[Location], tops: Sequence[Location], *, takes_below: bool = False) -> None:
+    """See that no folder holds files with rows deeper down, and that none is, or lies in, a table of another format.
+
+    Args:
+        folders: whose files are rows; one that is not there has none.
+        tops: folders above which a table's log may be.
+        takes_below: whether files in folders below are rows too.
+
+    Raises:
+        UnreadFilesError: it names the file.
+        TableFormatError: it names the table.
+        Exception: what the file system raises where it cannot say.
+    """
+    rows_in = {folder.path.rstrip("/") for folder in folders}
+    with ThreadPoolExecutor(_CONCURRENT_LISTINGS) as threads:
+        list(threads.map(lambda folder: _refuse_below(folder, folder.path, rows_in, takes_below), folders))
+    with ThreadPoolExecutor(_CONCURRENT_LISTINGS) as threads:
+        for top in tops:
+            file = f"{top.path.rstrip('/')}/file"  # any in it: the folder itself is looked at, and what is above
+            refuse_tables_above(top, [file], [file], threads)
+
+
+def _refuse_below(folder: Location, path: str, rows_in: Collection[str], takes_below: bool) -> None:
+    path = path.rstrip("/") or "/"
+    try:
+        entries = folder.fs.ls(path, detail=True)
+    except FileNotFoundError:
+        return
+    refuse_table(path, entries)
+    for entry in entries:
+        found = str(entry["name"]).rstrip("/")
+        if found == path or is_hidden(base_name(found)):
+            continue
+        if entry["type"] != "file":
+            _refuse_below(folder, found, rows_in, takes_below)
+        elif entry["size"] and path not in rows_in and not takes_below:
+            raise UnreadFilesError(found)
 
 
 def files_in(folders: Sequence[Location]) -> list[list[DataFile]]:

@@ -1,4 +1,4 @@
-"""Folders that are tables of Delta, Hudi or Iceberg: read file by file, deleted and replaced rows would come back.
+"""Folders of tables of Delta, Hudi, Iceberg and Hive ACID: read file by file, deleted and replaced rows come back.
 
 A table is known by its log. It is looked for in all that is listed, which takes nothing more; and above what a source
 names, since a partition, a file or a folder of data within a table has no log of its own.
@@ -6,6 +6,7 @@ names, since a partition, a file or a folder of data within a table has no log o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ _LOGS = {"_delta_log": "delta", ".hoodie": "hudi"}
 #: What Hudi puts into each partition, whatever the partition's name.
 _HUDI_PARTITION = ".hoodie_partition_metadata"
 
+#: Folders in which Hive keeps what was inserted into an ACID table, what was deleted, and what both came to.
+_ACID_FOLDER = re.compile(r"base_[0-9]{7,}(_v[0-9]+)?|(delete_)?delta_[0-9]{7,}_[0-9]{7,}(_.*)?")
+
 #: Folders of a table's data, by which a partition's way up to the table leads.
 _DATA_FOLDER = "data"
 
@@ -31,16 +35,30 @@ class TableFormatError(SourceError):
 
     Attributes:
         table: the path of the table, as the file system has it.
-        file_format: as Spark calls it.
+        file_format: as Spark calls it; ``hive`` for an ACID table.
     """
 
     def __init__(self, table: str, file_format: str) -> None:
-        super().__init__(
-            f"{table} is a table of {file_format.capitalize()}, whose log says which of its files count: set "
-            f"file_format={file_format!r} on the source"
-        )
         self.table = table
         self.file_format = file_format
+        super().__init__(f"{self.found}: {self.way_out}")
+
+    @property
+    def found(self) -> str:
+        """What was found."""
+        if self.file_format == "hive":
+            return f"{self.table} holds inserts and deletes of a Hive ACID table, of which Hive alone makes rows"
+        return f"{self.table} is a table of {self.file_format.capitalize()}, whose log says which of its files count"
+
+    @property
+    def way_out(self) -> str:
+        """What a source of a path has to say instead."""
+        if self.file_format == "hive":
+            return (
+                "have Hive write its rows into a table that is none, such as CREATE EXTERNAL TABLE … STORED AS ORC "
+                "AS SELECT …, and name that one"
+            )
+        return f"set file_format={self.file_format!r} on the source"
 
 
 def refuse_table(path: str, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -59,9 +77,16 @@ def refuse_table(path: str, entries: Sequence[Mapping[str, Any]]) -> None:
             raise TableFormatError(path, file_format)
     if names.get(_HUDI_PARTITION):
         raise TableFormatError(path, "hudi")
+    if any(is_acid_folder(name) for name, is_file in names.items() if not is_file):
+        raise TableFormatError(path, "hive")
     # Listed beside the table's data, and before anything is made of that.
     if path.rpartition("/")[2] == "metadata" and _is_icebergs(names):
         raise TableFormatError(path.rpartition("/")[0], "iceberg")
+
+
+def is_acid_folder(name: str) -> bool:
+    """Whether a folder of that name holds inserts or deletes of a Hive ACID table."""
+    return _ACID_FOLDER.fullmatch(name) is not None
 
 
 def refuse_tables_above(

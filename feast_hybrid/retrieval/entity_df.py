@@ -19,6 +19,7 @@ from feast_hybrid.retrieval.pandas_rows import PandasRows
 from feast_hybrid.sources.data_source import HybridSparkSource
 from feast_hybrid.sources.reader import Reader, reader_beside, reader_for
 from feast_hybrid.sources.resolve import source_spec
+from feast_hybrid.sources.table_folders import refuse_unread_tables
 from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.frames import analysed
@@ -214,7 +215,9 @@ def _run_sql(
         reader.spark.table(own_name).createOrReplaceTempView(quoted(name))
     with translate_spark_errors("entity_df", "SQL text"):
         refuse_unsafe_plan(reader.spark, query, what="entity_df", error=EntityFrameError, more_functions=allowed)
-        return analysed(reader.spark.sql(query))
+        rows = analysed(reader.spark.sql(query))
+        refuse_unread_tables(rows, reader.router, "entity_df")
+        return rows
 
 
 def _sources_called(

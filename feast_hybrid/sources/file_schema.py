@@ -197,7 +197,7 @@ def note_once(source: SourceSpec, note: str) -> str:
 
 def _package_hint(file_format: str) -> str:
     """What reads a table format with the Spark that is installed; nothing where this package does."""
-    if file_format in TABLE_FORMATS:
+    if file_format in {*TABLE_FORMATS, "hive"}:
         return ""
     return (
         f"No package of that format is known for PySpark {version('pyspark')}; docs/formats.md lists those that are "

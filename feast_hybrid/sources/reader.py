@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.asof import Ineligible
+from feast_hybrid.asof import Ineligible, Scan
 from feast_hybrid.errors import SessionError, SourceError, SourceNotFoundError, UnavailableError
 from feast_hybrid.files.listed_tables import TableFeatureError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary, was_reached
@@ -17,9 +17,11 @@ from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason, 
 from feast_hybrid.sources.files_frame import NoReaderError, SourceFrame, files_frame
 from feast_hybrid.sources.spark_listing import MovedWhileListedError
 from feast_hybrid.sources.spec import sites_of
-from feast_hybrid.sources.table_scan import refuse_transactions, table_scan
+from feast_hybrid.sources.table_folders import refuse_unread_tables
+from feast_hybrid.sources.table_scan import table_scan
 from feast_hybrid.sources.tables import lists_its_files, open_table_version
 from feast_hybrid.sources.text_frame import frame_as_declared, is_zoned, text_frame
+from feast_hybrid.sources.time_range import partitions_between
 from feast_hybrid.spark.catalog import describe, table_entry
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import SESSION_FORMATS
@@ -165,14 +167,19 @@ class Reader:
         with translate_spark_errors(source.label, source.describe(), sites_of(source, self.router)):
             child = session or self.child()
             if source.table is None:
-                return SourceFrame(analysed(self._selected(child, source)), Ineligible(reason))
-            rows = analysed(_table(child, source.table))
-            entry = table_entry(child, source.table)
-            refuse_transactions(entry, f"{source.label}: table {source.table}")
-            if not scan:
+                rows = analysed(self._selected(child, source))
+                refuse_unread_tables(rows, self.router, source.label)
                 return SourceFrame(rows, Ineligible(reason))
-        wanted = [*(rows.columns if columns is None else columns), *required]
-        files = table_scan(source, entry, rows.schema, child, self.router, wanted, required, between)
+            rows = analysed(_table(child, source.table))
+            entry = table_entry(child, source.table) if scan else None
+        files: Scan | Ineligible = Ineligible(reason)
+        if scan:
+            wanted = [*(rows.columns if columns is None else columns), *required]
+            files = table_scan(source, entry, rows.schema, child, self.router, wanted, required, between)
+        with translate_spark_errors(source.label, source.describe(), sites_of(source, self.router)):
+            is_listed = isinstance(files, Scan)
+            partitions = partitions_between(source, rows, *between)
+            refuse_unread_tables(rows, self.router, source.label, wanted=partitions, is_listed=is_listed)
         return SourceFrame(rows, files)
 
     def _open_table(

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from feast_hybrid.lakes import Location
 
 #: Files by which a table is known, and the format of the table that has one.
-_LOGS = "{_delta_log/*,.hoodie/hoodie.properties,metadata/version-hint.text,metadata/*.metadata.json}"
-_LOG_FORMATS = (("/_delta_log/", "delta"), ("/.hoodie/", "hudi"), ("/metadata/", "iceberg"))
+LOGS = "{_delta_log/*,.hoodie/hoodie.properties,metadata/version-hint.text,metadata/*.metadata.json}"
+LOG_FORMATS = (("/_delta_log/", "delta"), ("/.hoodie/", "hudi"), ("/metadata/", "iceberg"))
 
 
 class MovedWhileListedError(SourceNotFoundError):
@@ -115,11 +115,11 @@ def _refuse_tables(session: SparkSession, location: Location, roots: Mapping[str
     for pattern in dict.fromkeys(_places_of_logs(location, roots)):
         try:
             with translate_spark_errors(f"looking for a table's log at {pattern}", location.describe()):
-                logs = _paths(session, location, f"{pattern.rstrip('/')}/{_LOGS}", {})
+                logs = _paths(session, location, f"{pattern.rstrip('/')}/{LOGS}", {})
         except (SourceNotFoundError, AccessDeniedError, AuthenticationError):
             logs = []  # nothing is there, or it is above what may be looked at: the files have been listed before
         for log in logs:
-            for folder, file_format in _LOG_FORMATS:
+            for folder, file_format in LOG_FORMATS:
                 if folder in log:
                     raise TableFormatError(log.rpartition(folder)[0], file_format)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from feast_hybrid.arrow.types import arrow_type_of_spark, spark_type_of_arrow
 from feast_hybrid.arrow.utc import as_utc
 from feast_hybrid.asof import Ineligible, Scan
-from feast_hybrid.errors import HybridError, SourceError
+from feast_hybrid.errors import HybridError
 from feast_hybrid.files.footers import read_footers
 from feast_hybrid.files.plain_folders import NotPlainError, files_in
 from feast_hybrid.files.resolution import spark_widens
@@ -55,6 +55,8 @@ _PLAIN_SETTINGS = {
     "spark.sql.files.ignoreCorruptFiles": "false",
     "spark.sql.files.ignoreMissingFiles": "false",
     "spark.sql.hive.verifyPartitionPath": "false",
+    "spark.sql.hive.convertMetastoreParquet.mergeSchema": "false",
+    "spark.sql.hive.caseSensitiveInferenceMode": "NEVER_INFER",
     "spark.sql.parquet.mergeSchema": "false",
     "spark.sql.parquet.fieldId.read.enabled": "false",
     "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
@@ -74,20 +76,6 @@ _BITS = {"tinyint": 8, "smallint": 16, "int": 32, "bigint": 64}
 
 class _NotOursError(Exception):
     """Why a table is Spark's to read, in words for plans."""
-
-
-def refuse_transactions(entry: TableEntry | None, what: str) -> None:
-    """Refuse a table of Hive's whose rows are in deltas: Spark would find none, or old ones.
-
-    Raises:
-        SourceError: it names the table.
-    """
-    if entry is not None and entry.has_transactions:
-        raise SourceError(
-            f"{what} is a Hive ACID table (transactional=true), whose inserts and deletes lie in folders of deltas "
-            "that Spark does not read. Have Hive write its rows into a table that is none, such as CREATE EXTERNAL "
-            "TABLE … STORED AS ORC AS SELECT …, and name that one."
-        )
 
 
 def table_scan(
@@ -117,7 +105,7 @@ def table_scan(
         return _TableScan(source, _plain(entry), schema, session, router, columns, required).scan(between)
     except _NotOursError as reason:
         return Ineligible(str(reason))
-    except (TableFormatError, NotPlainError) as error:
+    except (TableFormatError, NotPlainError) as error:  # who reads it by Spark refuses the first: see table_folders
         return Ineligible(f"the table's folder is not plain: {error}")
     except FileNotFoundError:
         return Ineligible("the table, or one of its partitions, has no folder")

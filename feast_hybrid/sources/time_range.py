@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
 from itertools import zip_longest
@@ -95,6 +96,63 @@ def partition_bounds(
         for bound, margin in ((start, -_ZONE_MARGIN), (end, _ZONE_MARGIN))
     )
     return low, high
+
+
+@dataclass(frozen=True, eq=False)
+class PartitionsBetween:
+    """The partitions of a table in which rows of a time range can be.
+
+    Attributes:
+        column: that partitions them by date, as the table has it.
+        low: see :func:`partition_bounds`.
+        high: likewise.
+        source: says how its values are written.
+        data_type: of the column.
+    """
+
+    column: str
+    low: Any
+    high: Any
+    source: SourceSpec
+    data_type: DataType
+
+    def of(self, frame: DataFrame) -> DataFrame:
+        """The table's rows in these partitions."""
+        for condition in _partition_conditions(self.source, self.low, self.high):
+            frame = frame.where(condition)
+        return frame
+
+    def may_hold(self, texts: Mapping[str, str | None]) -> bool:
+        """Whether it is one of them, by its values as text."""
+        text = next((text for name, text in texts.items() if name.lower() == self.column.lower()), None)
+        value: Any = text
+        try:
+            if text is not None and isinstance(self.data_type, DateType):
+                value = date.fromisoformat(text)
+            elif text is not None and isinstance(self.data_type, IntegralType):
+                value = int(text)
+        except ValueError:
+            return True
+        return may_be_within(value, self.low, self.high, self.source.date_partition_format)
+
+
+def partitions_between(
+    source: SourceSpec, frame: DataFrame, start: datetime | None, end: datetime | None
+) -> PartitionsBetween | None:
+    """The partitions of a table in which rows of a time range can be; None where all can.
+
+    Args:
+        source: a table.
+        frame: its rows.
+        start: None for no bound; naive times are UTC.
+        end: None for no bound; naive times are UTC.
+    """
+    types = {field.name: field.dataType for field in frame.schema.fields}
+    low, high = partition_bounds(source, types, start, end)
+    column = source.date_partition_column
+    if not column or (low is None and high is None):
+        return None
+    return PartitionsBetween(column, low, high, source, types[column])
 
 
 def _partition_conditions(source: SourceSpec, low: Any, high: Any) -> list[Column]:

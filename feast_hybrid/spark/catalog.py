@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,7 +15,7 @@ from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.runtime import is_connect
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 #: Stands for null in the name of a partition.
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
@@ -23,6 +24,11 @@ NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _CONCURRENT_QUESTIONS = 8
 #: A question for one partition takes as long as so many of a question for all: on Derby 30 to 70 ms, and 1 ms.
 _PARTITIONS_OF_A_QUESTION = 30
+
+#: Tables of the session's own catalog in Spark's text of a plan: those of which it reads the files itself, and those
+#: that it has Hive's classes read. Their names are made of letters, digits and underscores.
+_RELATION = re.compile(r"^[ :+-]*Relation ((?:spark_catalog\.)?\w+\.\w+)\[", re.MULTILINE)
+_HIVE_RELATION = re.compile(r"^[ :+-]*HiveTableRelation \[`spark_catalog`\.`(\w+)`\.`(\w+)`", re.MULTILINE)
 
 
 def describe(session: SparkSession, table: str) -> dict[str, str]:
@@ -73,6 +79,11 @@ class TableEntry:
         return [str(name) for name in self.described.get("partition_columns", [])]
 
     @property
+    def finds_partitions_in_catalog(self) -> bool:
+        """Whether Spark asks the catalog for its partitions, and not its folders."""
+        return str(self.described.get("partition_provider", "")).lower() == "catalog"
+
+    @property
     def buckets(self) -> int:
         """By how many files a partition's rows are told apart; 0 for a plain table."""
         return max(0, int(self.described.get("num_buckets", 0) or 0))
@@ -105,6 +116,22 @@ def table_entry(session: SparkSession, table: str) -> TableEntry | None:
     except Exception:
         # A table that is not there, or may not be seen, is named by who reads it.
         return None
+
+
+def file_relations(frame: DataFrame) -> dict[str, bool]:
+    """The tables of files that a frame reads of the session's own catalog: through views, and in subqueries too.
+
+    Returns:
+        Each table's name, and whether Spark reads its files itself; Hive's classes do else.
+    """
+    analysed: Any = frame
+    if is_connect(frame):
+        text = analysed._explain_string(extended=True).partition("== Analyzed Logical Plan ==")[2]
+        text = text.partition("== Optimized Logical Plan ==")[0]
+    else:
+        text = analysed._jdf.queryExecution().analyzed().toString()
+    found = dict.fromkeys(_RELATION.findall(text), True)
+    return {**found, **{f"spark_catalog.{of}.{name}": False for of, name in _HIVE_RELATION.findall(text)}}
 
 
 def partition_names(session: SparkSession, table: str) -> list[str]:

@@ -46,11 +46,16 @@ READER_SETTINGS = (
     ReaderSetting("spark.sql.legacy.timeParserPolicy", ("corrected", "exception"), _TEXTS),
 )
 
+#: Has Spark read nulls as such, whatever a table of Hive's says of its columns; since Spark 4.1.
+NULLABLE = "spark.sql.hive.convertMetastoreAsNullable"
+
 #: The same for a session of our own.
 PLAIN_SETTINGS = {
     "spark.sql.parquet.int96TimestampConversion": "false",
     "spark.sql.parquet.int96AsTimestamp": "true",
     "spark.sql.legacy.timeParserPolicy": "CORRECTED",
+    # Of a partitioned table of Hive's with a column that is NOT NULL, nulls in files are the values before them else.
+    NULLABLE: "true",
 }
 
 #: The zones whose wall clock is UTC's, as Java calls them.

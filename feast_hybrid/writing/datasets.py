@@ -91,7 +91,7 @@ def _laid_out(frame: DataFrame, file_format: str | None, order: Sequence[str]) -
 
     No rows change places between tasks for it.
     """
-    if file_format not in (None, "parquet", "orc"):
+    if not order or file_format not in (None, "parquet", "orc"):
         return frame
     names = [name.lower() for name in frame.columns]
     columns = [

@@ -20,6 +20,7 @@ from feast_hybrid.files.iceberg_commit import (
     Addition,
     IcebergFeatureError,
     appending_needs,
+    columns_need,
     data_paths,
     encoded,
     first_metadata,
@@ -222,7 +223,7 @@ class _Batch:
         with source_errors(self.source):
             found = last_version(self.location)
             if found is not None:
-                require_own_place(self.location, found.metadata.location)
+                require_own_place(self.location, str(found.raw.get("location")))
             return found
 
     def write(self, table: TableVersion | None) -> _Written:
@@ -231,8 +232,12 @@ class _Batch:
             first = self._first()
             metadata = TableMetadataUtil.parse_obj(dict(first))
         else:
-            first, metadata = {}, table.metadata
-            if need := appending_needs(metadata, table.raw):
+            first = {}
+            need = appending_needs(table.raw)
+            if need is None:
+                metadata = table.metadata
+                need = columns_need(metadata)
+            if need is not None:
                 raise IcebergFeatureError(f"the Iceberg table needs {need}, which feast-hybrid does not do")
         schema, spec = metadata.schema(), metadata.spec()
         required = [column.name for column in schema.fields if column.required]
@@ -288,7 +293,7 @@ class _Batch:
         """How a table writes where its metadata is."""
         if table is None:
             return None
-        return f"{table.metadata.location.rstrip('/')}/{METADATA_FOLDER}/{table.file.name}"
+        return f"{table.raw['location'].rstrip('/')}/{METADATA_FOLDER}/{table.file.name}"
 
     def _first(self) -> dict[str, Any]:
         schema = in_microseconds(self.first_schema())

@@ -35,6 +35,7 @@ TYPES: dict[str, FeastType] = {
     "s": String,
     "c": String,
     "w": String,
+    "n": Int64,
     "seen": UnixTimestamp,
     "d": UnixTimestamp,
     "day": String,
@@ -54,12 +55,21 @@ def main(folder: str) -> None:
         "mixed": ({"table": "mixed"}, "v"),
         "in_deltas": ({"table": "in_deltas"}, "v"),
         "path": (in_folder, "v c w"),
+        "not_null": ({"table": "not_null"}, "v"),
+        "grown": ({"table": "grown"}, "v n"),
+        "elsewhere": ({"table": "elsewhere"}, "v"),
+        "view": ({"table": "seen_orc"}, "v s"),
+        "view_of_deltas": ({"table": "seen_deltas"}, "v"),
+        "in_union": ({"table": "in_union"}, "v"),
+        "by_hive": ({"table": "of_orc"}, "v s"),
     }
     found = {}
+    spark = session(folder)
     for strategy in ("auto", "window"):
         for name, (of, features) in asked.items():
             place = Path(folder, f"{name}_{strategy}")
             place.mkdir()
+            spark.conf.set("spark.sql.hive.convertMetastoreOrc", str(name != "by_hive").lower())
             try:
                 found[f"{name} {strategy}"] = answer(place, folder, strategy, name, of, features.split())
             except HybridError as error:
@@ -102,8 +112,38 @@ def make_tables(spark: SparkSession, folder: str) -> None:
     spark.sql(f"CREATE TABLE mixed ({few}) PARTITIONED BY (day STRING) STORED AS orc")
     spark.sql("INSERT INTO mixed SELECT k, event_timestamp, v, '2026-01-10' FROM of_orc")
     spark.sql(f"ALTER TABLE mixed PARTITION (day = '2026-01-10') SET SERDE '{SERDE_OF_PARQUET}'")
+    make_odd_tables(spark, Path(folder, "a warehouse"), few)
     for setting in by_hive:
         spark.conf.set(f"spark.sql.hive.{setting}", "true")
+
+
+def make_odd_tables(spark: SparkSession, warehouse: Path, few: str) -> None:
+    """Tables as years of ALTER TABLE leave them."""
+    in_days = "PARTITIONED BY (day STRING) STORED AS orc"
+    rows = "SELECT k, event_timestamp, v, day FROM of_orc WHERE hour <> 7"
+    for name in ("grown", "elsewhere", "in_union"):
+        spark.sql(f"CREATE TABLE {name} ({few}) {in_days}")
+        spark.sql(f"INSERT INTO {name} {rows}")
+    spark.sql("ALTER TABLE grown ADD COLUMNS (n BIGINT)")
+    spark.sql("INSERT INTO grown SELECT k, event_timestamp + INTERVAL 1 SECOND, v, 7, day FROM of_orc WHERE hour = 2")
+    spark.sql("INSERT INTO grown SELECT k, event_timestamp, v, 8, '2026-01-12' FROM of_orc WHERE hour = 3")
+    spark.sql("ALTER TABLE grown ADD PARTITION (day = '2026-01-13')")  # without files, and without a folder
+    shutil.rmtree(warehouse / "grown" / "day=2026-01-13")
+    shutil.copytree(warehouse / "elsewhere" / "day=2026-01-10", warehouse / "moved")
+    where = "ALTER TABLE elsewhere PARTITION (day = '2026-01-10') SET LOCATION"
+    spark.sql(f"{where} 'file://{warehouse}/moved'")  # whose folder keeps its files
+    day = warehouse / "in_union" / "day=2026-01-10"
+    day.rename(warehouse / "half")
+    day.mkdir()
+    (warehouse / "half").rename(day / "HIVE_UNION_SUBDIR_1")
+    spark.sql("CREATE VIEW seen_orc AS SELECT * FROM of_orc")
+    spark.sql("CREATE VIEW seen_deltas AS SELECT * FROM in_deltas")
+    never = few.replace("DOUBLE", "DOUBLE NOT NULL")
+    spark.sql(f"CREATE TABLE not_null ({never}) {in_days}")
+    spark.sql(f"INSERT INTO not_null {rows}")
+    later = "SELECT k, event_timestamp + INTERVAL 1 HOUR AS event_timestamp, CAST(NULL AS DOUBLE) AS v FROM of_orc"
+    nulls = spark.sql(later)
+    nulls.coalesce(1).write.orc(f"file://{warehouse}/not_null/day=2026-01-11", mode="append")
 
 
 def answer(

@@ -88,9 +88,9 @@ def test_by_columns_only_the_week_s_partitions_are_asked_for_listed_and_read(
     listed: list[str] = []
     entries, files = partition_entries, plain_folders._files_in
 
-    def noted_entries(session: Any, name: str, partitions: Any) -> Any:
+    def noted_entries(session: Any, name: str, partitions: Any, total: int) -> Any:
         asked.extend(partition["day"] for partition in partitions)
-        return entries(session, name, partitions)
+        return entries(session, name, partitions, total)
 
     def noted_files(folder: Any) -> Any:
         listed.append(folder.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,15 +15,15 @@ from feast.types import Float64, Int64, String, UnixTimestamp
 
 from feast_hybrid import HybridSparkSource
 from feast_hybrid.errors import SourceError
+from feast_hybrid.sources import table_scan
 from feast_hybrid.sources.reader import Reader
 from feast_hybrid.spark.catalog import partition_entries
+from tests.integration.format_limits import Limit, format_limit
 from tests.integration.places import answers, classic_only, entity, feature_store, hour, on_connect, retrieve
 from tests.integration.places import view as feature_view
 from tests.integration.programs import answers_in, run_python
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from feast import FeatureStore
     from pyspark.sql import SparkSession
 
@@ -133,9 +134,9 @@ def test_a_plain_table_is_joined_by_columns_and_only_needed_partitions_are_asked
     tables.plain(name, file_format)
     asked: list[Any] = []
 
-    def noted(session: Any, table: str, partitions: Any) -> Any:
+    def noted(session: Any, table: str, partitions: Any, total: int) -> Any:
         asked.extend(partitions)
-        return partition_entries(session, table, partitions)
+        return partition_entries(session, table, partitions, total)
 
     monkeypatch.setattr("feast_hybrid.sources.table_scan.partition_entries", noted)
     plan, found = tables.asked(name)
@@ -166,52 +167,125 @@ def falls(tables: Tables, name: str, reason: str, features: tuple[str, ...] = ("
     assert found == tables.asked(name, "window", features=features)[1]
 
 
+@format_limit("Tables", "a view", "left to Spark", "a view")
+@format_limit("Tables", "a bucketed table", "left to Spark", "a bucketed table")
+@format_limit("Tables", "a table of another format", "left to Spark", "a table of csv")
+@format_limit(
+    "Tables",
+    "options, or properties such as `orc.force.positional.evolution`, that change what is read",
+    "left to Spark",
+    "a table with options, which are Spark's to follow: recursiveFileLookup",
+)
+@format_limit(
+    "Tables",
+    "a location under no site",
+    "left to Spark",
+    "its files are under none of the configured sites",
+)
+@format_limit("Tables", "a column of `char(n)`, asked for", "left to Spark", "column 's' is char")
+@format_limit("Tables", "a column with a default, asked for", "left to Spark", "column 'n' has a default")
+@format_limit("Tables", "a file that lacks a key or the event time", "left to Spark", "has no column 'k'")
+@format_limit("Tables", "a folder without rows beside the files", "left to Spark", "there is a folder")
+@format_limit(
+    "Tables",
+    "a partition whose location is not the table's folder for it",
+    "left to Spark",
+    "is elsewhere",
+)
+@format_limit("Tables", "a partition, or a table, that has no folder", "left to Spark", "has no folder")
+@format_limit(
+    "Tables",
+    "ORC that Arrow would read otherwise, see above",
+    "left to Spark",
+    "holds times before 1677-09-21",
+)
+@format_limit(
+    "Tables",
+    "files whose columns are called `_col0` and so on",
+    "left to Spark",
+    "names its columns _col0",
+)
+@format_limit(
+    "Tables",
+    "more than 1,000 partitions within the entity rows' times",
+    "left to Spark",
+    "more than are asked for one by one",
+)
+@format_limit(
+    "Tables",
+    "files that cannot be listed from here",
+    "left to Spark",
+    "its files cannot be listed from here",
+)
+@format_limit(
+    "Tables",
+    "a column in a type which is not the table's or narrower",
+    "left to Spark",
+    "is float in the table and double in",
+)
 @ROLES
-def test_what_is_not_plain_is_sparks(tables: Tables, place: Place, tmp_path: Path) -> None:
+def test_what_is_not_plain_is_sparks(
+    tables: Tables, place: Place, tmp_path: Path, limit: Limit, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def at(name: str) -> str:
         return f"LOCATION '{tables.uri}/{name}'"
 
     tables.plain("plain", "parquet")
-    with falls(tables, "seen_through", "a view"):
+    with falls(tables, "seen_through", limit("a view")):
         tables.make("seen_through", "AS SELECT * FROM plain WHERE v > 1", "VIEW")
-    with falls(tables, "bucketed", "a bucketed table"):
+    with falls(tables, "bucketed", limit("a bucketed table")):
         tables.make("bucketed", f"USING parquet CLUSTERED BY (k) INTO 2 BUCKETS {at('bucketed')} AS {ROWS}")
-    with falls(tables, "of_text", "a table of csv", features=("v",)):
+    with falls(tables, "of_text", limit("a table of csv"), features=("v",)):
         tables.make("of_text", f"USING csv {at('of_text')} AS SELECT k, event_timestamp, v FROM plain")
-    with falls(tables, "with_options", "a table with options, which are Spark's to follow: recursiveFileLookup"):
+    with falls(
+        tables, "with_options", limit("a table with options, which are Spark's to follow: recursiveFileLookup")
+    ):
         tables.make("with_options", f"USING orc OPTIONS (recursiveFileLookup 'true') {at('with_options')} AS {ROWS}")
-    with falls(tables, "outside", "its files are under none of the configured sites"):
+    with falls(tables, "outside", limit("its files are under none of the configured sites")):
         tables.make("outside", f"USING orc LOCATION 'file://{tmp_path}/outside' AS {ROWS}")
-    with falls(tables, "char_column", "column 's' is char"):
+    with falls(tables, "char_column", limit("column 's' is char")):
         tables.make(
             "char_column",
             f"(k BIGINT, event_timestamp TIMESTAMP, s CHAR(3), v DOUBLE) USING orc {at('char_column')}",
         )
         tables.sql("INSERT INTO char_column SELECT k, event_timestamp, s, v FROM plain")
-    with falls(tables, "with_default", "column 'n' has a default", features=("v", "n")):
+    with falls(tables, "with_default", limit("column 'n' has a default"), features=("v", "n")):
         tables.make("with_default", f"USING parquet {at('with_default')} AS {ROWS}")
         tables.sql("ALTER TABLE with_default ADD COLUMN n BIGINT DEFAULT 7")
-    with falls(tables, "renamed", "has no column 'k'", features=("v",)):
+    with falls(tables, "renamed", limit("has no column 'k'"), features=("v",)):
         tables.make("with_id", f"USING orc {at('renamed')} AS SELECT k AS id, event_timestamp, v FROM plain")
         tables.make("renamed", f"(k BIGINT, event_timestamp TIMESTAMP, v DOUBLE) USING orc {at('renamed')}")
-    with falls(tables, "nested", "there is a folder"):
+    with falls(tables, "nested", limit("there is a folder")):
         tables.make("nested", f"USING parquet {at('nested')} AS {ROWS}")
-        place.write(f"{tables.uri}/nested/more", {"k": [1], "v": [99.0]})
-    with falls(tables, "moved", "is elsewhere"):
+        place.put(f"{tables.uri}/nested/more/0", b"")  # files with rows there are refused: test_table_folders
+    with falls(tables, "moved", limit("is elsewhere")):
         tables.plain("moved", "parquet")
         tables.sql(
             "ALTER TABLE moved PARTITION (day = DATE'2026-01-11', p = 'x:y/é %') "
             f"SET LOCATION '{tables.uri}/plain/day=2026-01-10/p=x%3Ay%2Fé %25'"
         )
-    with falls(tables, "without_folder", "has no folder"):
+    with falls(tables, "without_folder", limit("has no folder")):
         tables.plain("without_folder", "parquet")
         tables.sql("ALTER TABLE without_folder ADD PARTITION (day = DATE'2026-01-11', p = 'made')")
         made = f"{tables.uri}/without_folder/day=2026-01-11/p=made"
         if place.exists(made):
             place.lake.filesystem().rm(place.inside(made), recursive=True)
-    with falls(tables, "before_arrow", "holds times before 1677-09-21", features=("v", "seen")):
+    with falls(tables, "before_arrow", limit("holds times before 1677-09-21"), features=("v", "seen")):
         old = "SELECT k, event_timestamp, v, TIMESTAMP'0099-01-01 00:00:00' AS seen FROM plain"
         tables.make("before_arrow", f"USING orc {at('before_arrow')} AS {old}")
+    with falls(tables, "by_places", limit("names its columns _col0"), features=("v",)):
+        numbered = "SELECT k AS _col0, event_timestamp AS _col1, v AS _col2 FROM plain"
+        tables.make("numbered", f"USING orc {at('by_places')} AS {numbered}")
+        tables.make("by_places", f"(k BIGINT, event_timestamp TIMESTAMP, v DOUBLE) USING orc {at('by_places')}")
+    tables.make("wide", f"USING orc {at('wide')} AS SELECT k, event_timestamp, v FROM plain")
+    tables.make("narrow", f"(k BIGINT, event_timestamp TIMESTAMP, v FLOAT) USING orc {at('wide')}")
+    plan = retrieve(tables.store("narrow", "auto", ("v",)), ENTITY_ROWS, ["stats:v"]).explain()
+    assert limit("is float in the table and double in") in plan
+    with falls(tables, "plain", limit("more than are asked for one by one")):
+        monkeypatch.setattr(table_scan, "_MAX_PARTITIONS", 3)
+    monkeypatch.setattr(table_scan, "_MAX_PARTITIONS", 1000)
+    with falls(tables, "plain", limit("its files cannot be listed from here")):
+        monkeypatch.setattr(table_scan, "files_in", Path.read_bytes)  # which knows no list of folders
 
 
 @ROLES
@@ -232,7 +306,7 @@ def test_files_that_lack_a_column_or_have_narrower_ones_are_what_the_table_says(
 def test_a_hive_acid_table_is_refused_by_name(tables: Tables) -> None:
     tables.make("with_deltas", f"USING orc LOCATION '{tables.uri}/with_deltas' AS {ROWS}")
     tables.sql("ALTER TABLE with_deltas SET TBLPROPERTIES ('transactional' = 'true')")
-    with pytest.raises(SourceError, match=r"table with_deltas is a Hive ACID table"):
+    with pytest.raises(SourceError, match=r"table default\.with_deltas is a Hive ACID table"):
         tables.asked("with_deltas")
 
 
@@ -255,8 +329,16 @@ def tables_onprem(
     made.drop()
 
 
+@format_limit("Tables", "a partition in another format than the table", "left to Spark", "in another format than the")
+@format_limit("Tables", "a Hive ACID table (`transactional=true`)", "refused", "is a Hive ACID table")
+@format_limit(
+    "Tables",
+    "a session with settings that change what Spark reads",
+    "left to Spark",
+    "spark.sql.hive.convertMetastoreOrc is false",
+)
 @classic_only("it has a Spark application of its own")
-def test_tables_of_a_hive_metastore_that_hive_wrote(tmp_path: Path) -> None:
+def test_tables_of_a_hive_metastore_that_hive_wrote(tmp_path: Path, limit: Limit) -> None:
     (found,) = answers_in(run_python("-m", "tests.integration.hive_program", str(tmp_path), seconds=1200))
     for table in ("of_parquet", "of_orc"):
         plan, rows = found[f"{table} auto"]
@@ -273,6 +355,18 @@ def test_tables_of_a_hive_metastore_that_hive_wrote(tmp_path: Path) -> None:
         == found["path window"][1]
         == [["1.5", "b", "b"], ["2.5", "None", "None"], ["0.5", "a", "a"]]
     )
-    assert "is kept in another format than the table" in found["mixed auto"][0]
+    assert limit("in another format than the") in found["mixed auto"][0]
+    assert "columnar (blocks" in found["not_null auto"][0]
+    assert "columnar (blocks" in found["grown auto"][0] or "has no folder" in found["grown auto"][0]
+    assert "is elsewhere" in found["elsewhere auto"][0]
+    assert "a view" in found["view auto"][0]
+    assert limit("spark.sql.hive.convertMetastoreOrc is false") in found["by_hive auto"][0]
     for strategy in ("auto", "window"):
-        assert "in_deltas is a Hive ACID table (transactional=true)" in found[f"in_deltas {strategy}"][0]
+        for name in ("in_deltas", "view_of_deltas"):
+            assert f"in_deltas {limit('is a Hive ACID table')} (transactional=true)" in found[f"{name} {strategy}"][0]
+        assert "HIVE_UNION_SUBDIR_1" in found[f"in_union {strategy}"][0]
+        # Of entity rows at 30, 31 and 2 hours.
+        assert found[f"not_null {strategy}"][1] == [["None"], ["None"], ["0.5"]]
+        assert found[f"grown {strategy}"][1] == [["1.5", "8"], ["2.5", "7"], ["0.5", "None"]]
+        assert found[f"elsewhere {strategy}"][1] == [["1.5"], ["2.5"], ["0.5"]]
+        assert found[f"view {strategy}"][1] == found[f"by_hive {strategy}"][1] == [row[:2] for row in rows]

@@ -21,6 +21,7 @@ from feast_hybrid.sources.spec import SourceSpec
 from feast_hybrid.writing.delta_batches import append_to_delta
 from feast_hybrid.writing.naming import BatchName
 from tests.delta_tables import actions, append, deltalake, edit
+from tests.integration.format_limits import Limit, format_limit
 
 NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
 ROWS = pa.table({"ts": pa.array([NOON, None], INSTANT), "n": [1, 2]})
@@ -206,23 +207,96 @@ def with_writer_feature(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @pytest.mark.parametrize(
-    ("change", "feature"),
+    "change",
     [
-        (with_metadata("delta.invariants", "{}"), "an invariant"),
-        (with_metadata("delta.generationExpression", "1"), "a generated column"),
-        (with_metadata("delta.identity.start", "1"), "an identity column"),
-        (with_metadata("", "", **{"delta.constraints.positive": "n > 0"}), "a constraint to be checked"),
-        (with_metadata("", "", **{"delta.enableInCommitTimestamps": "true"}), "in-commit timestamps"),
-        (with_writer_feature("rowTracking"), "the writer feature rowTracking"),
+        pytest.param(
+            with_metadata("delta.invariants", "{}"),
+            marks=format_limit(
+                "Delta, adding a batch",
+                "invariants",
+                "left to Spark's package, else refused",
+                "an invariant",
+            ),
+            id="an invariant",
+        ),
+        pytest.param(
+            with_metadata("delta.generationExpression", "1"),
+            marks=format_limit(
+                "Delta, adding a batch",
+                "generated columns",
+                "left to Spark's package, else refused",
+                "a generated column",
+            ),
+            id="a generated column",
+        ),
+        pytest.param(
+            with_metadata("delta.identity.start", "1"),
+            marks=format_limit(
+                "Delta, adding a batch",
+                "identity columns",
+                "left to Spark's package, else refused",
+                "an identity column",
+            ),
+            id="an identity column",
+        ),
+        pytest.param(
+            with_metadata("", "", **{"delta.constraints.positive": "n > 0"}),
+            marks=format_limit(
+                "Delta, adding a batch",
+                "constraints",
+                "left to Spark's package, else refused",
+                "a constraint to be checked",
+            ),
+            id="a constraint to be checked",
+        ),
+        pytest.param(
+            with_metadata("", "", **{"delta.enableInCommitTimestamps": "true"}),
+            marks=format_limit(
+                "Delta, adding a batch",
+                "in-commit timestamps",
+                "left to Spark's package, else refused",
+                "in-commit timestamps",
+            ),
+            id="in-commit timestamps",
+        ),
+        pytest.param(
+            with_metadata("__CHAR_VARCHAR_TYPE_STRING", "char(3)"),
+            marks=format_limit(
+                "Delta, adding a batch",
+                "columns of text of a given length",
+                "left to Spark's package, else refused",
+                "a column of text of a given length",
+            ),
+            id="a column of text of a given length",
+        ),
+        pytest.param(
+            with_metadata("", "", **{"delta.columnMapping.mode": "name"}),
+            marks=format_limit(
+                "Delta, adding a batch",
+                "column mapping",
+                "left to Spark's package, else refused",
+                "column mapping in what is written",
+            ),
+            id="column mapping in what is written",
+        ),
+        pytest.param(
+            with_writer_feature("rowTracking"),
+            marks=format_limit(
+                "Delta, adding a batch",
+                "row tracking, and other features of writers that are not known here",
+                "left to Spark's package, else refused",
+                "the writer feature",
+            ),
+            id="the writer feature",
+        ),
     ],
-    ids=["invariant", "generated", "identity", "constraint", "times", "feature"],
 )
 def test_what_a_table_asks_of_writers_is_done_or_refused_by_name(
-    tmp_path: Path, change: Callable[[dict[str, Any]], dict[str, Any]], feature: str
+    tmp_path: Path, change: Callable[[dict[str, Any]], dict[str, Any]], limit: Limit
 ) -> None:
     append(tmp_path, pa.table({"n": [1]}))
     edit(tmp_path, change)
-    with pytest.raises(DeltaFeatureError, match=f"needs {feature}"):
+    with pytest.raises(DeltaFeatureError, match=f"needs {limit()}"):
         add(tmp_path, pa.table({"n": [2]}))
     assert len(data_files(tmp_path)) == 1
 

@@ -15,6 +15,7 @@ import pytest
 
 from feast_hybrid.files.delta_log import BrokenLogError, NoSuchVersionError, Snapshot, read_snapshot
 from feast_hybrid.lakes import Router
+from tests.integration.format_limits import Limit, format_limit
 
 SCHEMA = json.dumps({"type": "struct", "fields": [{"name": "n", "type": "long", "nullable": True, "metadata": {}}]})
 PROTOCOL = {"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}}
@@ -113,6 +114,24 @@ def test_a_file_with_other_rows_deleted_takes_the_place_of_the_one_before(tmp_pa
         snapshot(tmp_path)
 
 
+@format_limit(
+    "Delta",
+    "a file that is removed without the deletion vector that it has, as by Trino's OPTIMIZE",
+    "refused",
+    "with other rows deleted than it has",
+)
+def test_a_file_that_is_removed_without_its_deletion_vector_is_refused(tmp_path: Path, limit: Limit) -> None:
+    # https://github.com/trinodb/trino/issues/31253: the rows would be there twice.
+    vector = {"storageType": "u", "pathOrInlineDv": "x", "offset": 1}
+    commit(tmp_path, 0, PROTOCOL, metadata(), add("a", deletionVector=vector), add("b"))
+    commit(tmp_path, 1, {"remove": {"path": "gone"}}, {"remove": {"path": "b"}}, add("c"))
+    assert paths(tmp_path) == ["a", "c"]
+    commit(tmp_path, 2, {"remove": {"path": "a"}}, add("compacted"))
+    with pytest.raises(BrokenLogError, match=f"the file a {limit()}"):
+        snapshot(tmp_path)
+    assert paths(tmp_path, version=1) == ["a", "c"]
+
+
 def test_paths_are_decoded_once(tmp_path: Path) -> None:
     commit(tmp_path, 0, PROTOCOL, metadata(), add("t=50%2525/%C3%BC%20.parquet"))
     assert paths(tmp_path) == ["t=50%25/ü .parquet"]
@@ -185,32 +204,43 @@ def test_what_is_no_commit_is_not_looked_at(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "fault"),
+    "content",
     [
-        ("", r"01\.json of the log is empty"),
-        ('{"add": {"path"\n', r"01\.json of the log is damaged"),
-        ("[1]\n", r"01\.json of the log is damaged"),
+        pytest.param("", marks=format_limit("Delta", "an empty commit", "refused", "01.json of the log is empty")),
+        pytest.param(
+            '{"add": {"path"\n',
+            marks=format_limit("Delta", "a damaged commit", "refused", "01.json of the log is damaged"),
+        ),
+        pytest.param(
+            "[1]\n",
+            marks=format_limit("Delta", "a commit with other JSON in it", "refused", "of the log is damaged"),
+        ),
     ],
 )
-def test_a_damaged_commit_is_refused_by_name(tmp_path: Path, content: str, fault: str) -> None:
+def test_a_damaged_commit_is_refused_by_name(tmp_path: Path, content: str, limit: Limit) -> None:
     commit(tmp_path, 0, PROTOCOL, metadata(), add("a"))
     commit(tmp_path, 1).write_text(content)
-    with pytest.raises(BrokenLogError, match=fault):
+    with pytest.raises(BrokenLogError, match=re.escape(limit())):
         snapshot(tmp_path)
     assert paths(tmp_path, version=0) == ["a"]
 
 
-def test_a_missing_commit_or_schema_and_a_damaged_checkpoint_are_refused(tmp_path: Path) -> None:
+@format_limit(
+    "Delta", "a log without a protocol or a schema", "refused", "says nothing of the table's protocol or schema"
+)
+@format_limit("Delta", "a commit that is missing", "refused", ".json is missing")
+@format_limit("Delta", "a damaged checkpoint", "refused", "checkpoint.parquet cannot be read")
+def test_a_missing_commit_or_schema_and_a_damaged_checkpoint_are_refused(tmp_path: Path, limit: Limit) -> None:
     commit(tmp_path, 0, PROTOCOL, add("a"))
-    with pytest.raises(BrokenLogError, match="says nothing of the table's protocol or schema"):
+    with pytest.raises(BrokenLogError, match=limit("says nothing of the table's protocol or schema")):
         snapshot(tmp_path)
     commit(tmp_path, 2, metadata())
-    with pytest.raises(BrokenLogError, match=f"the commit {1:020}.json is missing"):
+    with pytest.raises(BrokenLogError, match=f"the commit {1:020}{limit('.json is missing')}"):
         snapshot(tmp_path)
     path = checkpoint(tmp_path, f"{1:020}.checkpoint.parquet", PROTOCOL, metadata(), add("a"))
     assert paths(tmp_path) == ["a"]
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(BrokenLogError, match=r"checkpoint\.parquet cannot be read"):
+    with pytest.raises(BrokenLogError, match=limit("checkpoint.parquet cannot be read")):
         snapshot(tmp_path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -25,6 +26,7 @@ from feast_hybrid.sources.delta import delta_table
 from feast_hybrid.sources.inference import source_columns, validate_source
 from feast_hybrid.sources.spec import SourceSpec
 from feast_hybrid.spark.config import SparkConfig
+from tests.integration.format_limits import Limit, format_limit
 
 Field = dict[str, Any]
 SPARK = SparkConfig()
@@ -189,10 +191,15 @@ def test_partition_values_are_what_the_log_says_whatever_folders_are_called(tmp_
     assert of.resolve().partition_columns == ("p",)
 
 
+@format_limit(
+    "Delta", "a value of a partition that is none of its type", "refused", "for the partition column 'p', which is no"
+)
 @pytest.mark.parametrize(("data_type", "text"), [("long", "x"), ("date", "10.1.2026"), ("decimal(3,2)", "1000")])
-def test_a_partition_value_that_is_none_of_its_type_is_refused(tmp_path: Path, data_type: str, text: str) -> None:
+def test_a_partition_value_that_is_none_of_its_type_is_refused(
+    tmp_path: Path, data_type: str, text: str, limit: Limit
+) -> None:
     put(tmp_path, [field("n", "long"), field("p", data_type)], ("a", pa.table({"n": [1]}), {"p": text}))
-    with pytest.raises(BrokenLogError, match=f"gives the file a '{text}' for the partition column 'p'"):
+    with pytest.raises(BrokenLogError, match=f"gives the file a '{text}' {limit()}"):
         table(tmp_path).resolve()
 
 
@@ -226,7 +233,10 @@ def test_files_may_have_other_names_for_columns_and_their_parts(tmp_path: Path) 
     assert rows(table(tmp_path)) == [{"a": 2, "b": 1, "parts": [{"x": 3, "y": 4}], "p": 9}]
 
 
-def test_types_that_were_widened_are_read_where_each_value_is_the_same(tmp_path: Path) -> None:
+@format_limit(
+    "Delta", "a column that was widened from dates to times", "refused", "was date and is timestamp_ntz now"
+)
+def test_types_that_were_widened_are_read_where_each_value_is_the_same(tmp_path: Path, limit: Limit) -> None:
     def widened(name: str, before: str, after: str) -> Field:
         return field(name, after, **{"delta.typeChanges": [{"fromType": before, "toType": after}]})
 
@@ -234,23 +244,44 @@ def test_types_that_were_widened_are_read_where_each_value_is_the_same(tmp_path:
     held = pa.table({"n": pa.array([1], pa.int32()), "d": pa.array([0.5], pa.float32())})
     put(tmp_path, fields, ("a", held, {}), features=["typeWidening", "timestampNtz"])
     assert rows(table(tmp_path)) == [{"n": 1, "d": 0.5}]
-    assert "'t' was date and is timestamp_ntz now" in table(tmp_path).resolve().unreadable["t"]
+    assert limit() in table(tmp_path).resolve().unreadable["t"]
 
 
 @pytest.mark.parametrize(
-    ("column", "reason"),
+    "column",
     [
-        (field("v", "variant"), "is of the type variant"),
-        (field("v", "string", __COLLATIONS={"v": "icu.UNICODE_CI"}), "has a collation"),
-        (field("v", "long", EXISTS_DEFAULT="5"), "has a default value for rows that were there before it"),
-        (field("v", {"type": "interval"}), "is of the type interval"),
+        pytest.param(
+            field("v", "variant"),
+            marks=format_limit("Delta", "a column of `variant`, asked for", "refused", "is of the type variant"),
+            id="variant",
+        ),
+        pytest.param(
+            field("v", "string", __COLLATIONS={"v": "icu.UNICODE_CI"}),
+            marks=format_limit("Delta", "a column with a collation, asked for", "refused", "has a collation"),
+            id="collation",
+        ),
+        pytest.param(
+            field("v", "long", EXISTS_DEFAULT="5"),
+            marks=format_limit(
+                "Delta",
+                "a column with a default for earlier rows, asked for",
+                "refused",
+                "has a default value for rows that were there before it",
+            ),
+            id="default",
+        ),
+        pytest.param(
+            field("v", {"type": "interval"}),
+            marks=format_limit("Delta", "a column of `interval`, asked for", "refused", "is of the type interval"),
+            id="interval",
+        ),
     ],
 )
-def test_a_column_that_is_not_read_matters_to_who_asks_for_it(tmp_path: Path, column: Field, reason: str) -> None:
+def test_a_column_that_is_not_read_matters_to_who_asks_for_it(tmp_path: Path, column: Field, limit: Limit) -> None:
     put(tmp_path, [field("n", "long"), column], ("a", pa.table({"n": [1]}), {}), features=["variantType"])
     resolved = table(tmp_path).resolve()
     assert [each.name for each in resolved.columns] == ["n"]
-    with pytest.raises(SchemaError, match=reason):
+    with pytest.raises(SchemaError, match=limit()):
         resolved.require(["v"])
 
 
@@ -262,26 +293,79 @@ def in_place_of(before: str, after: str) -> Callable[[Path], None]:
 
 
 @pytest.mark.parametrize(
-    ("change", "feature"),
+    "change",
     [
-        (in_place_of('"readerFeatures": []', '"readerFeatures": ["futureThing"]'), "the reader feature futureThing"),
-        (in_place_of('"minReaderVersion": 3', '"minReaderVersion": 4'), "version 4 of the protocol"),
-        (in_place_of('"configuration": {}', '"configuration": {"delta.columnMapping.mode": "id"}'), "mapping by id"),
-        (in_place_of('"provider": "parquet"', '"provider": "orc"'), "files of orc"),
-        (in_place_of('"path": "a"', '"path": "s3://bucket/a"'), r"not in the table's folder \(s3://bucket/a\)"),
-        (in_place_of('"path": "a"', '"path": "/elsewhere/a"'), r"not in the table's folder \(/elsewhere/a\)"),
-        (
+        pytest.param(
+            in_place_of('"readerFeatures": []', '"readerFeatures": ["futureThing"]'),
+            marks=format_limit(
+                "Delta",
+                "a reader feature that is not known here",
+                "left to Spark's package, else refused",
+                "needs the reader feature",
+            ),
+            id="feature",
+        ),
+        pytest.param(
+            in_place_of('"minReaderVersion": 3', '"minReaderVersion": 4'),
+            marks=format_limit(
+                "Delta",
+                "a version of the protocol beyond 3",
+                "left to Spark's package, else refused",
+                "of the protocol for readers",
+            ),
+            id="version",
+        ),
+        pytest.param(
+            in_place_of('"configuration": {}', '"configuration": {"delta.columnMapping.mode": "id"}'),
+            marks=format_limit(
+                "Delta", "column mapping by id", "left to Spark's package, else refused", "column mapping by id"
+            ),
+            id="ids",
+        ),
+        pytest.param(
+            in_place_of('"provider": "parquet"', '"provider": "orc"'),
+            marks=format_limit(
+                "Delta", "data files that are no Parquet", "left to Spark's package, else refused", "files of orc"
+            ),
+            id="orc",
+        ),
+        pytest.param(
+            in_place_of('"path": "a"', '"path": "s3://bucket/a"'),
+            marks=format_limit(
+                "Delta",
+                "files outside of the table's folder, as a shallow clone has",
+                "left to Spark's package, else refused",
+                "a file that is not in the table's folder",
+            ),
+            id="uri",
+        ),
+        pytest.param(
+            in_place_of('"path": "a"', '"path": "/elsewhere/a"'),
+            marks=format_limit(
+                "Delta",
+                "files that the log names by a path from the root",
+                "left to Spark's package, else refused",
+                "(/elsewhere/a)",
+            ),
+            id="path",
+        ),
+        pytest.param(
             in_place_of('"path": "a"', '"path": "a", "deletionVector": {"storageType": "p", "pathOrInlineDv": "/x"}'),
-            "a deletion vector that is not in the table's folder",
+            marks=format_limit(
+                "Delta",
+                "deletion vectors outside of the table's folder",
+                "left to Spark's package, else refused",
+                "a deletion vector that is not in the table's folder",
+            ),
+            id="vector",
         ),
     ],
-    ids=["feature", "version", "ids", "orc", "uri", "path", "vector"],
 )
-def test_what_is_not_read_is_refused_by_name(tmp_path: Path, change: Callable[[Path], None], feature: str) -> None:
+def test_what_is_not_read_is_refused_by_name(tmp_path: Path, change: Callable[[Path], None], limit: Limit) -> None:
     put(tmp_path, [field("n", "long")], ("a", pa.table({"n": [1]}), {}), features=[])
     assert rows(table(tmp_path)) == [{"n": 1}]
     change(tmp_path / "_delta_log" / f"{0:020}.json")
-    with pytest.raises(DeltaFeatureError, match=f"{feature}.*, which feast-hybrid does not read"):
+    with pytest.raises(DeltaFeatureError, match=f"{re.escape(limit())}.*, which feast-hybrid does not read"):
         table(tmp_path)
 
 

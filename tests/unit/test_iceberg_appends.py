@@ -590,12 +590,24 @@ def by_zorder(raw: dict[str, Any]) -> None:
     raw["partition-specs"][0]["fields"][0]["transform"] = "zorder"
 
 
+def of_version_3(raw: dict[str, Any]) -> None:
+    raw |= {"format-version": 3, "next-row-id": 0}
+    raw["schemas"][0]["fields"][1]["type"] = "variant"  # which pyiceberg has not
+
+
+def without_lists(raw: dict[str, Any]) -> None:
+    as_version_1(raw)
+    raw |= {"snapshots": [{"snapshot-id": 1, "timestamp-ms": 1, "manifests": ["m.avro"]}], "current-snapshot-id": 1}
+
+
 REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "version 3": (
-        lambda folder: make(
-            folder, ROWS.schema, change=lambda raw: raw.update({"format-version": 3, "next-row-id": 0})
-        ),
+        lambda folder: make(folder, ROWS.schema, change=of_version_3),
         "version 3 of the format in what is written",
+    ),
+    "manifests": (
+        lambda folder: make(folder, ROWS.schema, change=without_lists),
+        "snapshots without a list of manifests",
     ),
     "metadata": (with_properties("write.metadata.path", "file:///x"), "metadata elsewhere"),
     "ORC": (with_properties("write.format.default", "orc"), "data files of orc"),

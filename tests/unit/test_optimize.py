@@ -30,7 +30,7 @@ from feast_hybrid.writing.parquet_layout import encoded, is_sorted_by, sort_colu
 from feast_hybrid.writing.row_sums import RowSums
 
 START = datetime(2026, 1, 10, tzinfo=UTC)
-DRIVER = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
+DRIVER = Entity(name="speeding_driver", join_keys=["driver_id"], value_type=ValueType.INT64)
 INSTANT = pa.timestamp("us", tz="UTC")
 
 

@@ -20,11 +20,14 @@ from pyspark.sql.types import (
 )
 
 from feast_hybrid.errors import SourceError
+from feast_hybrid.files.listing import list_files
 from feast_hybrid.files.plain_folders import NotPlainError, files_in
 from feast_hybrid.files.table_formats import TableFormatError
 from feast_hybrid.lakes import Router
-from feast_hybrid.sources.table_scan import partition_value, refuse_transactions
+from feast_hybrid.sources.table_folders import refuse_transactions
+from feast_hybrid.sources.table_scan import partition_value
 from feast_hybrid.spark.catalog import TableEntry, parse_partition
+from tests.integration.format_limits import Limit, format_limit
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,12 @@ def test_the_value_of_a_partition_has_the_table_s_type(text: str | None, data_ty
     assert type(found) is type(wanted)
 
 
+@format_limit(
+    "Tables",
+    "a partition's value that is not written as Spark writes it: `01` for an integer",
+    "left to Spark",
+    "is no",
+)
 @pytest.mark.parametrize(
     ("text", "data_type", "is_utc"),
     [
@@ -77,8 +86,10 @@ def test_the_value_of_a_partition_has_the_table_s_type(text: str | None, data_ty
     ],
     ids=str,
 )
-def test_a_value_that_only_spark_s_cast_knows_is_none_of_ours(text: str, data_type: DataType, is_utc: bool) -> None:
-    with pytest.raises(ValueError, match="is no"):
+def test_a_value_that_only_spark_s_cast_knows_is_none_of_ours(
+    text: str, data_type: DataType, is_utc: bool, limit: Limit
+) -> None:
+    with pytest.raises(ValueError, match=limit()):
         partition_value(text, data_type, is_utc=is_utc)
 
 
@@ -115,3 +126,19 @@ def test_what_is_no_plain_folder(tmp_path: Path) -> None:
     (tmp_path / "day=1" / "_delta_log").mkdir()
     with pytest.raises(TableFormatError):
         names_in(tmp_path / "day=1")
+
+
+@pytest.mark.parametrize(
+    "name", ["delta_0000001_0000001_0000", "delete_delta_0000002_0000002", "base_0000005", "base_0000005_v0000012"]
+)
+def test_folders_of_a_hive_acid_table_are_refused_below_a_path_too(tmp_path: Path, name: str) -> None:
+    (tmp_path / "day=1" / name).mkdir(parents=True)
+    (tmp_path / "day=1" / name / "000000_0").write_bytes(b"rows")
+    with pytest.raises(
+        TableFormatError, match=r"day=1 holds inserts and deletes of a Hive ACID table.*have Hive write"
+    ):
+        list_files(Router(()).locate(f"file://{tmp_path}"))
+    (tmp_path / "day=1" / name).rename(tmp_path / "day=1" / "base_line")
+    assert [Path(file.path).name for file in list_files(Router(()).locate(f"file://{tmp_path}")).files] == [
+        "000000_0"
+    ]

@@ -49,19 +49,20 @@ def _share_out(splits: Sequence[tuple[FileSplit, float]], count: int) -> Tasks:
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (low, middle) if len(_runs(sizes, middle)) <= count else (middle, high)
-    runs = sorted(_runs(sizes, high), key=lambda run: -sum(sizes[run]))
-    return tuple(tuple(split for split, _ in splits[run]) for run in runs)
+    runs = sorted(_runs(sizes, high), key=lambda run: sum(sizes[run[0] : run[1]]), reverse=True)
+    return tuple(tuple(split for split, _ in splits[begin:end]) for begin, end in runs)
 
 
-def _runs(sizes: Sequence[float], most: float) -> list[slice]:
-    """Neighbours together as long as they are no more than a bound."""
-    runs, begin, held = [], 0, 0.0
+def _runs(sizes: Sequence[float], most: float) -> list[tuple[int, int]]:
+    """Neighbours together as long as they are no more than a bound: the first place of each run, and its end."""
+    runs: list[tuple[int, int]] = []
+    begin, held = 0, 0.0
     for place, size in enumerate(sizes):
         if held + size > most and place > begin:
-            runs.append(slice(begin, place))
+            runs.append((begin, place))
             begin, held = place, 0.0
         held += size
-    return [*runs, slice(begin, len(sizes))] if sizes else []
+    return [*runs, (begin, len(sizes))] if sizes else []
 
 
 def pack_tasks(splits: Iterable[tuple[FileSplit, float]], task_bytes: float) -> Tasks:
