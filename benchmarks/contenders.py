@@ -13,6 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.forms import as_uri, form
+
 if TYPE_CHECKING:
     import pandas as pd
     from feast import FeatureStore
@@ -21,10 +23,6 @@ if TYPE_CHECKING:
 
     from benchmarks.data import Task, View
     from benchmarks.far import Lakes
-
-
-#: What all rows pass that are asked of a query: features are between 0 and 1.
-FILTER = "f0 >= 0"
 
 
 class SparkContender(ABC):
@@ -102,12 +100,14 @@ class Ours(_ByFeast):
     def source(self, view: View) -> DataSource:
         from feast_hybrid import HybridSparkSource
 
-        if view.history.filtered:
-            table = f"{view.name}_rows"
-            self.spark.sql(f"CREATE TABLE IF NOT EXISTS {table} USING parquet LOCATION '{as_uri(view.path)}'")
-            query = f"SELECT * FROM {table} WHERE {FILTER}"
-            return HybridSparkSource(name=table, query=query, **columns(view))
-        return HybridSparkSource(name=f"{view.name}_rows", path=as_uri(view.path), **columns(view))
+        return HybridSparkSource(name=f"{view.name}_rows", **form(view).source(view), **columns(view))
+
+
+class OursOnPaths(Ours):
+    """This package over the Parquet files from which the shape's form was made."""
+
+    def source(self, view: View) -> DataSource:
+        return super().source(view.on_path)
 
 
 class Feasts(_ByFeast):
@@ -128,8 +128,7 @@ class Chain(SparkContender):
     def answer(self, entities: pd.DataFrame | DataFrame) -> DataFrame:
         self.frame(entities).createOrReplaceTempView("e")
         for view in self.task.views:
-            rows = self.spark.read.parquet(view.path)
-            (rows.where(FILTER) if view.history.filtered else rows).createOrReplaceTempView(view.name)
+            form(view).frame(self.spark, view).createOrReplaceTempView(view.name)
         return self.spark.sql(chain(self.task))
 
 
@@ -160,7 +159,7 @@ class Tempo(SparkContender):
         rows = self.frame(entities)
         for view in self.task.views:
             key, ttl = view.history.key, view.history.ttl
-            history = self.spark.read.parquet(view.path).select(key, "ts", *view.features)
+            history = form(view).frame(self.spark, view).select(key, "ts", *view.features)
             # It wants one name for both times.
             history = history.withColumnRenamed("ts", "event_timestamp")
             left = TSDF(rows, ts_col="event_timestamp", partition_cols=[key])
@@ -180,6 +179,7 @@ def _strategy(name: str) -> type[Ours]:
 #: ``ours`` lets the planner choose; the others of ours are measured where they are asked for by name.
 SPARK_CONTENDERS: dict[str, type[SparkContender]] = {
     "ours": Ours,
+    "ours-path": OursOnPaths,
     "feast": Feasts,
     "chain": Chain,
     "tempo": Tempo,
@@ -193,11 +193,6 @@ def columns(view: View) -> dict[str, Any]:
     if view.history.partitioned:
         named |= {"date_partition_column": "day", "date_partition_column_format": "%Y-%m-%d"}
     return named
-
-
-def as_uri(path: str) -> str:
-    """A path of this machine as a URI; a URI as it is."""
-    return path if "://" in path else Path(path).as_uri()
 
 
 def feature_store(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,11 +31,13 @@ class View:
 
     Attributes:
         history: what its rows are like.
-        path: the folder of its Parquet files, as a path of this machine or as a URI.
+        path: the folder of its files, as a path of this machine or as a URI.
+        generated: the folder of the Parquet files from which they were made, where they are others.
     """
 
     history: History
     path: str
+    generated: str | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -45,6 +47,11 @@ class View:
     def features(self) -> list[str]:
         """What is asked for."""
         return [f"f{i}" for i in range(self.history.used_features)]
+
+    @property
+    def on_path(self) -> View:
+        """The view as a path of the Parquet files that were generated."""
+        return replace(self, history=replace(self.history, form="parquet"), path=self.generated or self.path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +89,7 @@ def _histories(histories: tuple[History, ...]) -> list[str]:
 
 def _history(history: History) -> str:
     # What is asked for and how long it lasts changes no row.
-    spec = f"{FORMAT} {replace(history, used_features=0, ttl=None, file_steps=None)!r}"
+    spec = f"{FORMAT} {replace(history, used_features=0, ttl=None, file_steps=None, form='parquet')!r}"
     if history.file_steps is not None:
         spec += f" in files of {history.file_steps} steps"
     kept = fetch(f"bench-{history.name}", spec, lambda folder: write_history(history, folder / "rows"))

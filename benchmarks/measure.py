@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks import contenders, data, far, oracle
+from benchmarks import contenders, data, far, forms, oracle
 from benchmarks.environment import read_environment
 from benchmarks.results import Outcome, Result, save
 from benchmarks.session import (
@@ -143,24 +144,24 @@ class Contest:
         return run
 
     def _duckdb(self) -> Callable[[bool], list[str]]:
-        duck = oracle.connection(self.shape.heap.upper() + "B")
+        duck, task = oracle.connection(self.shape.heap.upper() + "B"), self.task_on_disk
 
         def run(_check: bool) -> list[str]:
-            oracle.run(duck, self.task, self._pandas)
+            oracle.run(duck, task, self._pandas)
             return []
 
         return run
 
     def _compare_rows(self, found: pd.DataFrame) -> list[str]:
         with oracle.connection("8GB") as duck:
-            expected = oracle.run(duck, self.task, self._pandas)
+            expected = oracle.run(duck, self.task_on_disk, self._pandas)
         assert expected is not None
         return oracle.row_differences(self.task, expected, found)
 
     @property
     def task_on_disk(self) -> data.Task:
-        """The task on the local files, which DuckDB reads."""
-        return data.task(self.shape) if self.lakes else self.task
+        """The task on the generated local files, which DuckDB reads."""
+        return data.task(self.shape)
 
 
 def measure(shape: Shape, names: list[str], runs: int, without: Mapping[str, float], out: Path) -> None:
@@ -172,9 +173,12 @@ def measure(shape: Shape, names: list[str], runs: int, without: Mapping[str, flo
         lakes = stack.enter_context(far.started()) if shape.lakes else None
         if lakes:
             task = far.upload(task, lakes)
-        spark = start_session(shape.heap, lakes.conf() if lakes else {})
+        catalog = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        more = forms.session_settings(task, catalog) | (lakes.conf() if lakes else {})
+        spark = start_session(shape.heap, more)
         stack.callback(spark.stop)
         warm_up(spark, task.views[0].path, task.views[0].history.key)
+        task = forms.prepared(spark, task)
         contest = Contest(shape, task, spark, lakes)
         try:
             for name in names:

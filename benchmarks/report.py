@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 TITLES = {
     "ours": "ours",
+    "ours-path": "ours, on Parquet paths",
     "ours-columnar": "ours, columnar",
     "ours-window": "ours, window",
     "chain": "ASOF chain",
@@ -192,6 +193,9 @@ def _how() -> str:
 - A peer that takes more than 5 times the first run of ours (10 times in `hot`), and more than {FLOOR:g} s, is
   stopped, and counts with that.
 - Histories have no two rows of one key and time, so there is one right answer. Files are in the order of time.
+- `ours, on Parquet paths` reads the Parquet files from which the other forms were made, or over which the table lies.
+  The chain, dbl-tempo and ours read the same tables; no package of Delta's runs on PySpark 4.3, so there the peers
+  read the table's Parquet files.
 - `far`: the servers run on the same machine, and take their part of its processors."""
 
 

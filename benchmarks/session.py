@@ -20,11 +20,13 @@ SETTINGS = {
     "spark.sql.join.asofJoin.enabled": "true",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.maxBytesPerBatch": "2147483647",  # as docs/configuration.md recommends
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.log.level": "OFF",
+    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC",  # without it times in ORC are refused
 }
 #: How long a cancelled job's tasks may still run.
 GRACE = 30.0

@@ -13,6 +13,14 @@ DAY = timedelta(days=1)
 
 SPARK_PEERS = ("feast", "chain", "tempo")
 EVERYBODY = ("ours", *SPARK_PEERS, "duckdb")
+ON_FORMS = ("ours", "ours-path", "chain", "tempo")
+"""Over other forms than paths of Parquet files, ours takes part on those too."""
+FORMS = {
+    "table": "Hive tables of Parquet",
+    "orc": "paths of ORC files",
+    "orc-table": "Hive tables of ORC",
+    "delta": "Delta tables",
+}
 STRATEGIES = ("ours-columnar", "ours-window")
 """What the planner chooses from: they take part where the choice is not plain from the size."""
 
@@ -37,7 +45,7 @@ class History:
         ttl: of the view; None for none.
         partitioned: whether each day is a partition, ``day=2026-01-01``.
         file_steps: how many steps make a file; None for as many as make one of some 75 MB.
-        filtered: whether the rows are asked of a query over a table, with a filter that all of them pass.
+        form: how they lie in the lake, a name of :data:`benchmarks.forms.FORMS`.
     """
 
     name: str
@@ -52,7 +60,7 @@ class History:
     ttl: timedelta | None = None
     partitioned: bool = False
     file_steps: int | None = field(default=None, repr=False)
-    filtered: bool = field(default=False, repr=False)
+    form: str = field(default="parquet", repr=False)
 
     @property
     def rows(self) -> int:
@@ -200,12 +208,32 @@ def shapes(scale: float = 1.0) -> dict[str, Shape]:
         entities=Entities(rows=n(100_000), keys=(("k", 1_000),), until=START + 1_000 * HOUR),
         contenders=("ours", *STRATEGIES, *SPARK_PEERS, "duckdb"),
     )
+    fewer = replace(dense.entities, rows=n(200_000), keys=(("k", n(40_000)),))
+
+    def people_have(form: str) -> tuple[History, ...]:
+        return tuple(History(name=f"v{i}", keys=n(40_000), steps=100, form=form) for i in range(3))
+
     add(
         "query",
         f"3 views × {n(4_000_000):,} rows behind a query with a filter, {n(200_000):,} entity rows",
-        histories=tuple(History(name=f"v{i}", keys=n(40_000), steps=100, filtered=True) for i in range(3)),
-        entities=replace(dense.entities, rows=n(200_000), keys=(("k", n(40_000)),)),
-        contenders=("ours", *STRATEGIES, "chain", "duckdb"),
+        histories=people_have("query"),
+        entities=fewer,
+        contenders=("ours", *STRATEGIES, "chain", "tempo", "duckdb"),
+    )
+    for form, what in FORMS.items():
+        add(
+            form,
+            f"3 views × {n(4_000_000):,} rows as {what}, {n(200_000):,} entity rows",
+            histories=people_have(form),
+            entities=fewer,
+            contenders=ON_FORMS,
+        )
+    add(
+        "hive",
+        f"3 views × {recent[0].rows:,} rows as Hive tables in 60 daily partitions, entity rows of the last week",
+        histories=tuple(replace(history, form="table") for history in recent),
+        entities=replace(dense.entities, since=START + 53 * DAY, until=START + 60 * DAY),
+        contenders=ON_FORMS,
     )
     add(
         "far",

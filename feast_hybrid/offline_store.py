@@ -104,6 +104,7 @@ class HybridSparkOfflineStore(OfflineStore):
             feature_refs=feature_refs,
             metadata=partial(retrieval_metadata, rows, feature_refs, reader.versions),
             staging_location=store.staging_location,
+            order=(*join.keys, join.timestamp),
         )
 
     @staticmethod

@@ -13,7 +13,7 @@ import pyarrow as pa
 from feast_hybrid.asof.columnar.eligibility import Eligible, check_settings, check_view, entity_schema
 from feast_hybrid.asof.columnar.estimate import ColumnarView, ScanEstimate, estimate_view, with_pushdown
 from feast_hybrid.asof.columnar.executor_check import UnfitPython, check_executors, check_python
-from feast_hybrid.asof.columnar.frame_view import FrameView, frame_view, with_cut
+from feast_hybrid.asof.columnar.frame_view import FrameView, batch_limit_note, frame_view, with_cut
 from feast_hybrid.asof.entity_stats.collect import collect_stats, max_key_bytes, stated_stats
 from feast_hybrid.asof.entity_stats.model import EntityStats, KeyGroup, PlannerStats
 from feast_hybrid.asof.scan import Ineligible
@@ -118,8 +118,9 @@ def choose(prepared: Prepared, request: JoinRequest) -> JoinPlan:
             if isinstance(view, FrameView):
                 reason += f"; rows by Spark: {view.reason}"
             reads = _reads(view) if isinstance(view, ColumnarView) else _reads_by_spark(view)
-            step = Step(view=history.name, strategy="columnar", reason=reason, reads=reads, notes=history.view.notes)
-            steps.append(step)
+            note = batch_limit_note(view) if isinstance(view, FrameView) else None
+            notes = (*history.view.notes, *([note] if note else []))
+            steps.append(Step(view=history.name, strategy="columnar", reason=reason, reads=reads, notes=notes))
         else:
             reason = f"not columnar: {found.reason}" if isinstance(found, Ineligible) else "asked for"
             steps.append(Step(view=history.name, strategy="window", reason=reason, notes=history.view.notes))

@@ -9,6 +9,7 @@ import click
 from feast_hybrid.cli.demo import demo
 from feast_hybrid.cli.doctor import doctor
 from feast_hybrid.cli.explain import explain
+from feast_hybrid.cli.optimize import optimize
 from feast_hybrid.errors import HybridError
 
 
@@ -35,3 +36,4 @@ def main(debug: bool) -> None:  # read from the context where an error is shown
 main.add_command(demo)
 main.add_command(doctor)
 main.add_command(explain)
+main.add_command(optimize)

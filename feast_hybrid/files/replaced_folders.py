@@ -5,6 +5,7 @@ The writer's own file stands among them (:mod:`feast_hybrid.lakes.markers`), and
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -18,8 +19,8 @@ from feast_hybrid.lakes.versions import FileVersion, file_version
 if TYPE_CHECKING:
     from feast_hybrid.lakes.location import Location
 
-#: How often a folder is listed anew while a writer replaces its files.
-_LOOKS = 3
+#: How often a folder is listed anew while a writer replaces its files, and after which pause, the longer each time.
+_LOOKS, _PAUSE_SECONDS = 8, 0.1
 
 
 class _Listing(Protocol):
@@ -41,10 +42,11 @@ def markers_above(location: Location, paths: Collection[str], files: Collection[
         files: those of the paths that are files.
         threads: look at several folders at once.
     """
-    if location.lake is not LakeType.ADLS:
-        return []
-    top = location.site.fsspec_path(location.site.root).rstrip("/")
-    folders = {folder for path in paths for folder in folders_above(path, top, is_file=path in files)}
+    if location.lake is not LakeType.ADLS:  # there a writer's file is about its own folder's files alone
+        folders = {path.rpartition("/")[0] for path in files}
+    else:
+        top = location.site.fsspec_path(location.site.root).rstrip("/")
+        folders = {folder for path in paths for folder in folders_above(path, top, is_file=path in files)}
     markers = [f"{folder.rstrip('/')}/{CLAIM}" for folder in sorted(folders)]
     filesystem = location.fs
 
@@ -68,7 +70,8 @@ def whole_rows(location: Location, listing: ListingT, list_again: Callable[[], L
     Raises:
         SourceError: a writer goes on faster than files are listed, or does not say what it replaces.
     """
-    for _ in range(_LOOKS):
+    for look in range(_LOOKS):
+        time.sleep(look * _PAUSE_SECONDS)
         markers = listing.markers
         if not markers:
             return listing

@@ -39,7 +39,7 @@ import asyncio
 import logging
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from azure.core import MatchConditions
@@ -51,6 +51,7 @@ from feast_hybrid.lakes.blob_claim import DEAD_AFTER, Claim, ClaimLostError, Fou
 from feast_hybrid.lakes.errors import raise_from, redacted_summary
 from feast_hybrid.lakes.markers import BEING_REPLACED, CLAIM, ReplacementRecord
 from feast_hybrid.lakes.removal import is_folder
+from feast_hybrid.lakes.versions import FilesChangedError, FileVersion
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes.location import Location
@@ -77,6 +78,15 @@ class BlobReplacement:
         """See :func:`feast_hybrid.lakes.replace.put_in_place`."""
         self._run(self._replace(_prefix(new), overwrite=True))
 
+    def exchange(self, new: Location, old: Mapping[str, FileVersion]) -> None:
+        """See :meth:`feast_hybrid.lakes.replace.Exchange.put_in_place`.
+
+        Args:
+            new: the folder with the new files, from :func:`feast_hybrid.lakes.replace.aside`.
+            old: the names of the target's own files that go, and their versions.
+        """
+        self._run(self._replace(_prefix(new), overwrite=True, only=old))
+
     def recover(self) -> None:
         """See :func:`feast_hybrid.lakes.replace.recover`."""
         self._run(self._recover())
@@ -90,7 +100,7 @@ class BlobReplacement:
     def _container(self) -> Any:
         return self._filesystem.service_client.get_container_client(self._target.uri.container)
 
-    async def _replace(self, new: str, *, overwrite: bool) -> None:
+    async def _replace(self, new: str, *, overwrite: bool, only: Mapping[str, FileVersion] | None = None) -> None:
         async with self._container() as container:
             claim = Claim(container, self._prefix + CLAIM, ReplacementRecord("", new_folder=new))
             await self._take(claim, container)
@@ -100,6 +110,8 @@ class BlobReplacement:
                 try:
                     old = [blob for blob in await self._blobs(container) if blob.name != claim.name]
                     self._require_leave(old, overwrite=overwrite)
+                    if only is not None:
+                        old = self._chosen(old, only)
                     copies = _copies(await _files(container, new), new, self._prefix, old)
                     await claim.announce(
                         self._below(copies.values()), self._below(blob.name for blob in old if not is_folder(blob))
@@ -117,6 +129,19 @@ class BlobReplacement:
     def _require_leave(self, old: list[Any], *, overwrite: bool) -> None:
         if old and not overwrite:
             raise FileExistsError(str(self._target))
+
+    def _chosen(self, blobs: list[Any], wanted: Mapping[str, FileVersion]) -> list[Any]:
+        """The blobs of some names, as they were when their rows were read.
+
+        Raises:
+            FilesChangedError: one is not there so any more.
+        """
+        by_name = {blob.name.removeprefix(self._prefix): blob for blob in blobs}
+        for name, version in wanted.items():
+            blob = by_name.get(name)
+            if blob is None or _unquoted(blob.etag) != _unquoted(version.mark.removeprefix("etag ")):
+                raise FilesChangedError(f"{self._target.child(name)} was written or deleted meanwhile.")
+        return [by_name[name] for name in wanted]
 
     async def _take(self, claim: Claim, container: Any) -> None:
         if await claim.take():

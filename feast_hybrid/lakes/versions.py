@@ -7,6 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from feast_hybrid.errors import WriteError
+
+
+class FilesChangedError(WriteError):
+    """Files that were to be replaced are not there any more as they were read; nothing was changed."""
+
 
 @dataclass(frozen=True)
 class FileVersion:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F
@@ -110,8 +111,10 @@ class SparkRows(EntityRows):
 
     def bounds(self) -> Bounds | None:
         """See :meth:`EntityRows.bounds`."""
-        if self.of_histories is not None:
-            return self.of_histories
+        return self.of_histories or self._bounds
+
+    @cached_property
+    def _bounds(self) -> Bounds | None:
         time = micros(F.col(quoted(self.timestamp)), self.frame.schema[self.timestamp].dataType)
         low, high = self.frame.select(F.min(time), F.max(time)).collect()[0]
         return datetimes_of(low, high)

@@ -50,6 +50,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
         feature_refs: Sequence[str] = (),
         metadata: Callable[[], HybridRetrievalMetadata] | None = None,
         staging_location: str | None = None,
+        order: Sequence[str] = (),
     ) -> None:
         self._rows = rows
         self._router = router
@@ -58,6 +59,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
         self._feature_refs = tuple(feature_refs)
         self._make_metadata = metadata
         self._staging_location = staging_location
+        self._order = tuple(order)  # of rows in files: keys first, then times
         self._metadata: HybridRetrievalMetadata | None = None
         _be_a_spark_job()
 
@@ -164,6 +166,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
                 cancellation,
                 overwrite=allow_overwrite,
                 sites=sites_of(target, self._router),
+                order=self._order,
             ),
             timeout=timeout,
             what=f"persisting {self._rows.what} to {destination.location}",
@@ -195,7 +198,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
         cancellation = Cancellation()
         return run(
             frame.sparkSession,
-            lambda: export(frame, staging_location, self._router, cancellation),
+            lambda: export(frame, staging_location, self._router, cancellation, order=self._order),
             timeout=None,
             what=f"exporting {self._rows.what} to {staging_location}",
             cancellation=cancellation,

@@ -103,7 +103,8 @@ def pull_job(
     rows = FrameRows(frame, f"source {source.name!r}")
     if source.timestamp_field:
         rows = engine_rows(source, frame, join_keys, features)
-    return HybridSparkRetrievalJob(rows, router=store.router, staging_location=store.staging_location)
+    order = [*join_keys, *([source.timestamp] if source.timestamp_field else [])]
+    return HybridSparkRetrievalJob(rows, router=store.router, staging_location=store.staging_location, order=order)
 
 
 def engine_rows(

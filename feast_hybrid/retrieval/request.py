@@ -298,8 +298,10 @@ def plan_join(
     for view in views:
         _require_keys_of_source(view, reader, rows.columns)
     require_keys(keys, rows.columns)
-    # What a transformation makes can depend on which rows it sees: it is the same for all forms of entity rows.
-    bounds = rows.bounds() if any(view.transformed for view in views) else rows.known_bounds
+    # What a transformation makes can depend on which rows it sees: it is the same for all forms of entity rows. And
+    # of a table by days only the partitions within the times are asked of its catalog.
+    needs_bounds = any(view.transformed or view.source.is_table_by_days for view in views)
+    bounds = rows.bounds() if needs_bounds else rows.known_bounds
     reads_files = strategy in ("auto", "columnar")
     return RetrievalJoin(
         spark=reader.spark,

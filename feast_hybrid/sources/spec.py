@@ -68,6 +68,11 @@ class SourceSpec:
         return self.column_of(self.created_timestamp_field) if self.created_timestamp_field else None
 
     @property
+    def is_table_by_days(self) -> bool:
+        """Whether it is a table that a column derived from the event time partitions."""
+        return self.table is not None and self.date_partition_column is not None
+
+    @property
     def named_columns(self) -> tuple[str, ...]:
         """The columns that the source itself names, whether its rows have them or not."""
         own = (self.timestamp if self.timestamp_field else None, self.created_timestamp, self.date_partition_column)

@@ -181,7 +181,8 @@ def _folders(table: _Table, of_table: str, wanted: PartitionsBetween | None) -> 
     seen = {"/".join(folder.split("/")[:depth]) for folder in read}
     # Where Spark has found no file, the catalog is asked where the partition is.
     elsewhere = []
-    for name in partition_names(table.session, table.name):
+    names = partition_names(table.session, table.name)
+    for name in names:
         texts = parse_partition(name, columns)
         if texts is None or (wanted is not None and not wanted.may_hold(texts)):
             continue
@@ -189,7 +190,7 @@ def _folders(table: _Table, of_table: str, wanted: PartitionsBetween | None) -> 
             yield f"{of_table}/{name}"
         else:
             elsewhere.append(texts)
-    for entry in partition_entries(table.session, table.name, elsewhere):
+    for entry in partition_entries(table.session, table.name, elsewhere, len(names)) if elsewhere else ():
         if entry.location:
             yield _plain(entry.location)
 

@@ -217,7 +217,8 @@ class _TableScan:
         day = next((name for name in types if name == self.source.date_partition_column), None)
         is_utc = self.session.conf.get("spark.sql.session.timeZone") == "UTC"
         needed: list[tuple[str, dict[str, str | None], dict[str, Any]]] = []
-        for name in partition_names(self.session, self.source.table or ""):
+        names = partition_names(self.session, self.source.table or "")
+        for name in names:
             texts = parse_partition(name, list(types))
             if texts is None:
                 raise _NotOursError(f"its partition {name!r} has another form")
@@ -233,7 +234,8 @@ class _TableScan:
             raise _NotOursError(
                 f"it has {len(needed):,} partitions within the entity rows' times, more than are asked for one by one"
             )
-        entries = partition_entries(self.session, self.source.table or "", [texts for _, texts, _ in needed])
+        wanted = [texts for _, texts, _ in needed]
+        entries = partition_entries(self.session, self.source.table or "", wanted, len(names))
         folders = []
         for (name, _, values), entry in zip(needed, entries, strict=True):
             folder = _child(location, name)

@@ -13,6 +13,7 @@ from feast.feature_view import DUMMY_ENTITY_ID
 from feast_hybrid.arrow.utc import INSTANT
 from feast_hybrid.errors import CommitUnknownError, SchemaError, SessionError, WriteError
 from feast_hybrid.files.delta_table import DeltaFeatureError
+from feast_hybrid.files.iceberg_commit import IcebergFeatureError
 from feast_hybrid.lakes.errors import raise_from
 from feast_hybrid.sources.delta import is_delta
 from feast_hybrid.sources.feast_types import arrow_type_of_feast
@@ -20,6 +21,7 @@ from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.spark.formats import package_hint
 from feast_hybrid.writing.by_spark import append_by_spark
 from feast_hybrid.writing.delta_batches import append_to_delta
+from feast_hybrid.writing.iceberg_batches import append_to_iceberg, is_iceberg
 from feast_hybrid.writing.naming import in_spark_task
 from feast_hybrid.writing.parquet_files import append_parquet
 
@@ -57,21 +59,26 @@ def append(
     view: FeatureView,
     what: str,
 ) -> None:
-    """Add rows in the source's names: by pyarrow to Parquet files and Delta tables, else by Spark."""
+    """Add rows in the source's names: by pyarrow to Parquet files, Delta and Iceberg tables, else by Spark."""
     if source.file_format == "parquet":
-        append_parquet(table, source, lambda: source_schema(view, source), what=what)
+        order = key_and_time(view, source)
+        append_parquet(table, source, lambda: source_schema(view, source), what=what, order=order)
         return
-    refused: DeltaFeatureError | None = None
-    if is_delta(source):
+    refused: DeltaFeatureError | IcebergFeatureError | None = None
+    if is_delta(source) or is_iceberg(source):
+        add = append_to_delta if is_delta(source) else append_to_iceberg
         try:
-            append_to_delta(table, source, lambda: source_schema(view, source), what=what)
-        except DeltaFeatureError as error:
+            add(table, source, lambda: source_schema(view, source), what=what)
+        except (DeltaFeatureError, IcebergFeatureError) as error:
             refused = error  # Spark's package may do it
         else:
             return
     if in_spark_task():
         found = refused or f"found {source.file_format or 'a table'}"
-        raise WriteError(f"{what}: inside a Spark task only Parquet files and Delta tables can be written, {found}.")
+        raise WriteError(
+            f"{what}: inside a Spark task only Parquet files, and Delta and Iceberg tables by path, can be written, "
+            f"{found}."
+        )
     try:
         append_by_spark(table, source, store, lambda: source_schema(view, source), what=what)
     except CommitUnknownError:
@@ -81,6 +88,13 @@ def append(
             raise
         hint = package_hint(version("pyspark"))
         raise_from(WriteError(f"{by_spark} {refused}, so Spark is asked to, by its package ({hint})."), by_spark)
+
+
+def key_and_time(view: FeatureView, source: SourceSpec) -> list[str]:
+    """The source's columns by which rows of a view are looked for, in the order by which they are sorted."""
+    keys = [source.column_of(column.name) for column in view.entity_columns if column.name != DUMMY_ENTITY_ID]
+    times = [source.timestamp] if source.timestamp_field else []
+    return [*keys, *times, *filter(None, [source.created_timestamp])]
 
 
 def _without_pandas_index(table: pa.Table) -> pa.Table:

@@ -7,10 +7,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from feast.errors import SavedDatasetLocationAlreadyExists
+from pyspark.sql.types import (
+    BooleanType,
+    DateType,
+    NumericType,
+    StringType,
+    TimestampNTZType,
+    TimestampType,
+)
 
 from feast_hybrid.errors import WriteError
 from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.lakes.replace import aside, put_in_place, recover, remove
+from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.spark.lake_options import spark_path
 from feast_hybrid.spark.reader_settings import require_utc_for
@@ -28,6 +37,10 @@ if TYPE_CHECKING:
     from feast_hybrid.spark.cancellation import Cancellation
 
 
+#: Types by whose statistics readers pass over rows.
+_ORDERED = (BooleanType, DateType, NumericType, StringType, TimestampNTZType, TimestampType)
+
+
 class DatasetExistsError(WriteError, SavedDatasetLocationAlreadyExists):
     """Something is where a saved dataset should go, and may not be replaced."""
 
@@ -42,6 +55,7 @@ def save(
     *,
     overwrite: bool,
     sites: Sequence[Site] = (),
+    order: Sequence[str] = (),
 ) -> None:
     """Write a frame as the whole content of a path or table.
 
@@ -54,6 +68,7 @@ def save(
         cancellation: of the caller who waits: once cancelled, nothing is put in place.
         overwrite: whether what is there may be replaced.
         sites: those that are read and written, which an error may be of.
+        order: columns by which each file's rows are sorted, where they have them: keys first, then times.
 
     Raises:
         WriteError: something is there and may not be replaced, the source's own options would hide the rows from
@@ -65,9 +80,27 @@ def save(
     require_readable(target, what=what)
     with translate_client_errors(WriteError, what, "failed; nothing was changed", sites=sites):
         if target.location is not None:
-            _save_path(frame, target, target.location, what, cancellation, overwrite=overwrite)
+            laid_out = _laid_out(frame, target.file_format, order)
+            _save_path(laid_out, target, target.location, what, cancellation, overwrite=overwrite)
         else:
             _save_table(frame, target.table or "", what, cancellation, overwrite=overwrite)
+
+
+def _laid_out(frame: DataFrame, file_format: str | None, order: Sequence[str]) -> DataFrame:
+    """The rows sorted within each file, where the format keeps statistics of parts of a file.
+
+    No rows change places between tasks for it.
+    """
+    if not order or file_format not in (None, "parquet", "orc"):
+        return frame
+    names = [name.lower() for name in frame.columns]
+    columns = [
+        field.name
+        for wanted in dict.fromkeys(order)
+        for field in frame.schema.fields
+        if field.name == wanted and names.count(wanted.lower()) == 1 and isinstance(field.dataType, _ORDERED)
+    ]
+    return frame.sortWithinPartitions(*map(quoted, columns)) if columns else frame
 
 
 def _save_path(
@@ -125,7 +158,14 @@ def _save_table(frame: DataFrame, table: str, what: str, cancellation: Cancellat
         frame.write.mode("error").saveAsTable(table)
 
 
-def export(frame: DataFrame, staging_location: str, router: Router, cancellation: Cancellation) -> list[str]:
+def export(
+    frame: DataFrame,
+    staging_location: str,
+    router: Router,
+    cancellation: Cancellation,
+    *,
+    order: Sequence[str] = (),
+) -> list[str]:
     """Write a frame as Parquet files into a new folder of the staging location.
 
     Args:
@@ -133,6 +173,7 @@ def export(frame: DataFrame, staging_location: str, router: Router, cancellation
         staging_location: the folder that gets the new one.
         router: finds its site.
         cancellation: of the caller who waits: once cancelled, no file stays.
+        order: as that of :func:`save`.
 
     Returns:
         The URIs of the files.
@@ -147,7 +188,8 @@ def export(frame: DataFrame, staging_location: str, router: Router, cancellation
         staging.exists()  # a lake that does not answer is found sooner from here than by Spark's writer
         path = spark_path(frame.sparkSession, folder, "parquet")
         try:
-            frame.write.options(**path.settings).mode("error").parquet(path.uri)
+            laid_out = _laid_out(frame, None, order)
+            laid_out.write.options(**path.settings).mode("error").parquet(path.uri)
             with cancellation.committing():
                 entries = folder.fs.ls(folder.path, detail=False)
         except BaseException:

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feast_hybrid.arrow.convert import convert_for_writing, require_columns
 from feast_hybrid.arrow.utc import in_microseconds
-from feast_hybrid.errors import CommitUnknownError, SchemaError, UnavailableError, WriteError
+from feast_hybrid.errors import CommitUnknownError, SchemaError, WriteError
 from feast_hybrid.files.delta_commit import (
     AddedFile,
     commit_content,
@@ -28,21 +27,16 @@ from feast_hybrid.files.delta_log import LOG_FOLDER, Snapshot
 from feast_hybrid.files.delta_table import DeltaTable, read_table
 from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.create_once import create_once
-from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.sources.delta import names_a_version
 from feast_hybrid.sources.file_schema import source_errors
 from feast_hybrid.writing.naming import batch_name
-from feast_hybrid.writing.partitions import split, texts_of, with_date_partition
+from feast_hybrid.writing.partitions import split, texts_of
 from feast_hybrid.writing.readable import require_readable
+from feast_hybrid.writing.table_rows import CONFLICTS, add_once, in_table_columns
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes import Location
     from feast_hybrid.sources.spec import SourceSpec
-
-#: How many commits of others a batch gives way to before it is written anew.
-_CONFLICTS = 50
-#: How often a batch is written anew because the table has other columns meanwhile, or is there at all.
-_TRIES = 5
 
 
 def append_to_delta(table: pa.Table, source: SourceSpec, first_schema: Callable[[], pa.Schema], *, what: str) -> None:
@@ -71,14 +65,7 @@ def append_to_delta(table: pa.Table, source: SourceSpec, first_schema: Callable[
         )
     location, name = source.location, batch_name(str(source.location))
     batch = _Batch(table, source, first_schema, what, f"feast-hybrid-{name.text}" if name.replaces else None)
-    with translate_client_errors(WriteError, what, "failed; nothing was written", sites=[location.site]):
-        try:
-            for _ in range(_TRIES):
-                if batch.is_committed():
-                    return
-        except UnavailableError as error:  # while the log was read
-            raise WriteError(f"{what}: nothing was written: {error}") from error
-    raise WriteError(f"{what} failed; nothing was written: others commit to the table all the time. Try again.")
+    add_once(batch.is_committed, location, what=what)
 
 
 @dataclass(frozen=True)
@@ -140,7 +127,7 @@ class _Batch:
         written = self.write(found)
         try:
             number = 0 if found is None else found.version + 1
-            for _ in range(_CONFLICTS):
+            for _ in range(CONFLICTS):
                 commit = location.child(f"{LOG_FOLDER}/{number:020}.json")
                 if create_once(commit, commit_content(written.files, written.first, transaction=self.transaction)):
                     return True
@@ -150,8 +137,8 @@ class _Batch:
                 number = found.version + 1
             written.remove()
         except CommitUnknownError:
-            raise  # the files may belong to the table
-        except BaseException:
+            raise  # the files may belong to the table, as where this is interrupted
+        except Exception:
             written.remove()
             raise
         return False
@@ -180,7 +167,8 @@ class _Batch:
         else:
             require_appendable(table.snapshot)
             schema, partitions = table.table_schema(), table.partition_columns
-        rows = self._in_columns(schema, [] if table is None else required_columns(table.snapshot))
+        required = [] if table is None else required_columns(table.snapshot)
+        rows = in_table_columns(self.rows, source, schema, required, what=self.what)
         self._refuse_empty_texts(rows, partitions)
         by_folder = split(rows, partitions, schema.names)
         files, contents = [], {}
@@ -202,20 +190,6 @@ class _Batch:
                     f"{self.what}: the partition column {column!r} has an empty text, which a Delta table does not "
                     "tell from null."
                 )
-
-    def _in_columns(self, schema: pa.Schema, required: Sequence[str]) -> pa.Table:
-        rows, source = self.rows, self.source
-        day = source.date_partition_column
-        if day and day in schema.names:
-            rows = with_date_partition(rows, source, schema.field(day).type, what=self.what)
-        require_columns(rows.column_names, schema.names, what=self.what)
-        rows = convert_for_writing(rows.select(schema.names), schema, what=self.what)
-        for name in required:
-            if rows.column(name).null_count:
-                raise SchemaError(
-                    f"{self.what}: column {name!r} has nulls, and the table's log says that it has none."
-                )
-        return rows
 
 
 def _encoded(rows: pa.Table, options: Mapping[str, str]) -> pa.Buffer:

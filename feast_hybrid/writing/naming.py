@@ -6,8 +6,14 @@ import re
 import threading
 import uuid
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from pyspark import TaskContext
+
+#: The names of files that tasks of Spark's write by :func:`batch_name`.
+TASK_FILE = re.compile(r"part-\d{5,}-\d{5,}-\d{5,}-.*\.parquet")
+#: Within so long a task may be run again, and its file must be where it was: else its rows would be there twice.
+TASKS_MAY_RETRY = timedelta(days=1)
 
 
 @dataclass

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from feast_hybrid.arrow.convert import convert_for_writing, require_columns
 from feast_hybrid.arrow.names import value_of
@@ -17,6 +16,7 @@ from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.sources.file_schema import reader_options
 from feast_hybrid.writing.naming import batch_name
+from feast_hybrid.writing.parquet_layout import encoded, sort_columns, sorted_rows
 from feast_hybrid.writing.partitions import require_fitting, require_kept, split, with_date_partition
 from feast_hybrid.writing.readable import require_readable
 
@@ -34,6 +34,7 @@ def append_parquet(
     *,
     what: str,
     columns_may_differ: bool = False,
+    order: Sequence[str] = (),
 ) -> None:
     """Add rows to the folder of a source, seen whole or not at all.
 
@@ -43,6 +44,7 @@ def append_parquet(
         first_schema: the columns where there is no file yet, in the source's names.
         what: how an error names the rows and the place.
         columns_may_differ: whether the rows may have other columns than the files.
+        order: columns by which the rows are sorted, where they have them.
 
     Raises:
         SchemaError: the rows do not fit what is there.
@@ -68,7 +70,7 @@ def append_parquet(
         partitioned = _partitioned(table, source, schema, partitions, there, what=what)
         files = {
             location.child(f"{folder}/{name.text}.parquet" if folder else f"{name.text}.parquet"): _encoded(
-                rows, source.options, int96=existing is not None and existing.int96
+                rows, source.options, order, int96=existing is not None and existing.int96
             )
             for folder, rows in partitioned.items()
         }
@@ -123,13 +125,7 @@ def _partitioned(
     return split(rows, partitions, schema.names)
 
 
-def _encoded(table: pa.Table, options: Mapping[str, str], *, int96: bool) -> Any:
-    sink = pa.BufferOutputStream()
-    compression = options.get("compression", "snappy").lower()
-    pq.write_table(
-        table,
-        sink,
-        compression="none" if compression == "uncompressed" else compression,
-        use_deprecated_int96_timestamps=int96,
-    )
-    return sink.getvalue()
+def _encoded(table: pa.Table, options: Mapping[str, str], order: Sequence[str], *, int96: bool) -> Any:
+    columns = sort_columns(table.schema, order)
+    given = next((value for name, value in options.items() if name.lower() == "compression"), None)
+    return encoded(sorted_rows(table, columns), columns, compression=given, int96=int96)

@@ -134,9 +134,9 @@ def test_a_plain_table_is_joined_by_columns_and_only_needed_partitions_are_asked
     tables.plain(name, file_format)
     asked: list[Any] = []
 
-    def noted(session: Any, table: str, partitions: Any) -> Any:
+    def noted(session: Any, table: str, partitions: Any, total: int) -> Any:
         asked.extend(partitions)
-        return partition_entries(session, table, partitions)
+        return partition_entries(session, table, partitions, total)
 
     monkeypatch.setattr("feast_hybrid.sources.table_scan.partition_entries", noted)
     plan, found = tables.asked(name)

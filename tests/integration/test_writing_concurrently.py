@@ -153,4 +153,7 @@ class TestSparkTasks:
 
         frame = spark.range(1).selectExpr("id as driver_id", "id as trips", "current_timestamp() as event_timestamp")
         (message,) = [row.message for row in frame.mapInArrow(write, "message string").collect()]
-        assert "inside a Spark task only Parquet files and Delta tables can be written, found orc" in message
+        assert (
+            "inside a Spark task only Parquet files, and Delta and Iceberg tables by path, can be written, found orc"
+            in message
+        )

@@ -21,6 +21,7 @@ from feast_hybrid.asof.columnar.blocks import bucket_ids
 from feast_hybrid.asof.columnar.entity_keys import EntityKeys
 from feast_hybrid.asof.columnar.join import EntityBlocks, JoinBlocks
 from feast_hybrid.asof.columnar.keys import KeyForm
+from feast_hybrid.asof.columnar.match import CompositeSortKey
 from feast_hybrid.asof.columnar.read import ReadBlocks
 from feast_hybrid.asof.columnar.spec import (
     EntitySpec,
@@ -230,3 +231,16 @@ def test_each_bucket_gets_a_partition_of_its_own(buckets: int) -> None:
     assert blocks_module.spark_hash(np.arange(3)).tolist() == [933211791, -559580957, 1765031574]
     places = [int(place) % buckets for place in blocks_module.spark_hash(np.array(numbers))]
     assert sorted(places) == list(range(buckets))
+
+
+@pytest.mark.parametrize("count", [1, 7, 1 << 16, (1 << 16) + 1, 3_000_000_000])
+@pytest.mark.parametrize("by_time", [True, False])
+def test_rows_are_sorted_by_key_and_time_however_they_come(count: int, by_time: bool) -> None:
+    random = np.random.default_rng(count)
+    codes, times = random.integers(0, count, 5000), random.integers(-1000, 1000, 5000)
+    times = np.sort(times) if by_time else times
+    order = CompositeSortKey(codes, times, count).order()
+    expected = np.lexsort([times, codes])
+    assert sorted(order) == list(range(5000))
+    assert (codes[order] == codes[expected]).all()
+    assert (times[order] == times[expected]).all()

@@ -24,9 +24,19 @@ def test_tasks_share_the_bytes_and_read_a_bounded_piece_at_a_time(size: int, cor
     read = [file_split for task in found for file_split in task]
     assert max(file_split.end - file_split.start for file_split in read) * 0.5 <= 64 << 20
     for name in ("a", "b"):
-        ends = [(file_split.start, file_split.end) for file_split in read if file_split.path == name]
+        ends = sorted((file_split.start, file_split.end) for file_split in read if file_split.path == name)
         assert [start for start, _ in ends] == [0, *(end for _, end in ends[:-1])]
         assert ends[-1][1] >= size
+
+
+def test_no_core_waits_long_for_another_where_files_are_of_unequal_sizes() -> None:
+    sizes = {f"{view}{file}": size << 20 for view in "abc" for file, size in enumerate((59, 59, 59, 13))}
+    scan = Scan(files=tuple(ScanFile(*file) for file in sizes.items()), open=plain)
+    view: Any = SimpleNamespace(scan=scan)
+    found = plan_splits([ColumnarView(view, view_of(), scan.files, ScanEstimate(1, 570, 570, 1.0))], 2)
+    loads = [sum(sizes[file_split.path] for file_split in task) >> 20 for task in found]
+    assert loads == [177, 131, 131, 131]
+    assert sorted(file_split.path for task in found for file_split in task) == sorted(sizes)
 
 
 @pytest.mark.parametrize(

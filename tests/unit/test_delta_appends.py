@@ -166,13 +166,22 @@ def test_where_the_answer_to_a_commit_is_lost_the_files_stay(tmp_path: Path, mon
         add(tmp_path)
     assert [row["n"] for row in found(tmp_path)] == [1, 2]
 
+    def interrupted(file: Any, content: bytes) -> bool:
+        create_once(file, content)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("feast_hybrid.writing.delta_batches.create_once", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        add(tmp_path)
+    assert [row["n"] for row in found(tmp_path)] == [1, 1, 2, 2]
+
     def refused(file: Any, content: bytes) -> bool:
         raise PermissionError(13, "no")
 
     monkeypatch.setattr("feast_hybrid.writing.delta_batches.create_once", refused)
     with pytest.raises(HybridError, match="writing rows: the lake denies access"):
         add(tmp_path)
-    assert len(data_files(tmp_path)) == 1
+    assert len(data_files(tmp_path)) == 2
 
 
 def with_metadata(key: str, value: str, **properties: str) -> Callable[[dict[str, Any]], dict[str, Any]]:

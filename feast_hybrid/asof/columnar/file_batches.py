@@ -84,8 +84,11 @@ def _read_orc(
             if not names:
                 yield columns, None, stripes.rows(number)
                 continue
-            batch = stripes.read(number, names, split.path)
-            yield columns, batch, batch.num_rows
+            stripe = stripes.read(number, names, split.path)
+            # What is made of a whole stripe at once would take new memory again and again.
+            for start in range(0, stripe.num_rows, _BATCH_ROWS):
+                batch = stripe.slice(start, _BATCH_ROWS)
+                yield columns, batch, batch.num_rows
 
 
 def _columns(

@@ -183,6 +183,8 @@ class CompositeSortKey:
 
     def __init__(self, codes: Longs, times: Longs, count: int) -> None:
         self._times: Longs | None = None
+        self._codes, self._count = codes, count
+        self._is_by_time = bool((times[1:] >= times[:-1]).all())
         low, high = int(times.min()), int(times.max())
         if (high - low + 2) * count >= 2**63 or low <= _LONG_MIN + 1:
             # Too far apart: their places in the order of times will do.
@@ -196,6 +198,8 @@ class CompositeSortKey:
         """The rows in the order of keys and times."""
         if (self.values[1:] >= self.values[:-1]).all():
             return np.arange(len(self.values))
+        if self._is_by_time:  # as files are that a lake is appended to
+            return _stable_order(self._codes, self._count)
         return np.argsort(self.values)
 
     def find_last(self, sorted_values: Longs, entities: EntityKeys) -> Longs:
@@ -214,6 +218,18 @@ class CompositeSortKey:
         found = (entities.codes >= 0) & (places >= 0)
         found &= sorted_values[np.where(found, places, 0)] > start
         return np.where(found, places, -1)
+
+
+def _stable_order(codes: Longs, count: int) -> Longs:
+    """The places of codes below a count in their order, equal ones as they came: by NumPy's radix sort.
+
+    Of integers of 16 bits it takes some 10 ns each, where a sort by comparison of longer ones takes 85.
+    """
+    order = np.argsort(codes.astype(np.uint16), kind="stable")
+    for shift in range(16, count.bit_length(), 16):
+        digits = (codes >> shift).astype(np.uint16)
+        order = order[np.argsort(digits[order], kind="stable")]
+    return order
 
 
 def _order_ties(

@@ -19,6 +19,8 @@ Tasks = tuple[tuple[FileSplit, ...], ...]
 _MIN_TASK_BYTES, _MAX_TASK_BYTES = 8 << 20, 512 << 20
 #: And of one file at a time: Arrow reads them ahead.
 MAX_SPLIT_BYTES = 64 << 20
+#: So often the range is halved in which the size of the largest task is looked for.
+_HALVINGS = 20
 
 
 def plan_splits(views: Sequence[ColumnarView], parallelism: int) -> Tasks:
@@ -30,7 +32,37 @@ def plan_splits(views: Sequence[ColumnarView], parallelism: int) -> Tasks:
     """
     needed = sum(file.size * view.estimate.column_share for view in views for file in view.files)
     task_bytes = min(max(needed / (2 * parallelism), _MIN_TASK_BYTES), _MAX_TASK_BYTES)
-    return pack_tasks(_splits(views, min(task_bytes, MAX_SPLIT_BYTES)), task_bytes)
+    count = max(1, math.ceil(needed / task_bytes - 0.25))
+    if count > parallelism:  # no core waits for a last one
+        count = parallelism * math.ceil(count / parallelism - 0.25)
+    return _share_out(list(_splits(views, min(task_bytes, MAX_SPLIT_BYTES))), count)
+
+
+def _share_out(splits: Sequence[tuple[FileSplit, float]], count: int) -> Tasks:
+    """Parts of files divided among so many tasks, or fewer, the largest of which is as small as can be.
+
+    Each task has neighbours, since what it keeps of a view's rows is the less, the more of them it has seen. The
+    largest task comes first.
+    """
+    sizes = [size for _, size in splits]
+    low, high = max(max(sizes, default=0.0), sum(sizes) / count), sum(sizes)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if len(_runs(sizes, middle)) <= count else (middle, high)
+    runs = sorted(_runs(sizes, high), key=lambda run: sum(sizes[run[0] : run[1]]), reverse=True)
+    return tuple(tuple(split for split, _ in splits[begin:end]) for begin, end in runs)
+
+
+def _runs(sizes: Sequence[float], most: float) -> list[tuple[int, int]]:
+    """Neighbours together as long as they are no more than a bound: the first place of each run, and its end."""
+    runs: list[tuple[int, int]] = []
+    begin, held = 0, 0.0
+    for place, size in enumerate(sizes):
+        if held + size > most and place > begin:
+            runs.append((begin, place))
+            begin, held = place, 0.0
+        held += size
+    return [*runs, (begin, len(sizes))] if sizes else []
 
 
 def pack_tasks(splits: Iterable[tuple[FileSplit, float]], task_bytes: float) -> Tasks:

@@ -301,3 +301,25 @@ def test_files_of_orc_and_settings_of_sparks_reader_come_as_rows(spark: SparkSes
     view = by_id(frame, scan=scan_of(tmp_path / "rows"))
     description = plan(entities_of(session, 3, 3), [view], timestamp="t", strategy="columnar").describe()
     assert "rows by Spark: spark.sql.files.ignoreMissingFiles is true, which only Spark's reader knows" in description
+
+
+def test_where_spark_weighs_each_batch_of_small_rows_the_plan_says_so(spark: SparkSession) -> None:
+    name = "spark.sql.execution.arrow.maxBytesPerBatch"
+    columns = ["id", "timestamp_seconds(id) AS ts", "id * 0.5D AS f", "cast(id AS string) AS s"]
+    rows = spark.range(10).selectExpr(*columns)
+    entities = rows.selectExpr("id", "ts AS t")
+    small, text = (
+        AsOfView(name="v", frame=rows, keys=[("id", "id")], timestamp="ts", features=[(column, "feature")])
+        for column in ("f", "s")
+    )
+
+    def noted(view: AsOfView) -> bool:
+        return f"{name}=2147483647" in plan(entities, [view], timestamp="t", strategy="columnar").describe()
+
+    assert noted(small)
+    assert not noted(text)
+    spark.conf.set(name, "2147483647")
+    try:
+        assert not noted(small)
+    finally:
+        spark.conf.unset(name)

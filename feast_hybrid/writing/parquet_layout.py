@@ -1,0 +1,120 @@
+"""How the Parquet files that we write are laid out, so that readers can pass over what they do not need."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from feast_hybrid.arrow.names import positions_of
+
+#: Rows of a row group: what is passed over at once, by the statistics of its keys and times.
+ROW_GROUP_ROWS = 128 * 1024
+
+_COMPRESSION = "zstd"
+
+
+def sort_columns(schema: pa.Schema, wanted: Iterable[str | None]) -> tuple[str, ...]:
+    """Those of some columns by which rows can be sorted, in their order: keys first, then times.
+
+    Args:
+        schema: of the rows.
+        wanted: names; one that the rows have not, as it is in the names of folders, is left out.
+    """
+    found = [name for name in dict.fromkeys(filter(None, wanted)) if len(positions_of(name, schema.names)) == 1]
+    names = [schema.names[positions_of(name, schema.names)[0]] for name in found]
+    return tuple(dict.fromkeys(name for name in names if _has_order(schema.field(name).type)))
+
+
+def _has_order(data_type: pa.DataType) -> bool:
+    is_ = pa.types
+    return bool(
+        is_.is_integer(data_type)
+        or is_.is_floating(data_type)
+        or is_.is_decimal(data_type)
+        or is_.is_temporal(data_type)
+        or is_.is_string(data_type)
+        or is_.is_large_string(data_type)
+        or is_.is_binary(data_type)
+        or is_.is_boolean(data_type)
+    ) and not (is_.is_interval(data_type) or is_.is_duration(data_type) or is_.is_float16(data_type))
+
+
+def sorted_rows(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """The rows in the order of some columns, nulls last."""
+    if not columns or table.num_rows < 2:
+        return table
+    order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in columns])
+    return table.take(order)
+
+
+def encoded(
+    table: pa.Table,
+    sorted_by: Sequence[str] = (),
+    *,
+    compression: str | None = None,
+    int96: bool = False,
+    store_schema: bool = True,
+) -> pa.Buffer:
+    """A Parquet file of rows: statistics and a page index, in row groups that are small enough to pass over.
+
+    Args:
+        table: the rows.
+        sorted_by: what they are sorted by, as :func:`sorted_rows` does; the file says so.
+        compression: as Spark's option names it; ours where None.
+        int96: whether times are written as INT96.
+        store_schema: whether Arrow notes its own schema in the file.
+    """
+    codec = (compression or _COMPRESSION).lower()
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        compression="none" if codec == "uncompressed" else codec,
+        row_group_size=ROW_GROUP_ROWS,
+        write_page_index=True,
+        sorting_columns=_sorting_columns(table.schema, sorted_by) or None,
+        use_deprecated_int96_timestamps=int96,
+        store_schema=store_schema,
+    )
+    return sink.getvalue()
+
+
+def is_sorted_by(metadata: pq.FileMetaData, columns: Sequence[str]) -> bool:
+    """Whether a file says of all its rows that they are sorted so."""
+    places = _leaves(metadata.schema)
+    if not all(name in places for name in columns):
+        return False
+    wanted = tuple(pq.SortingColumn(places[name]) for name in columns)
+    return all(
+        tuple(metadata.row_group(number).sorting_columns) == wanted for number in range(metadata.num_row_groups)
+    )
+
+
+def _sorting_columns(schema: pa.Schema, columns: Sequence[str]) -> list[pq.SortingColumn]:
+    places = _leaves(pq.read_metadata(io.BytesIO(empty_file(schema))).schema) if columns else {}
+    # The rows are sorted by the columns up to one whose place is not known, too.
+    known = next((number for number, name in enumerate(columns) if name not in places), len(columns))
+    return [pq.SortingColumn(places[name]) for name in columns[:known]]
+
+
+def empty_file(schema: pa.Schema, **options: Any) -> bytes:
+    """A Parquet file without rows."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), sink, **options)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _leaves(schema: pq.ParquetSchema) -> Mapping[str, int]:
+    """The place of each column that is no other's part, and whose name is no other's path."""
+    columns = [schema.column(place) for place in range(len(schema))]
+    paths = [column.path for column in columns]
+    return {
+        column.path: place
+        for place, column in enumerate(columns)
+        if paths.count(column.path) == 1 and column.max_repetition_level == 0
+    }
