@@ -192,7 +192,7 @@ def _folders(table: _Table, of_table: str, wanted: PartitionsBetween | None) -> 
             yield f"{of_table}/{name}"
         else:
             elsewhere.append(texts)
-    for entry in partition_entries(table.session, table.name, elsewhere, len(names)):
+    for entry in partition_entries(table.session, table.name, elsewhere, len(names)) if elsewhere else ():
         if entry.location:
             yield _plain(entry.location)
 
