@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from feast_hybrid.arrow.orc_footer import OrcFooter, open_for_footer
 from feast_hybrid.arrow.orc_statistics import memory_bytes, stripe_bytes
 from feast_hybrid.asof.columnar.eligibility import Eligible, key_names
-from feast_hybrid.asof.columnar.file_columns import names_in_file
+from feast_hybrid.asof.columnar.file_columns import FileNames
 from feast_hybrid.asof.scan import Ineligible
 
 if TYPE_CHECKING:
@@ -115,10 +115,11 @@ def estimate_scan(scan: Scan, view: ViewSpec) -> ScanEstimate:
         return ScanEstimate(0, 0, 0, 1.0)
     largest = max(scan.files, key=lambda file: file.size)
 
-    def wanted(names: Sequence[str], fields: pa.Schema | None) -> set[str]:
+    def wanted(names: Sequence[str] | pa.Schema) -> set[str]:
         """The file's columns that are read."""
+        in_file = FileNames(names, largest.stored)
         columns = [column.name for column in view.columns if column.name not in largest.partitions]
-        return {found for name in columns for found in names_in_file(name, names, largest.stored, fields)}
+        return {found for name in columns for found in in_file.of(name)}
 
     source = scan.open(largest.path)
     try:
@@ -145,10 +146,10 @@ class _OfFile(NamedTuple):
     part_bytes: int = 0
 
 
-def _of_parquet(source: Any, wanted: Callable[[Sequence[str], pa.Schema | None], set[str]]) -> _OfFile:
+def _of_parquet(source: Any, wanted: Callable[[Sequence[str] | pa.Schema], set[str]]) -> _OfFile:
     with pq.ParquetFile(source) as file:
         footer = file.metadata
-        names = wanted(file.schema_arrow.names, file.schema_arrow)
+        names = wanted(file.schema_arrow)
         firsts = {name.split(".")[0] for name in names}  # a name may have dots, as a leaf's path has
         leaves = [n for n in range(len(file.schema)) if file.schema.column(n).path.split(".")[0] in firsts]
     compressed = uncompressed = 0
@@ -161,12 +162,12 @@ def _of_parquet(source: Any, wanted: Callable[[Sequence[str], pa.Schema | None],
     return _OfFile(footer.num_rows, compressed, uncompressed)
 
 
-def _of_orc(source: Any, wanted: Callable[[Sequence[str], pa.Schema | None], set[str]]) -> _OfFile:
+def _of_orc(source: Any, wanted: Callable[[Sequence[str] | pa.Schema], set[str]]) -> _OfFile:
     with open_for_footer(source) as file:
         footer = OrcFooter(file)
         if not footer.stripes:
             return _OfFile(0, 0, 0)
-        found = wanted(list(footer.types[0].fieldNames), None)
+        found = wanted(list(footer.types[0].fieldNames))
         columns = [name for name in footer.types[0].fieldNames if name in found]
         largest = max(footer.stripes, key=lambda stripe: stripe.rows)
         needed, total = stripe_bytes(footer, columns, largest)

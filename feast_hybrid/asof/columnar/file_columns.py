@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feast_hybrid.arrow.convert import convert_by_number, convert_by_position, convert_for_reading
-from feast_hybrid.arrow.field_ids import has_numbers, is_mapped, positions_by_number
+from feast_hybrid.arrow.field_ids import has_numbers, is_mapped, number_of, positions_by_number
 from feast_hybrid.arrow.names import positions_of, value_of
 from feast_hybrid.arrow.utc import epoch_micros_of_array
 from feast_hybrid.errors import SchemaError, SourceError
@@ -58,15 +58,14 @@ class FileColumns:
         self._path, self._partitions, self._what = path, partitions, what
         self._has_old_calendar = _has_old_calendar(metadata)
         self._stored = stored
-        fields = names if isinstance(names, pa.Schema) else None
-        names = names if fields is None else fields.names
-        self._by_names = fields is not None and _is_by_names(fields, stored)
+        in_file = FileNames(names, stored)
+        self._by_mapping = in_file.by_mapping
         self.in_file: dict[str, str] = {}
         for column in wanted:
             if column.name in partitions:
                 continue
             try:
-                found = names_in_file(column.name, names, stored, fields)
+                found = in_file.of(column.name)
             except SchemaError as error:
                 raise SchemaError(f"{self._describe(column)}: {error}") from None
             if len(found) > 1:
@@ -76,7 +75,7 @@ class FileColumns:
             elif column.name in required and stored is None:
                 raise SchemaError(
                     f"{self._describe(column)}: the file has no such column, so its rows would be lost; it has "
-                    f"{', '.join(names)}. Write it anew with the column, or move it away"
+                    f"{', '.join(in_file.names)}. Write it anew with the column, or move it away"
                 )
 
     def _describe(self, column: SourceColumn) -> str:
@@ -104,7 +103,7 @@ class FileColumns:
             array = batch.column(batch.schema.get_field_index(name))
             in_file = None if self._stored is None else value_of(column.name, self._stored)
             if in_file is not None and in_file.numbered is not None:
-                array = convert_by_number(array, in_file.numbered.type, by_names=self._by_names)
+                array = convert_by_number(array, in_file.numbered.type, by_names=self._by_mapping)
                 array = convert_by_position(array, column.data_type)
             elif in_file is not None and in_file.data_type is not None:
                 array = convert_by_position(convert_for_reading(array, in_file.data_type), column.data_type)
@@ -124,38 +123,51 @@ class FileColumns:
         return array
 
 
-def names_in_file(
-    name: str, names: Sequence[str], stored: Mapping[str, StoredColumn] | None, fields: pa.Schema | None
-) -> list[str]:
-    """The file's columns that a column of the frame may be: none, one, or, where it is unclear, several.
+class FileNames:
+    """How a file calls the columns of the frame.
 
     Args:
-        name: In the frame.
+        names: Of the file's columns; or the columns themselves with their numbers, where it is Parquet.
+        stored: How it calls the frame's columns, where a table's log says so.
+
+    Attributes:
         names: Of the file's columns.
-        stored: How the file calls the frame's columns, where a table's log says so.
-        fields: The file's columns with their numbers, where it is Parquet.
-
-    Raises:
-        SchemaError: The table knows columns by their numbers, and the file has none.
+        by_mapping: Whether the table knows its columns by numbers and the file has none, so that the names of the
+            table's name mapping count.
     """
-    found = None if stored is None else value_of(name, stored)
-    if found is None or found.numbered is None:
-        return [names[position] for position in positions_of(name if found is None else found.name, names)]
-    if fields is None:
-        raise AssertionError("columns are found by number in Parquet alone")
-    by_names = _is_by_names(fields, stored)
-    if by_names and not any(is_mapped(each.numbered) for each in (stored or {}).values() if each.numbered):
-        raise SchemaError(
-            "the file has no numbers of columns, by which the table knows them, and the table says not by which "
-            "names they are found (schema.name-mapping.default). Give the table that property, or write the file "
-            "anew by Iceberg"
-        )
-    return [fields.names[position] for position in positions_by_number(found.numbered, fields, by_names=by_names)]
 
+    def __init__(self, names: Sequence[str] | pa.Schema, stored: Mapping[str, StoredColumn] | None) -> None:
+        fields = list(names) if isinstance(names, pa.Schema) else []
+        self.names: Sequence[str] = names.names if isinstance(names, pa.Schema) else names
+        self._stored = stored or {}
+        numbered = [each.numbered for each in self._stored.values() if each.numbered is not None]
+        self.by_mapping = bool(numbered) and not has_numbers(fields)
+        self._is_mapped = any(map(is_mapped, numbered))
+        self._fields = fields
+        self._by_number: dict[int | None, list[str]] = {}
+        for field in fields if numbered else ():
+            self._by_number.setdefault(number_of(field), []).append(field.name)
 
-def _is_by_names(fields: pa.Schema, stored: Mapping[str, StoredColumn] | None) -> bool:
-    """Whether a file's columns, which the table knows by their numbers, are found by names: it has no numbers."""
-    return any(each.numbered for each in (stored or {}).values()) and not has_numbers(fields)
+    def of(self, name: str) -> list[str]:
+        """The file's columns that a column of the frame may be: none, one, or, where it is unclear, several.
+
+        Raises:
+            SchemaError: The table knows columns by their numbers, and the file has none, nor the table names for it.
+        """
+        found = value_of(name, self._stored)
+        if found is None or found.numbered is None:
+            positions = positions_of(name if found is None else found.name, self.names)
+            return [self.names[position] for position in positions]
+        if not self.by_mapping:
+            return self._by_number.get(number_of(found.numbered), [])
+        if not self._is_mapped:
+            raise SchemaError(
+                "the file has no numbers of columns, by which the table knows them, and the table says not by which "
+                "names they are found (schema.name-mapping.default). Give the table that property, or write the file "
+                "anew by Iceberg"
+            )
+        positions = positions_by_number(found.numbered, self._fields, by_names=True)
+        return [self.names[position] for position in positions]
 
 
 def _times_in(array: pa.Array) -> Iterator[pa.Array]:
