@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import struct
 import zlib
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
@@ -460,6 +463,48 @@ def test_metadata_that_is_gone_or_damaged_is_named(tmp_path: Path, name: str) ->
     found.unlink()
     with pytest.raises(SourceError, match=rf"source 'rows'.*{found.name}, which the table's metadata names, is gone"):
         open_table_version(spec(folder), Router([]))
+
+
+@pytest.mark.parametrize("name", ["snap-*.avro", "*-m0.avro"])
+def test_metadata_that_is_cut_off_anywhere_is_damaged_and_not_shorter(tmp_path: Path, name: str) -> None:
+    table = catalog_table(tmp_path, LONGS)
+    table.append(pa.table({"k": [1], "n": [1]}))
+    folder = without_catalog(table, tmp_path)
+    (found,) = (folder / "metadata").glob(name)
+    content = found.read_bytes()
+    for size in (0, 3, len(content) // 2, len(content) - 40, len(content) - 16, len(content) - 1):
+        found.write_bytes(content[:size])
+        with pytest.raises(SourceError, match=rf"{found.name} is damaged: "):
+            at(folder)
+    found.write_bytes(content[:-1] + b"?")
+    with pytest.raises(SourceError, match=rf"{found.name} is damaged: .*a block does not end where it says"):
+        at(folder)
+    found.write_bytes(content)
+    assert rows(at(folder)) == [{"k": 1, "n": 1}]
+
+
+def test_a_current_snapshot_that_is_missing_is_no_empty_table(tmp_path: Path) -> None:
+    table = catalog_table(tmp_path, LONGS)
+    table.append(pa.table({"k": [1], "n": [1]}))
+    folder = without_catalog(table, tmp_path, lambda raw: raw.update({"current-snapshot-id": 77, "refs": {}}))
+    with pytest.raises(SourceError, match="damaged: it has no snapshot 77, which is its current one"):
+        at(folder)
+
+
+def test_of_a_version_that_is_there_plain_and_compressed_the_plain_one_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = catalog_table(tmp_path, LONGS)
+    table.append(pa.table({"k": [1], "n": [1]}))
+    folder = without_catalog(table, tmp_path)
+    raw = json.loads((folder / "metadata" / "v1.metadata.json").read_text())
+    empty = gzip.compress(json.dumps({**raw, "current-snapshot-id": -1, "refs": {}}).encode())
+    for name in ("v1.gz.metadata.json", "v1.metadata.json.gz"):
+        (folder / "metadata" / name).write_bytes(empty)
+    names = os.listdir(folder / "metadata")
+    for listed in (sorted(names), sorted(names, reverse=True)):
+        monkeypatch.setattr(LocalFileSystem, "ls", lambda *_, listed=listed, **__: listed)
+        assert rows(at(folder)) == [{"k": 1, "n": 1}]
 
 
 @pytest.mark.parametrize(
