@@ -201,6 +201,25 @@ def test_files_without_numbers_are_read_by_the_names_that_the_table_gives(tmp_pa
         rows(at(folder))
 
 
+@pytest.mark.parametrize("numbered", ["k", "k.x"])
+def test_a_column_without_a_number_beside_others_is_not_taken_for_null(tmp_path: Path, numbered: str) -> None:
+    parts = pa.struct([("x", pa.int64()), ("y", pa.int64())])
+    table = catalog_table(tmp_path, pa.schema([("k", parts), ("n", pa.int64())]))
+    table.append(pa.table({"k": pa.array([{"x": 1, "y": 2}], parts), "n": [1]}))
+    folder = without_catalog(table, tmp_path)
+    (file,) = at(folder).resolve().files
+    held = pq.read_table(file.path)
+    k, n = held.schema
+    if numbered == "k":  # and not its parts
+        k = k.with_type(parts)
+    else:
+        n = n.remove_metadata()
+    pq.write_table(held.cast(pa.schema([k, n])), file.path)
+    missing = "x" if numbered == "k" else "n"
+    with pytest.raises(SchemaError, match=f"the file has numbers of columns, but none for '{missing}'"):
+        rows(at(folder))
+
+
 def test_the_partition_says_what_a_file_lacks(tmp_path: Path) -> None:
     fields = [
         NestedField(1, "k", LongType()),
