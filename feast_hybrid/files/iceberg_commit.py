@@ -242,7 +242,11 @@ class Addition:
         to = _Memory(f"{self._folder}/{name}")
         parent = _current(raw)
         sequence = int(raw.get("last-sequence-number") or 0) + 1
-        listed = [manifest, *(each for each in earlier if each.has_added_files() or each.has_existing_files())]
+        # The writer of lists puts the commit's sequence number into the manifest that it gets, which the next try keeps.
+        listed = [
+            _copied(manifest),
+            *(each for each in earlier if each.has_added_files() or each.has_existing_files()),
+        ]
         with write_manifest_list(
             self.metadata.format_version,
             to,
@@ -285,6 +289,11 @@ class Addition:
             return dict(Summary(Operation.APPEND, **collector.build(), **more).model_dump())
         summary = update_snapshot_summaries(Summary(Operation.APPEND, **collector.build(), **more), totals)
         return dict(summary.model_dump())
+
+
+def _copied(manifest: ManifestFile) -> ManifestFile:
+    """A manifest that shares nothing with the other, as ``copy`` would have it."""
+    return ManifestFile(*[manifest[place] for place in range(len(manifest))])
 
 
 @dataclass(frozen=True)

@@ -726,3 +726,22 @@ def test_a_version_that_another_writer_has_compressed_is_taken(
     add(tmp_path, ROWS.slice(1, 1))
     names = {path.name for path in (tmp_path / "metadata").glob("v*")} - {HINT_NAME}
     assert names == {"v1.metadata.json", "v2.gz.metadata.json", "v3.gz.metadata.json"}
+
+
+def test_rows_count_from_the_commit_that_succeeded_and_not_from_an_earlier_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(tmp_path)
+
+    def slow(file: Any, content: bytes) -> bool:
+        monkeypatch.setattr(CREATE, create_once)
+        for _ in range(2):
+            add(tmp_path)
+        return create_once(file, content)
+
+    monkeypatch.setattr(CREATE, slow)
+    add(tmp_path)
+    at = table(tmp_path)
+    assert [snapshot.sequence_number for snapshot in at.metadata.snapshots] == [1, 2, 3, 4]
+    manifests = at.current_snapshot().manifests(at.io)  # type: ignore[union-attr]
+    assert [(each.sequence_number, each.min_sequence_number) for each in manifests] == [(n, n) for n in (4, 3, 2, 1)]
