@@ -242,11 +242,9 @@ class Addition:
         to = _Memory(f"{self._folder}/{name}")
         parent = _current(raw)
         sequence = int(raw.get("last-sequence-number") or 0) + 1
-        # The writer of lists puts the commit's sequence number into the manifest that it gets, which the next try keeps.
-        listed = [
-            _copied(manifest),
-            *(each for each in earlier if each.has_added_files() or each.has_existing_files()),
-        ]
+        # The writer of lists puts the commit's sequence number into what it gets, which the next try would keep.
+        kept = (each for each in earlier if each.has_added_files() or each.has_existing_files())
+        listed = [_copied(manifest), *kept]
         with write_manifest_list(
             self.metadata.format_version,
             to,
