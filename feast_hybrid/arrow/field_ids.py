@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
+from feast_hybrid.errors import SchemaError
+
 #: Where Arrow keeps the number of a column of a Parquet file.
 FIELD_ID = b"PARQUET:field_id"
 _NAMES = b"feast_hybrid:names"
@@ -65,9 +67,19 @@ def positions_by_number(wanted: pa.Field, fields: Sequence[pa.Field], *, by_name
         wanted: of :func:`numbered_field`.
         fields: the file's.
         by_names: whether the file has no numbers, so that the names of the table's name mapping count.
+
+    Raises:
+        SchemaError: the file has numbers, but not for a field that has the name of the one that is wanted.
     """
-    if not by_names:
-        number = number_of(wanted)
-        return [position for position, field in enumerate(fields) if number_of(field) == number]
     names = json.loads((wanted.metadata or {}).get(_NAMES, b"[]"))
-    return [position for position, field in enumerate(fields) if field.name in names]
+    if by_names:
+        return [position for position, field in enumerate(fields) if field.name in names]
+    number = number_of(wanted)
+    found = [position for position, field in enumerate(fields) if number_of(field) == number]
+    for field in () if found else fields:
+        if number_of(field) is None and field.name in (wanted.name, *names):
+            raise SchemaError(
+                f"the file has numbers of columns, but none for {field.name!r}, which may or may not be the one that "
+                "the table has. Write the file anew by Iceberg"
+            )
+    return found

@@ -32,7 +32,8 @@ from pyiceberg.table.locations import load_location_provider
 from pyiceberg.table.snapshots import Operation, SnapshotSummaryCollector, Summary, update_snapshot_summaries
 from pyiceberg.transforms import IdentityTransform
 
-from feast_hybrid.errors import SchemaError
+from feast_hybrid.errors import SchemaError, SourceError
+from feast_hybrid.files.iceberg_avro import avro_input, naming
 from feast_hybrid.files.iceberg_files import partition_columns
 from feast_hybrid.files.iceberg_types import arrow_schema, never_null_part
 from feast_hybrid.files.listed_tables import TableFeatureError
@@ -241,7 +242,9 @@ class Addition:
         to = _Memory(f"{self._folder}/{name}")
         parent = _current(raw)
         sequence = int(raw.get("last-sequence-number") or 0) + 1
-        listed = [manifest, *(each for each in earlier if each.has_added_files() or each.has_existing_files())]
+        # The writer of lists puts the commit's sequence number into what it gets, which the next try would keep.
+        kept = (each for each in earlier if each.has_added_files() or each.has_existing_files())
+        listed = [_copied(manifest), *kept]
         with write_manifest_list(
             self.metadata.format_version,
             to,
@@ -286,6 +289,11 @@ class Addition:
         return dict(summary.model_dump())
 
 
+def _copied(manifest: ManifestFile) -> ManifestFile:
+    """A manifest that shares nothing with the other, as ``copy`` would have it."""
+    return ManifestFile(*[manifest[place] for place in range(len(manifest))])
+
+
 @dataclass(frozen=True)
 class Commit:
     """A commit that nobody has made yet.
@@ -302,8 +310,18 @@ class Commit:
 
 
 def _current(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The current snapshot; None where there is none.
+
+    Raises:
+        SourceError: the metadata has not the one that it names.
+    """
     at = raw.get("current-snapshot-id")
-    return next((each for each in raw.get("snapshots") or () if each["snapshot-id"] == at), None)
+    if at in (None, _NO_SNAPSHOT):
+        return None
+    for snapshot in raw.get("snapshots") or ():
+        if snapshot["snapshot-id"] == at:
+            return dict(snapshot)
+    raise SourceError(f"the table's metadata is damaged: it has no snapshot {at}, which is its current one")
 
 
 def _followed(raw: Mapping[str, Any], file: str | None, snapshot: Mapping[str, Any]) -> dict[str, Any]:
@@ -351,9 +369,15 @@ def manifests_of(raw: Mapping[str, Any], files: FileIO) -> list[ManifestFile]:
     Args:
         raw: the table's metadata.
         files: opens the list of them.
+
+    Raises:
+        SourceError: the list is gone, or damaged.
     """
     current = _current(raw)
-    return [] if current is None else list(read_manifest_list(files.new_input(current["manifest-list"])))
+    if current is None:
+        return []
+    with naming(current["manifest-list"]):
+        return list(read_manifest_list(avro_input(files, current["manifest-list"])))
 
 
 class _Kept(io.BytesIO):

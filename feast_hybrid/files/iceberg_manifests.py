@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,9 +20,9 @@ from pyiceberg.manifest import (
     read_manifest_list,
 )
 
-from feast_hybrid.errors import HybridError, SourceError
+from feast_hybrid.errors import SourceError
+from feast_hybrid.files.iceberg_avro import avro_input, naming
 from feast_hybrid.files.iceberg_commit import IcebergFeatureError
-from feast_hybrid.lakes.errors import classify_storage_error, redacted_summary
 
 if TYPE_CHECKING:
     from pyiceberg.io import FileIO
@@ -136,8 +135,8 @@ def read_manifests(files: FileIO, manifest_list: str) -> ListedFiles:
         IcebergFeatureError: it needs what this package does not read.
         SourceError: a manifest is gone, or damaged.
     """
-    with _naming(manifest_list):
-        listed = read_manifest_list(files.new_input(manifest_list))
+    with naming(manifest_list):
+        listed = read_manifest_list(avro_input(files, manifest_list))
         manifests = [each for each in listed if each.has_added_files() or each.has_existing_files()]
     with ThreadPoolExecutor(_THREADS) as threads:
         found = list(threads.map(lambda manifest: _entries(files, manifest), manifests))
@@ -166,32 +165,14 @@ def read_manifests(files: FileIO, manifest_list: str) -> ListedFiles:
     return ListedFiles(data, deletes, vectors)
 
 
-@contextmanager
-def _naming(uri: str) -> Iterator[None]:
-    """What is raised while a file of the table's metadata is read becomes an error that names it."""
-    try:
-        yield
-    except HybridError:
-        raise
-    except FileNotFoundError:
-        raise SourceError(
-            f"{uri}, which the table's metadata names, is gone: the snapshot was expired meanwhile, or its files "
-            "were removed. Ask again, or name another snapshot"
-        ) from None
-    except Exception as error:
-        if isinstance(error, OSError) or classify_storage_error(error) is not None:
-            raise
-        raise SourceError(f"{uri} is damaged: {redacted_summary(error)}") from None
-
-
 def _entries(files: FileIO, manifest: ManifestFile) -> list[tuple[ManifestEntry, ListedFile]]:
     """The entries of a manifest that count."""
     if manifest.key_metadata is not None:
         raise needs(f"manifests that are encrypted ({manifest.manifest_path})")
     with (
-        _naming(manifest.manifest_path),
+        naming(manifest.manifest_path),
         AvroFile[ManifestEntry](
-            files.new_input(manifest.manifest_path),
+            avro_input(files, manifest.manifest_path),
             MANIFEST_ENTRY_SCHEMAS[_NEWEST],
             read_types={-1: ManifestEntry, 2: DataFile},
             read_enums={0: ManifestEntryStatus, 101: FileFormat, 134: DataFileContent},

@@ -294,7 +294,8 @@ def _chosen(metadata: TableMetadata, choice: SnapshotChoice) -> tuple[Snapshot |
     else:
         number = choice.snapshot_id
     if number is None:
-        return metadata.current_snapshot(), metadata.schema()
+        current = metadata.current_snapshot_id
+        return None if current is None else _current(metadata, current), metadata.schema()
     snapshot = _snapshot(metadata, number)
     schema = next((schema for schema in metadata.schemas if schema.schema_id == snapshot.schema_id), None)
     if schema is None and snapshot.schema_id is not None:
@@ -308,6 +309,13 @@ def _snapshot(metadata: TableMetadata, number: int) -> Snapshot:
         known = sorted(metadata.snapshots, key=lambda snapshot: snapshot.timestamp_ms)
         listed = ", ".join(str(snapshot.snapshot_id) for snapshot in known[-5:]) or "none"
         raise SourceError(f"the table has no snapshot {number}: it was expired, or never was. The last are {listed}")
+    return found
+
+
+def _current(metadata: TableMetadata, number: int) -> Snapshot:
+    found = metadata.snapshot_by_id(number)
+    if found is None:
+        raise SourceError(f"the table's metadata is damaged: it has no snapshot {number}, which is its current one")
     return found
 
 

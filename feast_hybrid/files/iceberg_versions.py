@@ -32,10 +32,12 @@ logger = logging.getLogger(__name__)
 
 METADATA_FOLDER = "metadata"
 HINT = "version-hint.text"
-_VERSION = re.compile(r"v(?P<number>\d+)(?:\.gz)?\.metadata\.json(?:\.gz)?")
+_VERSION = re.compile(r"v(?P<number>\d+)(?P<suffix>(?:\.gz)?\.metadata\.json|\.metadata\.json\.gz)")
 #: As a catalog names the files that it alone knows the last one of.
 _CATALOGS = re.compile(r"\d+-[0-9a-fA-F-]{36}(?:\.gz)?\.metadata\.json(?:\.gz)?")
 _GZIP = b"\x1f\x8b"
+#: How the name of a version ends, plain or compressed; where both are there the first one is it, as for Iceberg.
+_SUFFIXES = (".metadata.json", ".gz.metadata.json", ".metadata.json.gz")
 #: How often the last version is looked for anew where it was deleted before it was read.
 _TRIES = 3
 
@@ -101,7 +103,12 @@ def _last_version(location: Location) -> TableVersion | None:
             "versions is the last one is known to the catalog alone, and rows added beside it would be lost. Name "
             "the table by table= instead of path=; to read one version of it, name that file by path="
         )
-    versions = {int(match["number"]): match.string for match in map(_VERSION.fullmatch, names) if match}
+    versions = {
+        int(match["number"]): match.string
+        for suffix in reversed(_SUFFIXES)
+        for match in map(_VERSION.fullmatch, names)
+        if match and match["suffix"] == suffix
+    }
     if not versions:
         if hinted is not None:
             raise SourceError(f"{location} has a {HINT}, and no version of the table is there: its metadata is gone")
@@ -151,6 +158,12 @@ def _read(location: Location, number: int, file: Location) -> TableVersion:
     return TableVersion(location, number, file, raw)
 
 
+def is_taken(version: TableVersion) -> bool:
+    """Whether another writer has created a version whose name ends otherwise: compressed or plain."""
+    names = {f"v{version.number}{suffix}" for suffix in _SUFFIXES} - {version.file.name}
+    return any(version.file.parent().child(name).exists() for name in sorted(names))
+
+
 def was_overtaken(version: TableVersion, snapshot_id: int) -> bool:
     """Whether readers do not come by a version that was just created; then its file is removed again.
 
@@ -183,7 +196,6 @@ def make_known(version: TableVersion) -> None:
     """Have the hint name a version that was just created, or a later one; readers find it without that, too."""
     folder = version.location.child(METADATA_FOLDER)
     number = version.number
-    suffixes = (".metadata.json", ".gz.metadata.json")
     try:
         hinted = _hinted(version.location)
         if version.location.lake is LakeType.LOCAL:
@@ -193,7 +205,7 @@ def make_known(version: TableVersion) -> None:
             publish({folder.child(HINT): str(number).encode()}, replace=True)
             hinted = number
             # Whoever was faster has named a later one, which this has just replaced.
-            while any(folder.child(f"v{number + 1}{suffix}").exists() for suffix in suffixes):
+            while any(folder.child(f"v{number + 1}{suffix}").exists() for suffix in _SUFFIXES):
                 number += 1
     except Exception as error:
         logger.warning("%s still names an earlier version: %s", folder.child(HINT), type(error).__name__)

@@ -35,6 +35,7 @@ from feast_hybrid.files.iceberg_types import arrow_schema, iceberg_schema
 from feast_hybrid.files.iceberg_versions import (
     METADATA_FOLDER,
     TableVersion,
+    is_taken,
     last_version,
     make_known,
     was_overtaken,
@@ -279,7 +280,7 @@ class _Batch:
         listed = folder.child(commit.list_name)
         publish({listed: commit.list_content})
         written.places.append(listed)
-        if not create_once(version.file, encoded(commit.raw, name)):
+        if is_taken(version) or not create_once(version.file, encoded(commit.raw, name)):
             return False
         if was_overtaken(version, written.addition.snapshot_id):
             return False

@@ -29,6 +29,7 @@ from feast_hybrid.files.iceberg_commit import BATCH, Addition, IcebergFeatureErr
 from feast_hybrid.files.iceberg_places import TableFiles
 from feast_hybrid.files.iceberg_types import iceberg_schema
 from feast_hybrid.lakes import Router
+from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.create_once import create_once
 from feast_hybrid.sources.spec import SourceSpec
 from feast_hybrid.writing.iceberg_batches import append_to_iceberg
@@ -37,6 +38,7 @@ from feast_hybrid.writing.naming import BatchName
 NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
 ROWS = pa.table({"ts": pa.array([NOON, None], INSTANT), "n": [1, 2]})
 CREATE = "feast_hybrid.writing.iceberg_batches.create_once"
+PUBLISH = "feast_hybrid.writing.iceberg_batches.publish"
 
 
 def source(folder: Path, **more: Any) -> SourceSpec:
@@ -691,3 +693,55 @@ def test_manifests_of_deleted_rows_stay_in_the_list(tmp_path: Path) -> None:
         commit.raw, snapshots=[{**commit.raw["snapshots"][-1], "manifest-list": f"file://{tmp_path}/list.avro"}]
     )
     assert [(each.manifest_path, each.content) for each in manifests_of(raw, files)][2] == (deletes[0], 1)
+
+
+def test_nothing_is_added_where_what_is_there_would_be_lost(tmp_path: Path) -> None:
+    add(tmp_path)
+    raw = last(tmp_path)
+    listed = Path(raw["snapshots"][0]["manifest-list"].removeprefix("file://"))
+    content = listed.read_bytes()
+    listed.write_bytes(content[:-20])
+    with pytest.raises(SourceError, match=rf"{listed.name} is damaged: "):
+        add(tmp_path)
+    listed.write_bytes(content)
+    (tmp_path / "metadata" / "v1.metadata.json").write_text(json.dumps({**raw, "current-snapshot-id": 77}))
+    with pytest.raises(SourceError, match="damaged: it has no snapshot 77, which is its current one"):
+        add(tmp_path)
+    assert len(data_files(tmp_path)) == 1
+    assert len(metadata_files(tmp_path)) == 1
+
+
+def test_a_version_that_another_writer_has_compressed_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(tmp_path, ROWS.slice(0, 1))
+
+    def faster(contents: dict[Any, Any], **more: Any) -> None:
+        publish(contents, **more)
+        monkeypatch.setattr(PUBLISH, publish)
+        changed = {**last(tmp_path), "properties": {"write.metadata.compression-codec": "gzip"}}
+        (tmp_path / "metadata" / "v2.gz.metadata.json").write_bytes(gzip.compress(json.dumps(changed).encode()))
+
+    monkeypatch.setattr(PUBLISH, faster)
+    add(tmp_path, ROWS.slice(1, 1))
+    names = {path.name for path in (tmp_path / "metadata").glob("v*")} - {HINT_NAME}
+    assert names == {"v1.metadata.json", "v2.gz.metadata.json", "v3.gz.metadata.json"}
+
+
+def test_rows_count_from_the_commit_that_succeeded_and_not_from_an_earlier_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(tmp_path)
+
+    def slow(file: Any, content: bytes) -> bool:
+        monkeypatch.setattr(CREATE, create_once)
+        for _ in range(2):
+            add(tmp_path)
+        return create_once(file, content)
+
+    monkeypatch.setattr(CREATE, slow)
+    add(tmp_path)
+    at = table(tmp_path)
+    assert [snapshot.sequence_number for snapshot in at.metadata.snapshots] == [1, 2, 3, 4]
+    manifests = at.current_snapshot().manifests(at.io)  # type: ignore[union-attr]
+    assert [(each.sequence_number, each.min_sequence_number) for each in manifests] == [(n, n) for n in (4, 3, 2, 1)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import struct
 import zlib
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
@@ -196,6 +199,25 @@ def test_files_without_numbers_are_read_by_the_names_that_the_table_gives(tmp_pa
     assert rows(at(folder)) == [{"key": 1, "s": {"z": 1, "y": 2}}]
     without_catalog(table, tmp_path, lambda raw: raw["properties"].pop("schema.name-mapping.default"))
     with pytest.raises(SchemaError, match=r"column 'key' of .*the file has no numbers.*schema.name-mapping.default"):
+        rows(at(folder))
+
+
+@pytest.mark.parametrize("numbered", ["k", "k.x"])
+def test_a_column_without_a_number_beside_others_is_not_taken_for_null(tmp_path: Path, numbered: str) -> None:
+    parts = pa.struct([("x", pa.int64()), ("y", pa.int64())])
+    table = catalog_table(tmp_path, pa.schema([("k", parts), ("n", pa.int64())]))
+    table.append(pa.table({"k": pa.array([{"x": 1, "y": 2}], parts), "n": [1]}))
+    folder = without_catalog(table, tmp_path)
+    (file,) = at(folder).resolve().files
+    held = pq.read_table(file.path)
+    k, n = held.schema
+    if numbered == "k":  # and not its parts
+        k = k.with_type(parts)
+    else:
+        n = n.remove_metadata()
+    pq.write_table(held.cast(pa.schema([k, n])), file.path)
+    missing = "x" if numbered == "k" else "n"
+    with pytest.raises(SchemaError, match=f"the file has numbers of columns, but none for '{missing}'"):
         rows(at(folder))
 
 
@@ -461,6 +483,48 @@ def test_metadata_that_is_gone_or_damaged_is_named(tmp_path: Path, name: str) ->
     found.unlink()
     with pytest.raises(SourceError, match=rf"source 'rows'.*{found.name}, which the table's metadata names, is gone"):
         open_table_version(spec(folder), Router([]))
+
+
+@pytest.mark.parametrize("name", ["snap-*.avro", "*-m0.avro"])
+def test_metadata_that_is_cut_off_anywhere_is_damaged_and_not_shorter(tmp_path: Path, name: str) -> None:
+    table = catalog_table(tmp_path, LONGS)
+    table.append(pa.table({"k": [1], "n": [1]}))
+    folder = without_catalog(table, tmp_path)
+    (found,) = (folder / "metadata").glob(name)
+    content = found.read_bytes()
+    for size in (0, 3, len(content) // 2, len(content) - 40, len(content) - 16, len(content) - 1):
+        found.write_bytes(content[:size])
+        with pytest.raises(SourceError, match=rf"{found.name} is damaged: "):
+            at(folder)
+    found.write_bytes(content[:-1] + b"?")
+    with pytest.raises(SourceError, match=rf"{found.name} is damaged: .*a block does not end where it says"):
+        at(folder)
+    found.write_bytes(content)
+    assert rows(at(folder)) == [{"k": 1, "n": 1}]
+
+
+def test_a_current_snapshot_that_is_missing_is_no_empty_table(tmp_path: Path) -> None:
+    table = catalog_table(tmp_path, LONGS)
+    table.append(pa.table({"k": [1], "n": [1]}))
+    folder = without_catalog(table, tmp_path, lambda raw: raw.update({"current-snapshot-id": 77, "refs": {}}))
+    with pytest.raises(SourceError, match="damaged: it has no snapshot 77, which is its current one"):
+        at(folder)
+
+
+def test_of_a_version_that_is_there_plain_and_compressed_the_plain_one_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = catalog_table(tmp_path, LONGS)
+    table.append(pa.table({"k": [1], "n": [1]}))
+    folder = without_catalog(table, tmp_path)
+    raw = json.loads((folder / "metadata" / "v1.metadata.json").read_text())
+    empty = gzip.compress(json.dumps({**raw, "current-snapshot-id": -1, "refs": {}}).encode())
+    for name in ("v1.gz.metadata.json", "v1.metadata.json.gz"):
+        (folder / "metadata" / name).write_bytes(empty)
+    names = os.listdir(folder / "metadata")
+    for listed in (sorted(names), sorted(names, reverse=True)):
+        monkeypatch.setattr(LocalFileSystem, "ls", lambda *_, listed=listed, **__: listed)
+        assert rows(at(folder)) == [{"k": 1, "n": 1}]
 
 
 @pytest.mark.parametrize(
