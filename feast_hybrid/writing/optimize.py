@@ -25,6 +25,7 @@ from feast_hybrid.errors import SourceError, WriteError
 from feast_hybrid.files.globs import SIGNS
 from feast_hybrid.files.listing import list_files
 from feast_hybrid.lakes.errors import translate_client_errors
+from feast_hybrid.lakes.markers import BEING_REPLACED_ADVICE
 from feast_hybrid.lakes.replace import Exchange, recover
 from feast_hybrid.lakes.versions import FilesChangedError, modified
 from feast_hybrid.sources.file_schema import reader_options, source_errors
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
 _FOOTERS_AT_ONCE = 16
 #: The rows in memory, the same in another order, and a file that is made of them.
 _COPIES = 4
+#: Arrow puts a column of text into one array to sort it, with offsets of 32 bits.
+_MAX_ROWS_BYTES = 2**31 - 1
 #: How often a folder is done that others write to meanwhile.
 _TRIES = 3
 #: Rows that are written in a dry run, in memory, to know how small they get.
@@ -77,8 +80,8 @@ class Budget:
 
     @property
     def rows_bytes(self) -> int:
-        """How many bytes of rows may be held at once, as Arrow has them."""
-        return self.memory_bytes // _COPIES
+        """How many bytes of rows may be held at once, as Arrow has them: no text of it has more than 32-bit offsets."""
+        return min(self.memory_bytes // _COPIES, _MAX_ROWS_BYTES)
 
 
 @dataclass(frozen=True)
@@ -260,8 +263,11 @@ class _Optimization:
         listing = self._listed()
         if listing.markers:
             for marker in listing.markers:
-                recover(self._below(marker.rpartition("/")[0]))
+                if marker.startswith(f"{self._root}/"):  # what is about a folder above is not ours to end
+                    recover(self._below(marker.rpartition("/")[0]))
             listing = self._listed()
+            if listing.markers:
+                raise WriteError(f"{listing.markers[0]}: {BEING_REPLACED_ADVICE}")
         folders = self._folders(listing)
         for number, (path, files) in enumerate(folders.items()):
             after = self._done_in(self._below(path), self._noted(files))
@@ -332,7 +338,7 @@ class _Optimization:
         schema = file.schema_arrow.remove_metadata()
         stored = b"ARROW:schema" in noted
         leaves = _leaves(file.metadata.schema)
-        key = repr((leaves, schema.to_string(), sorted(notes.items()), stored))
+        key = repr((leaves, schema.to_string(truncate_metadata=False), sorted(notes.items()), stored))
         if key not in self._shapes:
             int96 = any(leaf.physical == "INT96" for leaf in leaves)
             reason = _why_left(schema, leaves, notes, str(file.metadata.schema), int96=int96)
@@ -534,6 +540,8 @@ class _Optimization:
             of_file: list[pa.Table] = []
             try:
                 with self._opened(file.listed.path) as opened:
+                    if self._shape(opened).key != file.shape.key:
+                        raise FilesChangedError(f"{self._below(file.listed.path)} was written meanwhile.")
                     for number in range(opened.num_row_groups):
                         of_file.append(opened.read_row_group(number).replace_schema_metadata(schema.metadata))
                         size += of_file[-1].nbytes
@@ -561,7 +569,7 @@ def _in_full(step: Callable[[], None]) -> None:
 
 def _divided(rows: pa.Table, number: int, time: str | None) -> Iterator[pa.Table]:
     """Rows for so many files, each with times of its own."""
-    if number == 1:
+    if number == 1 or not rows.num_rows:  # many files without rows may be large by their footers
         yield rows
         return
     if time is not None:

@@ -48,8 +48,9 @@ def sorted_rows(table: pa.Table, columns: Sequence[str]) -> pa.Table:
     """The rows in the order of some columns, nulls last."""
     if not columns or table.num_rows < 2:
         return table
-    order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in columns])
-    return table.take(order)
+    # By numbers: Arrow takes a name such as ".a" for a path.
+    keys = pa.table({str(number): table.column(name) for number, name in enumerate(columns)})
+    return table.take(pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names]))
 
 
 def encoded(
