@@ -80,7 +80,7 @@ class Budget:
 
     @property
     def rows_bytes(self) -> int:
-        """How many bytes of rows may be held at once, as Arrow has them: no text of it has more than 32-bit offsets."""
+        """How many bytes of rows may be held at once, as Arrow has them."""
         return min(self.memory_bytes // _COPIES, _MAX_ROWS_BYTES)
 
 
@@ -540,8 +540,7 @@ class _Optimization:
             of_file: list[pa.Table] = []
             try:
                 with self._opened(file.listed.path) as opened:
-                    if self._shape(opened).key != file.shape.key:
-                        raise FilesChangedError(f"{self._below(file.listed.path)} was written meanwhile.")
+                    self._require_shape(opened, file)
                     for number in range(opened.num_row_groups):
                         of_file.append(opened.read_row_group(number).replace_schema_metadata(schema.metadata))
                         size += of_file[-1].nbytes
@@ -555,6 +554,10 @@ class _Optimization:
             parts += of_file
             read.append(file)
         return pa.concat_tables([schema.empty_table(), *parts]), read
+
+    def _require_shape(self, opened: pq.ParquetFile, file: _File) -> None:
+        if self._shape(opened).key != file.shape.key:
+            raise FilesChangedError(f"{self._below(file.listed.path)} was written meanwhile.")
 
     def _time_of(self, rows: pa.Table) -> str | None:
         columns = sort_columns(rows.schema, [self._source.timestamp] if self._source.timestamp_field else [])

@@ -92,9 +92,9 @@ def _of_bytes(array: pa.Array) -> Any:
 def _of_lists(array: pa.Array) -> Any:
     """A word for each list, or map, by its values and their places: Python has not all values that are nested."""
     offsets = np.asarray(array.offsets).astype(np.int64)
-    first, lengths = int(offsets[0]), np.diff(offsets)
-    starts = offsets - first
-    values = _hashes(array.values.slice(first, int(starts[-1])))
+    starts, lengths = offsets - offsets[0], np.diff(offsets)
+    values = _hashes(array.values.slice(int(offsets[0]), int(starts[-1])))  # noqa: PD011  # of Arrow
     places = np.arange(len(values)) - np.repeat(starts[:-1], lengths)
-    ends = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(_mixed(values + _mixed(places.astype(np.uint64))))])
-    return _mixed((ends[starts[1:]] - ends[starts[:-1]]) * _ODD + lengths.astype(np.uint64))
+    sums = np.zeros(len(values) + 1, dtype=np.uint64)
+    np.cumsum(_mixed(values + _mixed(places.astype(np.uint64))), out=sums[1:])
+    return _mixed((sums[starts[1:]] - sums[starts[:-1]]) * _ODD + lengths.astype(np.uint64))
