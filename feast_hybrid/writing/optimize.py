@@ -35,6 +35,7 @@ from feast_hybrid.writing.batches import key_and_time
 from feast_hybrid.writing.naming import TASK_FILE, TASKS_MAY_RETRY
 from feast_hybrid.writing.parquet_layout import (
     ROW_GROUP_ROWS,
+    SORTED_BYTES,
     empty_file,
     encoded,
     is_sorted_by,
@@ -55,12 +56,12 @@ if TYPE_CHECKING:
 _FOOTERS_AT_ONCE = 16
 #: The rows in memory, the same in another order, and a file that is made of them.
 _COPIES = 4
-#: Arrow puts a column of text into one array to sort it, with offsets of 32 bits.
-_MAX_ROWS_BYTES = 2**31 - 1
 #: How often a folder is done that others write to meanwhile.
 _TRIES = 3
 #: Rows that are written in a dry run, in memory, to know how small they get.
 _SAMPLE_ROWS = 200_000
+#: How Spark calls the files of bucketed tables, by whose names it knows which keys they have.
+_BUCKET_FILE = re.compile(r"part-\d{5,}-.*_\d{5,}\.c\d{3,}\..*")
 #: Beginnings of what Spark notes of a file by which it reads its values. The notes of others are not kept.
 _SPARKS_NOTES = b"org.apache.spark."
 _ROW_METADATA = b"org.apache.spark.sql.parquet.row.metadata"
@@ -81,7 +82,7 @@ class Budget:
     @property
     def rows_bytes(self) -> int:
         """How many bytes of rows may be held at once, as Arrow has them."""
-        return min(self.memory_bytes // _COPIES, _MAX_ROWS_BYTES)
+        return min(self.memory_bytes // _COPIES, SORTED_BYTES)
 
 
 @dataclass(frozen=True)
@@ -386,6 +387,8 @@ class _Optimization:
             return file.shape.reason
         if file.plain_bytes > self._budget.rows_bytes:
             return f"it takes more than a quarter of the memory, {self._budget.memory_bytes >> 20} MB: see --memory"
+        if _BUCKET_FILE.fullmatch(file.name):
+            return "its name says which bucket of a table it is"
         if TASK_FILE.fullmatch(file.name):
             written = modified(self._location.fs.info(file.listed.path))
             if written is not None and datetime.now(UTC) - written < TASKS_MAY_RETRY:
@@ -656,9 +659,10 @@ def _why_left(
     if re.search(rb'"(interval|variant)', notes.get(_ROW_METADATA, b"")) or "variant" in text.lower():
         return "it has a type that only Spark writes"
     try:
+        schema.empty_table().take(pa.array([], pa.int64()))  # views of text are not sorted
         content = empty_file(schema, use_deprecated_int96_timestamps=int96)
     except (pa.ArrowException, ValueError) as error:
-        return f"Arrow does not write its columns ({type(error).__name__})"
+        return f"Arrow does not sort or write its columns ({type(error).__name__})"
     with pq.ParquetFile(pa.BufferReader(content), coerce_int96_timestamp_unit="us") as file:
         new = _leaves(file.metadata.schema)
     if len(new) != len(leaves):

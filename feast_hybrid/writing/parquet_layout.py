@@ -14,6 +14,8 @@ from feast_hybrid.arrow.names import positions_of
 
 #: Rows of a row group: what is passed over at once, by the statistics of its keys and times.
 ROW_GROUP_ROWS = 128 * 1024
+#: So many bytes of rows can be sorted: Arrow may put a column of text into one array for it, with offsets of 32 bits.
+SORTED_BYTES = 2**31 - 1
 
 _COMPRESSION = "zstd"
 

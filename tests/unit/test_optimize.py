@@ -294,12 +294,14 @@ def test_what_spark_notes_of_its_files_is_kept_and_not_mixed(tmp_path: Path) -> 
     assert [notes.items() <= each.items() for each in found] == [True, False]
 
 
-@pytest.mark.parametrize("kind", ["variant", "twice"])
+@pytest.mark.parametrize("kind", ["variant", "twice", "views"])
 def test_files_that_arrow_would_write_otherwise_are_left_as_they_are(tmp_path: Path, kind: str) -> None:
     table = rows([1, 2])
     if kind == "variant":
         noted = b'{"type":"struct","fields":[{"name":"v","type":"variant","nullable":true,"metadata":{}}]}'
         table = table.replace_schema_metadata({b"org.apache.spark.sql.parquet.row.metadata": noted})
+    elif kind == "views":
+        table = table.append_column("text", pa.array(["x", None], pa.string_view()))
     else:
         table = table.append_column("speed", table["speed"])
     for number in range(2):
@@ -342,6 +344,19 @@ def test_a_file_that_a_task_may_write_again_stays(tmp_path: Path) -> None:
     outcome = optimize(STORE, view_of(tmp_path))
     assert len(files(tmp_path)) == 2
     assert ["may write it again" in reason for reason in outcome.left.values()] == [True]
+
+
+def test_files_of_a_bucketed_table_stay(tmp_path: Path) -> None:
+    for number in range(3):
+        put(
+            tmp_path,
+            f"part-00000-1e4e7c2e-5a2a-4d37-9f3e-3f5f0f6e9d11_{number:05d}.c000.snappy.parquet",
+            rows([number]),
+        )
+        put(tmp_path, f"part-{number:05d}-1e4e7c2e-5a2a-4d37-9f3e-3f5f0f6e9d11-c000.snappy.parquet", rows([number]))
+    outcome = optimize(STORE, view_of(tmp_path))
+    assert len(files(tmp_path)) == 4
+    assert ["which bucket" in reason for reason in outcome.left.values()] == [True] * 3
 
 
 def test_a_batch_that_lands_meanwhile_stays(history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
