@@ -147,15 +147,15 @@ class FileReplacement:
         return None
 
     def _take_back(self, record: ReplacementRecord, error: BaseException) -> None:
-        """Remove the new files and the claim; the old files are all there.
+        """Remove the new files and the claim; the old files are all there while the claim is ours.
 
         Raises:
             ReplacementError: that failed.
         """
         try:
             self.discard()
-            _each(self._delete, record.new_files)
-            if self._is_ours():
+            if self._is_ours():  # else who took us for dead has ended this, and the new files may be the rows
+                _each(self._delete, record.new_files)
                 self._delete(CLAIM)
         except Exception as second:
             self._unfinished(error, f"what was done could not be taken back: {redacted_summary(second)}")
@@ -169,7 +169,8 @@ class FileReplacement:
         for is_last in (False, True):
             try:
                 _each(self._delete, record.old_files or ())
-                self._delete(CLAIM)
+                if self._is_ours():  # else who took us for dead has ended this
+                    self._delete(CLAIM)
             except Exception as error:
                 if is_last:
                     self._unfinished(error, "its new files are all there, and its old ones in part")

@@ -17,6 +17,7 @@ from feast_hybrid.asof import EntityStats
 from feast_hybrid.errors import EntityFrameError
 from feast_hybrid.retrieval.job_rows import FrameRows, JobRows
 from feast_hybrid.spark.columns import quoted
+from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.times import is_time, micros
 
 if TYPE_CHECKING:
@@ -115,8 +116,12 @@ class SparkRows(EntityRows):
 
     @cached_property
     def _bounds(self) -> Bounds | None:
-        time = micros(F.col(quoted(self.timestamp)), self.frame.schema[self.timestamp].dataType)
-        low, high = self.frame.select(F.min(time), F.max(time)).collect()[0]
+        data_type = self.frame.schema[self.timestamp].dataType
+        if not is_time(data_type):
+            return None  # the join refuses it by name
+        time = micros(F.col(quoted(self.timestamp)), data_type)
+        with translate_spark_errors("entity_df", "its first and last time"):
+            low, high = self.frame.select(F.min(time), F.max(time)).collect()[0]
         return datetimes_of(low, high)
 
     def stats(self, keys: Sequence[str]) -> EntityStats:  # noqa: ARG002

@@ -25,6 +25,7 @@ from feast_hybrid.errors import SourceError, WriteError
 from feast_hybrid.files.globs import SIGNS
 from feast_hybrid.files.listing import list_files
 from feast_hybrid.lakes.errors import translate_client_errors
+from feast_hybrid.lakes.markers import BEING_REPLACED_ADVICE
 from feast_hybrid.lakes.replace import Exchange, recover
 from feast_hybrid.lakes.versions import FilesChangedError, modified
 from feast_hybrid.sources.file_schema import reader_options, source_errors
@@ -34,6 +35,7 @@ from feast_hybrid.writing.batches import key_and_time
 from feast_hybrid.writing.naming import TASK_FILE, TASKS_MAY_RETRY
 from feast_hybrid.writing.parquet_layout import (
     ROW_GROUP_ROWS,
+    SORTED_BYTES,
     empty_file,
     encoded,
     is_sorted_by,
@@ -58,6 +60,8 @@ _COPIES = 4
 _TRIES = 3
 #: Rows that are written in a dry run, in memory, to know how small they get.
 _SAMPLE_ROWS = 200_000
+#: How Spark calls the files of bucketed tables, by whose names it knows which keys they have.
+_BUCKET_FILE = re.compile(r"part-\d{5,}-.*_\d{5,}\.c\d{3,}\..*")
 #: Beginnings of what Spark notes of a file by which it reads its values. The notes of others are not kept.
 _SPARKS_NOTES = b"org.apache.spark."
 _ROW_METADATA = b"org.apache.spark.sql.parquet.row.metadata"
@@ -78,7 +82,7 @@ class Budget:
     @property
     def rows_bytes(self) -> int:
         """How many bytes of rows may be held at once, as Arrow has them."""
-        return self.memory_bytes // _COPIES
+        return min(self.memory_bytes // _COPIES, SORTED_BYTES)
 
 
 @dataclass(frozen=True)
@@ -260,8 +264,11 @@ class _Optimization:
         listing = self._listed()
         if listing.markers:
             for marker in listing.markers:
-                recover(self._below(marker.rpartition("/")[0]))
+                if marker.startswith(f"{self._root}/"):  # what is about a folder above is not ours to end
+                    recover(self._below(marker.rpartition("/")[0]))
             listing = self._listed()
+            if listing.markers:
+                raise WriteError(f"{listing.markers[0]}: {BEING_REPLACED_ADVICE}")
         folders = self._folders(listing)
         for number, (path, files) in enumerate(folders.items()):
             after = self._done_in(self._below(path), self._noted(files))
@@ -332,7 +339,7 @@ class _Optimization:
         schema = file.schema_arrow.remove_metadata()
         stored = b"ARROW:schema" in noted
         leaves = _leaves(file.metadata.schema)
-        key = repr((leaves, schema.to_string(), sorted(notes.items()), stored))
+        key = repr((leaves, schema.to_string(truncate_metadata=False), sorted(notes.items()), stored))
         if key not in self._shapes:
             int96 = any(leaf.physical == "INT96" for leaf in leaves)
             reason = _why_left(schema, leaves, notes, str(file.metadata.schema), int96=int96)
@@ -380,6 +387,8 @@ class _Optimization:
             return file.shape.reason
         if file.plain_bytes > self._budget.rows_bytes:
             return f"it takes more than a quarter of the memory, {self._budget.memory_bytes >> 20} MB: see --memory"
+        if _BUCKET_FILE.fullmatch(file.name):
+            return "its name says which bucket of a table it is"
         if TASK_FILE.fullmatch(file.name):
             written = modified(self._location.fs.info(file.listed.path))
             if written is not None and datetime.now(UTC) - written < TASKS_MAY_RETRY:
@@ -534,6 +543,7 @@ class _Optimization:
             of_file: list[pa.Table] = []
             try:
                 with self._opened(file.listed.path) as opened:
+                    self._require_shape(opened, file)
                     for number in range(opened.num_row_groups):
                         of_file.append(opened.read_row_group(number).replace_schema_metadata(schema.metadata))
                         size += of_file[-1].nbytes
@@ -548,6 +558,10 @@ class _Optimization:
             read.append(file)
         return pa.concat_tables([schema.empty_table(), *parts]), read
 
+    def _require_shape(self, opened: pq.ParquetFile, file: _File) -> None:
+        if self._shape(opened).key != file.shape.key:
+            raise FilesChangedError(f"{self._below(file.listed.path)} was written meanwhile.")
+
     def _time_of(self, rows: pa.Table) -> str | None:
         columns = sort_columns(rows.schema, [self._source.timestamp] if self._source.timestamp_field else [])
         return columns[0] if columns else None
@@ -561,7 +575,7 @@ def _in_full(step: Callable[[], None]) -> None:
 
 def _divided(rows: pa.Table, number: int, time: str | None) -> Iterator[pa.Table]:
     """Rows for so many files, each with times of its own."""
-    if number == 1:
+    if number == 1 or not rows.num_rows:  # many files without rows may be large by their footers
         yield rows
         return
     if time is not None:
@@ -645,9 +659,10 @@ def _why_left(
     if re.search(rb'"(interval|variant)', notes.get(_ROW_METADATA, b"")) or "variant" in text.lower():
         return "it has a type that only Spark writes"
     try:
+        schema.empty_table().take(pa.array([], pa.int64()))  # views of text are not sorted
         content = empty_file(schema, use_deprecated_int96_timestamps=int96)
     except (pa.ArrowException, ValueError) as error:
-        return f"Arrow does not write its columns ({type(error).__name__})"
+        return f"Arrow does not sort or write its columns ({type(error).__name__})"
     with pq.ParquetFile(pa.BufferReader(content), coerce_int96_timestamp_unit="us") as file:
         new = _leaves(file.metadata.schema)
     if len(new) != len(leaves):

@@ -16,7 +16,7 @@ from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.sources.file_schema import reader_options
 from feast_hybrid.writing.naming import batch_name
-from feast_hybrid.writing.parquet_layout import encoded, sort_columns, sorted_rows
+from feast_hybrid.writing.parquet_layout import SORTED_BYTES, encoded, sort_columns, sorted_rows
 from feast_hybrid.writing.partitions import require_fitting, require_kept, split, with_date_partition
 from feast_hybrid.writing.readable import require_readable
 
@@ -126,6 +126,6 @@ def _partitioned(
 
 
 def _encoded(table: pa.Table, options: Mapping[str, str], order: Sequence[str], *, int96: bool) -> Any:
-    columns = sort_columns(table.schema, order)
+    columns = sort_columns(table.schema, order) if table.nbytes <= SORTED_BYTES else ()
     given = next((value for name, value in options.items() if name.lower() == "compression"), None)
     return encoded(sorted_rows(table, columns), columns, compression=given, int96=int96)

@@ -14,6 +14,8 @@ from feast_hybrid.arrow.names import positions_of
 
 #: Rows of a row group: what is passed over at once, by the statistics of its keys and times.
 ROW_GROUP_ROWS = 128 * 1024
+#: So many bytes of rows can be sorted: Arrow may put a column of text into one array for it, with offsets of 32 bits.
+SORTED_BYTES = 2**31 - 1
 
 _COMPRESSION = "zstd"
 
@@ -48,8 +50,9 @@ def sorted_rows(table: pa.Table, columns: Sequence[str]) -> pa.Table:
     """The rows in the order of some columns, nulls last."""
     if not columns or table.num_rows < 2:
         return table
-    order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in columns])
-    return table.take(order)
+    # By numbers: Arrow takes a name such as ".a" for a path.
+    keys = pa.table({str(number): table.column(name) for number, name in enumerate(columns)})
+    return table.take(pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names]))
 
 
 def encoded(

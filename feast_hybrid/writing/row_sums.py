@@ -62,7 +62,7 @@ def _hashes(column: pa.ChunkedArray | pa.Array) -> Any:
 
 def _words(array: pa.Array) -> Any:
     is_, data_type = pa.types, array.type
-    if is_.is_null(data_type):
+    if is_.is_null(data_type) or not len(array):
         return np.zeros(len(array), dtype=np.uint64)
     if is_.is_boolean(data_type):
         return np.asarray(array.fill_null(False)).astype(np.uint64)
@@ -70,8 +70,31 @@ def _words(array: pa.Array) -> Any:
         integer = {8: pa.uint8(), 16: pa.uint16(), 32: pa.uint32(), 64: pa.uint64()}[data_type.bit_width]
         plain = array.view(integer)  # by its bits: -0.0 is not 0.0 here
         return np.asarray(plain.fill_null(0)).astype(np.uint64)
-    if is_.is_string(data_type) or is_.is_large_string(data_type):
-        texts = pc.fill_null(array, "").to_numpy(zero_copy_only=False)
-        return pd.util.hash_array(texts)
-    # All else, nested values too: by how Python writes them, which tells values of one type apart.
+    if is_.is_string(data_type) or is_.is_binary(data_type):
+        return _of_bytes(array.view(pa.binary()))  # a text may be no UTF-8
+    if is_.is_large_string(data_type) or is_.is_large_binary(data_type):
+        return _of_bytes(array.view(pa.large_binary()))
+    if is_.is_struct(data_type):
+        words = np.zeros(len(array), dtype=np.uint64)
+        for part in array.flatten():
+            words = _mixed(words * _ODD + _hashes(part))
+        return words
+    if is_.is_list(data_type) or is_.is_large_list(data_type) or is_.is_map(data_type):
+        return _of_lists(array)
+    # All else by how Python writes it, which tells values of one type apart.
     return pd.util.hash_array(np.array([repr(value) for value in array.to_pylist()], dtype=object))
+
+
+def _of_bytes(array: pa.Array) -> Any:
+    return pd.util.hash_array(pc.fill_null(array, b"").to_numpy(zero_copy_only=False))
+
+
+def _of_lists(array: pa.Array) -> Any:
+    """A word for each list, or map, by its values and their places: Python has not all values that are nested."""
+    offsets = np.asarray(array.offsets).astype(np.int64)
+    starts, lengths = offsets - offsets[0], np.diff(offsets)
+    values = _hashes(array.values.slice(int(offsets[0]), int(starts[-1])))  # noqa: PD011  # of Arrow
+    places = np.arange(len(values)) - np.repeat(starts[:-1], lengths)
+    sums = np.zeros(len(values) + 1, dtype=np.uint64)
+    np.cumsum(_mixed(values + _mixed(places.astype(np.uint64))), out=sums[1:])
+    return _mixed((sums[starts[1:]] - sums[starts[:-1]]) * _ODD + lengths.astype(np.uint64))

@@ -15,7 +15,7 @@ from feast_hybrid.errors import ReplacementError, WriteError
 from feast_hybrid.files.listing import list_files
 from feast_hybrid.lakes import Location, Router, exchange_hdfs, replace
 from feast_hybrid.lakes.leftovers import find_leftovers, remove_leftovers
-from feast_hybrid.lakes.markers import CLAIM
+from feast_hybrid.lakes.markers import CLAIM, ReplacementRecord
 from feast_hybrid.lakes.replace import Exchange
 from feast_hybrid.lakes.versions import FilesChangedError, FileVersion
 
@@ -130,6 +130,40 @@ def test_a_failed_step_before_the_first_deletion_changes_nothing(folder: Locatio
     with pytest.raises(PermissionError):
         exchange(folder)
     assert names(folder) == OLD
+
+
+@pytest.mark.parametrize("look", [1, 2])
+def test_who_was_taken_for_dead_takes_nothing_back_that_another_has_ended(
+    folder: Location, monkeypatch: pytest.MonkeyPatch, look: int
+) -> None:
+    """It sleeps before it looks at the old files, for longer than a claim lasts."""
+    require, looks = exchange_hdfs.FileReplacement._require_unchanged, 0
+
+    def sleep(self: Any, old: Any) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == look:
+            with monkeypatch.context() as patched:
+                patched.setattr(exchange_hdfs, "DEAD_AFTER", timedelta(0))
+                replace.recover(folder)
+        require(self, old)
+
+    monkeypatch.setattr(exchange_hdfs.FileReplacement, "_require_unchanged", sleep)
+    with pytest.raises((WriteError, FileNotFoundError)):
+        exchange(folder)
+    assert names(folder) == (OLD, NEW)[look - 1]
+
+
+def test_who_was_taken_for_dead_leaves_the_claim_of_another(folder: Location, on_step: Any) -> None:
+    other = ReplacementRecord("other", "", ("z",), ("x",)).to_bytes()
+
+    def take(number: int) -> None:
+        if number == 6:  # the second deletion of an old file
+            Path(folder.child(CLAIM).path).write_bytes(other)
+
+    on_step(take)
+    exchange(folder)
+    assert Path(folder.child(CLAIM).path).read_bytes() == other
 
 
 def test_who_may_not_delete_changes_nothing(folder: Location, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from feast_hybrid.cli.main import main
 from feast_hybrid.errors import WriteError
 from feast_hybrid.files.schema import resolve_schema
 from feast_hybrid.lakes import Router
+from feast_hybrid.lakes.markers import ReplacementRecord
 from feast_hybrid.lakes.replace import Exchange
 from feast_hybrid.writing import optimize as optimizing
 from feast_hybrid.writing.optimize import Budget, optimize
@@ -229,6 +230,46 @@ def test_values_of_all_kinds_stay_what_they_are(tmp_path: Path) -> None:
     assert RowSums().plus(found.read()) == expected
 
 
+def test_values_that_python_has_not_stay_what_they_are(tmp_path: Path) -> None:
+    """Text that is no UTF-8, and times before the year 1 within others."""
+    text = pa.array([b"\xff\xfe", None], pa.binary()).view(pa.string())
+    far = pa.array([-(10**17), 10**18], pa.timestamp("us"))
+    lists = pa.ListArray.from_arrays(pa.array([0, 1, 2], pa.int32()), far)
+    structs = pa.StructArray.from_arrays([text, far], ["text", "far"])
+    pairs = pa.MapArray.from_arrays(pa.array([0, 1, 2], pa.int32()), pa.array(["a", "b"]), far)
+    table = rows([1, 2], text=text, lists=lists, structs=structs, pairs=pairs)
+    for number in range(2):
+        put(tmp_path, f"{number}.parquet", table)
+    expected = sums(tmp_path)
+    optimize(STORE, view_of(tmp_path))
+    (new,) = files(tmp_path)
+    assert sums(tmp_path) == expected
+    assert pq.ParquetFile(new).read()["text"].cast(pa.binary()).to_pylist().count(b"\xff\xfe") == 2
+
+
+def test_files_whose_columns_have_other_notes_at_their_end_stay_apart(tmp_path: Path) -> None:
+    for number in range(4):
+        note = {b"comment": b"x" * 500 + bytes([65 + number % 2])}
+        table = rows([number])
+        schema = pa.schema([column.with_metadata(note) for column in table.schema])
+        put(tmp_path, f"{number}.parquet", table.cast(schema))
+    optimize(STORE, view_of(tmp_path))
+    notes = {pq.read_schema(file).field("speed").metadata[b"comment"][-1:] for file in files(tmp_path)}
+    assert notes == {b"A", b"B"}
+
+
+def test_many_files_without_rows_become_one(tmp_path: Path) -> None:
+    for number in range(20):
+        put(tmp_path, f"{number}.parquet", rows([]))
+    optimize(STORE, view_of(tmp_path), budget=Budget(file_bytes=2_000))
+    (new,) = files(tmp_path)
+    assert pq.read_schema(new) == rows([]).schema
+
+
+def test_no_more_rows_are_held_than_a_column_of_text_can_have() -> None:
+    assert Budget(memory_bytes=64 << 30).rows_bytes == 2**31 - 1
+
+
 def test_times_in_int96_stay_so(tmp_path: Path) -> None:
     times = pa.array([datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999)], pa.timestamp("us"))
     table = rows([1, 2]).set_column(1, "event_timestamp", times)
@@ -253,12 +294,14 @@ def test_what_spark_notes_of_its_files_is_kept_and_not_mixed(tmp_path: Path) -> 
     assert [notes.items() <= each.items() for each in found] == [True, False]
 
 
-@pytest.mark.parametrize("kind", ["variant", "twice"])
+@pytest.mark.parametrize("kind", ["variant", "twice", "views"])
 def test_files_that_arrow_would_write_otherwise_are_left_as_they_are(tmp_path: Path, kind: str) -> None:
     table = rows([1, 2])
     if kind == "variant":
         noted = b'{"type":"struct","fields":[{"name":"v","type":"variant","nullable":true,"metadata":{}}]}'
         table = table.replace_schema_metadata({b"org.apache.spark.sql.parquet.row.metadata": noted})
+    elif kind == "views":
+        table = table.append_column("text", pa.array(["x", None], pa.string_view()))
     else:
         table = table.append_column("speed", table["speed"])
     for number in range(2):
@@ -303,6 +346,19 @@ def test_a_file_that_a_task_may_write_again_stays(tmp_path: Path) -> None:
     assert ["may write it again" in reason for reason in outcome.left.values()] == [True]
 
 
+def test_files_of_a_bucketed_table_stay(tmp_path: Path) -> None:
+    for number in range(3):
+        put(
+            tmp_path,
+            f"part-00000-1e4e7c2e-5a2a-4d37-9f3e-3f5f0f6e9d11_{number:05d}.c000.snappy.parquet",
+            rows([number]),
+        )
+        put(tmp_path, f"part-{number:05d}-1e4e7c2e-5a2a-4d37-9f3e-3f5f0f6e9d11-c000.snappy.parquet", rows([number]))
+    outcome = optimize(STORE, view_of(tmp_path))
+    assert len(files(tmp_path)) == 4
+    assert ["which bucket" in reason for reason in outcome.left.values()] == [True] * 3
+
+
 def test_a_batch_that_lands_meanwhile_stays(history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = sum(map(len, content(history).values()))
     sort = sorted_rows
@@ -333,6 +389,38 @@ def test_a_folder_is_done_again_where_a_file_is_written_anew(history: Path, monk
     assert len(found) == 20 * 5 - 5 + 2
 
 
+def test_a_folder_is_done_again_where_a_file_gets_other_columns(
+    history: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups = optimizing._Optimization._groups
+    changes = iter([rows([100], more=["x"])])
+
+    def change(self: Any, found: Any) -> Any:
+        chosen = groups(self, found)
+        if (new := next(changes, None)) is not None:
+            put(history, "day=2026-01-10/batch-0.parquet", new)
+        return chosen
+
+    monkeypatch.setattr(optimizing._Optimization, "_groups", change)
+    optimize(STORE, view_of(history))
+    assert sum(map(len, content(history).values())) == 40 * 5 - 5 + 1
+    assert len(files(history)) == 3
+
+
+@pytest.mark.parametrize("name", ["part-being-replaced-now.gz", "part-being-replaced-others.gz"])
+def test_a_folder_that_goes_on_being_replaced_is_left_alone(
+    history: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Such as one within a folder of which another writer replaces all."""
+    before = {file: file.read_bytes() for file in files(history)}
+    record = ReplacementRecord("another", "", (), tuple(path.name for path in (history / "day=2026-01-10").iterdir()))
+    (history / "day=2026-01-10" / name).write_bytes(record.to_bytes())
+    monkeypatch.setattr(optimizing, "recover", lambda _: None)
+    with pytest.raises(WriteError, match=name):
+        optimize(STORE, view_of(history))
+    assert {file: file.read_bytes() for file in files(history)} == before
+
+
 def test_rows_that_would_not_be_the_same_are_not_put_in_place(history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {file: file.read_bytes() for file in files(history)}
     monkeypatch.setattr(optimizing, "sorted_rows", lambda table, _: table.slice(1))
@@ -361,6 +449,12 @@ def test_columns_without_an_order_are_no_sort_keys() -> None:
     assert sort_columns(schema, ["key", "tags", "t", "missing", None, "t"]) == ("Key", "t")
 
 
+@pytest.mark.parametrize("name", [".key", "[0]", "a.b", "a[0]"])
+def test_names_that_arrow_takes_for_paths_are_sorted_by(name: str) -> None:
+    table = pa.table({name: [2, 1, 3], "t": [1, 2, 3]})
+    assert sorted_rows(table, [name, "t"])["t"].to_pylist() == [2, 1, 3]
+
+
 def test_a_file_says_how_it_is_sorted_and_has_what_readers_pass_over_rows_by() -> None:
     table = sorted_rows(rows(list(range(300_000))), ["driver_id", "event_timestamp"])
     metadata = pq.read_metadata(io.BytesIO(encoded(table, ["driver_id", "event_timestamp"]).to_pybytes()))
@@ -369,6 +463,29 @@ def test_a_file_says_how_it_is_sorted_and_has_what_readers_pass_over_rows_by() -
     assert metadata.num_row_groups == 3
     column = metadata.row_group(0).column(0)
     assert (column.compression, column.has_column_index, column.statistics.has_min_max) == ("ZSTD", True, True)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ([1, 2], [2, 1]),
+        ([1], [1, 1]),
+        ([], None),
+        ([None], []),
+        ([{"a": 1, "b": 2}], [{"a": 2, "b": 1}]),
+        ([[1], [2]], [[1, 2], []]),
+        ([[1], [2]], [[1, 2]]),
+        ({"a": None}, None),
+        ({"a": [0.0]}, {"a": [-0.0]}),
+    ],
+)
+def test_sums_of_rows_tell_nested_values_apart(one: Any, other: Any) -> None:
+    data_type = pa.array([one, other]).type
+    values = pa.table({"v": pa.array([other, one, other, one], data_type)})
+    of_one = RowSums().plus(pa.table({"v": pa.array([one], data_type)}))
+    assert of_one == RowSums().plus(values.slice(1, 1)) == RowSums().plus(values.slice(3))
+    assert of_one != RowSums().plus(values.slice(2, 1))
+    assert RowSums().plus(values) == RowSums().plus(values.slice(0, 1)).plus(values.slice(1))
 
 
 @pytest.mark.parametrize("change", ["lost", "twice", "other", "swapped", "null"])

@@ -41,3 +41,10 @@ def test_columns_that_can_be_collected_are_taken(data_type: T.DataType) -> None:
 def test_columns_that_cannot_are_refused_by_name(data_type: T.DataType, shown: str) -> None:
     with pytest.raises(EntityFrameError, match=f"entity_df column 'odd' is {shown}, which cannot be collected"):
         SparkRows.of(frame_of(data_type))
+
+
+def test_times_that_are_none_have_no_bounds_and_run_no_job() -> None:
+    """The join refuses them by name."""
+    frame = frame_of(T.LongType())
+    frame.schema = T.StructType([T.StructField("event_timestamp", T.StringType())])
+    assert SparkRows(frame, "event_timestamp").bounds() is None
