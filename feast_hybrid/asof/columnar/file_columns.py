@@ -152,14 +152,18 @@ class FileNames:
         """The file's columns that a column of the frame may be: none, one, or, where it is unclear, several.
 
         Raises:
-            SchemaError: The table knows columns by their numbers, and the file has none, nor the table names for it.
+            SchemaError: The table knows columns by their numbers, and the file has none, nor the table names for it; or
+                it has some, but none for a column of the name.
         """
         found = value_of(name, self._stored)
         if found is None or found.numbered is None:
             positions = positions_of(name if found is None else found.name, self.names)
             return [self.names[position] for position in positions]
         if not self.by_mapping:
-            return self._by_number.get(number_of(found.numbered), [])
+            if names := self._by_number.get(number_of(found.numbered)):
+                return names
+            positions_by_number(found.numbered, self._fields, by_names=False)  # raises where a name is the one
+            return []
         if not self._is_mapped:
             raise SchemaError(
                 "the file has no numbers of columns, by which the table knows them, and the table says not by which "
