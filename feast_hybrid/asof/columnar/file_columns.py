@@ -152,8 +152,8 @@ class FileNames:
         """The file's columns that a column of the frame may be: none, one, or, where it is unclear, several.
 
         Raises:
-            SchemaError: The table knows columns by their numbers, and the file has none, nor the table names for it; or
-                it has some, but none for a column of the name.
+            SchemaError: The table knows columns by their numbers, and the file has none, nor the table names for it;
+                or it has some, but none for a column of the name.
         """
         found = value_of(name, self._stored)
         if found is None or found.numbered is None:
