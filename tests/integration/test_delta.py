@@ -212,7 +212,7 @@ def test_views_of_one_table_are_read_in_one_version(
         put(table)
         return found
 
-    monkeypatch.setattr("feast_hybrid.sources.reader.delta_table", read_and_go_on)
+    monkeypatch.setattr("feast_hybrid.sources.reader.open_table_version", read_and_go_on)
     job = retrieve(store, ENTITY_ROWS, ["one:trips", "other:trips"], full_feature_names=True)
     assert answers(job, "one__trips", "other__trips")[2] == (1, 1)
     assert job.metadata is not None
