@@ -83,6 +83,7 @@ def whole_rows(location: Location, listing: ListingT, list_again: Callable[[], L
                 record = ReplacementRecord.from_bytes(location.fs.cat_file(marker))
                 if (superseded := record.superseded(names)) is None:
                     raise SourceError(f"{marker}: {BEING_REPLACED_ADVICE}")
+                superseded -= record.rewritten(names)
                 left_out |= {f"{marker.rpartition('/')[0]}/{name}" for name in superseded}
             after = _names_below(location, markers)
         except FileNotFoundError:  # a replacement has just ended

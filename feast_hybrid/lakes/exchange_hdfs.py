@@ -84,7 +84,9 @@ class FileReplacement:
 
     def exchange(self, new: Sequence[str], old: Mapping[str, FileVersion]) -> None:
         """See :meth:`feast_hybrid.lakes.replace.Exchange.put_in_place`."""
-        record = ReplacementRecord(self._writer, "", tuple(new), tuple(old))
+        are_known = all(version.mark for version in old.values())
+        versions = tuple(str(version.without_inode()) for version in old.values()) if are_known else ()
+        record = ReplacementRecord(self._writer, "", tuple(new), tuple(old), versions)
         claim = self._folder.child(CLAIM)
         self._until = time.monotonic() + _SECONDS_OF_A_CLAIM
         if not create_once(claim, record.to_bytes()):
@@ -203,8 +205,15 @@ class FileReplacement:
         for name in record.new_files:
             self._delete(_hidden_name(name, record.writer))
         found = self._files()
+        old = record.old_files or ()
         is_whole = bool(record.new_files) and set(record.new_files) <= set(found)
-        _each(self._delete, (record.old_files or ()) if is_whole else record.new_files)
+        # A file that somebody has written anew since stays: one of the old rows, as long as these are all there.
+        if (changed := record.rewritten(found)) and set(old) <= set(found):
+            is_whole = False
+        _each(self._delete, [name for name in old if name not in changed] if is_whole else record.new_files)
+        if changed and is_whole:
+            names = ", ".join(sorted(changed))
+            logger.warning("%s: %s was written meanwhile; what was in it before is there too.", self._folder, names)
         with suppress(FileNotFoundError):
             if ReplacementRecord.from_bytes(self._filesystem.cat_file(claim.path)).writer == record.writer:
                 self._delete(CLAIM)

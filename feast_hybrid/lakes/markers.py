@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from feast_hybrid.lakes.versions import FileVersion
 
 #: The beginning of the file that no reader can read, while a folder of ADLS is replaced: no reader passes it over for
 #: its name, and text readers try to unzip it.
@@ -29,12 +33,14 @@ class ReplacementRecord:
         new_folder: what the names of the files begin with that are copied from.
         new_files: the names, below the folder, of the files that are copied in; none before that begins.
         old_files: those of the files that were there and go, once all new ones are in; None where it is not said.
+        old_versions: which versions of these, in their order; empty where it is not said.
     """
 
     writer: str
     new_folder: str = ""
     new_files: tuple[str, ...] = ()
     old_files: tuple[str, ...] | None = None
+    old_versions: tuple[str, ...] = ()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> ReplacementRecord:
@@ -53,12 +59,27 @@ class ReplacementRecord:
             str(record.get("from", "")),
             new,
             None if old is None else tuple(map(str, old)),
+            tuple(map(str, record.get("versions", ()))),
         )
 
     def to_bytes(self) -> bytes:
         """What the file holds."""
         record = {"writer": self.writer, "from": self.new_folder, "new": self.new_files, "old": self.old_files}
-        return json.dumps(record).encode()
+        versions = {"versions": self.old_versions} if self.old_versions else {}
+        return json.dumps(record | versions).encode()
+
+    def rewritten(self, files: Mapping[str, FileVersion]) -> frozenset[str]:
+        """Those of the files that are called like old ones, and have been written since by somebody else.
+
+        Args:
+            files: all that are there, by their names below the folder.
+        """
+        noted = dict(zip(self.old_files or (), self.old_versions, strict=False))
+        return frozenset(
+            name
+            for name, version in files.items()
+            if version.mark and name in noted and str(version.without_inode()) != noted[name]
+        )
 
     def superseded(self, names: Collection[str]) -> frozenset[str] | None:
         """Which of the files that are there belong to the other rows: the new ones, while all old ones are there.

@@ -132,6 +132,28 @@ def test_a_failed_step_before_the_first_deletion_changes_nothing(folder: Locatio
     assert names(folder) == OLD
 
 
+@pytest.mark.parametrize(("step", "left"), [(4, OLD), (7, {*NEW, "c"})])
+def test_what_somebody_writes_after_a_writer_was_killed_stays(
+    folder: Location, on_step: Any, monkeypatch: pytest.MonkeyPatch, step: int, left: set[str]
+) -> None:
+    """Before the first old file was deleted, and when one is left."""
+
+    def kill(number: int) -> None:
+        if number >= step:
+            raise Killed
+
+    on_step(kill)
+    with pytest.raises(Killed):
+        exchange(folder)
+    monkeypatch.undo()
+    Path(folder.child("c").path).write_bytes(b"written since")
+    assert read(folder) == left
+    monkeypatch.setattr(exchange_hdfs, "DEAD_AFTER", timedelta(0))
+    replace.recover(folder)
+    assert names(folder) == left
+    assert Path(folder.child("c").path).read_bytes() == b"written since"
+
+
 @pytest.mark.parametrize("look", [1, 2])
 def test_who_was_taken_for_dead_takes_nothing_back_that_another_has_ended(
     folder: Location, monkeypatch: pytest.MonkeyPatch, look: int

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from feast_hybrid.lakes.markers import ReplacementRecord
+from feast_hybrid.lakes.versions import FileVersion
 
 RECORD = ReplacementRecord(
     "writer",
@@ -19,6 +22,17 @@ def test_it_comes_back_from_the_bytes_that_it_makes() -> None:
     assert ReplacementRecord.from_bytes(RECORD.to_bytes()) == RECORD
     begun = ReplacementRecord("writer", "aside/")
     assert ReplacementRecord.from_bytes(begun.to_bytes()) == begun
+    versions = replace(RECORD, old_versions=("1 bytes, written 1", "2 bytes", "0 bytes"))
+    assert ReplacementRecord.from_bytes(versions.to_bytes()) == versions
+
+
+def test_files_that_were_written_since_are_told_by_their_versions_where_both_are_known() -> None:
+    old = FileVersion(1, "written 1", "inode")
+    record = ReplacementRecord("writer", "", ("new",), ("old",), (str(old.without_inode()),))
+    assert not record.rewritten({"old": old, "new": FileVersion(1, "written 2")})
+    assert not record.rewritten({"old": FileVersion(1)})
+    assert record.rewritten({"old": FileVersion(1, "written 2")}) == {"old"}
+    assert not RECORD.rewritten({"old.parquet": FileVersion(1, "written 2")})
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"PAR1", b"\xff"])
