@@ -152,21 +152,22 @@ class FileNames:
         """The file's columns that a column of the frame may be: none, one, or, where it is unclear, several.
 
         Raises:
-            SchemaError: The table knows columns by their numbers, and the file has none, nor the table names for it.
+            SchemaError: The table knows columns by their numbers, and the file has none, nor the table names for it;
+                or the file has some, and none for a column of that name.
         """
         found = value_of(name, self._stored)
         if found is None or found.numbered is None:
             positions = positions_of(name if found is None else found.name, self.names)
             return [self.names[position] for position in positions]
-        if not self.by_mapping:
-            return self._by_number.get(number_of(found.numbered), [])
-        if not self._is_mapped:
+        if (by_number := self._by_number.get(number_of(found.numbered))) is not None:
+            return by_number
+        if self.by_mapping and not self._is_mapped:
             raise SchemaError(
                 "the file has no numbers of columns, by which the table knows them, and the table says not by which "
                 "names they are found (schema.name-mapping.default). Give the table that property, or write the file "
                 "anew by Iceberg"
             )
-        positions = positions_by_number(found.numbered, self._fields, by_names=True)
+        positions = positions_by_number(found.numbered, self._fields, by_names=self.by_mapping)
         return [self.names[position] for position in positions]
 
 
