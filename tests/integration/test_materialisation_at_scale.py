@@ -22,6 +22,7 @@ import yaml
 
 from feast_hybrid.testing import start_spark
 from feast_hybrid.testing.redis import RedisServer
+from tests.integration.faulty import MINUTES
 from tests.integration.places import START, Places, entity, feature_store, hour, source, view
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def greatest_memory(process: subprocess.Popen[str], seconds: float) -> float:
 
 
 # Of aiohttp, below adlfs: this test's files are larger than what other tests put onto a lake.
+@MINUTES
 @pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
 def test_the_driver_stays_small_while_the_executors_fill_the_online_store(
     lakes_to_test: Places, write: Write, tmp_path: Path

@@ -24,6 +24,7 @@ from feast_hybrid import (
 )
 from feast_hybrid.errors import ConfigError
 from feast_hybrid.monitoring import keyed_files, metrics_store
+from tests.integration.faulty import MINUTES
 from tests.integration.places import Place, Places, entity, hour, source, view
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def monitored(make_store: MakeStore, write: Write, lakes_to_test: Places, monito
     return make_store(driver, stats, moods, service, monitoring_location=monitoring_location)
 
 
-@pytest.mark.parametrize("keeper", ["onprem", "cloud"])
+@pytest.mark.parametrize("keeper", ["onprem", pytest.param("cloud", marks=MINUTES)])
 def test_the_service_measures_keeps_and_finds_again(monitored: FeatureStore) -> None:
     service = MonitoringService(monitored)
     result = service.auto_compute()

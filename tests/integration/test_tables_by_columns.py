@@ -18,6 +18,7 @@ from feast_hybrid.errors import SourceError
 from feast_hybrid.sources import table_scan
 from feast_hybrid.sources.reader import Reader
 from feast_hybrid.spark.catalog import partition_entries
+from tests.integration.faulty import MINUTES
 from tests.integration.format_limits import Limit, format_limit
 from tests.integration.places import answers, classic_only, entity, feature_store, hour, on_connect, retrieve
 from tests.integration.places import view as feature_view
@@ -223,7 +224,7 @@ def falls(tables: Tables, name: str, reason: str, features: tuple[str, ...] = ("
     "left to Spark",
     "is float in the table and double in",
 )
-@ROLES
+@pytest.mark.parametrize("role", ["onprem", pytest.param("cloud", marks=MINUTES)])
 def test_what_is_not_plain_is_sparks(
     tables: Tables, place: Place, tmp_path: Path, limit: Limit, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.integration.faulty import MINUTES
 from tests.integration.places import Place, Places, classic_only
 from tests.integration.programs import answers_in, run_python
 from tests.integration.reliability import reliability
@@ -59,7 +60,7 @@ FORMATS = {"orc": {}, "csv": {"header": "true", "inferSchema": "true"}}
     "Spark runs it again: its rows are there, once",
 )
 @classic_only("a session whose tasks have several tries")
-@pytest.mark.parametrize("role", ["onprem", "cloud"])
+@pytest.mark.parametrize("role", [pytest.param("onprem", marks=MINUTES), "cloud"])
 def test_a_task_that_failed_is_run_again(lakes_to_test: Places, folder: str, tmp_path: Path, role: str) -> None:
     place: Place = getattr(lakes_to_test, role)
     given = {
