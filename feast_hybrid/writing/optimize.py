@@ -339,7 +339,7 @@ class _Optimization:
         schema = file.schema_arrow.remove_metadata()
         stored = b"ARROW:schema" in noted
         leaves = _leaves(file.metadata.schema)
-        key = repr((leaves, schema.to_string(truncate_metadata=False), sorted(notes.items()), stored))
+        key = repr((leaves, schema.serialize().to_pybytes(), sorted(notes.items()), stored))
         if key not in self._shapes:
             int96 = any(leaf.physical == "INT96" for leaf in leaves)
             reason = _why_left(schema, leaves, notes, str(file.metadata.schema), int96=int96)
