@@ -79,8 +79,8 @@ def _as_it_is(_spark: SparkSession, view: View) -> View:
     return view
 
 
-def _parquet_source(view: View) -> dict[str, Any]:
-    return {"path": as_uri(view.path)}
+def _path_source(file_format: str) -> Callable[[View], dict[str, Any]]:
+    return lambda view: {"path": as_uri(view.path), "file_format": file_format}
 
 
 def _parquet_rows(spark: SparkSession, view: View) -> DataFrame:
@@ -134,16 +134,10 @@ def _orc_files(spark: SparkSession, view: View) -> View:
         for number, file in enumerate(sorted((folder / "rows").glob("*/*.orc"))):
             file.rename(folder / f"rows/part-{number:05}.orc")
         for left in [path for path in (folder / "rows").iterdir() if path.is_dir()]:
-            for file in left.iterdir():
-                file.unlink()
-            left.rmdir()
+            shutil.rmtree(left)
 
     kept = fetch(f"bench-orc-{view.name}", f"{FORMAT} {view.path}", write)
     return replace(view, path=str(kept.path / "rows"), generated=view.path)
-
-
-def _orc_source(view: View) -> dict[str, Any]:
-    return {"path": as_uri(view.path), "file_format": "orc"}
 
 
 def _orc_rows(spark: SparkSession, view: View) -> DataFrame:
@@ -165,10 +159,6 @@ def _delta_table(_spark: SparkSession, view: View) -> View:
 
     kept = fetch(f"bench-delta-{view.name}", f"{FORMAT} {view.path}", write)
     return replace(view, path=str(kept.path / "rows"), generated=view.path)
-
-
-def _delta_source(view: View) -> dict[str, Any]:
-    return {"path": as_uri(view.path), "file_format": "delta"}
 
 
 def _iceberg_table(_spark: SparkSession, view: View) -> View:
@@ -195,10 +185,6 @@ def _iceberg_table(_spark: SparkSession, view: View) -> View:
     return replace(view, path=str(folder / "table"), generated=view.path)
 
 
-def _iceberg_source(view: View) -> dict[str, Any]:
-    return {"path": as_uri(view.path), "file_format": "iceberg"}
-
-
 def _generated_rows(spark: SparkSession, view: View) -> DataFrame:
     return spark.read.parquet(view.on_path.path)
 
@@ -213,11 +199,11 @@ def _link(source: str, target: Path) -> None:
 #: By the name that :class:`benchmarks.shapes.History` gives. No package of Spark's reads Delta or Iceberg on PySpark
 #: 4.3: peers read the tables' files, of which none was removed.
 FORMS = {
-    "parquet": Form(_as_it_is, _parquet_source, _parquet_rows),
+    "parquet": Form(_as_it_is, _path_source("parquet"), _parquet_rows),
     "query": Form(_spark_table, _query_source, _query_rows),
     "table": Form(_hive_table("PARQUET"), _table_source, _table_rows, metastore=True),
-    "orc": Form(_orc_files, _orc_source, _orc_rows),
+    "orc": Form(_orc_files, _path_source("orc"), _orc_rows),
     "orc-table": Form(_orc_table, _table_source, _table_rows, metastore=True),
-    "delta": Form(_delta_table, _delta_source, _generated_rows),
-    "iceberg": Form(_iceberg_table, _iceberg_source, _generated_rows),
+    "delta": Form(_delta_table, _path_source("delta"), _generated_rows),
+    "iceberg": Form(_iceberg_table, _path_source("iceberg"), _generated_rows),
 }
