@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import UnionType
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from feast_hybrid.asof.prepare import Prepared
     from feast_hybrid.asof.request import JoinRequest
+    from feast_hybrid.asof.view import AsOfView
 
 #: By their places the views that can be joined by columns, and why the others cannot be.
 Outcomes = Mapping[int, ColumnarView | FrameView | Ineligible]
@@ -48,6 +49,7 @@ class Step:
         view: The view's name.
         strategy: ``columnar`` or ``window``.
         reason: Why this one.
+        where: Where its history is, in words.
         reads: What is read of it, where that is known.
         notes: What else there is to say of its files.
     """
@@ -55,6 +57,7 @@ class Step:
     view: str
     strategy: str
     reason: str
+    where: str = ""
     reads: str = ""
     notes: tuple[str, ...] = ()
 
@@ -109,29 +112,37 @@ def choose(prepared: Prepared, request: JoinRequest) -> JoinPlan:
         known = collect_stats(prepared, groups) if needs_pass else stated_stats(stats, prepared, groups)
         max_bytes = max_key_bytes(prepared, groups)
         views = {n: _with_pushdown(view, known, max_bytes) for n, view in views.items()}
-    steps = []
-    for n, history in enumerate(prepared.histories):
-        found = outcomes.get(n)
-        if n in views:
-            view = views[n]
-            reason = "asked for" if request.strategy == "columnar" else "blocks of columns are the cheapest"
-            if isinstance(view, FrameView):
-                reason += f"; rows by Spark: {view.reason}"
-            reads = _reads(view) if isinstance(view, ColumnarView) else _reads_by_spark(view)
-            note = batch_limit_note(view) if isinstance(view, FrameView) else None
-            notes = (*history.view.notes, *([note] if note else []))
-            steps.append(Step(view=history.name, strategy="columnar", reason=reason, reads=reads, notes=notes))
-        else:
-            reason = f"not columnar: {found.reason}" if isinstance(found, Ineligible) else "asked for"
-            steps.append(Step(view=history.name, strategy="window", reason=reason, notes=history.view.notes))
     return JoinPlan(
-        steps=tuple(steps),
+        steps=tuple(
+            _step(history.view, views.get(n) or outcomes.get(n), request.strategy)
+            for n, history in enumerate(prepared.histories)
+        ),
         entities=_describe(known),
         entity_rows=known.rows,
         columnar=views,
         entity_schema=schema,
         # Only where they are at hand: a caller's frame may be dear to evaluate once more.
         cut=request.strategy == "auto" and stats.rows is not None and stats.rows <= FEW_ROWS,
+    )
+
+
+def _step(view: AsOfView, found: ColumnarView | FrameView | Ineligible | None, asked_for: str) -> Step:
+    """How a view is joined, in words, by what was found of it."""
+    step = Step(view=view.name, strategy="window", reason="asked for", where=view.where, notes=view.notes)
+    if found is None:
+        return step
+    if isinstance(found, Ineligible):
+        return replace(step, reason=f"not columnar: {found.reason}")
+    reason = "asked for" if asked_for == "columnar" else "blocks of columns are the cheapest"
+    if isinstance(found, ColumnarView):
+        return replace(step, strategy="columnar", reason=reason, reads=_reads(found))
+    note = batch_limit_note(found)
+    return replace(
+        step,
+        strategy="columnar",
+        reason=f"{reason}; rows by Spark: {found.reason}",
+        reads=_reads_by_spark(found),
+        notes=(*view.notes, *([note] if note else [])),
     )
 
 

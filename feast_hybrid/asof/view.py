@@ -38,6 +38,7 @@ class AsOfView:
         scan: The files that ``frame`` reads, which can then be read without it; or why they are not known.
         within: Gives ``frame``, or less of it, for two times in microseconds, None for no bound: what a caller knows
             of where its rows of these times are, such as in which partitions. Rows of other times may be in it.
+        where: Where the history is, in words.
         notes: What :meth:`JoinPlan.describe` says of how the history is read, such as files that were left out.
     """
 
@@ -50,6 +51,7 @@ class AsOfView:
     features: Sequence[tuple[str, str]]
     scan: Scan | Ineligible = _NOT_KNOWN
     within: Callable[[int | None, int | None], DataFrame] | None = None
+    where: str = ""
     notes: tuple[str, ...] = ()
 
     @property

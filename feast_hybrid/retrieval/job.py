@@ -90,6 +90,15 @@ class HybridSparkRetrievalJob(RetrievalJob):
         """
         return "no join: the rows of one source" if self._rows.plan is None else self._rows.plan.describe()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self._rows.what}>\n{self.explain()}"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows of the job: its views, where they are read, how they are joined. Runs nothing."""
+        from feast_hybrid.retrieval.notebook import as_html
+
+        return as_html(self._rows.what, self._rows.plan)
+
     def to_spark_df(self) -> DataFrame:
         """The result as a lazy Spark frame, on-demand feature views included.
 

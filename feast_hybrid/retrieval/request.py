@@ -125,6 +125,7 @@ class RequestedView:
             features=self.features,
             scan=rows.scan if scan else Ineligible("the strategy is 'window'"),
             within=lambda low, high: self._between(rows.frame, datetime_of(low), datetime_of(high)),
+            where=self.source.describe(),
             notes=rows.notes,
         )
 

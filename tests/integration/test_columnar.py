@@ -128,6 +128,9 @@ def test_both_lakes_are_read_by_tasks_that_sign_in_as_the_site_says(store: Featu
         "view 'weather': columnar (asked for); reads 4 columns of 1 files on site 'cloud'"
     )
     assert description[2] == "entity rows: 6"
+    shown = job._repr_html_()
+    assert "<td>stats</td><td>site &#x27;onprem&#x27;, hdfs://" in shown
+    assert "<td>weather</td><td>site &#x27;cloud&#x27;, abfs" in shown
 
 
 def test_partitions_outside_of_the_times_of_a_spark_frame_are_left_out(

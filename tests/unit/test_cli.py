@@ -35,6 +35,11 @@ def test_version_is_the_package_s() -> None:
     assert result.output.strip() == f"feast-hybrid, version {version('feast-hybrid')}"
 
 
+def test_python_runs_the_package_as_the_command() -> None:
+    run = subprocess.run([sys.executable, "-m", "feast_hybrid", "--help"], capture_output=True, text=True, check=True)
+    assert run.stdout.startswith("Usage: feast-hybrid ")
+
+
 def test_a_known_error_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").touch()
     result = CliRunner().invoke(main, ["demo", "--repo", str(tmp_path)])
