@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from feast_hybrid.spark.columns import quoted
+from feast_hybrid.spark.plan_text import leaves_as_text
 from feast_hybrid.spark.runtime import is_connect
 
 if TYPE_CHECKING:
@@ -123,13 +124,11 @@ def file_relations(frame: DataFrame) -> dict[str, bool]:
 
     Returns:
         Each table's name, and whether Spark reads its files itself; Hive's classes do else.
+
+    Raises:
+        SessionError: the server cuts the texts of plans off.
     """
-    analysed: Any = frame
-    if is_connect(frame):
-        text = analysed._explain_string(extended=True).partition("== Analyzed Logical Plan ==")[2]
-        text = text.partition("== Optimized Logical Plan ==")[0]
-    else:
-        text = analysed._jdf.queryExecution().analyzed().toString()
+    text = leaves_as_text(frame)
     found = dict.fromkeys(_RELATION.findall(text), True)
     return {**found, **{f"spark_catalog.{of}.{name}": False for of, name in _HIVE_RELATION.findall(text)}}
 

@@ -49,6 +49,9 @@ READER_SETTINGS = (
 #: Has Spark read nulls as such, whatever a table of Hive's says of its columns; since Spark 4.1.
 NULLABLE = "spark.sql.hive.convertMetastoreAsNullable"
 
+#: Of the text of a plan no more characters are given.
+PLAN_LENGTH = "spark.sql.maxPlanStringLength"
+
 #: The same for a session of our own.
 PLAIN_SETTINGS = {
     "spark.sql.parquet.int96TimestampConversion": "false",
@@ -56,6 +59,8 @@ PLAIN_SETTINGS = {
     "spark.sql.legacy.timeParserPolicy": "CORRECTED",
     # Of a partitioned table of Hive's with a column that is NOT NULL, nulls in files are the values before them else.
     NULLABLE: "true",
+    # Which tables a query reads is seen in the text of its plan.
+    PLAN_LENGTH: "2147483632",
 }
 
 #: The zones whose wall clock is UTC's, as Java calls them.

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from feast_hybrid.spark.plan_text import is_cut_off
 from feast_hybrid.spark.runtime import is_connect
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def count_files(frame: Any) -> int:
 
 def _from_jvm(frame: Any) -> tuple[int, list[int]] | None:
     plan = frame._jdf.queryExecution().optimizedPlan()
-    if _UNFORESEEN.search(plan.treeString()):
+    text = plan.treeString()
+    if is_cut_off(text) or _UNFORESEEN.search(text):
         return None
     leaves = plan.collectLeaves()
     return _size(plan), [_size(leaves.apply(n)) for n in range(leaves.size())]
@@ -66,7 +68,7 @@ def sizes_in_plan(text: str) -> tuple[int, list[int]] | None:
         text: what Spark explains.
     """
     logical = text.partition("Physical Plan")[0]
-    if _UNFORESEEN.search(logical):
+    if is_cut_off(text) or _UNFORESEEN.search(logical):
         return None
     nodes = []
     for line in logical.splitlines():

@@ -87,7 +87,9 @@ def refused(tables: Tables, table: str, match: str, only: str = "") -> None:
     "lies in a folder below, and of a table Spark reads no folders below",
 )
 @ROLES
-def test_rows_in_folders_below_are_refused_by_every_reader(tables: Tables, place: Place, limit: Limit) -> None:
+def test_rows_in_folders_below_are_refused_by_every_reader(
+    tables: Tables, place: Place, limit: Limit, spark: SparkSession
+) -> None:
     assert limit() == BELOW
     tables.plain("in_union", "parquet")
     tables.make("seen", "AS SELECT k, event_timestamp, v FROM in_union", "VIEW")
@@ -101,6 +103,12 @@ def test_rows_in_folders_below_are_refused_by_every_reader(tables: Tables, place
     place.write(union, ONE_ROW)
     refused(tables, "in_union", rf"in_union: .*HIVE_UNION_SUBDIR_1/part-0.parquet {BELOW}")
     refused(tables, "seen", rf"in_union: .*HIVE_UNION_SUBDIR_1/part-0.parquet {BELOW}", "window query")
+    # Which tables a query reads is seen in its plan, of which a session may show no more than a few characters.
+    spark.conf.set("spark.sql.maxPlanStringLength", "20")
+    try:
+        refused(tables, "seen", rf"in_union: .* {BELOW}", "query")
+    finally:
+        spark.conf.unset("spark.sql.maxPlanStringLength")
     # Within times that leave the partition out, its rows are none that are missed.
     late = pd.DataFrame({"k": [1], "event_timestamp": [hour(24 * 30)]})
     assert tables.asked("in_union", features=("v",), entity_df=late, date_partition_column="day")[1] == [(None,)]

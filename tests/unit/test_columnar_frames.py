@@ -149,6 +149,11 @@ def test_sizes_are_read_from_sparks_text_of_a_plan() -> None:
     assert sizes_in_plan("== Physical Plan ==\n") is None
 
 
+@pytest.mark.parametrize("end", ["... 147 more characters", "\n... 7 more characters\n"])
+def test_a_plan_whose_text_is_cut_off_says_nothing_of_sizes(end: str) -> None:
+    assert sizes_in_plan(PLAN.partition("Physical Plan")[0] + end) is None
+
+
 @pytest.mark.parametrize("node", ["MapInArrow f(id#1L), [id#2L]", "Generate explode(l#1), false, [c#2]"])
 def test_a_plan_that_makes_rows_has_no_size(node: str) -> None:
     assert sizes_in_plan(PLAN.replace("Filter isnotnull(a#1)", node)) is None
