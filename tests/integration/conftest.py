@@ -87,6 +87,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=left_out)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _quick_to_import_feast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Programs that tests start import Feast in 1.5 seconds of processor time instead of 4.5.
+
+    The rest is typeguard's, which compiles checks of types into each of Feast's functions again for every process.
+    The tests' own process has them.
+    """
+    folder = tmp_path_factory.mktemp("instead_of_typeguard")
+    (folder / "typeguard.py").write_text("def typechecked(target):\n    return target\n")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _same_working_directory() -> Iterator[None]:
     """Feast's commands change it to the repository's folder, and leave it there."""
