@@ -17,7 +17,8 @@ from pyspark import daemon, worker  # noqa: F401
 import feast_hybrid.asof.columnar.join
 import feast_hybrid.asof.columnar.read
 import feast_hybrid.asof.columnar.read_rows
-import feast_hybrid.asof.columnar.split_rows  # noqa: F401
+import feast_hybrid.asof.columnar.split_rows
+import feast_hybrid.lakes.filesystems  # noqa: F401
 
 if __name__ == "__main__":
     gc.freeze()  # workers collect garbage after each task

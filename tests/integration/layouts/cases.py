@@ -15,6 +15,7 @@ import pytest
 from feast import Entity, FeatureStore, FeatureView, Field
 from feast.types import FeastType, Int64, String
 
+from tests.integration.faulty import MINUTES
 from tests.integration.layouts.by_spark import WrittenBySpark
 from tests.integration.layouts.drifts import END, START
 from tests.integration.layouts.generate import Layout, layout
@@ -34,10 +35,21 @@ KEY = "key"
 
 
 def first_seeds(role: str) -> list[Any]:
-    """The first seeds of the stores on a lake, for parameters of tests; the first of them for Connect, too."""
+    """The first seeds of the stores on a lake, for parameters of tests.
+
+    ``make test`` has the stores in which Spark has written some layouts: Parquet and ORC, with keys of each type, two
+    of the four on each lake; and the first store of each on Connect. ``make test-faults`` has all.
+    """
     start = 0 if role == "onprem" else COUNT
-    first, *others = range(start, start + COUNT, TOGETHER)
-    return [pytest.param(first, marks=pytest.mark.connect), *others]
+    firsts = range(start, start + COUNT, TOGETHER)
+    if on_connect():
+        return [pytest.param(start, marks=pytest.mark.connect), *firsts[1:]]
+    every = "LAYOUTS" in os.environ
+    return [first if every or _is_partly_by_spark(first) else pytest.param(first, marks=MINUTES) for first in firsts]
+
+
+def _is_partly_by_spark(first: int) -> bool:
+    return first // TOGETHER % _STORES_BY_SPARK == 0
 
 
 @dataclass(frozen=True)
@@ -138,11 +150,11 @@ class Stored:
         entity = Entity(name=KEY, join_keys=[KEY], value_type=key.to_value_type())
         seeds = range(first, first + TOGETHER)
         root = f"{place.uri}/layouts/{first}_of_{TOGETHER}"
-        turn, is_rest = divmod(first // TOGETHER, _STORES_BY_SPARK)
-        by_spark = [] if is_rest else [seed for seed in seeds if not seed % _BY_SPARK]
+        by_spark = [seed for seed in seeds if not seed % _BY_SPARK] if _is_partly_by_spark(first) else []
         made = [layout(seed, key) for seed in seeds if seed not in by_spark]
         _write(made, root, place)
         cases = [Case.of(each, entity, f"{root}/{each.seed}") for each in made]
+        turn = first // TOGETHER // _STORES_BY_SPARK
         uri, file_format = f"{root}/by_spark", ("parquet", "orc")[(turn + turn // 2) % 2]  # with keys of each type
         written = WrittenBySpark(spark, place, uri, key, file_format).layouts(by_spark) if by_spark else ()
         cases += [Case.of(each, entity, f"{uri}/layout={each.seed}") for each in written]
