@@ -244,14 +244,14 @@ def read_table(location: Location, choice: SnapshotChoice) -> IcebergTable:
     number = raw.get("format-version")
     if isinstance(number, int) and number > _NEWEST:
         raise needs(f"version {number} of the format")
+    if any("manifest-list" not in snapshot for snapshot in raw.get("snapshots") or ()):  # pyiceberg knows no such
+        raise needs("snapshots without a list of manifests")
     metadata = TableVersion(version.location, version.number, version.file, raw).metadata
     if metadata.properties.get("encryption.key-id"):
         raise needs("encryption (encryption.key-id)")
     snapshot, schema = _chosen(metadata, choice)
     if snapshot is None:
         files = ListedFiles((), (), {})
-    elif not snapshot.manifest_list:
-        raise needs("a snapshot without a list of manifests")
     else:
         files = read_manifests(TableFiles(version.location, metadata.location), snapshot.manifest_list)
     table = IcebergTable(version.location, metadata, unknown, schema, snapshot, files)
