@@ -285,10 +285,12 @@ def test_times_are_bounded_by_what_manifests_say(tmp_path: Path) -> None:
     assert [file.times.between(name) for name in ("no", "k", "other")] == [None] * 3
 
 
-@format_limit("Iceberg", "a snapshot that was expired, or never was", "refused", "the table has no snapshot 7: ")
-@format_limit("Iceberg", "a branch that is not there", "refused", "the table has no branch ")
-@format_limit("Iceberg", "a tag that is not there", "refused", "the table has no tag ")
-@format_limit("Iceberg", "a time before the first snapshot that is known", "refused", "no snapshot as old as 5 ")
+@format_limit("Iceberg", "a snapshot that was expired, or never was", "refused", "the table has no snapshot")
+@format_limit("Iceberg", "a branch that is not there", "refused", "the table has no branch")
+@format_limit("Iceberg", "a tag that is not there", "refused", "the table has no tag")
+@format_limit(
+    "Iceberg", "a time before the first snapshot that is known", "refused", "the table has no snapshot as old as"
+)
 def test_an_earlier_snapshot_is_read_by_its_own_schema(tmp_path: Path, limit: Limit) -> None:
     table = catalog_table(tmp_path, LONGS)
     table.append(pa.table({"k": [1], "n": [1]}))
@@ -307,10 +309,10 @@ def test_an_earlier_snapshot_is_read_by_its_own_schema(tmp_path: Path, limit: Li
     assert rows(at(folder, as_of=last.timestamp_ms - 1)) == old
     assert rows(at(folder, branch="dev")) == [{"k": 1, "m": 1}]  # a branch has the table's schema
     for choice, message in (
-        ({"snapshot_id": 7}, f"{limit('the table has no snapshot 7: ')}.*{last.snapshot_id}"),
-        ({"branch": "month"}, rf"{limit('the table has no branch ')}'month'\. There are: dev, main"),
-        ({"tag": "dev"}, rf"{limit('the table has no tag ')}'dev'\. There are: month"),
-        ({"as_of": 5}, limit("no snapshot as old as 5 ")),
+        ({"snapshot_id": 7}, f"{limit('the table has no snapshot')} 7: .*{last.snapshot_id}"),
+        ({"branch": "month"}, rf"{limit('the table has no branch')} 'month'\. There are: dev, main"),
+        ({"tag": "dev"}, rf"{limit('the table has no tag')} 'dev'\. There are: month"),
+        ({"as_of": 5}, limit("the table has no snapshot as old as")),
     ):
         with pytest.raises(SourceError, match=message):
             at(folder, **choice)
@@ -445,6 +447,35 @@ def test_files_of_other_formats_are_left_to_sparks_package(
     file = deletes(tmp_path / "table" / "d1", [], content=content, file_format=file_format)
     with pytest.raises(TableFeatureError, match=limit()):
         at(with_deletes(table, tmp_path, [file], content=min(content.value, 1)))
+
+
+@format_limit(
+    "Iceberg",
+    "files that are encrypted by themselves",
+    "left to Spark's package, else refused",
+    "needs files that are encrypted",
+)
+@format_limit(
+    "Iceberg",
+    "a value of a partition that is none of its column's type",
+    "refused",
+    "for the partition column 'k', which is no",
+)
+@format_limit(
+    "Iceberg", "a deletion vector whose place in its file is not said", "refused", "the table does not say where in"
+)
+def test_what_a_manifest_says_of_a_file_that_is_not_read(tmp_path: Path, limit: Limit) -> None:
+    by_key = PartitionSpec(PartitionField(1, 1000, IdentityTransform(), "k"))
+    table, (one, _) = numbered(tmp_path, partition_spec=by_key)
+    file = deletes(tmp_path / "table" / "d1.parquet", [(one, 0)], partition=Record(1), key_metadata=b"key")
+    with pytest.raises(TableFeatureError, match=limit("needs files that are encrypted")):
+        at(with_deletes(table, tmp_path, [file]))
+    lost = vector(tmp_path / "table" / "v1.puffin", one, [0], partition=Record(1), content_offset=None)
+    with pytest.raises(SourceError, match=limit("the table does not say where in")):
+        at(with_deletes(table, tmp_path, [lost], version=3))
+    folder = without_catalog(table, tmp_path, lambda raw: raw["schemas"][0]["fields"][0].update(type="string"))
+    with pytest.raises(SourceError, match=limit("for the partition column 'k', which is no")):
+        at(folder).resolve()
 
 
 def vector(path: Path, data_file: str, rows: list[int], **more: Any) -> DataFile:
@@ -619,7 +650,7 @@ def test_files_outside_of_the_site_are_left_to_sparks_package(tmp_path: Path, li
         at(with_deletes(table, tmp_path, [file], content=0))
 
 
-@format_limit("Iceberg", "a manifest, or a list of them, that is damaged or cut off", "refused", " is damaged: ")
+@format_limit("Iceberg", "a manifest, or a list of them, that is damaged or cut off", "refused", "is damaged: ")
 @format_limit(
     "Iceberg", "a manifest, or a list of them, that is gone", "refused", ", which the table's metadata names, is gone"
 )
@@ -630,7 +661,7 @@ def test_metadata_that_is_gone_or_damaged_is_named(tmp_path: Path, name: str, li
     folder = without_catalog(table, tmp_path)
     (found,) = (folder / "metadata").glob(name)
     found.write_bytes(found.read_bytes()[:200])
-    with pytest.raises(SourceError, match=rf"source 'rows'.*{found.name}{limit(' is damaged: ')}"):
+    with pytest.raises(SourceError, match=rf"source 'rows'.*{found.name} {limit('is damaged: ')}"):
         open_table_version(spec(folder), Router([]))
     found.unlink()
     gone = limit(", which the table's metadata names, is gone")
@@ -649,7 +680,7 @@ def test_metadata_that_is_cut_off_anywhere_is_damaged_and_not_shorter(tmp_path: 
         found.write_bytes(content[:size])
         with pytest.raises(SourceError, match=rf"{found.name} is damaged: "):
             at(folder)
-    found.write_bytes(content[:-1] + b"?")
+    found.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(SourceError, match=rf"{found.name} is damaged: .*a block does not end where it says"):
         at(folder)
     found.write_bytes(content)
@@ -705,6 +736,16 @@ def test_options_that_are_not_understood_are_refused(tmp_path: Path, options: di
     folder = without_catalog(catalog_table(tmp_path, LONGS), tmp_path)
     with pytest.raises(SourceError, match=rf"source 'rows'.*{message}"):
         open_table_version(spec(folder, **options), Router([]))
+
+
+@format_limit(
+    "Iceberg", "a `schema.name-mapping.default` that is none", "refused", "schema.name-mapping.default cannot be read"
+)
+def test_a_name_mapping_that_is_none_is_refused(tmp_path: Path, limit: Limit) -> None:
+    change = {"properties": {"schema.name-mapping.default": '[{"field-id": 1}]'}}
+    folder = without_catalog(catalog_table(tmp_path, LONGS), tmp_path, lambda raw: raw.update(change))
+    with pytest.raises(SourceError, match=limit()):
+        at(folder).resolve()
 
 
 @format_limit("Iceberg", "a version of the metadata that is missing", "refused", "readers end before it")
