@@ -14,7 +14,7 @@ from feast.types import Int64
 from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.errors import HybridError
 from tests.delta_tables import upload
-from tests.iceberg_tables import catalog_table, deletes, with_deletes, without_catalog
+from tests.iceberg_tables import catalog_table, deletes, equality_deletes, with_deletes, without_catalog
 from tests.integration.places import Place, Places, answers, entity, hour, retrieve, source, view
 from tests.integration.reliability import Row, reliability
 
@@ -63,13 +63,14 @@ def test_what_the_metadata_says_counts_and_not_what_lies_in_the_folder(
     table.append(history(driver_id=[1, 2, 3], hours=[1, 1, 2], trips=[10, 20, 30], rides=[1, 1, 1]))
     task = next(iter(table.scan(row_filter="trips == 20").plan_files()))
     removed = deletes(tmp_path / "table" / "deletes.parquet", [(task.file.file_path, 1)])  # the row of 20
-    uri = put(with_deletes(table, tmp_path, [removed]))
+    by_value = equality_deletes(tmp_path / "table" / "values.parquet", pa.table({"trips": [10, 2]}), {"trips": 3})
+    uri = put(with_deletes(table, tmp_path, [removed, by_value]))
     store = make_store(DRIVER, view("rows", iceberg(uri), DRIVER), join={"strategy": strategy})
     assert {f.name: f.dtype for f in store.get_feature_view("rows").features} == {"trips": Int64, "rides": Int64}
 
     job = retrieve(store, ENTITY_ROWS, ["rows:trips", "rows:rides"])
     found = answers(job, "driver_id", "trips", "rides")
-    assert found == [(3, 30, 1), (2, 2, 0), (1, 10, 1), (4, None, None)]
+    assert found == [(3, 30, 1), (2, None, None), (1, 1, 0), (4, None, None)]
     plan = job.explain()
     assert f"view 'rows': {strategy}" in plan
     assert "snapshot 4711 of 20" in plan

@@ -25,8 +25,6 @@ from pyiceberg.typedef import Record
 from pyiceberg.types import LongType, NestedField, StringType, TimestamptzType
 
 from feast_hybrid.arrow.utc import INSTANT, to_epoch_micros
-from feast_hybrid.asof.columnar.file_batches import read_columns
-from feast_hybrid.asof.columnar.spec import FileSplit, SourceColumn, ViewSpec
 from feast_hybrid.errors import SchemaError, SourceError, SourceNotFoundError
 from feast_hybrid.files.iceberg_table import IcebergTable, SnapshotChoice, read_table
 from feast_hybrid.files.listed_tables import TableFeatureError
@@ -35,7 +33,7 @@ from feast_hybrid.sources.inference import source_columns
 from feast_hybrid.sources.spec import SourceSpec
 from feast_hybrid.sources.tables import open_table_version
 from feast_hybrid.spark.config import SparkConfig
-from tests.iceberg_tables import catalog_table, deletes, with_deletes, without_catalog
+from tests.iceberg_tables import catalog_table, deletes, rows_of, with_deletes, without_catalog
 from tests.integration.format_limits import Limit, format_limit
 
 if TYPE_CHECKING:
@@ -46,40 +44,6 @@ LONGS = Schema(NestedField(1, "k", LongType()), NestedField(2, "n", LongType()))
 
 def at(folder: Path, **choice: Any) -> IcebergTable:
     return read_table(Router([]).locate(f"file://{folder}"), SnapshotChoice(**choice))
-
-
-def rows(of: IcebergTable, declared: dict[str, pa.DataType] | None = None) -> list[dict[str, Any]]:
-    """The rows of a table as tasks read them."""
-    resolved = of.resolve(declared)
-    columns = tuple(SourceColumn(column.name, column.data_type) for column in resolved.columns)
-    view = ViewSpec(
-        view_id=0,
-        what="the table",
-        keys=(),
-        timestamp=columns[0],
-        created=None,
-        by_created=False,
-        ttl=None,
-        values=columns,
-        ranked=(),
-        outputs=(),
-    )
-    found = []
-    for file in resolved.files:
-        split = FileSplit(
-            0,
-            file.path,
-            0,
-            file.version.size,
-            file.partitions,
-            os.fspath,
-            stored=resolved.stored,
-            deleted=file.deleted,
-        )
-        for of_file, batch, count in read_columns(split, view, columns, {columns[0].name}):
-            arrays = [of_file.get(column, batch, count) for column in columns]
-            found += pa.RecordBatch.from_arrays(arrays, schema=resolved.to_arrow()).to_pylist()
-    return sorted(found, key=repr)
 
 
 def by_pyiceberg(table: Table) -> list[dict[str, Any]]:
@@ -118,7 +82,7 @@ def test_rows_of_each_type_are_those_that_pyiceberg_finds(tmp_path: Path, versio
     table.append(EVERYTHING)
     table.append(EVERYTHING.slice(1))
     found = at(without_catalog(table, tmp_path))
-    assert rows(found) == by_pyiceberg(table)
+    assert rows_of(found) == by_pyiceberg(table)
     assert {column.name: column.data_type for column in found.resolve().columns} == {
         field.name: field.type for field in EVERYTHING.schema
     }
@@ -153,7 +117,7 @@ def test_columns_are_found_by_their_numbers_whatever_they_were_called(tmp_path: 
         change.add_column("gone", StringType())
         change.move_first("a")
     table.append(table.scan().to_arrow().slice(0, 1))
-    found = rows(at(without_catalog(table, tmp_path)))
+    found = rows_of(at(without_catalog(table, tmp_path)))
     assert found == by_pyiceberg(table)
     assert found[0]["a"] == 30
     assert found[0]["s"] == {"z": 1, "x": 2}
@@ -175,7 +139,7 @@ def test_types_that_were_widened_since(tmp_path: Path) -> None:
         change.update_column("f", field_type=parse("double"))
         change.update_column("d", field_type=parse("decimal(9, 2)"))
     found = at(without_catalog(table, tmp_path))
-    assert rows(found) == by_pyiceberg(table)
+    assert rows_of(found) == by_pyiceberg(table)
     assert [str(column.data_type) for column in found.resolve().columns] == ["int64", "double", "decimal128(9, 2)"]
 
 
@@ -204,10 +168,10 @@ def test_files_without_numbers_are_read_by_the_names_that_the_table_gives(tmp_pa
         change.rename_column("k", "key")
         change.rename_column("s.x", "z")
     folder = without_catalog(table, tmp_path)
-    assert rows(at(folder)) == [{"key": 1, "s": {"z": 1, "y": 2}}]
+    assert rows_of(at(folder)) == [{"key": 1, "s": {"z": 1, "y": 2}}]
     without_catalog(table, tmp_path, lambda raw: raw["properties"].pop("schema.name-mapping.default"))
     with pytest.raises(SchemaError, match=rf"column 'key' of .*{limit()}.*schema.name-mapping.default"):
-        rows(at(folder))
+        rows_of(at(folder))
 
 
 @format_limit(
@@ -234,7 +198,7 @@ def test_a_column_without_a_number_beside_others_is_not_taken_for_null(
     pq.write_table(held.cast(pa.schema([k, n])), file.path)
     missing = "x" if numbered == "k" else "n"
     with pytest.raises(SchemaError, match=f"{limit()} '{missing}'"):
-        rows(at(folder))
+        rows_of(at(folder))
 
 
 def test_the_partition_says_what_a_file_lacks(tmp_path: Path) -> None:
@@ -262,12 +226,12 @@ def test_the_partition_says_what_a_file_lacks(tmp_path: Path) -> None:
     table.append(held)
     folder = without_catalog(table, tmp_path)
     found = at(folder)
-    assert rows(found) == by_pyiceberg(table)
+    assert rows_of(found) == by_pyiceberg(table)
     assert found.resolve().partition_columns == ("day", "town", "ts", "n")
     for file in found.resolve().files:  # whoever wrote them left out what the partition says
         alone = pq.read_table(file.path, partitioning=None)
         pq.write_table(alone.drop_columns(list(file.partitions)), file.path)
-    assert rows(at(folder)) == sorted([*held.to_pylist(), *held.to_pylist()], key=repr)
+    assert rows_of(at(folder)) == sorted([*held.to_pylist(), *held.to_pylist()], key=repr)
 
 
 def test_times_are_bounded_by_what_manifests_say(tmp_path: Path) -> None:
@@ -304,10 +268,15 @@ def test_an_earlier_snapshot_is_read_by_its_own_schema(tmp_path: Path, limit: Li
     assert last is not None
     folder = without_catalog(table, tmp_path)
     old, both = [{"k": 1, "n": 1}], [{"k": 1, "m": 1}, {"k": 2, "m": 2}]
-    assert rows(at(folder)) == rows(at(folder, branch="main")) == rows(at(folder, as_of=last.timestamp_ms)) == both
-    assert rows(at(folder, snapshot_id=first.snapshot_id)) == rows(at(folder, tag="month")) == old
-    assert rows(at(folder, as_of=last.timestamp_ms - 1)) == old
-    assert rows(at(folder, branch="dev")) == [{"k": 1, "m": 1}]  # a branch has the table's schema
+    assert (
+        rows_of(at(folder))
+        == rows_of(at(folder, branch="main"))
+        == rows_of(at(folder, as_of=last.timestamp_ms))
+        == both
+    )
+    assert rows_of(at(folder, snapshot_id=first.snapshot_id)) == rows_of(at(folder, tag="month")) == old
+    assert rows_of(at(folder, as_of=last.timestamp_ms - 1)) == old
+    assert rows_of(at(folder, branch="dev")) == [{"k": 1, "m": 1}]  # a branch has the table's schema
     for choice, message in (
         ({"snapshot_id": 7}, f"{limit('the table has no snapshot')} 7: .*{last.snapshot_id}"),
         ({"branch": "month"}, rf"{limit('the table has no branch')} 'month'\. There are: dev, main"),
@@ -323,7 +292,7 @@ def test_an_earlier_snapshot_is_read_by_its_own_schema(tmp_path: Path, limit: Li
 def test_a_table_without_a_snapshot_has_its_columns_and_no_rows(tmp_path: Path) -> None:
     folder = without_catalog(catalog_table(tmp_path, LONGS), tmp_path)
     assert at(folder).resolve().to_arrow() == pa.schema([("k", pa.int64()), ("n", pa.int64())])
-    assert rows(at(folder)) == []
+    assert rows_of(at(folder)) == []
     assert at(folder).note == "no snapshot of the Iceberg table, which is empty"
 
 
@@ -331,7 +300,7 @@ def test_a_table_that_was_moved_is_read_where_it_is(tmp_path: Path) -> None:
     table = catalog_table(tmp_path, LONGS)
     table.append(pa.table({"k": [1], "n": [1]}))
     moved = without_catalog(table, tmp_path).rename(tmp_path / "moved")
-    assert rows(at(moved)) == [{"k": 1, "n": 1}]
+    assert rows_of(at(moved)) == [{"k": 1, "n": 1}]
 
 
 @format_limit(
@@ -345,7 +314,7 @@ def test_a_metadata_file_is_a_version_of_its_table(tmp_path: Path, limit: Limit)
     table.append(pa.table({"k": [1], "n": [1]}))
     before = Path(table.metadata_location.removeprefix("file://"))
     table.append(pa.table({"k": [2], "n": [2]}))
-    assert rows(at(before)) == [{"k": 1, "n": 1}]
+    assert rows_of(at(before)) == [{"k": 1, "n": 1}]
     with pytest.raises(SourceError, match=limit()):
         at(tmp_path / "table")
 
@@ -372,30 +341,16 @@ def test_rows_whose_positions_are_deleted_are_not_read(tmp_path: Path, limit: Li
     file = deletes(tmp_path / "table" / "d1.parquet", both)
     again = deletes(tmp_path / "table" / "d2.parquet", [(one, 4), (one, 3)], lower_bounds={2147483546: one.encode()})
     found = at(with_deletes(table, tmp_path, [file, again]))
-    assert [(row["k"], row["n"]) for row in rows(found)] == [(1, 2), (2, 0), (2, 1), (2, 3), (2, 4)]
+    assert [(row["k"], row["n"]) for row in rows_of(found)] == [(1, 2), (2, 0), (2, 1), (2, 3), (2, 4)]
     (tmp_path / "table" / "d1.parquet").unlink()
     with pytest.raises(SourceNotFoundError, match=rf"d1\.parquet {limit()} is gone"):
-        rows(found)
+        rows_of(found)
 
 
 def test_positions_of_later_files_than_the_deletes_stay(tmp_path: Path) -> None:
     table, (one, two) = numbered(tmp_path)
     file = deletes(tmp_path / "table" / "d1.parquet", [(one, 0), (two, 0)])
-    assert len(rows(at(with_deletes(table, tmp_path, [file], older=True)))) == 10
-
-
-@format_limit(
-    "Iceberg",
-    "deletes by equality, as Flink writes",
-    "left to Spark's package, else refused",
-    "needs deletes by equality",
-)
-def test_deletes_by_equality_are_left_to_sparks_package(tmp_path: Path, limit: Limit) -> None:
-    table, (one, _) = numbered(tmp_path)
-    file = deletes(tmp_path / "table" / "d1.parquet", [(one, 0)], content=DataFileContent.EQUALITY_DELETES)
-    folder = with_deletes(table, tmp_path, [file])
-    with pytest.raises(TableFeatureError, match=rf"{limit()} \(.*d1\.parquet\), which feast-hybrid"):
-        at(folder)
+    assert len(rows_of(at(with_deletes(table, tmp_path, [file], older=True)))) == 10
 
 
 @pytest.mark.parametrize(
@@ -506,8 +461,8 @@ def test_rows_of_a_deletion_vector_are_not_read(tmp_path: Path) -> None:
         vector(tmp_path / "table" / "v2.puffin", two, [1]),
     ]
     found = at(with_deletes(table, tmp_path, files, version=3))
-    assert [(row["k"], row["n"]) for row in rows(found)] == [(1, 1), (1, 2), (2, 0), (2, 2), (2, 3), (2, 4)]
-    assert len(rows(at(with_deletes(table, tmp_path, files, version=3, older=True)))) == 10
+    assert [(row["k"], row["n"]) for row in rows_of(found)] == [(1, 1), (1, 2), (2, 0), (2, 2), (2, 3), (2, 4)]
+    assert len(rows_of(at(with_deletes(table, tmp_path, files, version=3, older=True)))) == 10
 
 
 @format_limit("Iceberg", "two deletion vectors of one file", "refused", "the table has two deletion vectors of")
@@ -522,7 +477,7 @@ def test_deletes_of_one_partition_are_none_of_another(tmp_path: Path) -> None:
     by_key = PartitionSpec(PartitionField(1, 1000, IdentityTransform(), "k"))
     table, (one, two) = numbered(tmp_path, partition_spec=by_key)
     file = deletes(tmp_path / "table" / "d1.parquet", [(one, 0), (two, 0)], partition=Record(1))
-    found = rows(at(with_deletes(table, tmp_path, [file])))
+    found = rows_of(at(with_deletes(table, tmp_path, [file])))
     assert [(row["k"], row["n"]) for row in found if row["n"] == 0] == [(2, 0)]
 
 
@@ -581,7 +536,7 @@ def test_columns_that_are_not_read_are_refused_to_who_asks_for_them(tmp_path: Pa
     assert limit("is of the type geography") in found.unreadable["gg"]
     assert limit("is of the type unknown") in found.unreadable["un"]
     assert limit("has a default value for rows that were") in found.unreadable["d"]
-    assert rows(at(folder)) == [{"k": 1, "n": 1, "ns": None}]
+    assert rows_of(at(folder)) == [{"k": 1, "n": 1, "ns": None}]
 
 
 @pytest.mark.parametrize(
@@ -684,7 +639,7 @@ def test_metadata_that_is_cut_off_anywhere_is_damaged_and_not_shorter(tmp_path: 
     with pytest.raises(SourceError, match=rf"{found.name} is damaged: .*a block does not end where it says"):
         at(folder)
     found.write_bytes(content)
-    assert rows(at(folder)) == [{"k": 1, "n": 1}]
+    assert rows_of(at(folder)) == [{"k": 1, "n": 1}]
 
 
 @format_limit("Iceberg", "a current snapshot that the metadata does not have", "refused", "which is its current one")
@@ -709,7 +664,7 @@ def test_of_a_version_that_is_there_plain_and_compressed_the_plain_one_counts(
     names = os.listdir(folder / "metadata")
     for listed in (sorted(names), sorted(names, reverse=True)):
         monkeypatch.setattr(LocalFileSystem, "ls", lambda *_, listed=listed, **__: listed)
-        assert rows(at(folder)) == [{"k": 1, "n": 1}]
+        assert rows_of(at(folder)) == [{"k": 1, "n": 1}]
 
 
 @format_limit(
