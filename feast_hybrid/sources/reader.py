@@ -74,6 +74,7 @@ class Reader:
         #: Which version of its table each view, or source by itself, was read in.
         self.versions: dict[str, str] = {}
         self._tables: dict[tuple[str, tuple[tuple[str, str], ...]], ListedTable] = {}
+        self._in_catalogs: dict[str | None, Location | Ineligible] = {}
 
     def child(self) -> SparkSession:
         """The call's own session, in UTC and with the settings of all sites."""
@@ -258,7 +259,9 @@ class Reader:
 
         What is refused of a path because of a column is left to the package here: the catalog is Spark's to ask.
         """
-        location = location_in_catalog(table, self.router)
+        if source.table not in self._in_catalogs:  # asked once in a call: later, it may be a later version
+            self._in_catalogs[source.table] = location_in_catalog(table, self.router)
+        location = self._in_catalogs[source.table]
         if isinstance(location, Ineligible):
             reason = location.reason
         else:
