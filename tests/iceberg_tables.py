@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
@@ -20,12 +22,18 @@ from pyiceberg.manifest import (
 )
 from pyiceberg.typedef import Record
 
+from feast_hybrid.asof.columnar.file_batches import read_columns
+from feast_hybrid.asof.columnar.spec import FileSplit, SourceColumn, ViewSpec
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
+    from pyiceberg.partitioning import PartitionSpec
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table
+
+    from feast_hybrid.files.iceberg_table import IcebergTable
 
 
 def catalog_table(folder: Path, schema: Schema | Any, **more: Any) -> Table:
@@ -80,6 +88,8 @@ def with_deletes(
     *,
     content: int = 1,
     older: bool = False,
+    sequence: int | None = None,
+    spec: PartitionSpec | None = None,
     version: Literal[2, 3] = 2,
 ) -> Path:
     """A table's last version with files of deletes, as no other writer of Python's makes them.
@@ -90,16 +100,20 @@ def with_deletes(
         files: of deletes.
         content: 0 for files of data.
         older: whether they count from the commit before the first one.
+        sequence: the number of the commit that they count from; by default the next one.
+        spec: their partitioning; by default the table's.
         version: of the format that their manifest has.
     """
     current = table.current_snapshot()
     assert current is not None
     assert current.sequence_number is not None
-    number, sequence = 4711, 0 if older else current.sequence_number + 1
+    number = 4711
+    if sequence is None:
+        sequence = 0 if older else current.sequence_number + 1
     base = f"file://{folder}/table/metadata"
     output = table.io.new_output(f"{base}/deletes.avro")
     writer_of = _OfVersion3 if version == 3 else ManifestWriterV2
-    with writer_of(table.spec(), table.schema(), output, number, "deflate") as writer:
+    with writer_of(spec or table.spec(), table.schema(), output, number, "deflate") as writer:
         for file in files:
             entry = ManifestEntry.from_args(
                 version,
@@ -154,3 +168,66 @@ def deletes(path: Path, found: list[tuple[str, int]], **more: Any) -> DataFile:
         **more,
     }
     return DataFile.from_args(file_path=f"file://{path}", **given)
+
+
+def equality_deletes(path: Path, rows: pa.Table, columns: dict[str, int], **more: Any) -> DataFile:
+    """A file of values whose rows are deleted.
+
+    Args:
+        path: of it.
+        rows: the values.
+        columns: name in the file → number; also in the file may be others.
+        more: of what the manifest says of it.
+    """
+    fields = [
+        field.with_metadata({b"PARQUET:field_id": str(columns[field.name]).encode()})
+        if field.name in columns
+        else field
+        for field in rows.schema
+    ]
+    pq.write_table(pa.Table.from_arrays(rows.columns, schema=pa.schema(fields)), path)
+    given = {
+        "content": DataFileContent.EQUALITY_DELETES,
+        "file_format": FileFormat.PARQUET,
+        "partition": Record(),
+        "record_count": rows.num_rows,
+        "file_size_in_bytes": path.stat().st_size,
+        "equality_ids": list(columns.values()),
+        **more,
+    }
+    return DataFile.from_args(file_path=f"file://{path}", **given)
+
+
+def rows_of(of: IcebergTable, *, names: Collection[str] | None = None) -> list[dict[str, Any]]:
+    """The rows of a table as tasks read them, with all columns unless some are named."""
+    resolved = of.resolve()
+    found_columns = [column for column in resolved.columns if names is None or column.name in names]
+    columns = tuple(SourceColumn(column.name, column.data_type) for column in found_columns)
+    view = ViewSpec(
+        view_id=0,
+        what="the table",
+        keys=(),
+        timestamp=columns[0],
+        created=None,
+        by_created=False,
+        ttl=None,
+        values=columns,
+        ranked=(),
+        outputs=(),
+    )
+    found = []
+    for file in resolved.files:
+        split = FileSplit(
+            0,
+            file.path,
+            0,
+            file.version.size,
+            file.partitions,
+            os.fspath,
+            stored=resolved.stored,
+            deleted=pickle.loads(pickle.dumps(file.deleted)),  # as it comes to tasks
+        )
+        for of_file, batch, count in read_columns(split, view, columns, {columns[0].name}):
+            arrays = [of_file.get(column, batch, count) for column in columns]
+            found += pa.RecordBatch.from_arrays(arrays, [column.name for column in columns]).to_pylist()
+    return sorted(found, key=repr)

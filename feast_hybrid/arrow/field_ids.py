@@ -55,11 +55,6 @@ def _parts(data_type: pa.DataType) -> list[pa.Field]:
     return []
 
 
-def is_mapped(wanted: pa.Field) -> bool:
-    """Whether the table says by which names a field is found in files without numbers."""
-    return _NAMES in (wanted.metadata or {})
-
-
 def positions_by_number(wanted: pa.Field, fields: Sequence[pa.Field], *, by_names: bool) -> list[int]:
     """Where a file's fields stand that are the one that is wanted: none, one, or, where it is unclear, several.
 
@@ -83,3 +78,44 @@ def positions_by_number(wanted: pa.Field, fields: Sequence[pa.Field], *, by_name
                 "the table has. Write the file anew by Iceberg"
             )
     return found
+
+
+class NumberedColumns:
+    """The columns of a file, for a table that knows its own by numbers.
+
+    Args:
+        fields: the file's.
+
+    Attributes:
+        by_names: whether the file has no numbers, so that the names of the table's name mapping count.
+    """
+
+    def __init__(self, fields: Iterable[pa.Field]) -> None:
+        self._fields = list(fields)
+        self.by_names = not has_numbers(self._fields)
+        self._by_number: dict[int | None, list[str]] = {}
+        for field in self._fields:
+            self._by_number.setdefault(number_of(field), []).append(field.name)
+
+    def names_of(self, wanted: pa.Field) -> list[str]:
+        """How the file calls a column: one name, none, or, where it is unclear, several.
+
+        Args:
+            wanted: of :func:`numbered_field`.
+
+        Raises:
+            SchemaError: the file has no numbers, nor has the table names for such files; or the file has some, but
+                none for a column that has the name of the one that is wanted.
+        """
+        if not self.by_names and (names := self._by_number.get(number_of(wanted))):
+            return names
+        if self.by_names and _NAMES not in (wanted.metadata or {}):
+            raise SchemaError(
+                "the file has no numbers of columns, by which the table knows them, and the table says not by which "
+                "names they are found (schema.name-mapping.default). Give the table that property, or write the file "
+                "anew by Iceberg"
+            )
+        return [
+            self._fields[position].name
+            for position in positions_by_number(wanted, self._fields, by_names=self.by_names)
+        ]

@@ -6,7 +6,8 @@ what Delta has, too: see :mod:`feast_hybrid.files.deletion_vectors`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,21 +52,8 @@ class PositionDeletes:
         return np.unique(np.concatenate(found))
 
     def _rows_in(self, path: str, open_file: Callable[[str], Any]) -> NDArray[np.int64]:
-        source: Any = None
-        try:
-            source = open_file(path)
-            with pq.ParquetFile(source, pre_buffer=True) as file:
-                return self._positions(file)
-        except FileNotFoundError:
-            raise SourceNotFoundError(
-                f"the file of deletes {path} was there when the plan was made, and is gone; ask for the features "
-                "again"
-            ) from None
-        except (pa.ArrowException, KeyError) as error:
-            raise SourceError(f"the file of deletes {path} cannot be read: {error}") from None
-        finally:
-            if hasattr(source, "close"):
-                source.close()
+        with opened_deletes(path, open_file) as file:
+            return self._positions(file)
 
     def _positions(self, file: pq.ParquetFile) -> NDArray[np.int64]:
         path, position = (_name(file.schema_arrow, *column) for column in (_PATH, _POSITION))
@@ -88,6 +76,34 @@ class PositionDeletes:
                 low, high = (_as_bytes(value) for value in (known.min, known.max))
                 return bool(low <= self.data_file.encode() <= high)
         return True
+
+
+@contextmanager
+def opened_deletes(path: str, open_file: Callable[[str], Any]) -> Iterator[pq.ParquetFile]:
+    """A file of deletes.
+
+    Args:
+        path: as the file system has it.
+        open_file: opens a file by its path: gives a path of this machine, or a file.
+
+    Raises:
+        SourceError: it is no file of deletes.
+        SourceNotFoundError: it is gone.
+    """
+    source: Any = None
+    try:
+        source = open_file(path)
+        with pq.ParquetFile(source, pre_buffer=True, coerce_int96_timestamp_unit="us") as file:
+            yield file
+    except FileNotFoundError:
+        raise SourceNotFoundError(
+            f"the file of deletes {path} was there when the plan was made, and is gone; ask for the features again"
+        ) from None
+    except (pa.ArrowException, KeyError) as error:
+        raise SourceError(f"the file of deletes {path} cannot be read: {error}") from None
+    finally:
+        if hasattr(source, "close"):
+            source.close()
 
 
 def _as_bytes(value: Any) -> bytes:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pyiceberg.avro.file import AvroFile
 from pyiceberg.manifest import (
@@ -59,6 +59,7 @@ class ListedFile:
         sequence: the number of the commit that it counts from.
         lower: number of a column → no value is less; as Iceberg writes single values.
         upper: no value is greater.
+        equality_ids: the numbers of the columns by which it deletes; empty for other files than deletes by equality.
     """
 
     uri: str
@@ -69,6 +70,7 @@ class ListedFile:
     sequence: int
     lower: Mapping[int, bytes]
     upper: Mapping[int, bytes]
+    equality_ids: tuple[int, ...] = ()
 
     @property
     def partition_key(self) -> tuple[Any, ...]:
@@ -87,6 +89,20 @@ class ListedVector:
     sequence: int
 
 
+class FileDeletes(NamedTuple):
+    """What deletes rows of a data file.
+
+    Attributes:
+        vector: its deletion vector; None where it has none.
+        positions: the files of positions that may have some of it; empty beside a vector, which holds all of them.
+        equality: the files of values.
+    """
+
+    vector: ListedVector | None
+    positions: tuple[ListedFile, ...]
+    equality: tuple[ListedFile, ...]
+
+
 @dataclass(frozen=True)
 class ListedFiles:
     """What the manifests of a snapshot have.
@@ -95,24 +111,44 @@ class ListedFiles:
         data: the files of rows.
         deletes: the files of positions.
         vectors: URI of a data file → its deletion vector.
+        equality: the files of values, whose rows are deleted.
     """
 
-    data: Sequence[ListedFile]
-    deletes: Sequence[ListedFile]
-    vectors: Mapping[str, ListedVector]
+    data: Sequence[ListedFile] = ()
+    deletes: Sequence[ListedFile] = ()
+    vectors: Mapping[str, ListedVector] = field(default_factory=dict)
+    equality: Sequence[ListedFile] = ()
 
-    def deletes_of(self) -> Iterator[tuple[ListedFile, ListedVector | None, tuple[str, ...]]]:
-        """Each file of rows, with its deletion vector, or else the URIs of the files of positions that go for it."""
-        by_partition: dict[tuple[Any, ...], list[ListedFile]] = {}
-        for deletes in self.deletes:
-            by_partition.setdefault(deletes.partition_key, []).append(deletes)
+    def deletes_of(self, unpartitioned: Collection[int]) -> Iterator[tuple[ListedFile, FileDeletes]]:
+        """Each file of rows, and what deletes some of them.
+
+        https://iceberg.apache.org/spec/#scan-planning has the rules. Positions count for files of their own commit
+        too, values for those of earlier ones alone.
+
+        Args:
+            unpartitioned: the numbers of the partitionings without a field: values that are deleted by one are so in
+                all partitions.
+        """
+        positions = _by_partition(self.deletes)
+        everywhere = [each for each in self.equality if each.spec in unpartitioned]
+        values = _by_partition(each for each in self.equality if each.spec not in unpartitioned)
         for file in self.data:
+            key = file.partition_key if positions or values else ()
+            near = [*everywhere, *values.get(key, ())]
+            equality = tuple(each for each in near if file.sequence < each.sequence)
             vector = self.vectors.get(file.uri)
             if vector is not None and file.sequence <= vector.sequence:
-                yield file, vector, ()
-                continue
-            found = by_partition.get(file.partition_key, ()) if by_partition else ()
-            yield file, None, tuple(each.uri for each in found if _is_of(each, file))
+                yield file, FileDeletes(vector, (), equality)
+            else:
+                found = tuple(each for each in positions.get(key, ()) if _is_of(each, file))
+                yield file, FileDeletes(None, found, equality)
+
+
+def _by_partition(files: Iterable[ListedFile]) -> dict[tuple[Any, ...], list[ListedFile]]:
+    found: dict[tuple[Any, ...], list[ListedFile]] = {}
+    for file in files:
+        found.setdefault(file.partition_key, []).append(file)
+    return found
 
 
 def _is_of(deletes: ListedFile, file: ListedFile) -> bool:
@@ -140,16 +176,13 @@ def read_manifests(files: FileIO, manifest_list: str) -> ListedFiles:
         manifests = [each for each in listed if each.has_added_files() or each.has_existing_files()]
     with ThreadPoolExecutor(_THREADS) as threads:
         found = list(threads.map(lambda manifest: _entries(files, manifest), manifests))
-    data: list[ListedFile] = []
-    deletes: list[ListedFile] = []
+    of_content: dict[DataFileContent, list[ListedFile]] = {content: [] for content in DataFileContent}
     vectors: dict[str, ListedVector] = {}
     for entry, file in (pair for entries in found for pair in entries):
         of = entry.data_file
         content, file_format = of.content, of.file_format
         if of.key_metadata is not None:
             raise needs(f"files that are encrypted ({of.file_path})")
-        if content == DataFileContent.EQUALITY_DELETES:
-            raise needs(f"deletes by equality ({of.file_path})")
         if content == DataFileContent.POSITION_DELETES and file_format == FileFormat.PUFFIN:
             referenced, offset, size = (of[place] for place in _VECTOR)
             if referenced is None or offset is None or size is None:
@@ -160,9 +193,15 @@ def read_manifests(files: FileIO, manifest_list: str) -> ListedFiles:
         elif file_format != FileFormat.PARQUET:
             what = "data" if content == DataFileContent.DATA else "deletes"
             raise needs(f"files of {what} in {str(file_format.value).capitalize()} ({of.file_path})")
+        elif content == DataFileContent.EQUALITY_DELETES and not file.equality_ids:
+            raise SourceError(f"the table does not say by which columns {of.file_path} deletes rows")
         else:
-            (data if content == DataFileContent.DATA else deletes).append(file)
-    return ListedFiles(data, deletes, vectors)
+            of_content[content].append(file)
+    data, deletes, equality = (
+        of_content[content]
+        for content in (DataFileContent.DATA, DataFileContent.POSITION_DELETES, DataFileContent.EQUALITY_DELETES)
+    )
+    return ListedFiles(data, deletes, vectors, equality)
 
 
 def _entries(files: FileIO, manifest: ManifestFile) -> list[tuple[ManifestEntry, ListedFile]]:
@@ -203,4 +242,5 @@ def _listed(entry: ManifestEntry, manifest: ManifestFile, fields: Sequence[int])
         sequence=sequence,
         lower=of.lower_bounds or {},
         upper=of.upper_bounds or {},
+        equality_ids=tuple(sorted(of.equality_ids or ())) if of.content == DataFileContent.EQUALITY_DELETES else (),
     )

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from pyiceberg.transforms import IdentityTransform
+from pyiceberg.transforms import IdentityTransform, VoidTransform
 from pyiceberg.types import DateType, TimestampNanoType, TimestampType, TimestamptzNanoType, TimestamptzType
 
 from feast_hybrid.arrow.convert import convert_for_reading
@@ -24,11 +24,12 @@ from feast_hybrid.errors import RoutingError, SchemaError, SourceError
 from feast_hybrid.files.deletion_vectors import DeletionVector
 from feast_hybrid.files.iceberg_columns import name_mapping, table_column
 from feast_hybrid.files.iceberg_deletes import PositionDeletes
-from feast_hybrid.files.iceberg_manifests import ListedFile, ListedFiles, ListedVector, needs, read_manifests
+from feast_hybrid.files.iceberg_equality import EqualityDeletes, EqualityFile, is_comparable
+from feast_hybrid.files.iceberg_manifests import FileDeletes, ListedFile, ListedFiles, needs, read_manifests
 from feast_hybrid.files.iceberg_places import TableFiles, place_of
 from feast_hybrid.files.iceberg_versions import METADATA_FOLDER, TableVersion, last_version, read_version
 from feast_hybrid.files.listed_tables import TableColumn, resolve_table
-from feast_hybrid.files.resolved import ResolvedFile, ResolvedSchema
+from feast_hybrid.files.resolved import DeletedRows, ResolvedFile, ResolvedSchema
 from feast_hybrid.lakes.versions import FileVersion
 
 if TYPE_CHECKING:
@@ -164,24 +165,83 @@ class IcebergTable:
         }
 
     @cached_property
-    def places(self) -> tuple[tuple[ListedFile, str, DeletionVector | PositionDeletes | None], ...]:
+    def places(self) -> tuple[tuple[ListedFile, str, DeletedRows | None], ...]:
         """Each file of rows, where it is, and which of its rows are deleted.
 
         Raises:
-            IcebergFeatureError: a file is not on the table's site.
+            IcebergFeatureError: a file is not on the table's site, or rows are deleted by what this package does not
+                compare.
+            SourceError: the manifest's value of a partition is none of its column's type.
         """
+        everywhere = [
+            spec.spec_id
+            for spec in self.metadata.partition_specs
+            if all(isinstance(field.transform, VoidTransform) for field in spec.fields)
+        ]
         return tuple(
-            (file, self._place(file.uri), self._deleted(file, vector, deletes))
-            for file, vector, deletes in self.files.deletes_of()
+            (file, self._place(file.uri), self._deleted(file, deletes))
+            for file, deletes in self.files.deletes_of(everywhere)
         )
 
-    def _deleted(
-        self, file: ListedFile, vector: ListedVector | None, deletes: tuple[str, ...]
-    ) -> DeletionVector | PositionDeletes | None:
-        if vector is not None:
+    def _deleted(self, file: ListedFile, deletes: FileDeletes) -> DeletedRows | None:
+        found: DeletedRows | None = None
+        if (vector := deletes.vector) is not None:
             size = vector.size - _AROUND_VECTOR
-            return DeletionVector(self._place(vector.uri), vector.offset, size, vector.count)
-        return PositionDeletes(file.uri, tuple(map(self._place, deletes))) if deletes else None
+            found = DeletionVector(self._place(vector.uri), vector.offset, size, vector.count)
+        elif deletes.positions:
+            found = PositionDeletes(file.uri, tuple(self._place(each.uri) for each in deletes.positions))
+        if not deletes.equality:
+            return found
+        files = tuple(self._equality_files[each.uri] for each in deletes.equality)
+        wanted = {number for each in deletes.equality for number in each.equality_ids}
+        return EqualityDeletes(self._place(file.uri), files, self._constants(file, wanted), found)
+
+    @cached_property
+    def _equality_files(self) -> dict[str, EqualityFile]:
+        return {
+            each.uri: EqualityFile(
+                self._place(each.uri), tuple(self._equality_columns[number] for number in each.equality_ids)
+            )
+            for each in self.files.equality
+        }
+
+    @cached_property
+    def _equality_columns(self) -> dict[int, pa.Field]:
+        """The columns by which rows are deleted, by their numbers, those too that the table has no more."""
+        mapping = name_mapping(self.metadata.properties)
+        schemas = (*self.metadata.schemas, self.metadata.schema())  # that of today last: its types are the widest
+        columns = {
+            field.field_id: table_column(field, mapping, self.unknown)
+            for schema in schemas
+            for field in schema.fields
+        }
+        found = {}
+        for file in self.files.equality:
+            for number in file.equality_ids:
+                column = columns.get(number)
+                if column is None:
+                    raise needs(f"deletes by equality of a part of a column ({file.uri})")
+                numbered = column.stored.numbered
+                if numbered is None:
+                    raise needs(f"deletes by equality of {column.name!r}, which {column.unreadable} ({file.uri})")
+                if not is_comparable(numbered.type):
+                    raise needs(f"deletes by equality of {column.name!r}, which is {numbered.type} ({file.uri})")
+                found[number] = numbered
+        return found
+
+    def _constants(self, file: ListedFile, wanted: Collection[int]) -> dict[int, Any]:
+        """What a file's partition says of columns, by their numbers."""
+        spec = self.metadata.specs().get(file.spec)
+        if spec is None:
+            raise SourceError(f"the table's metadata has no partitioning {file.spec}, which {file.uri} has")
+        found = {}
+        for field in spec.fields:
+            number = field.source_id
+            if number in wanted and isinstance(field.transform, IdentityTransform):
+                column = self._equality_columns[number]
+                value = file.partition.get(field.field_id)
+                found[number] = _partition_value(value, column.type, column.type, column.name, file)
+        return found
 
     def _place(self, uri: str) -> str:
         try:
@@ -244,14 +304,14 @@ def read_table(location: Location, choice: SnapshotChoice) -> IcebergTable:
     number = raw.get("format-version")
     if isinstance(number, int) and number > _NEWEST:
         raise needs(f"version {number} of the format")
+    if any("manifest-list" not in snapshot for snapshot in raw.get("snapshots") or ()):  # pyiceberg knows no such
+        raise needs("snapshots without a list of manifests")
     metadata = TableVersion(version.location, version.number, version.file, raw).metadata
     if metadata.properties.get("encryption.key-id"):
         raise needs("encryption (encryption.key-id)")
     snapshot, schema = _chosen(metadata, choice)
     if snapshot is None:
-        files = ListedFiles((), (), {})
-    elif not snapshot.manifest_list:
-        raise needs("a snapshot without a list of manifests")
+        files = ListedFiles()
     else:
         files = read_manifests(TableFiles(version.location, metadata.location), snapshot.manifest_list)
     table = IcebergTable(version.location, metadata, unknown, schema, snapshot, files)

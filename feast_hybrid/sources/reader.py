@@ -8,13 +8,21 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.asof import Ineligible, Scan
-from feast_hybrid.errors import SessionError, SourceError, SourceNotFoundError, UnavailableError
+from feast_hybrid.errors import (
+    HybridError,
+    SchemaError,
+    SessionError,
+    SourceError,
+    SourceNotFoundError,
+    UnavailableError,
+)
 from feast_hybrid.files.listed_tables import TableFeatureError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary, was_reached
 from feast_hybrid.lakes.replace import is_unfinished, left_over
 from feast_hybrid.lakes.replace_hdfs import REPLACEMENT_SECONDS
 from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason, note_once, source_errors
 from feast_hybrid.sources.files_frame import NoReaderError, SourceFrame, files_frame
+from feast_hybrid.sources.iceberg_catalogs import location_in_catalog
 from feast_hybrid.sources.spark_listing import MovedWhileListedError
 from feast_hybrid.sources.spec import sites_of
 from feast_hybrid.sources.table_folders import refuse_unread_tables
@@ -26,6 +34,7 @@ from feast_hybrid.spark.catalog import describe, table_entry
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import SESSION_FORMATS
 from feast_hybrid.spark.frames import analysed
+from feast_hybrid.spark.iceberg_catalogs import iceberg_table_name
 from feast_hybrid.spark.isolated import child_session, clone_session_for, home_of_frames
 from feast_hybrid.spark.lake_options import session_options
 from feast_hybrid.spark.reader_settings import PLAIN_SETTINGS
@@ -43,6 +52,7 @@ if TYPE_CHECKING:
     from feast_hybrid.lakes import Location, Router
     from feast_hybrid.sources.spec import SourceSpec
     from feast_hybrid.spark.config import SparkConfig
+    from feast_hybrid.spark.iceberg_catalogs import CatalogTable
 
 #: How often files are listed that are away for a moment, and seconds in between.
 _LISTINGS, _PAUSE = 4, 0.25
@@ -64,6 +74,7 @@ class Reader:
         #: Which version of its table each view, or source by itself, was read in.
         self.versions: dict[str, str] = {}
         self._tables: dict[tuple[str, tuple[tuple[str, str], ...]], ListedTable] = {}
+        self._in_catalogs: dict[str | None, Location | Ineligible] = {}
 
     def child(self) -> SparkSession:
         """The call's own session, in UTC and with the settings of all sites."""
@@ -170,6 +181,10 @@ class Reader:
                 rows = analysed(self._selected(child, source))
                 refuse_unread_tables(rows, self.router, source.label)
                 return SourceFrame(rows, Ineligible(reason))
+            in_catalog = iceberg_table_name(child, source.table)
+        if in_catalog is not None:
+            return self._open_in_catalog(source, in_catalog, columns, required, between, session)
+        with translate_spark_errors(source.label, source.describe(), sites_of(source, self.router)):
             rows = analysed(_table(child, source.table))
             entry = table_entry(child, source.table) if scan else None
         files: Scan | Ineligible = Ineligible(reason)
@@ -191,6 +206,29 @@ class Reader:
         session: SparkSession | None,
     ) -> SourceFrame:
         """The rows of a table whose metadata lists its files; else by Spark's package, where the session has it."""
+        found = self._by_metadata(source, columns, required, between, session)
+        if isinstance(found, SourceFrame):
+            return found
+        assert source.location is not None
+        try:
+            own = self.child() if session is None and source.file_format in SESSION_FORMATS else session or self.spark
+            frame, notes = text_frame(own, source, source.location, self.router, required)
+        except SessionError as missing:
+            raise_from(SourceError(f"{str(found).rstrip('.')}. By Spark: {missing}"), missing)
+        file_format = (source.file_format or "").capitalize()
+        by_spark = f"read by Spark's package of {file_format}: {redacted_summary(str(found))}"
+        frame = frame_as_declared(frame, source)
+        return SourceFrame(frame, Ineligible(by_spark), (*notes, note_once(source, by_spark)))
+
+    def _by_metadata(
+        self,
+        source: SourceSpec,
+        columns: Collection[str] | None,
+        required: Collection[str],
+        between: tuple[datetime | None, datetime | None],
+        session: SparkSession | None,
+    ) -> SourceFrame | HybridError:
+        """The rows of a table whose metadata lists its files; or why Spark's package may read them and we do not."""
         here = session or self.spark
         try:
             table = self._table_version(source)
@@ -202,21 +240,46 @@ class Reader:
             self.versions[source.view or source.name] = note = table.note
             return dataclasses.replace(found, notes=(note, *found.notes))
         except (TableFeatureError, NoReaderError) as error:
-            reason: SourceError | UnavailableError = error
+            return error
         except UnavailableError as error:
             if not is_connect(here) or was_reached(error):
                 raise
-            reason = error
-        assert source.location is not None
+            return error
+
+    def _open_in_catalog(
+        self,
+        source: SourceSpec,
+        table: CatalogTable,
+        columns: Collection[str] | None,
+        required: Collection[str],
+        between: tuple[datetime | None, datetime | None],
+        session: SparkSession | None,
+    ) -> SourceFrame:
+        """The rows of a table of one of Iceberg's catalogs: by its metadata, else by Spark's package.
+
+        What is refused of a path because of a column is left to the package here: the catalog is Spark's to ask.
+        """
+        if source.table not in self._in_catalogs:  # asked once in a call: later, it may be a later version
+            self._in_catalogs[source.table] = location_in_catalog(table, self.router)
+        location = self._in_catalogs[source.table]
+        if isinstance(location, Ineligible):
+            reason = location.reason
+        else:
+            placed = dataclasses.replace(source, table=None, location=location, file_format="iceberg", options={})
+            try:
+                found = self._by_metadata(placed, columns, required, between, session)
+            except (SchemaError, SourceNotFoundError) as error:  # such as a table of the table's own metadata
+                found = error
+            if isinstance(found, SourceFrame):
+                return found
+            reason = redacted_summary(str(found))
         try:
-            own = self.child() if session is None and source.file_format in SESSION_FORMATS else here
-            frame, notes = text_frame(own, source, source.location, self.router, required)
-        except SessionError as missing:
-            raise_from(SourceError(f"{str(reason).rstrip('.')}. By Spark: {missing}"), missing)
-        file_format = (source.file_format or "").capitalize()
-        by_spark = f"read by Spark's package of {file_format}: {redacted_summary(str(reason))}"
-        frame = frame_as_declared(frame, source)
-        return SourceFrame(frame, Ineligible(by_spark), (*notes, note_once(source, by_spark)))
+            with translate_spark_errors(source.label, source.describe(), sites_of(source, self.router)):
+                rows = analysed(_table(session or self.child(), source.table or ""))
+        except HybridError as error:
+            raise_from(type(error)(f"{source.label}: {reason.rstrip('.')}. By Spark: {error}"), error)
+        by_spark = f"read by Spark's package of Iceberg: {reason}"
+        return SourceFrame(rows, Ineligible(by_spark), (note_once(source, by_spark),))
 
     def _table_version(self, source: SourceSpec) -> ListedTable:
         """A source's table, in one version for all that is read of it in a call."""

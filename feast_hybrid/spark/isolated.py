@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
+#: Settings of catalogs, which any session may get, but for those of Spark's own catalog.
+_OF_CATALOG = re.compile(r"spark\.sql\.catalog\.(?!spark_catalog(\.|$))")
+
+
 def child_session(spark: SparkSession, settings: Mapping[str, str]) -> SparkSession:
     """A session beside this one: its own views and settings, the same catalogs and executors.
 
@@ -25,8 +29,9 @@ def child_session(spark: SparkSession, settings: Mapping[str, str]) -> SparkSess
     end it when it and all its frames are gone from this process.
     """
     child = _new_on_server(spark) if is_connect(spark) else spark.newSession()
-    for key, value in _runtime_settings(spark).items():
-        child.conf.set(key, value)
+    with unlogged():  # a setting of a catalog may be a secret
+        for key, value in _runtime_settings(spark).items():
+            child.conf.set(key, value)
     return _prepared(child, settings)
 
 
@@ -86,11 +91,13 @@ def _release(client: Any) -> None:
 
 
 def _runtime_settings(spark: SparkSession) -> dict[str, str]:
-    """The settings of a session that may be set on another."""
+    """The settings of a session that may be set on another: Spark's own, and those of catalogs besides its own."""
     with unlogged():
         settings = dict(spark.conf.getAll)
     return {
         key: value
         for key, value in settings.items()
-        if value is not None and re.match(r"spark\.sql\.", key) and spark.conf.isModifiable(key)
+        if value is not None
+        and re.match(r"spark\.sql\.", key)
+        and (_OF_CATALOG.match(key) is not None or spark.conf.isModifiable(key))
     }

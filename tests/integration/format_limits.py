@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import pytest
 
 #: In the order of the page; each has a pair of comments there.
-Format = Literal["ORC", "Tables", "Delta", "Delta, adding a batch", "Iceberg"]
+Format = Literal["ORC", "Tables", "Delta", "Delta, adding a batch", "Iceberg", "Iceberg, adding a batch"]
 Then = Literal["left to Spark", "refused", "left to Spark's package, else refused"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +12,18 @@ import pytest
 from feast import Field
 from feast.types import Int64
 
-from feast_hybrid import HybridSparkOfflineStore
+from feast_hybrid import HybridSparkOfflineStore, HybridSparkSource
 from feast_hybrid.errors import HybridError
 from tests.delta_tables import upload
-from tests.iceberg_tables import catalog_table, deletes, with_deletes, without_catalog
+from tests.iceberg_tables import catalog_table, deletes, equality_deletes, with_deletes, without_catalog
 from tests.integration.places import Place, Places, answers, entity, hour, retrieve, source, view
 from tests.integration.reliability import Row, reliability
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from pyspark.sql import SparkSession
 
     from tests.integration.conftest import MakeStore
 
@@ -63,13 +66,14 @@ def test_what_the_metadata_says_counts_and_not_what_lies_in_the_folder(
     table.append(history(driver_id=[1, 2, 3], hours=[1, 1, 2], trips=[10, 20, 30], rides=[1, 1, 1]))
     task = next(iter(table.scan(row_filter="trips == 20").plan_files()))
     removed = deletes(tmp_path / "table" / "deletes.parquet", [(task.file.file_path, 1)])  # the row of 20
-    uri = put(with_deletes(table, tmp_path, [removed]))
+    by_value = equality_deletes(tmp_path / "table" / "values.parquet", pa.table({"trips": [10, 2]}), {"trips": 3})
+    uri = put(with_deletes(table, tmp_path, [removed, by_value]))
     store = make_store(DRIVER, view("rows", iceberg(uri), DRIVER), join={"strategy": strategy})
     assert {f.name: f.dtype for f in store.get_feature_view("rows").features} == {"trips": Int64, "rides": Int64}
 
     job = retrieve(store, ENTITY_ROWS, ["rows:trips", "rows:rides"])
     found = answers(job, "driver_id", "trips", "rides")
-    assert found == [(3, 30, 1), (2, 2, 0), (1, 10, 1), (4, None, None)]
+    assert found == [(3, 30, 1), (2, None, None), (1, 1, 0), (4, None, None)]
     plan = job.explain()
     assert f"view 'rows': {strategy}" in plan
     assert "snapshot 4711 of 20" in plan
@@ -106,6 +110,47 @@ def test_both_pulls_and_materialisation_read_the_batches_that_were_added(
     store.materialize(hour(0), hour(5))
     found = store.get_online_features(["rows:trips"], [{"driver_id": n} for n in (1, 2, 3)]).to_dict()
     assert found["trips"] == [3, 2, None]
+
+
+def test_a_table_of_a_catalog_whose_warehouse_is_known_is_read_by_its_metadata(
+    make_store: MakeStore, tmp_path: Path, lakes_to_test: Places, folder: str, spark: SparkSession
+) -> None:
+    place = lakes_to_test.onprem
+    first = history(driver_id=[1, 2], hours=[0, 1], trips=[1, 2])
+    table = catalog_table(tmp_path, first.schema)
+    table.append(first)
+    warehouse = f"{place.uri}{folder}/warehouse"
+    upload(without_catalog(table, tmp_path), place, f"{warehouse}/db/rides")
+    name = f"lake_{uuid.uuid4().hex[:8]}"
+    catalog = f"spark.sql.catalog.{name}"
+    settings = {
+        catalog: "org.apache.iceberg.spark.SparkCatalog",
+        f"{catalog}.type": "hadoop",
+        f"{catalog}.warehouse": warehouse,
+    }
+    of = HybridSparkSource(
+        name="catalog_rows", table=f"{name}.db.rides", site="onprem", timestamp_field="event_timestamp"
+    )
+    for key, value in settings.items():
+        spark.conf.set(key, value)
+    try:
+        store = make_store(DRIVER, view("rows", of, DRIVER))
+        assert {f.name: f.dtype for f in store.get_feature_view("rows").features} == {"trips": Int64}
+        job = retrieve(store, ENTITY_ROWS, ["rows:trips"])
+        assert answers(job, "driver_id", "trips") == [(3, None), (2, 2), (1, 1), (4, None)]
+        assert "view 'rows': columnar" in job.explain()
+        assert job.metadata is not None
+        assert job.metadata.versions["rows"].startswith(f"snapshot {table.metadata.current_snapshot_id} of 20")
+        pulled = HybridSparkOfflineStore.pull_all_from_table_or_query(
+            store.config, of, ["driver_id"], ["trips"], "event_timestamp", None, hour(1), hour(2)
+        )
+        assert answers(pulled, "driver_id", "trips") == [(2, 2)]
+        spark.conf.set(f"{catalog}.io-impl", "none.that.there.is")  # so that Spark fails, whether it has the package
+        with pytest.raises(HybridError, match=r"does not know: io-impl\. By Spark: "):
+            retrieve(store, ENTITY_ROWS, ["rows:trips"]).to_arrow()
+    finally:
+        for key in (*settings, f"{catalog}.io-impl"):
+            spark.conf.unset(key)
 
 
 @reliability(

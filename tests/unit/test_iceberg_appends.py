@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,7 @@ from feast_hybrid.lakes.create_once import create_once
 from feast_hybrid.sources.spec import SourceSpec
 from feast_hybrid.writing.iceberg_batches import append_to_iceberg
 from feast_hybrid.writing.naming import BatchName
+from tests.integration.format_limits import Limit, format_limit
 
 NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
 ROWS = pa.table({"ts": pa.array([NOON, None], INSTANT), "n": [1, 2]})
@@ -308,12 +310,19 @@ def test_partitions_of_several_fields_hold_each_row_once_and_are_found(tmp_path:
     assert len(list(scan.plan_files())) < len(data_files(tmp_path))
 
 
-def test_what_no_partition_takes_is_refused(tmp_path: Path) -> None:
+@format_limit("Iceberg, adding a batch", "NaN in a column that the table is partitioned by", "refused", "holds NaN")
+@format_limit(
+    "Iceberg, adding a batch",
+    "a time that is in no partition which the table can have",
+    "refused",
+    "the partition year of the table takes not",
+)
+def test_what_no_partition_takes_is_refused(tmp_path: Path, limit: Limit) -> None:
     make(tmp_path / "nan", pa.schema([("v", pa.float64())]), (1, "identity"))
-    with pytest.raises(SchemaError, match="'v', which the table is partitioned by, holds NaN"):
+    with pytest.raises(SchemaError, match=f"'v', which the table is partitioned by, {limit('holds NaN')}"):
         add(tmp_path / "nan", pa.table({"v": [1.0, NAN]}))
     make(tmp_path / "year", pa.schema([("v", MICROS)]), (1, "year"))
-    with pytest.raises(SchemaError, match="the partition year of the table takes not"):
+    with pytest.raises(SchemaError, match=limit("the partition year of the table takes not")):
         add(tmp_path / "year", pa.table({"v": pa.array([2**62], MICROS)}))
     assert not data_files(tmp_path)
 
@@ -602,68 +611,204 @@ def without_lists(raw: dict[str, Any]) -> None:
     raw |= {"snapshots": [{"snapshot-id": 1, "timestamp-ms": 1, "manifests": ["m.avro"]}], "current-snapshot-id": 1}
 
 
-REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
-    "version 3": (
-        lambda folder: make(folder, ROWS.schema, change=of_version_3),
-        "version 3 of the format in what is written",
-    ),
-    "manifests": (
-        lambda folder: make(folder, ROWS.schema, change=without_lists),
-        "snapshots without a list of manifests",
-    ),
-    "metadata": (with_properties("write.metadata.path", "file:///x"), "metadata elsewhere"),
-    "ORC": (with_properties("write.format.default", "orc"), "data files of orc"),
-    "provider": (with_properties("write.py-location-provider.impl", "os.Path"), "a class that names its files"),
-    "Java": (with_properties("write.location-provider.impl", "org.X"), "a class that names its files"),
-    "codec": (with_properties("write.metadata.compression-codec", "zstd"), "the compression zstd"),
-    "encryption": (with_properties("encryption.key-id", "k"), "encryption"),
-    "UUID": (lambda folder: make(folder, Schema(NestedField(1, "n", UUIDType()))), "column 'n' is uuid"),
-    "part": (
-        lambda folder: make(folder, Schema(NestedField(1, "n", ListType(2, LongType(), element_required=True)))),
-        r"a part of a column that is never null \('n\.element'\) to be checked",
-    ),
-    "partition": (
-        lambda folder: make(folder, ROWS.schema, (2, "identity"), change=by_zorder),
-        "partitions by zorder",
-    ),
-}
+def by_a_part(raw: dict[str, Any]) -> None:
+    part = {"id": 8, "name": "part", "required": False, "type": "long"}
+    raw["schemas"][0]["fields"].append(
+        {"id": 7, "name": "s", "required": False, "type": {"type": "struct", "fields": [part]}}
+    )
+    raw["last-column-id"] = 8
+    raw["partition-specs"][0]["fields"][0]["source-id"] = 8
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_a_table_asks_of_writers_is_done_or_refused_by_name(tmp_path: Path, name: str) -> None:
-    prepare, message = REFUSED[name]
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        pytest.param(
+            lambda folder: make(folder, ROWS.schema, change=of_version_3),
+            marks=format_limit(
+                "Iceberg, adding a batch",
+                "format version 3",
+                "left to Spark's package, else refused",
+                "version 3 of the format in what is written",
+            ),
+            id="version 3",
+        ),
+        pytest.param(
+            lambda folder: make(folder, ROWS.schema, change=without_lists),
+            marks=format_limit(
+                "Iceberg, adding a batch",
+                "snapshots whose manifests no file lists",
+                "left to Spark's package, else refused",
+                "snapshots without a list of manifests",
+            ),
+            id="manifests",
+        ),
+        pytest.param(
+            with_properties("write.metadata.path", "file:///x"),
+            marks=format_limit(
+                "Iceberg, adding a batch",
+                "`write.metadata.path`",
+                "left to Spark's package, else refused",
+                "metadata elsewhere than in its folder",
+            ),
+            id="metadata",
+        ),
+        pytest.param(
+            with_properties("write.format.default", "orc"),
+            marks=format_limit(
+                "Iceberg, adding a batch",
+                "data files that are to be ORC or Avro",
+                "left to Spark's package, else refused",
+                "data files of orc",
+            ),
+            id="ORC",
+        ),
+        pytest.param(
+            with_properties("write.py-location-provider.impl", "os.Path"),
+            marks=format_limit(
+                "Iceberg, adding a batch",
+                "a class of Python that names the files",
+                "left to Spark's package, else refused",
+                "a class that names its files (write.py-location-provider.impl)",
+            ),
+            id="provider",
+        ),
+        pytest.param(
+            with_properties("write.location-provider.impl", "org.X"),
+            marks=format_limit(
+                "Iceberg, adding a batch",
+                "a class of Java that names the files",
+                "left to Spark's package, else refused",
+                "a class that names its files (write.location-provider.impl)",
+            ),
+            id="Java",
+        ),
+        pytest.param(
+            with_properties("write.metadata.compression-codec", "zstd"),
+            marks=format_limit(
+                "Iceberg, adding a batch",
+                "a compression that the format does not name",
+                "left to Spark's package, else refused",
+                "the compression zstd",
+            ),
+            id="codec",
+        ),
+        pytest.param(
+            with_properties("encryption.key-id", "k"),
+            marks=format_limit(
+                "Iceberg, adding a batch",
+                "encryption",
+                "left to Spark's package, else refused",
+                "encryption (encryption.key-id)",
+            ),
+            id="encryption",
+        ),
+        pytest.param(
+            lambda folder: make(folder, Schema(NestedField(1, "n", UUIDType()))),
+            marks=format_limit(
+                "Iceberg, adding a batch",
+                "a column of `uuid`",
+                "left to Spark's package, else refused",
+                "column 'n' is uuid",
+            ),
+            id="UUID",
+        ),
+        pytest.param(
+            lambda folder: make(folder, Schema(NestedField(1, "n", ListType(2, LongType(), element_required=True)))),
+            marks=format_limit(
+                "Iceberg, adding a batch",
+                "a part of a column that is never null",
+                "left to Spark's package, else refused",
+                "a part of a column that is never null ('n.element') to be checked",
+            ),
+            id="part",
+        ),
+        pytest.param(
+            lambda folder: make(folder, ROWS.schema, (2, "identity"), change=by_zorder),
+            marks=format_limit(
+                "Iceberg, adding a batch",
+                "partitions by functions that the format does not have",
+                "left to Spark's package, else refused",
+                "partitions by zorder",
+            ),
+            id="partition",
+        ),
+        pytest.param(
+            lambda folder: make(folder, ROWS.schema, (2, "identity"), change=by_a_part),
+            marks=format_limit(
+                "Iceberg, adding a batch",
+                "partitions by a part of a column",
+                "left to Spark's package, else refused",
+                "partitions from a part of a column",
+            ),
+            id="part of a column",
+        ),
+    ],
+)
+def test_what_a_table_asks_of_writers_is_done_or_refused_by_name(
+    tmp_path: Path, prepare: Callable[[Path], None], limit: Limit
+) -> None:
     prepare(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(IcebergFeatureError, match=message):
+    with pytest.raises(IcebergFeatureError, match=re.escape(limit())):
         add(tmp_path)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_table_of_a_catalog_is_never_written_by_its_path(tmp_path: Path) -> None:
+@format_limit(
+    "Iceberg, adding a batch",
+    "a table whose versions a catalog counts: beside the catalog there would be two truths",
+    "refused",
+    "is a table that a catalog keeps",
+)
+def test_the_table_of_a_catalog_is_never_written_by_its_path(tmp_path: Path, limit: Limit) -> None:
     add(tmp_path)
     name = "00002-7f2c9e9e-3b1a-4a4e-9d0c-2d9a3f6b7c8d.metadata.json"
     (tmp_path / "metadata" / name).write_text("{}")
-    with pytest.raises(SourceError, match=rf"a catalog keeps \(metadata/{name}\).* Name the table by table="):
+    with pytest.raises(SourceError, match=rf"{limit()} \(metadata/{name}\).* Name the table by table="):
         add(tmp_path)
     assert len(data_files(tmp_path)) == 1
 
 
-def test_rows_go_to_no_copy_of_a_table_to_no_earlier_version_and_to_no_broken_table(tmp_path: Path) -> None:
+@format_limit(
+    "Iceberg, adding a batch",
+    "a copy of a table, which says of itself that it lies elsewhere",
+    "refused",
+    "says of itself that it lies at",
+)
+@format_limit(
+    "Iceberg, adding a batch", "an option that reads another version", "refused", "would not be read back. Leave out"
+)
+@format_limit(
+    "Iceberg, adding a batch",
+    "writer options other than `compression-codec` and `compression-level`",
+    "left to Spark's package, else refused",
+    "the option write-format is not one",
+)
+@format_limit(
+    "Iceberg, adding a batch", "a version of the metadata that is missing", "refused", "readers end before it"
+)
+@format_limit("Iceberg, adding a batch", "metadata that is damaged", "refused", ".metadata.json is damaged")
+def test_rows_go_to_no_copy_of_a_table_to_no_earlier_version_and_to_no_broken_table(
+    tmp_path: Path, limit: Limit
+) -> None:
     add(tmp_path / "table")
     (tmp_path / "table").rename(tmp_path / "moved")
-    with pytest.raises(SourceError, match=f"says of itself that it lies at file://{tmp_path}/table"):
+    with pytest.raises(SourceError, match=f"{limit('says of itself that it lies at')} file://{tmp_path}/table"):
         add(tmp_path / "moved")
     (tmp_path / "moved").rename(tmp_path / "table")
-    with pytest.raises(WriteError, match=r"would not be read back\. Leave out snapshot-id"):
+    with pytest.raises(WriteError, match=f"{re.escape(limit('would not be read back. Leave out'))} snapshot-id"):
         add(tmp_path / "table", options={"snapshot-id": "1"})
-    with pytest.raises(IcebergFeatureError, match="the option write-format is not one"):
+    with pytest.raises(IcebergFeatureError, match=limit("the option write-format is not one")):
         add(tmp_path / "table", options={"write-format": "orc"})
     (tmp_path / "table" / "metadata" / "v3.metadata.json").write_text("{}")
-    with pytest.raises(SourceError, match=r"version 2 of the table .* is missing, and version 3 is there"):
+    with pytest.raises(
+        SourceError, match=f"version 2 of the table .* is missing, .*: {limit('readers end before it')}"
+    ):
         add(tmp_path / "table")
     (tmp_path / "table" / "metadata" / "v2.metadata.json").write_text("{")
     (tmp_path / "table" / "metadata" / "v3.metadata.json").unlink()
-    with pytest.raises(SourceError, match=r"v2\.metadata\.json is damaged"):
+    with pytest.raises(SourceError, match=f"v2{re.escape(limit('.metadata.json is damaged'))}"):
         add(tmp_path / "table")
     assert len(data_files(tmp_path)) == 1
 

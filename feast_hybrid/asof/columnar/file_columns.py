@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from feast_hybrid.arrow.convert import convert_by_number, convert_by_position, convert_for_reading
-from feast_hybrid.arrow.field_ids import has_numbers, is_mapped, number_of, positions_by_number
+from feast_hybrid.arrow.field_ids import NumberedColumns
 from feast_hybrid.arrow.names import positions_of, value_of
-from feast_hybrid.arrow.utc import epoch_micros_of_array
+from feast_hybrid.arrow.old_calendar import has_old_calendar, holds_old_times
 from feast_hybrid.errors import SchemaError, SourceError
 
 if TYPE_CHECKING:
     from feast_hybrid.asof.columnar.spec import SourceColumn
     from feast_hybrid.asof.scan import StoredColumn
-
-_YEAR_1900 = -2_208_988_800 * 1_000_000
 
 
 class FileColumns:
@@ -56,7 +53,7 @@ class FileColumns:
         stored: Mapping[str, StoredColumn] | None = None,
     ) -> None:
         self._path, self._partitions, self._what = path, partitions, what
-        self._has_old_calendar = _has_old_calendar(metadata)
+        self._has_old_calendar = has_old_calendar(metadata)
         self._stored = stored
         in_file = FileNames(names, stored)
         self._by_mapping = in_file.by_mapping
@@ -114,7 +111,7 @@ class FileColumns:
 
     def _in_our_calendar(self, column: SourceColumn, array: pa.Array) -> pa.Array:
         """The array, unless a file of an old Spark holds times in it that another calendar would have moved."""
-        if self._has_old_calendar and any(_is_before_1900(times) for times in _times_in(array)):
+        if self._has_old_calendar and holds_old_times(array):
             raise SourceError(
                 f"{self._describe(column)} holds times before 1900 in the calendar of an old Spark, which Spark's "
                 "own reader converts, and feast-hybrid's does not. Write the file anew with a newer Spark; where "
@@ -137,16 +134,12 @@ class FileNames:
     """
 
     def __init__(self, names: Sequence[str] | pa.Schema, stored: Mapping[str, StoredColumn] | None) -> None:
-        fields = list(names) if isinstance(names, pa.Schema) else []
         self.names: Sequence[str] = names.names if isinstance(names, pa.Schema) else names
         self._stored = stored or {}
-        numbered = [each.numbered for each in self._stored.values() if each.numbered is not None]
-        self.by_mapping = bool(numbered) and not has_numbers(fields)
-        self._is_mapped = any(map(is_mapped, numbered))
-        self._fields = fields
-        self._by_number: dict[int | None, list[str]] = {}
-        for field in fields if numbered else ():
-            self._by_number.setdefault(number_of(field), []).append(field.name)
+        self._numbered: NumberedColumns | None = None
+        if any(each.numbered is not None for each in self._stored.values()):
+            self._numbered = NumberedColumns(names if isinstance(names, pa.Schema) else ())
+        self.by_mapping = self._numbered is not None and self._numbered.by_names
 
     def of(self, name: str) -> list[str]:
         """The file's columns that a column of the frame may be: none, one, or, where it is unclear, several.
@@ -156,44 +149,7 @@ class FileNames:
                 or it has some, but none for a column of the name.
         """
         found = value_of(name, self._stored)
-        if found is None or found.numbered is None:
+        if found is None or found.numbered is None or self._numbered is None:
             positions = positions_of(name if found is None else found.name, self.names)
             return [self.names[position] for position in positions]
-        if not self.by_mapping:
-            if names := self._by_number.get(number_of(found.numbered)):
-                return names
-            positions_by_number(found.numbered, self._fields, by_names=False)  # raises where a name is the one
-            return []
-        if not self._is_mapped:
-            raise SchemaError(
-                "the file has no numbers of columns, by which the table knows them, and the table says not by which "
-                "names they are found (schema.name-mapping.default). Give the table that property, or write the file "
-                "anew by Iceberg"
-            )
-        positions = positions_by_number(found.numbered, self._fields, by_names=True)
-        return [self.names[position] for position in positions]
-
-
-def _times_in(array: pa.Array) -> Iterator[pa.Array]:
-    """The times of an array: its own, and those within its lists, maps and structs."""
-    is_ = pa.types
-    if is_.is_timestamp(array.type) or is_.is_date(array.type):
-        yield array
-    elif is_.is_map(array.type):
-        yield from _times_in(array.keys)
-        yield from _times_in(array.items)
-    elif is_.is_list(array.type) or is_.is_struct(array.type):
-        for part in [array.flatten()] if is_.is_list(array.type) else array.flatten():
-            yield from _times_in(part)
-
-
-def _is_before_1900(times: pa.Array) -> bool:
-    first = pc.min(epoch_micros_of_array(times)).as_py()
-    return first is not None and first < _YEAR_1900
-
-
-def _has_old_calendar(metadata: Mapping[bytes, bytes]) -> bool:
-    """Whether Spark's reader would convert times before 1900: in files of Spark 2, and of its legacy mode."""
-    version = metadata.get(b"org.apache.spark.version", b"3").split(b".")[0]
-    legacy = b"org.apache.spark.legacyDateTime" in metadata or b"org.apache.spark.legacyINT96" in metadata
-    return legacy or (version.isdigit() and int(version) < 3)
+        return self._numbered.names_of(found.numbered)

@@ -1,0 +1,86 @@
+"""Where the metadata of a table is that one of Iceberg's catalogs has, without asking Spark's package of Iceberg.
+
+Only a catalog all of whose settings are known here is looked into. What any other setting may change is left to
+Spark's package: which class opens files, which names are taken for which, what is kept of an earlier question.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from feast_hybrid.asof import Ineligible
+from feast_hybrid.errors import RoutingError, SourceError
+from feast_hybrid.files.globs import SIGNS
+
+if TYPE_CHECKING:
+    from feast_hybrid.lakes import Location, Router
+    from feast_hybrid.spark.iceberg_catalogs import CatalogTable
+
+#: Kind of a catalog → the settings of it that are known here.
+_SETTINGS = {
+    "hadoop": frozenset({"type", "warehouse"}),
+    "rest": frozenset({"type", "uri", "warehouse", "prefix", "token", "credential", "scope", "oauth2-server-uri"}),
+}
+
+
+def location_in_catalog(table: CatalogTable, router: Router) -> Location | Ineligible:
+    """The folder of a table of a catalog, or its last metadata file; or why it is Spark's to find.
+
+    Args:
+        table: as the session has it.
+        router: knows the sites.
+    """
+    what = f"the Iceberg catalog {table.catalog!r}"
+    kind = table.settings.get("type", "hive").lower()
+    if "catalog-impl" in table.settings:
+        return Ineligible(f"{what} is of a class that feast-hybrid does not know")
+    if kind not in _SETTINGS:
+        return Ineligible(f"{what} is of the type {kind}, which feast-hybrid does not ask")
+    if unknown := sorted(table.settings.keys() - _SETTINGS[kind]):
+        return Ineligible(f"{what} has settings that feast-hybrid does not know: {', '.join(unknown)}")
+    if table.others:
+        return Ineligible(f"the session sets {', '.join(table.others)}, by which Iceberg reads other rows")
+    return _in_warehouse(table, router, what) if kind == "hadoop" else _of_rest(table, router, what)
+
+
+def _in_warehouse(table: CatalogTable, router: Router, what: str) -> Location | Ineligible:
+    """As Iceberg's ``HadoopCatalog`` has it: each part of the name is a folder of the warehouse."""
+    warehouse = table.settings.get("warehouse", "").rstrip("/")
+    if not warehouse:
+        return Ineligible(f"{what} has no warehouse")
+    parts = [*table.namespace, table.name]
+    if any(part in (".", "..") or (SIGNS | {"/", "\\", ":"}) & set(part) for part in parts) or SIGNS & set(warehouse):
+        return Ineligible(f"{what} has the table under a name that is not plainly a folder's")
+    try:
+        return router.locate("/".join([warehouse, *parts]), what=f"the warehouse of {what}")
+    except RoutingError:
+        return Ineligible(f"the warehouse of {what} is under none of the configured sites")
+
+
+def _of_rest(table: CatalogTable, router: Router, what: str) -> Location | Ineligible:
+    """What a server says is the last metadata file of a table."""
+    from feast_hybrid.files.iceberg_places import require_own_place
+    from feast_hybrid.files.iceberg_rest import UnknownAnswerError, metadata_place
+
+    settings = {name: value for name, value in table.settings.items() if name != "type"}
+    if not settings.get("uri", "").startswith(("http://", "https://")):
+        return Ineligible(f"{what} has no URI of a server")
+    if "credential" in settings and "oauth2-server-uri" not in settings:
+        return Ineligible(f"{what} has a credential, and no oauth2-server-uri")
+    try:
+        file, folder = metadata_place(settings, table.namespace, table.name)
+    except UnknownAnswerError as error:
+        return Ineligible(f"{what}: {error}")
+    except Exception as error:  # whose text may be a secret
+        return Ineligible(f"{what} could not be asked: {type(error).__name__}")
+    try:
+        location = router.locate(file, what=f"the metadata that {what} names")
+    except RoutingError:
+        return Ineligible(f"{what} has the table under none of the configured sites")
+    try:
+        require_own_place(location.parent().parent(), folder)
+    except SourceError:
+        return Ineligible(f"{what} has the table's metadata elsewhere than the table")
+    if location.parent().name != "metadata" or SIGNS & set(location.uri.path):
+        return Ineligible(f"{what} has the table's metadata under a name that is not plainly a file's")
+    return location

@@ -1,0 +1,71 @@
+"""Which catalog of Iceberg's a table of a session is in, and what the session says of that catalog.
+
+https://iceberg.apache.org/docs/latest/spark-configuration/ has the settings.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from feast_hybrid.spark.redaction import unlogged
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_CATALOGS = "spark.sql.catalog."
+_CLASS = "org.apache.iceberg.spark.SparkCatalog"
+#: How the settings begin by which Iceberg reads another branch, or rows that are not yet published.
+_UNPUBLISHED = "spark.wap."
+_PART = r"`(?:[^`]|``)+`|\w+"
+_NAME = re.compile(rf"(?:{_PART})(?:\.(?:{_PART}))*")
+
+
+@dataclass(frozen=True)
+class CatalogTable:
+    """A table of one of Iceberg's catalogs.
+
+    Attributes:
+        catalog: the name that the session has for the catalog.
+        settings: of the catalog, which may be secrets: name → value, without the catalog's name in front.
+        namespace: of the table, part by part.
+        name: of the table.
+        others: settings of the session besides, by which Iceberg reads other rows.
+    """
+
+    catalog: str
+    settings: Mapping[str, str] = field(repr=False)
+    namespace: tuple[str, ...]
+    name: str
+    others: tuple[str, ...]
+
+
+def iceberg_table_name(session: SparkSession, table: str) -> CatalogTable | None:
+    """Where a table is, if it is named in full as one of a catalog of Iceberg's; None for others.
+
+    Args:
+        session: whose settings say which catalogs there are.
+        table: its name, as Spark's SQL has it.
+    """
+    parts = _parts(table)
+    if len(parts) < 3:
+        return None
+    prefix = f"{_CATALOGS}{parts[0]}"
+    if session.conf.get(prefix, None) != _CLASS:
+        return None
+    with unlogged():  # a setting of a catalog may be a secret
+        known = {str(name): str(value) for name, value in session.conf.getAll.items()}
+    settings = {
+        name.removeprefix(f"{prefix}."): value for name, value in known.items() if name.startswith(f"{prefix}.")
+    }
+    others = tuple(sorted(name for name in known if name.startswith(_UNPUBLISHED)))
+    return CatalogTable(parts[0], settings, tuple(parts[1:-1]), parts[-1], others)
+
+
+def _parts(table: str) -> list[str]:
+    """The parts of a name; none where it is no name that Spark's SQL has."""
+    if not _NAME.fullmatch(table):
+        return []
+    return [part[1:-1].replace("``", "`") if part.startswith("`") else part for part in re.findall(_PART, table)]
