@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feast_hybrid.arrow.utc import in_microseconds
-from feast_hybrid.errors import CommitUnknownError, SchemaError, WriteError
+from feast_hybrid.errors import SchemaError, WriteError
 from feast_hybrid.files.delta_commit import (
     AddedFile,
     commit_content,
@@ -32,7 +32,7 @@ from feast_hybrid.sources.file_schema import source_errors
 from feast_hybrid.writing.naming import batch_name
 from feast_hybrid.writing.partitions import split, texts_of
 from feast_hybrid.writing.readable import require_readable
-from feast_hybrid.writing.table_rows import CONFLICTS, add_once, in_table_columns
+from feast_hybrid.writing.table_rows import CONFLICTS, add_once, in_table_columns, removed_unless_committed
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes import Location
@@ -125,7 +125,7 @@ class _Batch:
         if found is not None and self.transaction in found.snapshot.transactions:
             return True  # by another attempt
         written = self.write(found)
-        try:
+        with removed_unless_committed(written.remove):
             number = 0 if found is None else found.version + 1
             for _ in range(CONFLICTS):
                 commit = location.child(f"{LOG_FOLDER}/{number:020}.json")
@@ -135,12 +135,7 @@ class _Batch:
                 if not written.fits(found) or found is None or self.transaction in found.snapshot.transactions:
                     break
                 number = found.version + 1
-            written.remove()
-        except CommitUnknownError:
-            raise  # the files may belong to the table, as where this is interrupted
-        except Exception:
-            written.remove()
-            raise
+        written.remove()
         return False
 
     def table_there(self) -> DeltaTable | None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyiceberg.table.metadata import TableMetadataUtil
 
 from feast_hybrid.arrow.utc import in_microseconds
-from feast_hybrid.errors import CommitUnknownError, SchemaError, WriteError
+from feast_hybrid.errors import SchemaError, WriteError
 from feast_hybrid.files.iceberg_commit import (
     Addition,
     IcebergFeatureError,
@@ -45,7 +45,7 @@ from feast_hybrid.lakes.create_once import create_once
 from feast_hybrid.sources.file_schema import source_errors
 from feast_hybrid.writing.naming import batch_name
 from feast_hybrid.writing.readable import require_readable
-from feast_hybrid.writing.table_rows import CONFLICTS, add_once, in_table_columns
+from feast_hybrid.writing.table_rows import CONFLICTS, add_once, in_table_columns, removed_unless_committed
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import ManifestFile
@@ -199,7 +199,7 @@ class _Batch:
         if found is not None and is_there(found.raw, batch=self.name):
             return True  # by another attempt
         written = self.write(found)
-        try:
+        with removed_unless_committed(written.remove):
             for _ in range(CONFLICTS):
                 if self.commit(written, found):
                     return True
@@ -211,12 +211,7 @@ class _Batch:
                     break  # another attempt was faster
                 if not written.fits(found) or found is None:
                     break
-            written.remove()
-        except CommitUnknownError:
-            raise  # the files may belong to the table, as where this is interrupted
-        except Exception:
-            written.remove()
-            raise
+        written.remove()
         return False
 
     def table_there(self) -> TableVersion | None:

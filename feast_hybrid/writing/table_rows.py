@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from feast_hybrid.arrow.convert import convert_for_writing, require_columns
-from feast_hybrid.errors import SchemaError, UnavailableError, WriteError
+from feast_hybrid.errors import CommitUnknownError, SchemaError, UnavailableError, WriteError
 from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.writing.partitions import with_date_partition
 
@@ -44,6 +45,21 @@ def add_once(attempt: Callable[[], bool], location: Location, *, what: str) -> N
         except UnavailableError as error:  # while the log was read
             raise WriteError(f"{what}: nothing was written: {error}") from error
     raise WriteError(f"{what} failed; nothing was written: others commit to the table all the time. Try again.")
+
+
+@contextmanager
+def removed_unless_committed(remove: Callable[[], None]) -> Iterator[None]:
+    """Remove a batch's files where an error says that no commit names them.
+
+    They stay where the answer to the commit was lost, or this is interrupted: they may belong to the table then.
+    """
+    try:
+        yield
+    except CommitUnknownError:
+        raise
+    except Exception:
+        remove()
+        raise
 
 
 def in_table_columns(
