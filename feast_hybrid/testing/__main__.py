@@ -8,12 +8,14 @@ import re
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from feast_hybrid.errors import HybridError
 from feast_hybrid.testing import AdlsLake, HdfsLake, SparkCluster, SparkConnectServer, artifacts, start_all
+from feast_hybrid.testing.lake import FIRST_PORT
 
 if TYPE_CHECKING:
     from feast_hybrid.testing import Server
@@ -26,6 +28,23 @@ def main() -> None:
     logging.getLogger("feast_hybrid").setLevel(logging.INFO)
 
 
+#: How the lakes are called in what is printed, and by who puts files there.
+SITES = ("onprem", "cloud")
+_STORE = "feature_store.yaml"
+_REPOSITORY = """\
+project: quickstart
+provider: local
+registry: registry.db
+online_store: {type: sqlite, path: online.db}
+entity_key_serialization_version: 3
+"""
+
+_KEPT: Any = {
+    "type": click.Path(path_type=Path, file_okay=False),
+    "help": "The folder in which the lakes keep their data and addresses.",
+}
+_DATA = click.option("--data", **_KEPT)
+_DATA_NEEDED = click.option("--data", required=True, **_KEPT)
 _MODE = click.option(
     "--mode",
     type=click.Choice(["process", "container"]),
@@ -37,9 +56,32 @@ _MODE = click.option(
 @_MODE
 @click.option("--spark", "with_spark", is_flag=True, help="Start a Spark Standalone cluster too.")
 @click.option("--connect", "with_connect", is_flag=True, help="Start a Spark Connect server too.")
-def up(mode: str | None, with_spark: bool, with_connect: bool) -> None:
-    """Start both lakes, print an offline_store section for them, and stay until Ctrl-C."""
-    hdfs, adls = HdfsLake(mode), AdlsLake(mode)
+@_DATA
+@click.option(
+    "--first-port",
+    type=click.IntRange(1024, 65000),
+    default=FIRST_PORT,
+    show_default=True,
+    help="With --data: of the six ports that the lakes listen on, one after another.",
+)
+@click.option(
+    "--repo",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write a feature_store.yaml for the lakes into this folder, which has none.",
+)
+def up(
+    mode: str | None, with_spark: bool, with_connect: bool, data: Path | None, first_port: int, repo: Path | None
+) -> None:
+    """Start both lakes, print an offline_store section for them, and stay until Ctrl-C or another signal ends it.
+
+    With --data, what is put there stays, and the next start has the same addresses.
+    """
+    try:
+        hdfs, adls = _lakes(mode, data, first_port)
+    except HybridError as error:
+        raise click.ClickException(str(error)) from error
+    if repo is not None and (repo / _STORE).exists():
+        raise click.ClickException(f"{repo / _STORE} is there already: name another folder, or leave --repo out.")
     servers: list[Server] = []
     spark = SparkCluster(mode) if with_spark else None
     if spark is not None:
@@ -48,17 +90,51 @@ def up(mode: str | None, with_spark: bool, with_connect: bool) -> None:
     if connect is not None:
         servers.append(connect)
     over = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: over.set())
+    for ends in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ends, lambda *_: over.set())
     try:
         # Spark's workers get the lakes' keys.
         with start_all((hdfs, adls)), start_all(servers):
-            click.echo(offline_store_section(hdfs, adls, spark, connect))
-            click.echo("Ready. Ctrl-C ends them, and all their data with them.", err=True)
+            section = offline_store_section(hdfs, adls, spark, connect)
+            click.echo(section)
+            if repo is not None:
+                repo.mkdir(parents=True, exist_ok=True)
+                (repo / _STORE).write_text(f"{_REPOSITORY}{section}\n", encoding="utf-8")
+            kept = "; their data stay" if data is not None else ", and all their data with them"
+            click.echo(f"Ready. Ctrl-C ends them{kept}.", err=True)
             over.wait()
     except KeyboardInterrupt:
         click.echo("Ended.", err=True)
     except HybridError as error:
         raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@_DATA_NEEDED
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.argument("to")
+def put(data: Path, files: tuple[Path, ...], to: str) -> None:
+    """Put files, or folders of them, into a folder of a lake that `up --data` has started.
+
+    TO is the lake and the folder: onprem:/stats or cloud:/weather. What has the same name there is replaced.
+    """
+    name, colon, folder = to.partition(":")
+    if name not in SITES or not colon or not folder.strip("/"):
+        raise click.BadParameter(f"{to!r} is not {' or '.join(f'{site}:/FOLDER' for site in SITES)}", param_hint="TO")
+    try:
+        lake = dict(zip(SITES, _lakes("process", data), strict=True))[name].attach()
+    except HybridError as error:
+        raise click.ClickException(str(error)) from error
+    inside = folder.strip("/")
+    top = f"{lake.container}/{inside}" if isinstance(lake, AdlsLake) else f"/{inside}"
+    filesystem = lake.filesystem()
+    for given in files:
+        found = [file for file in sorted(given.rglob("*")) if file.is_file()] if given.is_dir() else [given]
+        for file in found:
+            target = f"{top}/{file.relative_to(given.parent if given.is_file() else given).as_posix()}"
+            filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
+            filesystem.put_file(str(file), target)
+    click.echo(f"{lake.uri}/{inside}")
 
 
 @main.command()
@@ -77,6 +153,11 @@ def fetch() -> None:
         raise click.ClickException(str(error)) from error
 
 
+def _lakes(mode: str | None, data: Path | None, first_port: int = FIRST_PORT) -> tuple[HdfsLake, AdlsLake]:
+    hdfs = HdfsLake(mode, data=data, first_port=first_port)
+    return hdfs, AdlsLake(mode, data=data, first_port=first_port + HdfsLake.ports)
+
+
 def offline_store_section(
     hdfs: HdfsLake,
     adls: AdlsLake,
@@ -85,16 +166,17 @@ def offline_store_section(
 ) -> str:
     """The ``offline_store`` section of ``feature_store.yaml`` for these servers.
 
-    The account's key stands there as ``{env: NAME}``; a comment has the line that sets the variable in
-    another shell.
+    The account's key stands there as ``{env: NAME}``, and a comment has the line that sets the variable in another
+    shell; or as ``{file: PATH}``, where data are kept.
     """
+    by_variable = "env" in adls.site(SITES[1])["credential"]["account_key"]
     lines = [
-        f"# in the shell that uses it: export {adls.key_variable}='{adls.key}'",
+        *([f"# in the shell that uses it: export {adls.key_variable}='{adls.key}'"] if by_variable else []),
         "offline_store:",
         "  type: feast_hybrid.HybridSparkOfflineStore",
         "  sites:",
     ]
-    for site in (hdfs.site("onprem"), adls.site("cloud")):
+    for site in (hdfs.site(SITES[0]), adls.site(SITES[1])):
         lines += [f"    - name: {site['name']}", f"      uri: {site['uri']}"]
         lines += [f"      credential: {_flow(site['credential'])}"]
     if connect is not None:

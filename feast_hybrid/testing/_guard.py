@@ -4,9 +4,9 @@ Standard input is a pipe that the starting process holds open: it ends when that
 when that process dies, however it dies. (A parent-death signal would do this on Linux only, and it fires when
 the starting *thread* ends.) Run as a script, in a process group of its own; knows the standard library only.
 
-Usage: ``python _guard.py --data FOLDER COMMAND…``; the folder is removed when the command has ended. SIGUSR1 holds
-the command still, and SIGUSR2 has it go on. Or ``python _guard.py --at-end COMMAND…`` to run the command only when
-standard input ends.
+Usage: ``python _guard.py --data FOLDER COMMAND…``; the folder is removed when the command has ended, and stays with
+``--keep FOLDER``. SIGUSR1 holds the command still, and SIGUSR2 has it go on. Or ``python _guard.py --at-end
+COMMAND…`` to run the command only when standard input ends.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> None:
         sys.stdin.buffer.read()
         subprocess.run(arguments[1:], stdin=subprocess.DEVNULL, check=False)
         return
-    _, data, *command = arguments
+    option, data, *command = arguments
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
 
     def end() -> None:
@@ -47,7 +47,8 @@ def main(arguments: list[str]) -> None:
     code = child.wait()
     sys.stdout.write(f"[the process ended with exit code {code}]\n")
     sys.stdout.flush()
-    shutil.rmtree(data, ignore_errors=True)  # a starter that was killed cannot do it
+    if option == "--data":
+        shutil.rmtree(data, ignore_errors=True)  # a starter that was killed cannot do it
     os.killpg(os.getpgrp(), signal.SIGKILL)  # what the command started and left, such as executors
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.testing import artifacts
 from feast_hybrid.testing.lake import Lake
-from feast_hybrid.testing.services import HOST, Service, free_ports
+from feast_hybrid.testing.services import HOST, Service
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes.credentials import Emulator
@@ -32,12 +32,14 @@ class AdlsLake(Lake):
     Args:
         mode: ``container`` or ``process``.
         container: The name of the container (filesystem) to create.
+        kept: ``data`` and ``first_port``; see :class:`Server`. The account's name is ``feasthybrid`` then, and a file
+            there holds its key.
     """
 
     server_type = image = "adls"
 
-    def __init__(self, mode: str | None = None, *, container: str = "lake") -> None:
-        super().__init__(mode)
+    def __init__(self, mode: str | None = None, *, container: str = "lake", **kept: Any) -> None:
+        super().__init__(mode, **kept)
         self.container = container
         self.account = self._key = ""
         self._port = 0
@@ -71,12 +73,9 @@ class AdlsLake(Lake):
         return given
 
     def site(self, name: str) -> dict[str, Any]:
-        """A site with the ``emulator`` credential, whose key is in the environment."""
-        credential = {
-            "type": "emulator",
-            "account_key": {"env": self.key_variable},
-            "endpoint": self.endpoint,
-        }
+        """A site with the ``emulator`` credential, whose key is in the environment, or among data that are kept."""
+        key = {"env": self.key_variable} if self._key_file is None else {"file": str(self._key_file)}
+        credential = {"type": "emulator", "account_key": key, "endpoint": self.endpoint}
         return {"name": name, "uri": self.uri, "credential": credential}
 
     def hadoop_options(self) -> dict[str, str]:
@@ -107,6 +106,10 @@ class AdlsLake(Lake):
         return Emulator(type="emulator", account_key=Secret(literal=SecretStr(self._key)), endpoint=self.endpoint)
 
     @property
+    def _key_file(self) -> Path | None:
+        return None if self._data is None else self._data / "account.key"
+
+    @property
     def _host(self) -> str:
         return f"{self.account}.dfs.core.windows.net"
 
@@ -115,9 +118,15 @@ class AdlsLake(Lake):
             artifacts.azurite()
 
     def _plan(self, folder: Path) -> list[Service]:
-        (self._port,) = free_ports(1)
+        (self._port,) = self._own_ports(1)
         self.account = "lake" + secrets.token_hex(6)  # 3 to 24 lower-case letters and digits
         self._key = base64.b64encode(secrets.token_bytes(64)).decode()
+        if self._key_file is not None:
+            self.account = "feasthybrid"
+            if not self._key_file.exists():
+                self._key_file.touch(mode=0o600)
+                self._key_file.write_text(self._key, encoding="utf-8")
+            self._key = self._key_file.read_text(encoding="utf-8")
         where = str(folder / "azurite") if self.mode == "process" else "/data"
         options = (
             *("--blobHost", HOST, "--blobPort", str(self._port), "--location", where),

@@ -92,6 +92,6 @@ class ContainerRunner:
         """Build the image where it is missing."""
         images.ensure(image)
 
-    def start(self, service: Service, folder: Path) -> Running:  # noqa: ARG002  # data stays in the container
+    def start(self, service: Service, folder: Path, *, keep: bool = False) -> Running:  # noqa: ARG002  # data stays in it
         """Start the service, building its image first where it is missing."""
         return _Container(service, images.ensure(service.image))

@@ -14,7 +14,7 @@ from feast_hybrid.errors import TestServerError
 from feast_hybrid.spark.java import find_java
 from feast_hybrid.testing import artifacts
 from feast_hybrid.testing.lake import Lake
-from feast_hybrid.testing.services import HOST, Service, free_ports
+from feast_hybrid.testing.services import HOST, Service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,13 +35,17 @@ class HdfsLake(Lake):
     Args:
         mode: ``container`` or ``process``; by default what ``LAKES`` says, or else containers.
         more_settings: of both servers, such as ``hadoop.security.key.provider.path``.
+        kept: ``data`` and ``first_port``; see :class:`Server`.
     """
 
     server_type = image = "hdfs"
     superuser = getpass.getuser()
+    ports = 5
 
-    def __init__(self, mode: str | None = None, *, more_settings: Mapping[str, str] | None = None) -> None:
-        super().__init__(mode)
+    def __init__(
+        self, mode: str | None = None, *, more_settings: Mapping[str, str] | None = None, **kept: Any
+    ) -> None:
+        super().__init__(mode, **kept)
         self._given = dict(more_settings or {})
         self._port = self._web_port = self._data_web_port = 0
 
@@ -108,7 +112,7 @@ class HdfsLake(Lake):
             artifacts.hdfs_jars()
 
     def _plan(self, folder: Path) -> list[Service]:
-        self._port, self._web_port, self._data_web_port, data, ipc = free_ports(5)
+        self._port, self._web_port, self._data_web_port, data, ipc = self._own_ports(self.ports)
         where = folder if self.mode == "process" else "/data"
         settings = {
             "fs.defaultFS": self.uri,
@@ -153,8 +157,8 @@ class HdfsLake(Lake):
             jars = artifacts.hdfs_jars().path
             run = (find_java(), *self._java_options(), "-cp", f"{jars}:{jars}/*", main, *options)
             # A shell, so that formatting and serving are one service, as they are in the image.
-            script = 'if [ "$1" = format ]; then shift; "$@" -format -nonInteractive || exit; fi; exec "$@"'
-            command = ("sh", "-c", script, "sh", "format", *run)
+            script = '[ -e name/current/VERSION ] || "$@" -format -nonInteractive || exit; exec "$@"'
+            command = ("sh", "-c", script, "sh", *run)
             if name != "namenode":
                 command = run
         return Service(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
+import json
 import logging
 import os
 import shutil
@@ -11,9 +13,10 @@ import time
 from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import IO, TYPE_CHECKING, Any, Literal, Self, get_args
 
 from feast_hybrid.errors import TestServerError
+from feast_hybrid.testing.services import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +32,10 @@ START_SECONDS = 240.0
 """Seconds are what it takes. But where cgroups share the processors out, all containers together get what one
 busy process gets, and a machine with a load of 20 needed more than 90; what has ended is noticed at once."""
 
-PORT_TRIES = 3
+PORT_TRIES, FIRST_PORT = 3, 18020
+
+ADDRESSES = "addresses.json"
+"""The file, among data that are kept, that says where their server listens."""
 
 
 def resolve_mode(mode: str | None = None) -> Mode:
@@ -60,18 +66,29 @@ class Server(ABC):
 
     Args:
         mode: ``container`` or ``process``; by default what ``LAKES`` says, or else containers.
+        data: a folder in which it keeps its data and its addresses, so that it can be started again with them; for
+            processes. None for new ones at each start.
+        first_port: of the ports that it has one after another, where data are kept.
+
+    Raises:
+        TestServerError: data are to be kept, and it is to run in containers.
     """
 
     server_type: str
     image: str
 
-    def __init__(self, mode: str | None = None) -> None:
+    def __init__(self, mode: str | None = None, *, data: Path | None = None, first_port: int = FIRST_PORT) -> None:
         self.mode = resolve_mode(mode)
+        self._first_port = first_port
+        self._data = None if data is None else data.absolute() / self.server_type
+        if data is not None and self.mode != "process":
+            raise TestServerError("only servers that are processes keep their data: add --mode process.")
         self.start_seconds = 0.0
         """How long the last start took, downloads and image builds not counted."""
         self.folder: Path | None = None
         self._running: list[Running] = []
         self._services: dict[str, Service] = {}
+        self._lock: IO[str] | None = None
 
     @property
     @abstractmethod
@@ -110,17 +127,25 @@ class Server(ABC):
         self._fetch()
         for attempt in range(1, PORT_TRIES + 1):
             began = time.monotonic()
-            self.folder = Path(tempfile.mkdtemp(prefix=f"feast-hybrid-{self.server_type}-"))
+            self.folder = self._data or Path(tempfile.mkdtemp(prefix=f"feast-hybrid-{self.server_type}-"))
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock_data()
             try:
                 self._services = {service.name: service for service in self._plan(self.folder)}
                 for service in self._services.values():
-                    self._running.append(runner.start(service, self.folder))
+                    self._running.append(runner.start(service, self.folder, keep=self._data is not None))
                 self._wait(began + START_SECONDS)
                 self._started()
             except BaseException as error:
                 logs = self.logs()
                 self._end(keep_logs=True)
                 taken = isinstance(error, TestServerError) and _port_taken(logs)
+                if taken and self._data is not None:
+                    raise TestServerError(
+                        f"Another program has a port of the {self.server_type}; its ports are in "
+                        f"{self._data / ADDRESSES}. If no other server runs there, remove that file, and start it "
+                        "with another --first-port."
+                    ) from None
                 if taken and attempt < PORT_TRIES:
                     log.warning("another program took a port of the %s first: trying other ports", self.server_type)
                     continue
@@ -132,7 +157,7 @@ class Server(ABC):
         return self
 
     def stop(self) -> None:
-        """End it and remove its data. Does nothing where it does not run."""
+        """End it, and remove its data unless they are to be kept. Does nothing where it does not run."""
         atexit.unregister(self.stop)
         if self._running:
             self._stopped()
@@ -147,7 +172,8 @@ class Server(ABC):
     def start_service(self, name: str) -> None:
         """Start one of its services again, on the same ports; returns before it can be used."""
         assert self.folder is not None
-        self._running.append(_runner(self.mode).start(self._services[name], self.folder))
+        running = _runner(self.mode).start(self._services[name], self.folder, keep=self._data is not None)
+        self._running.append(running)
 
     def wait_until_ready(self) -> None:
         """Return when it can be used again.
@@ -180,6 +206,27 @@ class Server(ABC):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def _lock_data(self) -> None:
+        """Have no other program start it with the same data, until it is ended or this process is."""
+        if self._data is None:
+            return
+        lock = (self._data / "lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise TestServerError(f"The {self.server_type} of {self._data} runs already.") from None
+        self._lock = lock
+
+    def _own_ports(self, count: int) -> list[int]:
+        """Where it listens: where it did before, if data are kept; else where nothing does."""
+        if self._data is None:
+            return free_ports(count)
+        file = self._data / ADDRESSES
+        if not file.exists():
+            file.write_text(json.dumps([self._first_port + n for n in range(count)]), encoding="utf-8")
+        return [int(port) for port in json.loads(file.read_text(encoding="utf-8"))]
+
     def _wait(self, deadline: float) -> None:
         while (waiting_for := self._ready()) is not None:
             ended = [running.name for running in self._running if not running.alive()]
@@ -198,6 +245,11 @@ class Server(ABC):
                     (self.folder / f"{running.name}.log").write_text(running.log())
             running.stop()
         self._running = []
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+        if self._data is not None:
+            return
         if self.folder is not None and not keep_logs:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = None
@@ -213,6 +265,21 @@ class Lake(Server):
     @abstractmethod
     def hadoop_options(self) -> dict[str, str]:
         """The Hadoop settings that reach it, to be given as reader and writer options."""
+
+    def attach(self) -> Self:
+        """Know where it is, which another program has started with the same data.
+
+        Raises:
+            TestServerError: it does not run there.
+        """
+        if self._data is None or not (self._data / ADDRESSES).exists():
+            raise TestServerError(f"No {self.server_type} was started with these data: {self._data}.")
+        self._plan(self._data)
+        if (waiting_for := self._ready()) is not None:
+            raise TestServerError(
+                f"The {self.server_type} of {self._data} does not run: it would wait for {waiting_for}."
+            )
+        return self
 
     @abstractmethod
     def filesystem(self) -> Any:

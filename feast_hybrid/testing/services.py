@@ -67,19 +67,19 @@ class Runner(Protocol):
     def prepare(self, image: str) -> None:
         """Do what need not be done at each start, and is not start time: build the image."""
 
-    def start(self, service: Service, folder: Path) -> Running:
-        """Start the service; ``folder`` is its lake's own, for data and logs."""
+    def start(self, service: Service, folder: Path, *, keep: bool = False) -> Running:
+        """Start the service; ``folder`` is its lake's own, for data and logs, which stay if they are to be kept."""
 
 
 class _Process:
-    def __init__(self, service: Service, folder: Path) -> None:
+    def __init__(self, service: Service, folder: Path, *, keep: bool) -> None:
         self.name = service.name
         self._log = folder / f"{service.name}.log"
         work = folder / service.name
         work.mkdir(exist_ok=True)
         with self._log.open("ab") as output:
             self._guard = subprocess.Popen(
-                [sys.executable, "-S", "-E", str(GUARD), "--data", str(work), *service.command],
+                [sys.executable, "-S", "-E", str(GUARD), "--keep" if keep else "--data", str(work), *service.command],
                 stdin=subprocess.PIPE,  # held open for as long as the service shall live
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -113,9 +113,9 @@ class ProcessRunner:
     def prepare(self, image: str) -> None:
         """Nothing: there is no image."""
 
-    def start(self, service: Service, folder: Path) -> Running:
+    def start(self, service: Service, folder: Path, *, keep: bool = False) -> Running:
         """Start the service with ``folder/NAME`` as its working folder and ``folder/NAME.log`` as its log."""
-        return _Process(service, folder)
+        return _Process(service, folder, keep=keep)
 
 
 def free_ports(count: int) -> list[int]:
