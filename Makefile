@@ -49,7 +49,7 @@ test-lakes:
 
 # What takes minutes: all in tests/integration/faults, and the modules that name the marks of what takes minutes.
 FAULT_TESTS := tests/integration/faults \
-	$(shell grep -lwE 'MINUTES|SEEDS|FEAST_HYBRID_FAULT_ROUNDS|first_seeds' tests/integration/test_*.py \
+	$(shell grep -lwE 'MINUTES|SEEDS|FEAST_HYBRID_FAULT_ROUNDS|first_seeds|LAKES_IN_TURNS' tests/integration/test_*.py \
 		tests/integration/{asof,historical,layouts}/test_*.py)
 
 test-faults: $(VENV)/.dev ## faults of lakes, executors and drivers, load, many seeds: 40 minutes; FAULT_ROUNDS=20

@@ -21,6 +21,7 @@ import pytest
 from feast_hybrid.spark.formats import SETTINGS
 from feast_hybrid.testing import Lakes, SparkConnectServer, artifacts, session_conf, start_hdfs
 from feast_hybrid.testing import lakes as start_lakes
+from tests.integration.faulty import LAKES_IN_TURNS, SEEDS
 from tests.integration.jobs import ClassicJobs, ConnectJobs, Jobs
 from tests.integration.places import Place, Places, abfs_speaks_to_azurite, feature_store, format_jars, on_connect
 from tests.integration.spark_classes import SHORT_LIVED, jvm_options
@@ -76,14 +77,19 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest modules first; on Spark Connect a test of :data:`TURNS` runs with one value of each, in turns.
 
-    Spark Classic runs it with all. What is left to ``make test-faults`` takes no turn.
+    Spark Classic runs it with all, but for lakes that :data:`LAKES_IN_TURNS` marks. What is left to
+    ``make test-faults`` takes no turn.
     """
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
-    if on_connect():
-        for name, values in TURNS.items():
-            left_out = list(_out_of_turn(items, name, values))
-            items[:] = [item for item in items if item not in left_out]
-            config.hook.pytest_deselected(items=left_out)
+    for name, values in TURNS.items():
+        those = items if on_connect() else _with_lakes_in_turns(items) if name == "role" else []
+        left_out = set(_out_of_turn(those, name, values))
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def _with_lakes_in_turns(items: list[pytest.Item]) -> list[pytest.Item]:
+    return [item for item in items if item.get_closest_marker(LAKES_IN_TURNS.name)] if len(SEEDS) < 2 else []
 
 
 def _out_of_turn(items: list[pytest.Item], name: str, values: tuple[str, ...]) -> Iterator[pytest.Item]:
@@ -96,7 +102,7 @@ def _out_of_turn(items: list[pytest.Item], name: str, values: tuple[str, ...]) -
             same.setdefault(without, {})[value] = item
     for without, of_value in same.items():
         if len(of_value) == len(values):
-            keep = values[sha256(without.encode()).digest()[0] % len(values)]
+            keep = values[(sha256(without.encode()).digest()[0] + on_connect()) % len(values)]
             yield from (item for value, item in of_value.items() if value != keep)
 
 
