@@ -35,16 +35,21 @@ test-integration: $(VENV)/.dev ## integration tests on real servers: containers,
 	-scripts/ensure-kerberos
 	PYTHON=$(BIN)/python scripts/with-engine $(MAKE) --no-print-directory test-with-engine
 
-.PHONY: test-with-engine
+.PHONY: test-with-engine test-lakes test-classic
 test-with-engine:
-	# The lakes' own tests start Spark sessions, so they need a process without one.
-	$(BIN)/python -m pytest tests/integration/test_lakes.py -q
-	$(BIN)/python -m pytest tests/integration --ignore tests/integration/test_lakes.py -q $(IN_WORKERS) $(PYTEST_ARGS)
+	$(MAKE) --no-print-directory --jobs 2 test-classic test-lakes
 	SPARK=connect $(BIN)/python -m pytest tests/integration -q -m connect $(IN_WORKERS) $(PYTEST_ARGS)
+
+test-classic:
+	$(BIN)/python -m pytest tests/integration --ignore tests/integration/test_lakes.py -q $(IN_WORKERS) $(PYTEST_ARGS)
+
+# The lakes' own tests start Spark sessions, so they need a process without one; they wait for servers half of the time.
+test-lakes:
+	$(BIN)/python -m pytest tests/integration/test_lakes.py -q
 
 # What takes minutes: all in tests/integration/faults, and the modules that name the marks of what takes minutes.
 FAULT_TESTS := tests/integration/faults \
-	$(shell grep -lwE 'MINUTES|SEEDS|FEAST_HYBRID_FAULT_ROUNDS|first_seeds' tests/integration/test_*.py \
+	$(shell grep -lwE 'MINUTES|SEEDS|FEAST_HYBRID_FAULT_ROUNDS|first_seeds|LAKES_IN_TURNS' tests/integration/test_*.py \
 		tests/integration/{asof,historical,layouts}/test_*.py)
 
 test-faults: $(VENV)/.dev ## faults of lakes, executors and drivers, load, many seeds: 40 minutes; FAULT_ROUNDS=20

@@ -6,30 +6,33 @@ Spark Classic.
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from zlib import crc32
 
 import pytest
 
 from feast_hybrid.spark.formats import SETTINGS
 from feast_hybrid.testing import Lakes, SparkConnectServer, artifacts, session_conf, start_hdfs
 from feast_hybrid.testing import lakes as start_lakes
+from tests.integration.faulty import LAKES_IN_TURNS, SEEDS
 from tests.integration.jobs import ClassicJobs, ConnectJobs, Jobs
 from tests.integration.places import Place, Places, abfs_speaks_to_azurite, feature_store, format_jars, on_connect
-from tests.integration.spark_classes import jvm_options
+from tests.integration.spark_classes import SHORT_LIVED, jvm_options
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from feast import FeatureStore
     from pyspark.sql import SparkSession
 
-ROLES = ("onprem", "cloud")
+#: Parameters that say where rows lie and who computes, of which Connect, for one test, has one value.
+TURNS = {"role": ("onprem", "cloud"), "engine": ("local", "spark.engine"), "strategy": ("columnar", "window")}
 #: Modules that take more than a minute, which are begun first: one that is begun last has two processes wait for it.
 LONGEST = (
     "test_tables_by_columns",
@@ -60,31 +63,47 @@ LONGEST = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # What has been imported stays: whoever looks at all objects, as sources do for their views, need not look at it.
+    gc.collect()
+    gc.freeze()
     if "SPARK_SUBMIT_OPTS" not in os.environ:
         os.environ["SPARK_SUBMIT_OPTS"] = jvm_options()  # of each session that is started here or by a test
+    os.environ.setdefault("SPARK_DAEMON_JAVA_OPTS", SHORT_LIVED)  # of a cluster's master and worker
     if artifacts.pyspark_version().startswith(("4.0.", "4.1.")):
         # Their toArrow() and toPandas() leave their socket to the garbage collector.
         config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The longest modules first; on Spark Connect a test of both lakes runs on one of them, in turns.
+    """The longest modules first; on Spark Connect a test of :data:`TURNS` runs with one value of each, in turns.
 
-    Spark Classic runs it on both.
+    Spark Classic runs it with all, but for lakes that :data:`LAKES_IN_TURNS` marks. What is left to
+    ``make test-faults`` takes no turn.
     """
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
-    if not on_connect():
-        return
-    both: dict[str, dict[str, pytest.Item]] = {}
+    for name, values in TURNS.items():
+        those = items if on_connect() else _with_lakes_in_turns(items) if name == "role" else []
+        left_out = set(_out_of_turn(those, name, values))
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def _with_lakes_in_turns(items: list[pytest.Item]) -> list[pytest.Item]:
+    return [item for item in items if item.get_closest_marker(LAKES_IN_TURNS.name)] if len(SEEDS) < 2 else []
+
+
+def _out_of_turn(items: list[pytest.Item], name: str, values: tuple[str, ...]) -> Iterator[pytest.Item]:
+    """Of tests that are the same but for the value of a parameter, all but one, where each value has its test."""
+    same: dict[str, dict[str, pytest.Item]] = {}
     for item in items:
-        role = getattr(getattr(item, "callspec", None), "params", {}).get("role")
-        if role in ROLES:
-            both.setdefault(re.sub(r"\b(onprem|cloud)\b", "", item.nodeid), {})[role] = item
-    left_out = [
-        of_role[ROLES[crc32(name.encode()) % 2]] for name, of_role in both.items() if len(of_role) == len(ROLES)
-    ]
-    items[:] = [item for item in items if item not in left_out]
-    config.hook.pytest_deselected(items=left_out)
+        value = getattr(getattr(item, "callspec", None), "params", {}).get(name)
+        if value in values and not any(mark.args[0] for mark in item.iter_markers("skipif")):
+            without = re.sub(rf"\b({'|'.join(map(re.escape, values))})\b", "", item.nodeid)
+            same.setdefault(without, {})[value] = item
+    for without, of_value in same.items():
+        if len(of_value) == len(values):
+            keep = values[(sha256(without.encode()).digest()[0] + on_connect()) % len(values)]
+            yield from (item for value, item in of_value.items() if value != keep)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,6 +18,9 @@ from tests.integration.places import Place
 SEEDS = range(int(os.environ.get("FEAST_HYBRID_FAULT_ROUNDS", "1")))
 #: Tests that only ``make test-faults`` has the time for.
 MINUTES = pytest.mark.skipif(len(SEEDS) < 2, reason="minutes: make test-faults")
+#: For modules that are about no lake: each of their tests is run on one, in turns, and on the other on Spark Connect
+#: where it is run there too. ``make test-faults`` runs them on both.
+LAKES_IN_TURNS = pytest.mark.lakes_in_turns
 
 WRITES = "PUT|DELETE"
 STORM = (

@@ -17,6 +17,7 @@ import pytest
 from feast_hybrid.testing import AdlsLake, start_spark
 from feast_hybrid.testing.redis import RedisServer
 from tests.integration.places import Places, classic_only, hour, outside_of_spark
+from tests.integration.spark_classes import SHORT_LIVED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,7 +107,7 @@ def test_workers_join_by_columns_and_run_feast_s_spark_engine(
             "tables": tables,
             "folder": str(tmp_path),
             "saved": saved,
-            "conf": cluster.session_conf(),
+            "conf": {**cluster.session_conf(), "spark.executor.extraJavaOptions": SHORT_LIVED},
             "redis": redis.uri,
             "key_variable": key_variable,
             "wrong_key": WRONG_KEY,

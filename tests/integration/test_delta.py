@@ -15,6 +15,7 @@ from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.errors import HybridError, SourceError
 from feast_hybrid.sources.delta import delta_table
 from tests.delta_tables import append, deltalake, edit, upload, with_features, with_mapped_columns
+from tests.integration.faulty import LAKES_IN_TURNS
 from tests.integration.places import (
     Place,
     Places,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from feast_hybrid.sources.spec import SourceSpec
     from tests.integration.conftest import MakeStore
 
-pytestmark = [pytest.mark.connect, pytest.mark.matrix]
+pytestmark = [pytest.mark.connect, pytest.mark.matrix, LAKES_IN_TURNS]
 
 ROLES = pytest.mark.parametrize("role", ["onprem", "cloud"])
 STRATEGIES = pytest.mark.parametrize("strategy", ["columnar", "window"])

@@ -118,13 +118,15 @@ def numbers(job: Any) -> list[int]:
     return sorted(job.to_arrow()["trips"].to_pylist())
 
 
-@pytest.mark.connect
 @pytest.mark.parametrize(
     "file_format",
     [
         pytest.param(
             "csv",
-            marks=reliability("ADLS", "cut answers while Spark reads CSV", "read anew; never fewer rows"),
+            marks=[
+                pytest.mark.connect,
+                reliability("ADLS", "cut answers while Spark reads CSV", "read anew; never fewer rows"),
+            ],
         ),
         pytest.param(
             "json", marks=reliability("ADLS", "cut answers while Spark reads JSON", "read anew; never fewer rows")
@@ -137,7 +139,10 @@ def numbers(job: Any) -> list[int]:
         ),
         pytest.param(
             "parquet",
-            marks=reliability("ADLS", "cut answers while Spark reads Parquet", "read anew; never fewer rows"),
+            marks=[
+                pytest.mark.connect,
+                reliability("ADLS", "cut answers while Spark reads Parquet", "read anew; never fewer rows"),
+            ],
         ),
     ],
 )
@@ -157,13 +162,12 @@ def test_no_answer_that_is_cut_makes_spark_read_fewer_rows(
         assert proxy.injected or fault.nth == 2, fault
 
 
-@pytest.mark.connect
 @pytest.mark.parametrize(
     "fault",
     [
         pytest.param(
             Fault("answer", status=429, retry_after=1),
-            marks=reliability("ADLS", "429 to some requests, in Spark", "asked again"),
+            marks=[pytest.mark.connect, reliability("ADLS", "429 to some requests, in Spark", "asked again")],
         ),
         pytest.param(
             Fault("answer", status=503), marks=reliability("ADLS", "503 to some requests, in Spark", "asked again")

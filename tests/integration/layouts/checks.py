@@ -1,7 +1,7 @@
 """Random folders of files mean the same to all who read them, and what an oracle reads in them file by file.
 
-``LAYOUTS`` says how many are tried, half of them on each lake; ``make test`` tries 200 of 500, and
-``make test-faults`` all. ``LAYOUTS_EVERY_VERB=1`` puts each through every verb.
+``LAYOUTS`` says how many are tried, half of them on each lake; ``make test`` tries 200, and ``make test-faults`` 500.
+``LAYOUTS_EVERY_VERB=1`` puts each through every verb.
 A failure names the seed that makes its layout again.
 """
 

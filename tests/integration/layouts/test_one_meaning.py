@@ -506,8 +506,8 @@ class TestEdges:
             onprem.put(f"{uri}/{kind}/a.parquet", parquet({**ROW, **columns}))
             if drift:
                 onprem.put(f"{uri}/{kind}/b.parquet", parquet({**ROW, "k": [2.0]}))
-        for name, feast_type in types.items():
-            of = OneView(make_store, f"{uri}/twice", {name: feast_type})
+        for name in ("plain", "in_struct_in_map") if drift else types:
+            of = OneView(make_store, f"{uri}/twice", {name: types[name]})
             for verb, text in of.refusals(HybridError).items():
                 column = f"the_view__{name}" if verb in ("columnar", "window") else name
                 assert f"column '{column}' has a map with" in text

@@ -20,6 +20,7 @@ from feast_hybrid.sources import file_schema, text_frame
 from feast_hybrid.sources.reader import Reader
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.sources.spark_listing import list_by_spark
+from tests.integration.faulty import LAKES_IN_TURNS
 from tests.integration.places import Place, answers, connect_only, entity, hour, retrieve, source
 from tests.integration.reliability import Row, reliability
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import MakeStore
 
-pytestmark = pytest.mark.connect
+pytestmark = [pytest.mark.connect, LAKES_IN_TURNS]
 
 EACH_LAKE = pytest.mark.parametrize("role", ["onprem", "cloud"])
 FILES: dict[str, Any] = {

@@ -13,6 +13,7 @@ from feast.types import Int64, String
 
 from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.errors import HybridError, SchemaError
+from tests.integration.faulty import LAKES_IN_TURNS
 from tests.integration.places import Place, answers, entity, hour, on_connect, retrieve, source
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.integration.conftest import MakeStore
 
-pytestmark = pytest.mark.connect
+pytestmark = [pytest.mark.connect, LAKES_IN_TURNS]
 
 EACH_LAKE = pytest.mark.parametrize("role", ["onprem", "cloud"])
 CSV = {"header": "true", "inferSchema": "true"}
