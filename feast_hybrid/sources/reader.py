@@ -272,7 +272,7 @@ class Reader:
                 found = error
             if isinstance(found, SourceFrame):
                 return found
-            reason = redacted_summary(str(found))
+            reason = redacted_summary(str(found)).removeprefix(f"{source.label}: ")
         try:
             with translate_spark_errors(source.label, source.describe(), sites_of(source, self.router)):
                 rows = analysed(_table(session or self.child(), source.table or ""))
