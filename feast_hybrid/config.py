@@ -9,11 +9,11 @@ from typing import Any, Literal
 from feast.repo_config import FeastConfigBaseModel
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
-import feast_hybrid.sources.saved_datasets  # noqa: F401  # Feast knows a logging destination's kind once its class is loaded.
 from feast_hybrid.asof.request import REMOVED_STRATEGIES, Strategy
 from feast_hybrid.errors import ConfigError, CredentialError
-from feast_hybrid.lakes import Allowed, Router, Site
+from feast_hybrid.lakes import Allowed, BarePaths, Router, Site
 from feast_hybrid.lakes.credentials import CREDENTIALS
+from feast_hybrid.sources import feast_hooks
 from feast_hybrid.spark.config import SparkConfig
 
 #: A variable that Feast left as it is, for being unset or for a form that only shells know, as in ``${NAME:-x}``.
@@ -102,7 +102,12 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
             functions=frozenset(name.lower() for name in self.sql.allow_functions),
             file_formats=frozenset(name.lower() for name in self.file_formats),
         )
-        self._router = Router(self.sites, allowed=allowed)
+        master = self.spark.master or "local"
+        elsewhere = None if master.startswith("local") else master
+        if self.spark.remote:
+            elsewhere = "a server of Spark Connect"
+        bare_paths = BarePaths(settings=self.spark.conf, elsewhere=elsewhere)
+        self._router = Router(self.sites, allowed=allowed, bare_paths=bare_paths)
         for name in ("staging_location", "monitoring_location"):
             if uri := getattr(self, name):
                 self._router.locate(uri, what=f"offline_store.{name}", configured=True)
@@ -112,6 +117,8 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
         """Sends URIs to sites."""
         return self._router
 
+
+feast_hooks.install()  # which loads the classes of our registry entries too: Feast knows a destination's kind by them
 
 # Feast looks for the store's class in the module of its configuration's class.
 HybridSparkOfflineStoreConfig.__module__ = "feast_hybrid"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from feast_hybrid.errors import ConfigError, CredentialError, RoutingError
+from feast_hybrid.lakes.bare_paths import BarePaths
 from feast_hybrid.lakes.credentials import Kerberos
 from feast_hybrid.lakes.location import Location
 from feast_hybrid.lakes.site import Site
@@ -35,6 +36,7 @@ class Router:
     Attributes:
         sites: as configured.
         allowed: what sources may use there.
+        bare_paths: what paths without a scheme mean, which only Feast's own sources may have.
 
     Raises:
         ConfigError: two sites have one name or one prefix.
@@ -42,9 +44,12 @@ class Router:
             and queries could hold one alone.
     """
 
-    def __init__(self, sites: Sequence[Site] = (), *, allowed: Allowed | None = None) -> None:
+    def __init__(
+        self, sites: Sequence[Site] = (), *, allowed: Allowed | None = None, bare_paths: BarePaths | None = None
+    ) -> None:
         self.sites = tuple(sites)
         self.allowed = allowed or Allowed()
+        self.bare_paths = bare_paths or BarePaths()
         by_name: dict[str, Site] = {}
         by_place: dict[tuple[str, str, str], Site] = {}
         by_authority: dict[tuple[LakeType, str], Site] = {}
@@ -120,12 +125,13 @@ class Router:
             return Location(_site_of_its_own(parsed), parsed)
         return Location(self.route(parsed, what=what), parsed)
 
-    def named(self, name: str | None, *, what: str) -> Site | None:
+    def named(self, name: str | None, *, what: str, setting: str = "site=") -> Site | None:
         """The site of a table or query, which has no URI to tell it by.
 
         Args:
             name: as given by the source; None where it gives none.
             what: how an error names the source.
+            setting: where a source gives it, for errors.
 
         Returns:
             The site; None where no sites are configured.
@@ -142,7 +148,7 @@ class Router:
             raise RoutingError(f"{what}: site {name!r} is not configured (configured: {known}).{hint}")
         if len(self.sites) > 1:
             raise RoutingError(
-                f"{what}: a table or query has no URI to tell its site by; set site= to one of "
+                f"{what}: a table or query has no URI to tell its site by; set {setting} to one of "
                 f"{', '.join(sorted(self._by_name))}."
             )
         return self.sites[0] if self.sites else None
