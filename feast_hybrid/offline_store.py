@@ -132,7 +132,7 @@ class HybridSparkOfflineStore(OfflineStore):
         from feast_hybrid.sources.resolve import engine_source_spec
 
         store = _store_config(config)
-        source = engine_source_spec(data_source, store.router)
+        source = engine_source_spec(data_source, config)
         columns = pulled_columns(join_key_columns, feature_name_columns, timestamp_field, created_timestamp_column)
         frame = rows_between(store, source, timestamp_field, start_date, end_date, columns, join_key_columns)
         latest = latest_rows(
@@ -171,7 +171,7 @@ class HybridSparkOfflineStore(OfflineStore):
         from feast_hybrid.sources.resolve import engine_source_spec
 
         store = _store_config(config)
-        source = engine_source_spec(data_source, store.router)
+        source = engine_source_spec(data_source, config)
         columns = pulled_columns(join_key_columns, feature_name_columns, timestamp_field, created_timestamp_column)
         frame = rows_between(store, source, timestamp_field, start_date, end_date, columns, join_key_columns)
         # Without features it has every column, and still has to have those that are named.

@@ -20,7 +20,7 @@ from feast_hybrid.sources.applied import applied_columns, validate_applied
 from feast_hybrid.sources.data_source import HybridSparkSource
 from feast_hybrid.sources.declared import views_of
 from feast_hybrid.sources.feast_sources import FEAST_SOURCES, type_words
-from feast_hybrid.sources.resolve import router_of, source_spec
+from feast_hybrid.sources.resolve import require_written_here, router_of, source_spec
 
 if TYPE_CHECKING:
     from feast.data_source import DataSource
@@ -43,6 +43,7 @@ def validate(source: DataSource, config: RepoConfig) -> None:
         NotSupportedError: a view asks for what cannot be answered.
     """
     router = router_of(config)
+    require_written_here(source, config)
     validate_applied(source, lambda: source_spec(source, router), config.offline_store)
 
 

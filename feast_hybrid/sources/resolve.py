@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from feast_hybrid.errors import RoutingError, SourceError, WriteError
+from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
+
+from feast_hybrid.errors import NotSupportedError, RoutingError, SourceError, WriteError
 from feast_hybrid.sources.data_source import HybridSparkSource
 from feast_hybrid.sources.declared import agreed_types, declared_types, made_types, views_of
 from feast_hybrid.sources.feast_sources import (
@@ -117,16 +119,39 @@ def pulled_source_spec(source: DataSource, router: Router) -> SourceSpec:
     return _with_declared(source_spec(source, router), views_of(source))
 
 
-def engine_source_spec(source: DataSource, router: Router) -> SourceSpec:
+def engine_source_spec(source: DataSource, config: RepoConfig) -> SourceSpec:
     """As :func:`pulled_source_spec`, for rows that an engine runs the views' transformations on.
 
     Raises:
-        NotSupportedError: a stream feature view's function would be run on rows that it made.
+        NotSupportedError: a stream feature view's function would be run on rows that it made; or the engine would
+            write them past this store.
     """
+    router = router_of(config)
     spec = source_spec(source, router)
     views = views_of(source)
     require_pull(views)
+    require_written_here(source, config)
     return _with_declared(spec, views)
+
+
+def require_written_here(source: DataSource, config: RepoConfig) -> None:
+    """Refuse to let Feast's Spark engine write a view's rows past this store.
+
+    To a ``SparkSource`` it writes by itself, in one folder for all days, with no sign-in of a site's, and readers see
+    parts of it; to a source of any other class by :meth:`HybridSparkOfflineStore.offline_write_batch`.
+
+    Raises:
+        NotSupportedError: a view of this source has ``offline=True``, and the engine is Spark.
+    """
+    if not isinstance(source, SparkSource) or "spark" not in config.batch_engine.type.lower():
+        return
+    for view in views_of(source):
+        if getattr(view, "offline", False):
+            raise NotSupportedError(
+                f"view {view.name!r} has offline=True and a SparkSource, to which Feast's {config.batch_engine.type} "
+                "writes by itself, past this store and its sites. Make that source a HybridSparkSource, or "
+                "materialise by the local engine (batch_engine: {type: local})."
+            )
 
 
 def _with_declared(spec: SourceSpec, views: Sequence[FeatureView]) -> SourceSpec:
