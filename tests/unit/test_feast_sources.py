@@ -36,7 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The spark data source API is an 
 
 HDFS = "hdfs://lake/loans"
 ADLS = "abfss://features@acct.dfs.core.windows.net/cards"
-TIMES = {"timestamp_field": "ts", "created_timestamp_column": "written"}
+TIMES: dict[str, Any] = {"timestamp_field": "ts", "created_timestamp_column": "written"}
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ def from_registry(source: DataSource) -> DataSource:
     return read
 
 
-DAYS = {"date_partition_column": "day", "date_partition_column_format": "%Y%m%d"}
+DAYS: dict[str, Any] = {"date_partition_column": "day", "date_partition_column_format": "%Y%m%d"}
 SAME: list[tuple[str, DataSource, HybridSparkSource]] = [
     ("a path", spark_source(path=HDFS, file_format="parquet"), ours(path=HDFS)),
     ("CSV", spark_source(path=ADLS, file_format="csv"), ours(path=ADLS, file_format="csv")),
