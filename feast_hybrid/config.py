@@ -58,7 +58,8 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
     Attributes:
         type: ``feast_hybrid.HybridSparkOfflineStore``.
         sites: the lakes; with none, the scheme of each URI decides and the platform signs in.
-        spark: the session to start; an active one wins.
+        spark: the session to start; an active one wins. ``spark_conf``, as Feast's own Spark store calls its
+            settings, is taken for it.
         join: how the as-of join is done.
         sql: what SQL text may do.
         file_formats: formats of paths that sources may have beside the usual ones, in Spark's words.
@@ -87,6 +88,7 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
 
     def __init__(self, **data: Any) -> None:
         _refuse_unset_variables(data, "offline_store")
+        data = _with_feasts_spark_conf(data)
         error: ConfigError | None = None
         try:
             # A key with nothing after it, as in "spark:" with all its lines commented out, is not there.
@@ -122,6 +124,21 @@ feast_hooks.install()  # which loads the classes of our registry entries too: Fe
 
 # Feast looks for the store's class in the module of its configuration's class.
 HybridSparkOfflineStoreConfig.__module__ = "feast_hybrid"
+
+
+def _with_feasts_spark_conf(data: dict[str, Any]) -> dict[str, Any]:
+    """The settings with those of ``spark_conf`` where this store has them, so that a team can go back."""
+    conf = data.get("spark_conf")
+    if conf is None:
+        return data
+    if data.get("spark") is not None:
+        raise ConfigError("offline_store: spark_conf is Feast's own name for spark.conf; give one of the two.")
+    if not isinstance(conf, dict):
+        raise ConfigError("offline_store.spark_conf: must hold 'key: value' lines.")
+    fields = {"spark.master": "master", "spark.remote": "remote", "spark.app.name": "app_name"}
+    spark = {fields[key]: value for key, value in conf.items() if key in fields}
+    spark["conf"] = {key: value for key, value in conf.items() if key not in fields}
+    return {**{key: value for key, value in data.items() if key != "spark_conf"}, "spark": spark}
 
 
 def _refuse_unset_variables(value: Any, where: str) -> None:
