@@ -125,13 +125,12 @@ class Router:
             return Location(_site_of_its_own(parsed), parsed)
         return Location(self.route(parsed, what=what), parsed)
 
-    def named(self, name: str | None, *, what: str, setting: str = "site=") -> Site | None:
+    def named(self, name: str | None, *, what: str) -> Site | None:
         """The site of a table or query, which has no URI to tell it by.
 
         Args:
             name: as given by the source; None where it gives none.
             what: how an error names the source.
-            setting: where a source gives it, for errors.
 
         Returns:
             The site; None where no sites are configured.
@@ -148,7 +147,7 @@ class Router:
             raise RoutingError(f"{what}: site {name!r} is not configured (configured: {known}).{hint}")
         if len(self.sites) > 1:
             raise RoutingError(
-                f"{what}: a table or query has no URI to tell its site by; set {setting} to one of "
+                f"{what}: a table or query has no URI to tell its site by; set site= to one of "
                 f"{', '.join(sorted(self._by_name))}."
             )
         return self.sites[0] if self.sites else None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from feast.repo_config import RepoConfig
     from feast.value_type import ValueType
 
-    from feast_hybrid.lakes import Router
+    from feast_hybrid.lakes import Router, Site
 
 #: The registry's entry of a source has tags with this beginning, which say where its rows are.
 _PLACE_TAG = "feast_hybrid."
@@ -142,8 +142,13 @@ class HybridSparkSource(DataSource):
         """Where the rows are, for people: the URI, the table's name or ``a query``."""
         return self.path or (f"table {self.table}" if self.table else "a query")
 
-    def resolve(self, router: Router) -> SourceSpec:
+    def resolve(self, router: Router, *, at_home: bool = False) -> SourceSpec:
         """What this source means, with its place found on its site.
+
+        Args:
+            router: finds the site.
+            at_home: whether a table or query that does not say on which of several sites it is belongs to the
+                catalogs of the session that we work in, and to none of the sites.
 
         Raises:
             RoutingError: it is on none of the configured sites, or does not say on which of several.
@@ -160,12 +165,17 @@ class HybridSparkSource(DataSource):
                 refuse_table(self.table, what=what)
             if self.query is not None:
                 refuse_query(self.query, router.allowed, what=what)
+        if location is not None:
+            site: Site | None = location.site
+        else:
+            is_home = at_home and self.site is None and len(router.sites) > 1
+            site = None if is_home else router.named(self.site, what=what)
         return SourceSpec(
             name=self.name,
             location=location,
             table=self.table,
             query=self.query,
-            site=location.site if location is not None else router.named(self.site, what=what),
+            site=site,
             file_format=self.file_format,
             options=self.options,
             timestamp_field=self.timestamp_field or "",

@@ -89,7 +89,7 @@ def storage_spec(storage: SavedDatasetStorage, router: Router) -> SourceSpec:
             "persist needs a SavedDatasetHybridSparkStorage, or Feast's SavedDatasetSparkStorage or "
             f"SavedDatasetFileStorage; found {type(storage).__name__}."
         )
-    return kept.resolve(router)
+    return kept.resolve(router, at_home=True)
 
 
 def destination_spec(destination: LoggingDestination, router: Router) -> SourceSpec:
@@ -161,10 +161,8 @@ def _with_declared(spec: SourceSpec, views: Sequence[FeatureView]) -> SourceSpec
 def _resolved(translated: Translated, router: Router, *, what: str) -> SourceSpec:
     if translated.site is not None:
         router.named(translated.site, what=f"{what}, tag {SITE_TAG}")
-    elif len(router.sites) > 1 and translated.read.path is None:
-        router.named(None, what=what, setting=f"its tag {SITE_TAG!r}")
-    spec = translated.read.resolve(router)
-    written = translated.written.resolve(router) if translated.written is not None else None
+    spec = translated.read.resolve(router, at_home=True)
+    written = translated.written.resolve(router, at_home=True) if translated.written is not None else None
     for location in (spec.location, written.location if written is not None else None):
         if location is not None and translated.site not in (None, location.site.name):
             raise RoutingError(

@@ -238,9 +238,9 @@ def loan_table(spark: SparkSession) -> Iterator[str]:
     spark.sql(f"DROP TABLE {name}")
 
 
-def test_tables_and_queries_say_their_site_by_a_tag(make_store: MakeStore, loan_table: str) -> None:
+def test_tables_and_queries_may_say_their_site_by_a_tag(make_store: MakeStore, loan_table: str) -> None:
     tags = {"feast_hybrid.site": "cloud"}
-    table = SparkSource(table=loan_table, tags=tags, **TIMES)
+    table = SparkSource(table=loan_table, **TIMES)
     query = SparkSource(name="q", query=f"SELECT *, -due AS paid FROM {loan_table}", tags=tags, **TIMES)
     store = make_store(ACCOUNT, view("by_table", table), view("by_query", query))
     found = answers(retrieve(store, ENTITY_ROWS, ["by_table:number", "by_query:paid"]), "number", "paid")

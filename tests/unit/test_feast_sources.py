@@ -184,6 +184,22 @@ class TestSites:
         assert found is not None
         assert found.name == "cloud"
 
+    @pytest.mark.parametrize(
+        "source",
+        [spark_source(table="t"), spark_source(query="SELECT 1 AS a"), iceberg_source()],
+        ids=["a table", "a query", "of Iceberg's catalog"],
+    )
+    def test_without_it_a_table_is_at_home_and_on_no_site(self, source: DataSource) -> None:
+        assert source_spec(source, self.router).site is None
+        with pytest.raises(RoutingError, match="set site= to one of cloud, onprem"):
+            source_spec(ours(table="t"), self.router)
+
+    def test_a_saved_dataset_in_a_table_is_at_home_too(self) -> None:
+        storage = SavedDatasetSparkStorage(table="t")
+        kept = storage_spec(storage, self.router)
+        assert (kept.table, kept.site) == ("t", None)
+        assert source_spec(storage.to_data_source(), self.router) == kept
+
     def test_without_it_a_table_is_on_the_only_site(self) -> None:
         router = Router([Site(name="onprem", uri="hdfs://lake")])
         assert source_spec(spark_source(query="SELECT 1 AS a"), router).site == router.sites[0]
@@ -192,10 +208,6 @@ class TestSites:
     @pytest.mark.parametrize(
         ("source", "error"),
         [
-            (
-                spark_source(table="t"),
-                r"source 's': a table or query .*; set its tag 'feast_hybrid.site' to one of cloud, onprem\.$",
-            ),
             (
                 spark_source(table="t", tags={"feast_hybrid.site": "clod"}),
                 r"source 's', tag feast_hybrid.site: site 'clod' is not configured .* Did you mean 'cloud'\?$",
@@ -211,9 +223,9 @@ class TestSites:
                 r"its tag feast_hybrid.site is 'cloud', but its path belongs to site 'onprem', hdfs://lake/loans\. L",
             ),
         ],
-        ids=["none", "unknown", "of another site than the path", "of another site than where batches go"],
+        ids=["unknown", "of another site than the path", "of another site than where batches go"],
     )
-    def test_a_tag_that_is_missing_or_wrong(self, source: DataSource, error: str) -> None:
+    def test_a_tag_that_is_wrong(self, source: DataSource, error: str) -> None:
         with pytest.raises(RoutingError, match=error):
             source_spec(source, self.router)
 
