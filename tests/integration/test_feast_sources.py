@@ -24,10 +24,13 @@ from feast import (
 from feast.data_format import ParquetFormat
 from feast.data_source import PushMode
 from feast.feature_logging import FeatureServiceLoggingSource, LoggingConfig
+from feast.infra.data_sources.contrib.iceberg_catalog.iceberg_source import IcebergSource
+from feast.infra.data_sources.contrib.iceberg_catalog.unity_catalog_source import UnityCatalogSource
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SavedDatasetSparkStorage, SparkSource
 from feast.infra.offline_stores.file_source import FileLoggingDestination, SavedDatasetFileStorage
 from feast.types import Float64, Int64
 
+from feast_hybrid.errors import SourceNotFoundError
 from tests.integration.places import (
     Place,
     Places,
@@ -242,9 +245,22 @@ def test_tables_and_queries_may_say_their_site_by_a_tag(make_store: MakeStore, l
     tags = {"feast_hybrid.site": "cloud"}
     table = SparkSource(table=loan_table, **TIMES)
     query = SparkSource(name="q", query=f"SELECT *, -due AS paid FROM {loan_table}", tags=tags, **TIMES)
-    store = make_store(ACCOUNT, view("by_table", table), view("by_query", query))
-    found = answers(retrieve(store, ENTITY_ROWS, ["by_table:number", "by_query:paid"]), "number", "paid")
-    assert found == [(3, -21.0), (4, -30.0), (None, None), (1, -10.0)]
+    of_catalogs = [
+        IcebergSource(warehouse="w", namespace="default", table=loan_table, catalog_name="spark_catalog", **TIMES),
+        UnityCatalogSource(warehouse="spark_catalog", namespace="default", table=loan_table, endpoint="", **TIMES),
+    ]
+    views = [view(f"by_catalog_{number}", of) for number, of in enumerate(of_catalogs)]
+    store = make_store(ACCOUNT, view("by_table", table), view("by_query", query), *views)
+    features = ["by_table:number", "by_query:paid", "by_catalog_0:due", "by_catalog_1:due"]
+    job = retrieve(store, ENTITY_ROWS, features, full_feature_names=True)
+    found = answers(job, *(feature.replace(":", "__") for feature in features))
+    assert found == [(3, -21.0, 21.0, 21.0), (4, -30.0, 30.0, 30.0), (None,) * 4, (1, -10.0, 10.0, 10.0)]
+
+
+def test_a_catalog_that_the_session_lacks(make_store: MakeStore) -> None:
+    of = IcebergSource(warehouse="w", namespace="risk", table="loans", timestamp_field="event_timestamp")
+    with pytest.raises(SourceNotFoundError, match=r"feast_iceberg.risk.loans.*no catalog of that name"):
+        make_store(ACCOUNT, view("by_catalog", of))
 
 
 def doubled(frame: pd.DataFrame) -> pd.DataFrame:
