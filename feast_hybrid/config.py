@@ -9,11 +9,11 @@ from typing import Any, Literal
 from feast.repo_config import FeastConfigBaseModel
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
-import feast_hybrid.sources.saved_datasets  # noqa: F401  # Feast knows a logging destination's kind once its class is loaded.
 from feast_hybrid.asof.request import REMOVED_STRATEGIES, Strategy
 from feast_hybrid.errors import ConfigError, CredentialError
-from feast_hybrid.lakes import Allowed, Router, Site
+from feast_hybrid.lakes import Allowed, BarePaths, Router, Site
 from feast_hybrid.lakes.credentials import CREDENTIALS
+from feast_hybrid.sources import feast_hooks
 from feast_hybrid.spark.config import SparkConfig
 
 #: A variable that Feast left as it is, for being unset or for a form that only shells know, as in ``${NAME:-x}``.
@@ -58,7 +58,8 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
     Attributes:
         type: ``feast_hybrid.HybridSparkOfflineStore``.
         sites: the lakes; with none, the scheme of each URI decides and the platform signs in.
-        spark: the session to start; an active one wins.
+        spark: the session to start; an active one wins. ``spark_conf``, as Feast's own Spark store calls its
+            settings, is taken for it.
         join: how the as-of join is done.
         sql: what SQL text may do.
         file_formats: formats of paths that sources may have beside the usual ones, in Spark's words.
@@ -87,6 +88,7 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
 
     def __init__(self, **data: Any) -> None:
         _refuse_unset_variables(data, "offline_store")
+        data = _with_feasts_spark_conf(data)
         error: ConfigError | None = None
         try:
             # A key with nothing after it, as in "spark:" with all its lines commented out, is not there.
@@ -102,7 +104,12 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
             functions=frozenset(name.lower() for name in self.sql.allow_functions),
             file_formats=frozenset(name.lower() for name in self.file_formats),
         )
-        self._router = Router(self.sites, allowed=allowed)
+        master = self.spark.master or "local"
+        elsewhere = None if master.startswith("local") else master
+        if self.spark.remote:
+            elsewhere = "a server of Spark Connect"
+        bare_paths = BarePaths(settings=self.spark.conf, elsewhere=elsewhere)
+        self._router = Router(self.sites, allowed=allowed, bare_paths=bare_paths)
         for name in ("staging_location", "monitoring_location"):
             if uri := getattr(self, name):
                 self._router.locate(uri, what=f"offline_store.{name}", configured=True)
@@ -113,8 +120,25 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
         return self._router
 
 
+feast_hooks.install()  # which loads the classes of our registry entries too: Feast knows a destination's kind by them
+
 # Feast looks for the store's class in the module of its configuration's class.
 HybridSparkOfflineStoreConfig.__module__ = "feast_hybrid"
+
+
+def _with_feasts_spark_conf(data: dict[str, Any]) -> dict[str, Any]:
+    """The settings with those of ``spark_conf`` where this store has them, so that a team can go back."""
+    conf = data.get("spark_conf")
+    if conf is None:
+        return data
+    if data.get("spark") is not None:
+        raise ConfigError("offline_store: spark_conf is Feast's own name for spark.conf; give one of the two.")
+    if not isinstance(conf, dict):
+        raise ConfigError("offline_store.spark_conf: must hold 'key: value' lines.")
+    fields = {"spark.master": "master", "spark.remote": "remote", "spark.app.name": "app_name"}
+    spark = {fields[key]: value for key, value in conf.items() if key in fields}
+    spark["conf"] = {key: value for key, value in conf.items() if key not in fields}
+    return {**{key: value for key, value in data.items() if key != "spark_conf"}, "spark": spark}
 
 
 def _refuse_unset_variables(value: Any, where: str) -> None:

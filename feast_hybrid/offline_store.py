@@ -5,7 +5,7 @@ Each verb imports what it needs when it is called: ``feast apply`` and an execut
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
@@ -132,7 +132,7 @@ class HybridSparkOfflineStore(OfflineStore):
         from feast_hybrid.sources.resolve import engine_source_spec
 
         store = _store_config(config)
-        source = engine_source_spec(data_source, store.router)
+        source = engine_source_spec(data_source, config)
         columns = pulled_columns(join_key_columns, feature_name_columns, timestamp_field, created_timestamp_column)
         frame = rows_between(store, source, timestamp_field, start_date, end_date, columns, join_key_columns)
         latest = latest_rows(
@@ -171,13 +171,35 @@ class HybridSparkOfflineStore(OfflineStore):
         from feast_hybrid.sources.resolve import engine_source_spec
 
         store = _store_config(config)
-        source = engine_source_spec(data_source, store.router)
+        source = engine_source_spec(data_source, config)
         columns = pulled_columns(join_key_columns, feature_name_columns, timestamp_field, created_timestamp_column)
         frame = rows_between(store, source, timestamp_field, start_date, end_date, columns, join_key_columns)
         # Without features it has every column, and still has to have those that are named.
         named = [*join_key_columns, timestamp_field, *filter(None, [created_timestamp_column])]
         selected = select_columns(frame, source, columns or named)
         return pull_job(store, source, selected if columns else frame, join_key_columns, feature_name_columns)
+
+    def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
+        """Ask the site whether a source's rows are there and have the columns that it and its views name.
+
+        See :func:`feast_hybrid.sources.feast_hooks.validate`.
+        """
+        from feast_hybrid.sources.feast_hooks import validate
+
+        _store_config(config)
+        validate(data_source, config)
+
+    def get_table_column_names_and_types_from_data_source(
+        self, config: RepoConfig, data_source: DataSource
+    ) -> Iterable[tuple[str, str]]:
+        """Names and types of a source's columns, as the source's own class calls types.
+
+        See :func:`feast_hybrid.sources.feast_hooks.columns`.
+        """
+        from feast_hybrid.sources.feast_hooks import columns
+
+        _store_config(config)
+        return columns(data_source, config)
 
     @staticmethod
     def offline_write_batch(
@@ -221,7 +243,8 @@ class HybridSparkOfflineStore(OfflineStore):
             config: the repository's configuration.
             data: rows with the columns of ``source``, or a local folder or file of them in Parquet.
             source: says which columns logs have.
-            logging_config: its destination is a :class:`~feast_hybrid.HybridSparkLoggingDestination`.
+            logging_config: its destination is a :class:`~feast_hybrid.HybridSparkLoggingDestination`, or Feast's
+                ``FileLoggingDestination``.
             registry: the registry.
 
         Raises:
@@ -344,7 +367,10 @@ class HybridSparkOfflineStore(OfflineStore):
 
 
 def _store_config(config: RepoConfig) -> HybridSparkOfflineStoreConfig:
+    from feast_hybrid.sources.resolve import router_of
+
     store = config.offline_store
     if not isinstance(store, HybridSparkOfflineStoreConfig):
         raise ConfigError(f"offline_store.type is {store.type!r}, not feast_hybrid.HybridSparkOfflineStore.")
+    router_of(config)
     return store

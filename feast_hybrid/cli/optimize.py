@@ -66,10 +66,12 @@ def _found(repo: Path, name: str) -> tuple[HybridSparkOfflineStoreConfig, Featur
     from feast.errors import FeatureViewNotFoundException
 
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
+    from feast_hybrid.sources.resolve import router_of
 
     store = FeatureStore(repo_path=str(repo))
     if not isinstance(store.config.offline_store, HybridSparkOfflineStoreConfig):
         raise ConfigError(f"{repo}: offline_store.type is {store.config.offline_store.type!r}, not this store's.")
+    router_of(store.config)
     try:
         try:
             return store.config.offline_store, store.get_feature_view(name)

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from feast_hybrid.lakes.bare_paths import BarePaths
 from feast_hybrid.lakes.location import Location
 from feast_hybrid.lakes.router import Allowed, Router
 from feast_hybrid.lakes.secrets import Secret
 from feast_hybrid.lakes.site import Site
 from feast_hybrid.lakes.uri import SCHEMES, LakeType, LakeUri, parse_uri
 
-__all__ = ["SCHEMES", "Allowed", "LakeType", "LakeUri", "Location", "Router", "Secret", "Site", "parse_uri"]
+__all__ = [
+    "SCHEMES",
+    "Allowed",
+    "BarePaths",
+    "LakeType",
+    "LakeUri",
+    "Location",
+    "Router",
+    "Secret",
+    "Site",
+    "parse_uri",
+]

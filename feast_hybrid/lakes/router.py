@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from feast_hybrid.errors import ConfigError, CredentialError, RoutingError
+from feast_hybrid.lakes.bare_paths import BarePaths
 from feast_hybrid.lakes.credentials import Kerberos
 from feast_hybrid.lakes.location import Location
 from feast_hybrid.lakes.site import Site
@@ -35,6 +36,7 @@ class Router:
     Attributes:
         sites: as configured.
         allowed: what sources may use there.
+        bare_paths: what paths without a scheme mean, which only Feast's own sources may have.
 
     Raises:
         ConfigError: two sites have one name or one prefix.
@@ -42,9 +44,12 @@ class Router:
             and queries could hold one alone.
     """
 
-    def __init__(self, sites: Sequence[Site] = (), *, allowed: Allowed | None = None) -> None:
+    def __init__(
+        self, sites: Sequence[Site] = (), *, allowed: Allowed | None = None, bare_paths: BarePaths | None = None
+    ) -> None:
         self.sites = tuple(sites)
         self.allowed = allowed or Allowed()
+        self.bare_paths = bare_paths or BarePaths()
         by_name: dict[str, Site] = {}
         by_place: dict[tuple[str, str, str], Site] = {}
         by_authority: dict[tuple[LakeType, str], Site] = {}

@@ -16,9 +16,8 @@ from feast_hybrid.retrieval.entity_columns import plain_column, refuse_values_of
 from feast_hybrid.retrieval.entity_rows import EntityRows, SparkRows
 from feast_hybrid.retrieval.history_rows import rows_of_histories
 from feast_hybrid.retrieval.pandas_rows import PandasRows
-from feast_hybrid.sources.data_source import HybridSparkSource
 from feast_hybrid.sources.reader import Reader, reader_beside, reader_for
-from feast_hybrid.sources.resolve import source_spec
+from feast_hybrid.sources.resolve import is_read, source_spec
 from feast_hybrid.sources.table_folders import refuse_unread_tables
 from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.errors import translate_spark_errors
@@ -227,7 +226,7 @@ def _sources_called(
     called = {
         source.name: source_spec(source, reader.router)
         for source in registry.list_data_sources(project, allow_cache=True)
-        if source.name.lower() in names and isinstance(source, HybridSparkSource)
+        if source.name.lower() in names and is_read(source)
     }
     called.update({view.source.name: view.source for view in views if view.source.name.lower() in names})
     return list(called.values())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 
-from feast_hybrid.errors import NotSupportedError, WriteError
+from feast_hybrid.errors import NotSupportedError
 from feast_hybrid.spark.cancellation import Cancellation
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
         Rows that were pulled from a source are written as they are there, not as Feast's engines take them.
 
         Args:
-            storage: a :class:`~feast_hybrid.SavedDatasetHybridSparkStorage`.
+            storage: a :class:`~feast_hybrid.SavedDatasetHybridSparkStorage`, or one of Feast's for Spark or files.
             allow_overwrite: whether what is there may be replaced.
             timeout: seconds; the job is cancelled after them. What has begun to take its place by then is waited for.
 
@@ -155,17 +155,13 @@ class HybridSparkRetrievalJob(RetrievalJob):
             RetrievalTimeoutError: the time ran out; nothing was changed, and nothing will be.
         """
         from feast_hybrid.retrieval.job_rows import SourceRows
-        from feast_hybrid.sources.resolve import source_spec
-        from feast_hybrid.sources.saved_datasets import SavedDatasetHybridSparkStorage
+        from feast_hybrid.sources.resolve import storage_spec
         from feast_hybrid.sources.spec import sites_of
         from feast_hybrid.spark.jobs import run
         from feast_hybrid.writing.datasets import save
 
-        if not isinstance(storage, SavedDatasetHybridSparkStorage):
-            raise WriteError(f"persist needs a SavedDatasetHybridSparkStorage, found {type(storage).__name__}.")
+        target = storage_spec(storage, self._router)
         frame = self._rows.kept if isinstance(self._rows, SourceRows) else self.to_spark_df()
-        destination = storage.to_data_source()
-        target = source_spec(destination, self._router)
         cancellation = Cancellation()
         run(
             frame.sparkSession,
@@ -178,7 +174,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
                 order=self._order,
             ),
             timeout=timeout,
-            what=f"persisting {self._rows.what} to {destination.location}",
+            what=f"persisting {self._rows.what} to {target.describe()}",
             cancellation=cancellation,
         )
 

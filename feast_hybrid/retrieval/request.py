@@ -18,7 +18,7 @@ from feast_hybrid.errors import SchemaError
 from feast_hybrid.retrieval.entity_rows import Bounds, EntityRows, require_keys
 from feast_hybrid.retrieval.job import HybridRetrievalMetadata
 from feast_hybrid.retrieval.join import RetrievalJoin
-from feast_hybrid.retrieval.transformed import TransformedRows, reads_sink
+from feast_hybrid.retrieval.transformed import TransformedRows, kept_rows
 from feast_hybrid.sources.declared import transforms
 from feast_hybrid.sources.files_frame import SourceFrame
 from feast_hybrid.sources.resolve import source_spec
@@ -249,7 +249,9 @@ def _requested(
     router: Router = config.offline_store.router
     source = source_spec(view.batch_source, router, view=view)
     transformed = None
-    if transforms(view) and not reads_sink(view, source):
+    if (kept := kept_rows(view, source)) is not None:
+        source = kept
+    elif transforms(view):
         transformed = TransformedRows(view, router, config)
         source = transformed.source
     name = view.projection.name_to_use()

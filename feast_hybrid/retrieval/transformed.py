@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
+from feast.batch_feature_view import BatchFeatureView
 from feast.feature_view import DUMMY_ENTITY_ID
 from feast.feature_view_utils import get_transformation_function
 from feast.infra.compute_engines.backends.factory import BackendFactory
@@ -129,23 +130,29 @@ class TransformedRows:
         return frame_of(frame.sparkSession, _in_declared_types(table, view))
 
 
-def reads_sink(view: FeatureView, sink: SourceSpec) -> bool:
-    """Whether history of a view that is made of others is what materialisation has put into its sink.
+def kept_rows(view: FeatureView, source: SourceSpec) -> SourceSpec | None:
+    """Where materialisation has put the rows that history of a view reads; None where it reads the view's source.
 
-    As Feast's Spark store has it: where ``offline=True``, the sink is a path, and something is there.
+    As Feast's Spark store has it: where ``offline=True``, it is a path, and something is there. The path is that of
+    the sink of a view that is made of others, or the one that a ``SparkSource`` of Feast's has beside its query.
     """
-    if not (view.source_views and view.offline and sink.location is not None):
-        return False
-    with source_errors(sink):
-        missing = is_missing(sink)
+    if not (isinstance(view, BatchFeatureView) and view.offline):
+        return None
+    kept = source if view.source_views else source.written_to
+    if kept is None or kept.location is None:
+        return None
+    with source_errors(kept):
+        missing = is_missing(kept)
     if missing:
+        instead = "its transformation is run" if transforms(view) else "its query is read"
         logger.warning(
-            "view %r: nothing is at its sink yet (%s); its transformation is run instead. Materialise it first.",
+            "view %r: nothing is at its sink yet (%s); %s instead. Materialise it first.",
             view.name,
-            sink.describe(),
+            kept.describe(),
+            instead,
         )
-        return False
-    return True
+        return None
+    return kept
 
 
 def _only_source_view(view: FeatureView) -> FeatureView:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from feast.data_format import FileFormat
 from feast.data_source import DataSource
 from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
 
-from feast_hybrid.errors import SourceError, SourceNotFoundError
+from feast_hybrid.errors import SourceError
 from feast_hybrid.lakes import parse_uri
 from feast_hybrid.sources.feast_types import value_type_of_spark
 from feast_hybrid.sources.registry_entry import parse_entry, write_entry
@@ -19,12 +18,10 @@ from feast_hybrid.sources.spec import SourceSpec
 from feast_hybrid.spark.columns import quoted
 
 if TYPE_CHECKING:
-    from feast.feature_view import FeatureView
     from feast.repo_config import RepoConfig
     from feast.value_type import ValueType
 
-    from feast_hybrid.lakes import Router
-    from feast_hybrid.sources.declared import LiveObjects
+    from feast_hybrid.lakes import Router, Site
 
 #: The registry's entry of a source has tags with this beginning, which say where its rows are.
 _PLACE_TAG = "feast_hybrid."
@@ -145,8 +142,13 @@ class HybridSparkSource(DataSource):
         """Where the rows are, for people: the URI, the table's name or ``a query``."""
         return self.path or (f"table {self.table}" if self.table else "a query")
 
-    def resolve(self, router: Router) -> SourceSpec:
+    def resolve(self, router: Router, *, at_home: bool = False) -> SourceSpec:
         """What this source means, with its place found on its site.
+
+        Args:
+            router: finds the site.
+            at_home: whether a table or query that does not say on which of several sites it is belongs to the
+                catalogs of the session that we work in, and to none of the sites.
 
         Raises:
             RoutingError: it is on none of the configured sites, or does not say on which of several.
@@ -163,12 +165,17 @@ class HybridSparkSource(DataSource):
                 refuse_table(self.table, what=what)
             if self.query is not None:
                 refuse_query(self.query, router.allowed, what=what)
+        if location is not None:
+            site: Site | None = location.site
+        else:
+            is_home = at_home and self.site is None and len(router.sites) > 1
+            site = None if is_home else router.named(self.site, what=what)
         return SourceSpec(
             name=self.name,
             location=location,
             table=self.table,
             query=self.query,
-            site=location.site if location is not None else router.named(self.site, what=what),
+            site=site,
             file_format=self.file_format,
             options=self.options,
             timestamp_field=self.timestamp_field or "",
@@ -258,40 +265,10 @@ class HybridSparkSource(DataSource):
                 not what a column holds.
             NotSupportedError: a view asks for what cannot be answered.
         """
-        from feast_hybrid.sources.declared import LiveObjects, join_keys
-        from feast_hybrid.sources.inference import validate_source
-        from feast_hybrid.sources.view_rules import check_columns
+        from feast_hybrid.sources.applied import validate_applied
 
         store = config.offline_store
-        live = LiveObjects.find()
-        views, source = self._with_views(store.router, live)
-        try:
-            validate_source(
-                source,
-                store.spark,
-                store.router,
-                keys=join_keys(views, source),
-                views=_for_each_view(source, views),
-                check=lambda columns: check_columns(views, source, columns, live),
-            )
-        except SourceNotFoundError:
-            if not views or any(not getattr(view, "source_views", None) for view in views):
-                raise
-
-    def _with_views(self, router: Router, live: LiveObjects) -> tuple[list[FeatureView], SourceSpec]:
-        """The source's views, each of which can be answered, and what it means with what they declare together.
-
-        Raises:
-            NotSupportedError: a view asks for what cannot be answered.
-        """
-        from feast_hybrid.sources.declared import agreed_types
-        from feast_hybrid.sources.view_rules import require_supported
-
-        views = live.views_of(self)
-        for view in views:
-            require_supported(view)
-        source = self.resolve(router)
-        return views, replace(source, declared=agreed_types(views, source))
+        validate_applied(self, lambda: self.resolve(store.router), store)
 
     @staticmethod
     def source_datatype_to_feast_value_type() -> Callable[[str], ValueType]:
@@ -307,17 +284,10 @@ class HybridSparkSource(DataSource):
                 go together.
             NotSupportedError: a view asks for what cannot be answered.
         """
-        from feast_hybrid.sources.declared import LiveObjects
-        from feast_hybrid.sources.inference import source_columns
-        from feast_hybrid.sources.view_rules import check_columns
+        from feast_hybrid.sources.applied import applied_columns
 
         store = config.offline_store
-        # ``FeatureStore.apply`` validates no source: where Feast infers a view's columns, it asks here.
-        live = LiveObjects.find()
-        views, source = self._with_views(store.router, live)
-        columns = source_columns(source, store.spark, store.router, views=_for_each_view(source, views))
-        check_columns(views, source, [name for name, _ in columns], live)
-        return columns
+        return applied_columns(self, lambda: self.resolve(store.router), store)
 
     def get_table_query_string(self) -> str:
         """How SQL text names this source's rows; see :attr:`table_ref`."""
@@ -326,13 +296,6 @@ class HybridSparkSource(DataSource):
 
 # Feast writes a class's own module into feature views at first, and our name for it afterwards: let them be one.
 HybridSparkSource.__module__ = "feast_hybrid"
-
-
-def _for_each_view(source: SourceSpec, views: Sequence[FeatureView]) -> list[SourceSpec]:
-    """What a source means to each of its views."""
-    from feast_hybrid.sources.declared import declared_types
-
-    return [replace(source, view=view.name, declared=declared_types(view, source)) for view in views]
 
 
 def _spark_format(file_format: str | FileFormat, what: str) -> str:

@@ -40,6 +40,11 @@ def transforms_stream(view: Any) -> TypeGuard[StreamFeatureView]:
     return isinstance(view, StreamFeatureView) and has_transformation(view)
 
 
+def is_written_elsewhere(source: DataSource | None) -> bool:
+    """Whether a source's rows come from a query, and batches go to a path: Feast's ``SparkSource`` may have both."""
+    return bool(getattr(source, "query", None) and getattr(source, "path", None))
+
+
 def declared_types(view: FeatureView, source: SourceSpec) -> dict[str, pa.DataType]:
     """The types in Arrow that a view declares of its join keys and features, by the source's names.
 
@@ -48,6 +53,11 @@ def declared_types(view: FeatureView, source: SourceSpec) -> dict[str, pa.DataTy
     """
     if transforms(view) and not view.source_views:
         return {}
+    return made_types(view, source)
+
+
+def made_types(view: FeatureView, source: SourceSpec) -> dict[str, pa.DataType]:
+    """As :func:`declared_types`, of the rows that the view has, whether a transformation made them or not."""
     declared: dict[str, pa.DataType] = {}
     for field in [*view.entity_columns, *view.features]:
         if field.name != DUMMY_ENTITY_ID:

@@ -58,6 +58,46 @@ def value_type_of_spark(spark_type: str) -> ValueType:
     }.get(name, ValueType.UNKNOWN)
 
 
+def as_spark_source_has_it(spark_type: str) -> str:
+    """A Spark type in a word of Feast's own table for ``SparkSource`` that means the same, where it has one."""
+    name = spark_type.strip().lower()
+    if name.startswith("array<") and name.endswith(">"):
+        return f"array<{as_spark_source_has_it(name[len('array<') : -1])}>"
+    words = {"timestamp_ntz": "timestamp", "timestamp_ltz": "timestamp", "binary": "byte"}
+    return "string" if name.startswith(("char(", "varchar(")) else words.get(name, spark_type)
+
+
+def as_file_source_has_it(spark_type: str) -> str:
+    """A Spark type in a word of Feast's own table for ``FileSource``, which are Arrow's, where it has one."""
+    name = spark_type.strip().lower()
+    if name.startswith("array<") and name.endswith(">"):
+        return f"list<item: {as_file_source_has_it(name[len('array<') : -1])}>"
+    words = {
+        "boolean": "bool",
+        "tinyint": "int8",
+        "smallint": "int16",
+        "int": "int32",
+        "bigint": "int64",
+        "timestamp": "timestamp[us, tz=UTC]",
+        "timestamp_ntz": "timestamp[us]",
+        "void": "null",
+    }
+    return "string" if name.startswith(("char(", "varchar(")) else words.get(name, spark_type)
+
+
+def as_iceberg_source_has_it(spark_type: str) -> str:
+    """A Spark type in a word of Feast's own table for ``IcebergSource``, which are Iceberg's, where it has one."""
+    name = spark_type.strip().lower()
+    words = {
+        "tinyint": "int",
+        "smallint": "int",
+        "bigint": "long",
+        "timestamp": "timestamptz",
+        "timestamp_ntz": "timestamp",
+    }
+    return words.get(name, spark_type)
+
+
 def arrow_type_of_feast(feast_type: FeastType, what: str) -> pa.DataType:
     """The Arrow type in which a source keeps a feature; times are instants in microseconds.
 

@@ -34,6 +34,8 @@ class SourceSpec:
         field_mapping: column in the source → name in Feast.
         view: the feature view that it is read for, for messages; None where it is read by itself.
         declared: what the feature view says of its columns, by the source's names: their types in Arrow.
+        written_to: where batches of rows go, if that is another place than the rows are read from: Feast's
+            ``SparkSource`` may have a query and a path.
     """
 
     name: str
@@ -50,6 +52,7 @@ class SourceSpec:
     field_mapping: Mapping[str, str] = field(default_factory=dict)
     view: str | None = None
     declared: Mapping[str, pa.DataType] = field(default_factory=dict)
+    written_to: SourceSpec | None = None
 
     @property
     def label(self) -> str:

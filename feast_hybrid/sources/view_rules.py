@@ -14,7 +14,13 @@ from feast.labeling.label_view import LabelView
 
 from feast_hybrid.arrow.names import positions_of
 from feast_hybrid.errors import NotSupportedError, SchemaError
-from feast_hybrid.sources.declared import BATCH_ROWS_TAG, LiveObjects, transforms, transforms_stream
+from feast_hybrid.sources.declared import (
+    BATCH_ROWS_TAG,
+    LiveObjects,
+    is_written_elsewhere,
+    transforms,
+    transforms_stream,
+)
 from feast_hybrid.sources.feast_types import arrow_type_of_feast
 
 if TYPE_CHECKING:
@@ -169,7 +175,7 @@ def _require_runnable(view: BatchFeatureView | StreamFeatureView) -> None:
         raise NotSupportedError(
             f"{_aggregates_too(view)} Feast's registry does not keep a batch feature view's aggregations."
         )
-    if view.offline and not view.source_views:
+    if view.offline and not view.source_views and not is_written_elsewhere(view.batch_source):
         raise NotSupportedError(
             f"{what} has a transformation and offline=True, with a source that is no view: Feast's engines would add "
             "the transformed rows to that source, and transform them again. Leave offline out, or make it of a view, "

@@ -205,6 +205,13 @@ def _no_such_table(failure: Failure) -> HybridError:
     return SourceNotFoundError(f"{failure.what}: no such table ({failure.where}): {failure.summary}")
 
 
+def _no_such_catalog(failure: Failure) -> HybridError:
+    return SourceNotFoundError(
+        f"{failure.what} ({failure.where}): the session has no catalog of that name. Start it with "
+        f"spark.sql.catalog.<name> and what belongs to it (offline_store.spark.conf): {failure.summary}"
+    )
+
+
 def _ends_early(failure: Failure) -> HybridError:
     site = site_of(failure.summary, failure.sites)
     where = failure.where if site is None or "site '" in failure.where else f"site {site.name!r}"
@@ -296,7 +303,8 @@ CONDITIONS: tuple[Condition, ...] = (
     Condition("org.apache.iceberg.exceptions.NotFoundException", _no_such_file),
     Condition("TABLE_OR_VIEW_NOT_FOUND", _no_such_table),
     Condition("SCHEMA_NOT_FOUND", _no_such_table),
-    Condition("CATALOG_NOT_FOUND", _no_such_table),
+    Condition("CATALOG_NOT_FOUND", _no_such_catalog),
+    Condition("REQUIRES_SINGLE_PART_NAMESPACE", _no_such_catalog),  # Spark takes the name for one of its own
     Condition("DELTA_TABLE_NOT_FOUND", _no_such_table),
     Condition("org.apache.iceberg.exceptions.NoSuchTableException", _no_such_table),
     Condition("PARQUET_TYPE_ILLEGAL", _nanoseconds, r"NANOS"),

@@ -21,6 +21,15 @@ def classic_runs() -> bool:
     return not is_remote_only() and SparkContext._active_spark_context is not None
 
 
+def default_filesystem() -> str | None:
+    """``fs.defaultFS`` of the Spark Classic session that runs in this process; None where none does."""
+    if not classic_runs():
+        return None
+    context: Any = SparkContext._active_spark_context
+    found = context._jsc.hadoopConfiguration().get("fs.defaultFS")
+    return str(found) if found else None
+
+
 def parallelism(spark: Any) -> int | None:
     """How many tasks run at once, where the session knows it: a Connect client does not."""
     return None if is_connect(spark) else int(spark.sparkContext.defaultParallelism)

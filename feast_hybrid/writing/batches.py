@@ -39,6 +39,7 @@ def write_batch(
 ) -> None:
     """See :meth:`feast_hybrid.HybridSparkOfflineStore.offline_write_batch`."""
     source = source_spec(view.batch_source, store.router, view=view)
+    source = source.written_to or source
     what = f"feature view {view.name!r}"
     if source.query is not None:
         raise WriteError(f"{what}: source {source.name!r} is a query; rows are written to a path or a table.")

@@ -12,8 +12,7 @@ import pyarrow.dataset as ds
 from feast_hybrid.arrow.convert import convert_for_writing
 from feast_hybrid.arrow.utc import in_instants
 from feast_hybrid.errors import WriteError
-from feast_hybrid.sources.resolve import source_spec
-from feast_hybrid.sources.saved_datasets import HybridSparkLoggingDestination
+from feast_hybrid.sources.resolve import destination_spec
 from feast_hybrid.writing.by_spark import append_by_spark
 from feast_hybrid.writing.naming import in_spark_task
 from feast_hybrid.writing.parquet_files import append_parquet
@@ -33,13 +32,7 @@ def write_logs(
     registry: BaseRegistry,
 ) -> None:
     """See :meth:`feast_hybrid.HybridSparkOfflineStore.write_logged_features`."""
-    destination = logging_config.destination
-    if not isinstance(destination, HybridSparkLoggingDestination):
-        raise WriteError(
-            f"features are logged to a {type(destination).__name__}; this offline store logs to a "
-            "HybridSparkLoggingDestination."
-        )
-    target = source_spec(destination.to_data_source(), store.router)
+    target = destination_spec(logging_config.destination, store.router)
     what = f"logging features to {target.describe()}"
     schema = in_instants(source.get_schema(registry))
     table = convert_for_writing(_rows(data, what), schema, what=what)

@@ -70,6 +70,26 @@ def test_everything_may_be_left_out_also_by_leaving_a_key_empty(text: str) -> No
     assert (config.join.strategy, config.staging_location) == ("auto", None)
 
 
+def test_spark_conf_of_feasts_own_store_is_read_as_the_session_to_start() -> None:
+    settings = 'spark.master: "local[2]"\n  spark.app.name: loans\n  spark.ui.enabled: "false"\n'
+    found = load(f"spark_conf:\n  {settings}").spark
+    assert found == load('spark: {master: "local[2]", app_name: loans, conf: {spark.ui.enabled: "false"}}').spark
+    assert load("spark_conf: {spark.remote: 'sc://host:15002'}").spark.remote == "sc://host:15002"
+    assert load("spark_conf:").spark == load("").spark
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("spark_conf: {a: b}\nspark: {master: yarn}", "offline_store: spark_conf is Feast's own name for spark.conf"),
+        ("spark_conf: [a]", "offline_store.spark_conf: must hold 'key: value' lines."),
+        ("spark_conf: {spark.hadoop.fs.azure.account.key.a: x}", "sign in by offline_store.sites[].credential"),
+    ],
+)
+def test_spark_conf_that_cannot_be_meant(text: str, message: str) -> None:
+    assert message in refusal(text)
+
+
 def test_settings_are_text_whatever_yaml_reads_them_as() -> None:
     config = load("spark: {conf: {spark.sql.shuffle.partitions: 8, spark.sql.ansi.enabled: true, spark.x: 0.5}}")
     assert config.spark.conf == {

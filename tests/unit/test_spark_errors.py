@@ -211,6 +211,14 @@ ABFS = "org.apache.hadoop.fs.azurebfs.contracts.exceptions.AbfsRestOperationExce
             SourceNotFoundError,
             "no such table (site 'cloud'): [TABLE_OR_VIEW_NOT_FOUND] The table `t` …",
         ),
+        *(
+            (
+                [("org.apache.spark.sql.AnalysisException", f"[{condition}] … `lakehouse`.`risk`.`loans`.")],
+                SourceNotFoundError,
+                "the session has no catalog of that name. Start it with spark.sql.catalog.<name>",
+            )
+            for condition in ("REQUIRES_SINGLE_PART_NAMESPACE", "CATALOG_NOT_FOUND")
+        ),
         (
             [
                 ("org.apache.spark.SparkClassNotFoundException", "[DATA_SOURCE_NOT_FOUND] Failed to find: csw."),

@@ -1,0 +1,97 @@
+"""Paths without a scheme, as Feast's own sources have them: whose they are, and how they are written out.
+
+A source of ours has none. What Feast reads by pyarrow is on this machine; what it reads by Spark is where Hadoop's
+``fs.defaultFS`` points.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from feast_hybrid.errors import RoutingError
+from feast_hybrid.lakes.uri import LakeType, LakeUri, parse_uri
+
+_SETTING = "fs.defaultFS"
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
+
+
+@dataclass(frozen=True)
+class BarePaths:
+    """What paths without a scheme mean to a repository.
+
+    Attributes:
+        repo: the repository's folder, where relative ones of this machine begin; None for the working directory.
+        settings: of the Spark session that would be started, such as ``spark.hadoop.fs.defaultFS``.
+        elsewhere: where Spark runs, if not in this process: a master or a server; its default file system is its own.
+    """
+
+    repo: Path | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: str | None = None
+
+    def on_this_machine(self, path: str) -> str:
+        """The URI of a path as Feast reads it by pyarrow: on this machine's disk; any other URI as it is."""
+        if not is_bare(path):
+            return path
+        found = (self.repo or Path()) / path
+        # Links lead where they lead: only then does ".." mean the folder above.
+        found = found.resolve() if ".." in found.parts else found.absolute()
+        return f"file://{found}"
+
+    def by_hadoop(self, path: str, *, of_session: str | None = None, what: str) -> str:
+        """The URI of a path as Spark reads it: where ``fs.defaultFS`` points; any other URI as it is.
+
+        That is the setting of the running session, else of ``offline_store.spark.conf``, else of the
+        ``core-site.xml`` in ``HADOOP_CONF_DIR``, else this machine's disk, as Hadoop has it.
+
+        Args:
+            path: as the source has it.
+            of_session: ``fs.defaultFS`` of the session that runs in this process; None where none does.
+            what: names the path, for errors.
+
+        Raises:
+            RoutingError: Spark runs elsewhere, where another setting may count; or it is relative to a folder of
+                Hadoop's that is not known here.
+        """
+        if not is_bare(path):
+            return path
+        setting = of_session or self.settings.get(f"spark.hadoop.{_SETTING}") or _of_core_site()
+        if setting is None and self.elsewhere is not None:
+            parse_uri(path, what=f"{what} (Spark runs at {self.elsewhere})")  # which refuses it, with the spellings
+        default = parse_uri(setting, what=f"{_SETTING}, which a path without a scheme needs,") if setting else None
+        if default is None or default.lake is LakeType.LOCAL:
+            return BarePaths().on_this_machine(path)
+        if not path.startswith("/"):
+            raise RoutingError(
+                f"{what}: {path!r} is relative to a user's folder of {default.scheme}://{default.authority}; write "
+                "it out from there."
+            )
+        return str(LakeUri(default.lake, default.scheme, default.authority, path))
+
+
+def is_bare(path: str) -> bool:
+    """Whether a path has no scheme, and is not empty."""
+    return bool(path.strip()) and _SCHEME.match(path) is None
+
+
+def _of_core_site() -> str | None:
+    """``fs.defaultFS`` of the files that Hadoop's clients read on this machine; None where none names it."""
+    folder = os.environ.get("HADOOP_CONF_DIR") or os.environ.get("YARN_CONF_DIR")
+    file = Path(folder, "core-site.xml") if folder else None
+    if file is None or not file.is_file():
+        return None
+    try:
+        root = ET.parse(file).getroot()  # noqa: S314 - this machine's own configuration
+    except (ET.ParseError, OSError) as error:
+        raise RoutingError(
+            f"{file}: its {_SETTING}, which a path without a scheme needs, is unreadable: {error}"
+        ) from None
+    for setting in root.iter("property"):
+        if setting.findtext("name", "").strip() == _SETTING:
+            return setting.findtext("value", "").strip() or None
+    return None
