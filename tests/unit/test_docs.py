@@ -15,7 +15,15 @@ PATH = re.compile(
 )
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 #: Files of a Feast repository and of Feast itself, and what benchmarks leave behind.
-ELSEWHERE = {"features.py", "online.py", "past.py", "benchmarks/.results/", "tests/integration/offline_store"}
+ELSEWHERE = {
+    "features.py",
+    "online.py",
+    "past.py",
+    "rows.py",
+    "train.py",
+    "benchmarks/.results/",
+    "tests/integration/offline_store",
+}
 
 
 def name_of(page: Path) -> str:
