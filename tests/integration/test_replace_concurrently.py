@@ -17,12 +17,14 @@ import pytest
 from feast_hybrid.errors import WriteError
 from feast_hybrid.lakes import Location, Router, Site, replace
 from feast_hybrid.lakes.markers import BEING_REPLACED
+from tests.integration.faulty import SEEDS
 from tests.integration.places import Place, abfs_speaks_to_azurite, outside_of_spark
 from tests.integration.reliability import reliability
 
 #: What a writer's file is called, and that all writers have; the more files, the longer is a moment on ADLS.
 FILES = ("data.parquet", "day=1/part.parquet", "day=2/part.parquet", "more.parquet")
-ROUNDS = 6
+#: How often each writer does: more often in ``make test-faults``.
+ROUNDS = 6 if len(SEEDS) > 1 else 3
 THREADS, PROCESSES = 4, 2
 
 
@@ -119,7 +121,7 @@ def test_writers_at_once_leave_one_writers_rows_whole(place: Place, folder: str)
     good = {name for name, error in outcomes if not error} | {"first"}
     assert all(uri in error for _, error in outcomes if error)
     assert not any("half replaced" in error or "could not be put back" in error for _, error in outcomes)
-    assert len(good) > 3
+    assert len(good) > ROUNDS / 2
     last = rows_at(target)
     assert last in [{name: len(FILES)} for name in good]
     assert seen

@@ -19,14 +19,16 @@ from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.errors import WriteError
 from feast_hybrid.lakes import Location, Router, Site
 from feast_hybrid.lakes.filesystems import SiteBlobFileSystem, SiteHdfsFileSystem
+from tests.integration.faulty import SEEDS
 from tests.integration.places import Place, Places, entity, feature_store, hour, source, view
 from tests.integration.reliability import Row, reliability
 
 if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
 
-#: A NameNode gives each file more work than Azurite does.
-PUSHES = {"onprem": 60, "cloud": 200}
+#: How many are pushed, by whether it is ``make test-faults`` that has the time; one file that is left open by each
+#: of 40 is seen as well as of 180. A NameNode gives each file more work than Azurite does.
+PUSHES = {"onprem": 60, "cloud": 200} if len(SEEDS) > 1 else {"onprem": 40, "cloud": 60}
 
 
 @pytest.fixture(params=["onprem", "cloud"])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +19,12 @@ from feast_hybrid.sources.reader import Reader
 from feast_hybrid.spark.catalog import partition_entries
 from tests.integration.faulty import MINUTES
 from tests.integration.format_limits import Limit, format_limit
-from tests.integration.places import answers, classic_only, entity, feature_store, hour, on_connect, retrieve
+from tests.integration.places import answers, classic_only, entity, feature_store, hour, on_connect, retrieve, rows_of
 from tests.integration.places import view as feature_view
 from tests.integration.programs import answers_in, run_python
 
 if TYPE_CHECKING:
-    from feast import FeatureStore
+    from feast import FeatureStore, FeatureView
     from pyspark.sql import SparkSession
 
     from tests.integration.places import Place, Places
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.connect
 
 ROLES = pytest.mark.parametrize("role", ["onprem", "cloud"])
-FORMATS = pytest.mark.parametrize("file_format", ["parquet", "orc"])
 
 DRIVER = entity("driver", ValueType.INT64, join_key="k")
 ENTITY_ROWS = pd.DataFrame({"k": [1, 2, 1, 3], "event_timestamp": [hour(30), hour(30), hour(2), hour(30)]})
@@ -92,13 +90,16 @@ class Tables:
         for name in self._of_application:
             self._application.unset(name)
 
-    def store(self, table: str, strategy: str, features: tuple[str, ...], **more: Any) -> FeatureStore:
+    def view(self, name: str, table: str, features: tuple[str, ...], **more: Any) -> FeatureView:
         types = {"v": Float64, "s": String, "seen": UnixTimestamp, "p": String, "n": Int64}
         rows = HybridSparkSource(
-            name="rows", table=table, site=self.place.site_name, timestamp_field="event_timestamp", **more
+            name=f"{name}_rows", table=table, site=self.place.site_name, timestamp_field="event_timestamp", **more
         )
-        schema = [Field(name="k", dtype=Int64), *(Field(name=name, dtype=types[name]) for name in features)]
-        stats = feature_view("stats", rows, DRIVER, schema=schema, ttl=DAY)
+        schema = [Field(name="k", dtype=Int64), *(Field(name=each, dtype=types[each]) for each in features)]
+        return feature_view(name, rows, DRIVER, schema=schema, ttl=DAY)
+
+    def store(self, table: str, strategy: str, features: tuple[str, ...], **more: Any) -> FeatureStore:
+        stats = self.view("stats", table, features, **more)
         folder = self.tmp_path / f"{table}_{strategy}_{len(features)}"
         folder.mkdir(exist_ok=True)
         return feature_store(self.sites, folder, DRIVER, stats, join={"strategy": strategy})
@@ -118,6 +119,25 @@ class Tables:
         job = retrieve(store, rows, [f"stats:{name}" for name in features])
         return job.explain().splitlines()[0], answers(job, *features)
 
+    def asked_together(
+        self, strategy: str, tables: Mapping[str, tuple[str, ...]]
+    ) -> dict[str, tuple[str, list[tuple[Any, ...]]]]:
+        """The same of some tables, by their names, in one history; each with its features."""
+        views = [self.view(table, table, features) for table, features in tables.items()]
+        folder = self.tmp_path / f"{'_'.join(tables)}_{strategy}"
+        folder.mkdir(exist_ok=True)
+        store = feature_store(self.sites, folder, DRIVER, *views, join={"strategy": strategy})
+        references = [f"{table}:{feature}" for table, features in tables.items() for feature in features]
+        job = retrieve(store, ENTITY_ROWS, references, full_feature_names=True)
+        rows, lines = job.to_arrow(), job.explain().splitlines()
+        return {
+            table: (
+                next(line for line in lines if line.startswith(f"view '{table}': ")),
+                rows_of(rows, *(f"{table}__{feature}" for feature in features)),
+            )
+            for table, features in tables.items()
+        }
+
 
 @pytest.fixture
 def tables(place: Place, lakes_to_test: Places, folder: str, spark: SparkSession, tmp_path: Path) -> Iterator[Tables]:
@@ -126,8 +146,10 @@ def tables(place: Place, lakes_to_test: Places, folder: str, spark: SparkSession
     made.drop()
 
 
-@ROLES
-@FORMATS
+@pytest.mark.parametrize(
+    ("file_format", "role"),
+    [("parquet", "onprem"), ("orc", "cloud"), pytest.param("orc", "onprem", marks=MINUTES)],
+)
 def test_a_plain_table_is_joined_by_columns_and_only_needed_partitions_are_asked_for(
     tables: Tables, file_format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,13 +181,52 @@ def test_a_plain_table_is_joined_by_columns_and_only_needed_partitions_are_asked
     assert {partition["day"] for partition in asked} == {"2026-01-10", "2026-01-11", None}
 
 
-@contextmanager
-def falls(tables: Tables, name: str, reason: str, features: tuple[str, ...] = ("v", "s")) -> Iterator[None]:
-    """The rows of a table that is made within come from Spark, for that reason; the answers are the window's."""
-    yield
-    plan, found = tables.asked(name, features=features)
-    assert reason.lower() in plan.partition("; rows by Spark: ")[2].lower(), plan
-    assert found == tables.asked(name, "window", features=features)[1]
+class Falls:
+    """Tables whose rows come from Spark, each for a reason; the answers are the window's."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        self._reasons: dict[str, str] = {}
+        self._features: dict[str, tuple[str, ...]] = {}
+
+    def __call__(self, name: str, reason: str, features: tuple[str, ...] = ("v", "s")) -> None:
+        """One that is there when they are checked."""
+        self._reasons[name], self._features[name] = reason, features
+
+    def check(self) -> None:
+        """Ask all of them together, as the tables and the settings are now."""
+        found, by_window = (self.tables.asked_together(strategy, self._features) for strategy in ("auto", "window"))
+        for name, reason in self._reasons.items():
+            plan, rows = found[name]
+            assert reason.lower() in plan.partition("; rows by Spark: ")[2].lower(), plan
+            assert rows == by_window[name][1], name
+        self._reasons, self._features = {}, {}
+
+
+def of_other_kinds(tables: Tables, falls: Falls, limit: Limit, tmp_path: Path) -> None:
+    """Tables that are left to Spark by what the catalog says of them."""
+
+    def at(name: str) -> str:
+        return f"LOCATION '{tables.uri}/{name}'"
+
+    falls("seen_through", limit("a view"))
+    tables.make("seen_through", "AS SELECT * FROM plain WHERE v > 1", "VIEW")
+    falls("bucketed", limit("a bucketed table"))
+    tables.make("bucketed", f"USING parquet CLUSTERED BY (k) INTO 2 BUCKETS {at('bucketed')} AS {ROWS}")
+    falls("of_text", limit("a table of csv"), features=("v",))
+    tables.make("of_text", f"USING csv {at('of_text')} AS SELECT k, event_timestamp, v FROM plain")
+    falls("with_options", limit("a table with options, which are Spark's to follow: recursiveFileLookup"))
+    tables.make("with_options", f"USING orc OPTIONS (recursiveFileLookup 'true') {at('with_options')} AS {ROWS}")
+    falls("outside", limit("its files are under none of the configured sites"))
+    tables.make("outside", f"USING orc LOCATION 'file://{tmp_path}/outside' AS {ROWS}")
+    falls("char_column", limit("column 's' is char"))
+    tables.make(
+        "char_column", f"(k BIGINT, event_timestamp TIMESTAMP, s CHAR(3), v DOUBLE) USING orc {at('char_column')}"
+    )
+    tables.sql("INSERT INTO char_column SELECT k, event_timestamp, s, v FROM plain")
+    falls("with_default", limit("column 'n' has a default"), features=("v", "n"))
+    tables.make("with_default", f"USING parquet {at('with_default')} AS {ROWS}")
+    tables.sql("ALTER TABLE with_default ADD COLUMN n BIGINT DEFAULT 7")
 
 
 @format_limit("Tables", "a view", "left to Spark", "a view")
@@ -224,6 +285,7 @@ def falls(tables: Tables, name: str, reason: str, features: tuple[str, ...] = ("
     "left to Spark",
     "is float in the table and double in",
 )
+@classic_only("of a server's catalog the same is asked, which plain tables show")
 @pytest.mark.parametrize("role", ["onprem", pytest.param("cloud", marks=MINUTES)])
 def test_what_is_not_plain_is_sparks(
     tables: Tables, place: Place, tmp_path: Path, limit: Limit, monkeypatch: pytest.MonkeyPatch
@@ -231,62 +293,47 @@ def test_what_is_not_plain_is_sparks(
     def at(name: str) -> str:
         return f"LOCATION '{tables.uri}/{name}'"
 
+    falls = Falls(tables)
     tables.plain("plain", "parquet")
-    with falls(tables, "seen_through", limit("a view")):
-        tables.make("seen_through", "AS SELECT * FROM plain WHERE v > 1", "VIEW")
-    with falls(tables, "bucketed", limit("a bucketed table")):
-        tables.make("bucketed", f"USING parquet CLUSTERED BY (k) INTO 2 BUCKETS {at('bucketed')} AS {ROWS}")
-    with falls(tables, "of_text", limit("a table of csv"), features=("v",)):
-        tables.make("of_text", f"USING csv {at('of_text')} AS SELECT k, event_timestamp, v FROM plain")
-    with falls(
-        tables, "with_options", limit("a table with options, which are Spark's to follow: recursiveFileLookup")
-    ):
-        tables.make("with_options", f"USING orc OPTIONS (recursiveFileLookup 'true') {at('with_options')} AS {ROWS}")
-    with falls(tables, "outside", limit("its files are under none of the configured sites")):
-        tables.make("outside", f"USING orc LOCATION 'file://{tmp_path}/outside' AS {ROWS}")
-    with falls(tables, "char_column", limit("column 's' is char")):
-        tables.make(
-            "char_column",
-            f"(k BIGINT, event_timestamp TIMESTAMP, s CHAR(3), v DOUBLE) USING orc {at('char_column')}",
-        )
-        tables.sql("INSERT INTO char_column SELECT k, event_timestamp, s, v FROM plain")
-    with falls(tables, "with_default", limit("column 'n' has a default"), features=("v", "n")):
-        tables.make("with_default", f"USING parquet {at('with_default')} AS {ROWS}")
-        tables.sql("ALTER TABLE with_default ADD COLUMN n BIGINT DEFAULT 7")
-    with falls(tables, "renamed", limit("has no column 'k'"), features=("v",)):
-        tables.make("with_id", f"USING orc {at('renamed')} AS SELECT k AS id, event_timestamp, v FROM plain")
-        tables.make("renamed", f"(k BIGINT, event_timestamp TIMESTAMP, v DOUBLE) USING orc {at('renamed')}")
-    with falls(tables, "nested", limit("there is a folder")):
-        tables.make("nested", f"USING parquet {at('nested')} AS {ROWS}")
-        place.put(f"{tables.uri}/nested/more/0", b"")  # files with rows there are refused: test_table_folders
-    with falls(tables, "moved", limit("is elsewhere")):
-        tables.plain("moved", "parquet")
-        tables.sql(
-            "ALTER TABLE moved PARTITION (day = DATE'2026-01-11', p = 'x:y/é %') "
-            f"SET LOCATION '{tables.uri}/plain/day=2026-01-10/p=x%3Ay%2Fé %25'"
-        )
-    with falls(tables, "without_folder", limit("has no folder")):
-        tables.plain("without_folder", "parquet")
-        tables.sql("ALTER TABLE without_folder ADD PARTITION (day = DATE'2026-01-11', p = 'made')")
-        made = f"{tables.uri}/without_folder/day=2026-01-11/p=made"
-        if place.exists(made):
-            place.lake.filesystem().rm(place.inside(made), recursive=True)
-    with falls(tables, "before_arrow", limit("holds times before 1677-09-21"), features=("v", "seen")):
-        old = "SELECT k, event_timestamp, v, TIMESTAMP'0099-01-01 00:00:00' AS seen FROM plain"
-        tables.make("before_arrow", f"USING orc {at('before_arrow')} AS {old}")
-    with falls(tables, "by_places", limit("names its columns _col0"), features=("v",)):
-        numbered = "SELECT k AS _col0, event_timestamp AS _col1, v AS _col2 FROM plain"
-        tables.make("numbered", f"USING orc {at('by_places')} AS {numbered}")
-        tables.make("by_places", f"(k BIGINT, event_timestamp TIMESTAMP, v DOUBLE) USING orc {at('by_places')}")
+    of_other_kinds(tables, falls, limit, tmp_path)
+    falls.check()
+    falls("renamed", limit("has no column 'k'"), features=("v",))
+    tables.make("with_id", f"USING orc {at('renamed')} AS SELECT k AS id, event_timestamp, v FROM plain")
+    tables.make("renamed", f"(k BIGINT, event_timestamp TIMESTAMP, v DOUBLE) USING orc {at('renamed')}")
+    falls("nested", limit("there is a folder"))
+    tables.make("nested", f"USING parquet {at('nested')} AS {ROWS}")
+    place.put(f"{tables.uri}/nested/more/0", b"")  # files with rows there are refused: test_table_folders
+    falls("moved", limit("is elsewhere"))
+    tables.plain("moved", "parquet")
+    tables.sql(
+        "ALTER TABLE moved PARTITION (day = DATE'2026-01-11', p = 'x:y/é %') "
+        f"SET LOCATION '{tables.uri}/plain/day=2026-01-10/p=x%3Ay%2Fé %25'"
+    )
+    falls("without_folder", limit("has no folder"))
+    tables.plain("without_folder", "parquet")
+    tables.sql("ALTER TABLE without_folder ADD PARTITION (day = DATE'2026-01-11', p = 'made')")
+    made = f"{tables.uri}/without_folder/day=2026-01-11/p=made"
+    if place.exists(made):
+        place.lake.filesystem().rm(place.inside(made), recursive=True)
+    falls("before_arrow", limit("holds times before 1677-09-21"), features=("v", "seen"))
+    old = "SELECT k, event_timestamp, v, TIMESTAMP'0099-01-01 00:00:00' AS seen FROM plain"
+    tables.make("before_arrow", f"USING orc {at('before_arrow')} AS {old}")
+    falls("by_places", limit("names its columns _col0"), features=("v",))
+    numbered = "SELECT k AS _col0, event_timestamp AS _col1, v AS _col2 FROM plain"
+    tables.make("numbered", f"USING orc {at('by_places')} AS {numbered}")
+    tables.make("by_places", f"(k BIGINT, event_timestamp TIMESTAMP, v DOUBLE) USING orc {at('by_places')}")
+    falls.check()
     tables.make("wide", f"USING orc {at('wide')} AS SELECT k, event_timestamp, v FROM plain")
     tables.make("narrow", f"(k BIGINT, event_timestamp TIMESTAMP, v FLOAT) USING orc {at('wide')}")
     plan = retrieve(tables.store("narrow", "auto", ("v",)), ENTITY_ROWS, ["stats:v"]).explain()
     assert limit("is float in the table and double in") in plan
-    with falls(tables, "plain", limit("more than are asked for one by one")):
-        monkeypatch.setattr(table_scan, "_MAX_PARTITIONS", 3)
+    falls("plain", limit("more than are asked for one by one"))
+    monkeypatch.setattr(table_scan, "_MAX_PARTITIONS", 3)
+    falls.check()
     monkeypatch.setattr(table_scan, "_MAX_PARTITIONS", 1000)
-    with falls(tables, "plain", limit("its files cannot be listed from here")):
-        monkeypatch.setattr(table_scan, "files_in", Path.read_bytes)  # which knows no list of folders
+    falls("plain", limit("its files cannot be listed from here"))
+    monkeypatch.setattr(table_scan, "files_in", Path.read_bytes)  # which knows no list of folders
+    falls.check()
 
 
 @ROLES

@@ -16,6 +16,7 @@ import pytest
 from feast import Field
 from feast import types as ft
 
+from tests.integration.faulty import MINUTES
 from tests.integration.places import Place, Places, entity, hour, retrieve, source, view
 
 if TYPE_CHECKING:
@@ -190,8 +191,15 @@ def served(name: str, values: list[Any]) -> list[Any]:
     return [without_emptiness(plain(simple(value))) for value in values]
 
 
-@pytest.mark.parametrize("role", ["onprem", "cloud"])
-@pytest.mark.parametrize("schema", ["declared", "inferred"])
+@pytest.mark.parametrize(
+    ("schema", "role"),
+    [
+        ("inferred", "onprem"),
+        ("inferred", "cloud"),
+        pytest.param("declared", "onprem", marks=MINUTES),
+        ("declared", "cloud"),
+    ],
+)
 def test_a_value_is_the_same_in_the_file_in_a_training_set_and_online(
     make_store: MakeStore, write: Write, lakes_to_test: Places, role: str, schema: str
 ) -> None:

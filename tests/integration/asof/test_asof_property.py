@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.integration.asof.oracle import Entity, Setting, Shape, Source, World, check
+from tests.integration.faulty import SEEDS
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -90,7 +91,7 @@ def batches(draw: st.DrawFn) -> tuple[Setting, list[World]]:
 
 # No shrinking: each step would be a Spark job. check() shows the smallest world that differs.
 @hypothesis_settings(
-    max_examples=10,
+    max_examples=6 if len(SEEDS) < 2 else 20,
     deadline=None,
     database=None,
     phases=[Phase.explicit, Phase.generate],

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.matrix
 
 ZONES = ["UTC", "America/New_York", "Asia/Kolkata", "Europe/Amsterdam", "Australia/Lord_Howe", "+14:00"]
 
+TIME_TYPES = ["timestamp", "timestamp_ntz"]
 INSTANTS = [
     "0001-01-01 00:00:00",
     "1582-10-04 23:59:59.5",
@@ -71,51 +72,57 @@ def test_a_date_is_midnight_utc_in_every_session_zone(spark: SparkSession, setti
 
 
 @pytest.mark.parametrize("zone", ZONES)
-@pytest.mark.parametrize("source_type", ["timestamp", "timestamp_ntz"])
-@pytest.mark.parametrize("entity_type", ["timestamp", "timestamp_ntz"])
+@pytest.mark.parametrize("entity_type", TIME_TYPES)
 def test_the_hours_around_a_change_of_clocks_keep_their_order_and_distance(
-    spark: SparkSession, settings: Settings, strategy: str, entity_type: str, source_type: str, zone: str
+    spark: SparkSession, settings: Settings, strategy: str, entity_type: str, zone: str
 ) -> None:
     # 05:00Z and 06:00Z are both 01:00 in New York; a ttl of exactly one hour separates them.
     history = ["2024-11-03 04:30:00", "2024-11-03 05:30:00", "2024-11-03 06:30:00"]
     times = ["2024-11-03 05:29:59.999999", "2024-11-03 05:30:00", "2024-11-03 07:30:00", "2024-11-03 07:30:00.000001"]
     with settings(zone=zone):
-        view = AsOfView(
-            name="clock",
-            frame=rows(spark, source_type, history).withColumnRenamed("n", "v"),
-            keys=[("k", "k")],
-            timestamp="ts",
-            ttl=timedelta(hours=1),
-            features=[("v", "v")],
-        )
-        joined = join(rows(spark, entity_type, times), [view], timestamp="ts", strategy=strategy)
-        assert [row["v"] for row in joined.orderBy("n").collect()] == [0, 1, 2, None]
+        views = [
+            AsOfView(
+                name=source_type,
+                frame=rows(spark, source_type, history).withColumnRenamed("n", "v"),
+                keys=[("k", "k")],
+                timestamp="ts",
+                ttl=timedelta(hours=1),
+                features=[("v", source_type)],
+            )
+            for source_type in TIME_TYPES
+        ]
+        joined = join(rows(spark, entity_type, times), views, timestamp="ts", strategy=strategy)
+        found = joined.orderBy("n").select(*TIME_TYPES).collect()
+        assert [tuple(row) for row in found] == [(0, 0), (1, 1), (2, 2), (None, None)]
 
 
 @pytest.mark.parametrize("ansi", [True, False])
-@pytest.mark.parametrize("ttl", [timedelta(days=1), timedelta(days=4_000_000), timedelta.max])
 def test_the_longest_ttl_and_the_first_of_times_do_not_overflow(
-    spark: SparkSession, settings: Settings, strategy: str, ttl: timedelta, ansi: bool
+    spark: SparkSession, settings: Settings, strategy: str, ansi: bool
 ) -> None:
+    ttls = {"a day": timedelta(days=1), "long": timedelta(days=4_000_000), "longest": timedelta.max}
     with settings(ansi=ansi):
         frame = spark.sql(
             "SELECT 1 AS k, CAST(x AS timestamp) AS ts, x AS v FROM VALUES ('0001-01-01 00:00:00Z') AS t(x)"
         )
         far = spark.sql("SELECT 1 AS k, timestamp_micros(-9223372036854775807L) AS ts, 'far' AS v")
-        view = AsOfView(
-            name="old",
-            frame=frame.union(far),
-            keys=[("k", "k")],
-            timestamp="ts",
-            ttl=ttl,
-            features=[("v", "v")],
-        )
+        views = [
+            AsOfView(
+                name=name,
+                frame=frame.union(far),
+                keys=[("k", "k")],
+                timestamp="ts",
+                ttl=ttl,
+                features=[("v", name)],
+            )
+            for name, ttl in ttls.items()
+        ]
         entities = spark.sql(
             "SELECT 1 AS n, 1 AS k, timestamp_micros(-9223372036854775806L) AS t "
             "UNION ALL SELECT 2, 1, CAST('0001-01-01 12:00:00Z' AS timestamp)"
         )
-        found = join(entities, [view], timestamp="t", strategy=strategy).select("n", "v").collect()
-        assert dict(map(tuple, found)) == {1: "far", 2: "0001-01-01 00:00:00Z"}
+        found = join(entities, views, timestamp="t", strategy=strategy).select("n", *ttls).collect()
+        assert sorted(map(tuple, found)) == [(1, *["far"] * 3), (2, *["0001-01-01 00:00:00Z"] * 3)]
 
 
 @pytest.mark.parametrize("data_type", ["string", "bigint", "double", "boolean"])
