@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from feast_hybrid.arrow.faults import is_arrows
 from feast_hybrid.arrow.field_ids import number_of
 from feast_hybrid.errors import SourceError, SourceNotFoundError
 
@@ -87,7 +88,7 @@ def opened_deletes(path: str, open_file: Callable[[str], Any]) -> Iterator[pq.Pa
         open_file: opens a file by its path: gives a path of this machine, or a file.
 
     Raises:
-        SourceError: it is no file of deletes.
+        SourceError: it is no file of deletes, or damaged.
         SourceNotFoundError: it is gone.
     """
     source: Any = None
@@ -101,6 +102,10 @@ def opened_deletes(path: str, open_file: Callable[[str], Any]) -> Iterator[pq.Pa
         ) from None
     except (pa.ArrowException, KeyError) as error:
         raise SourceError(f"the file of deletes {path} cannot be read: {error}") from None
+    except OSError as error:  # which would else be taken for one of the data file
+        if not is_arrows(error):
+            raise
+        raise SourceError(f"the file of deletes {path} cannot be read: {error}") from error
     finally:
         if hasattr(source, "close"):
             source.close()

@@ -53,12 +53,24 @@ def metadata_place(settings: Mapping[str, str], namespace: Sequence[str], name: 
     return found
 
 
-def _asked(settings: Mapping[str, str], namespace: Sequence[str], name: str) -> tuple[str, str]:
-    catalog = RestCatalog("feast-hybrid", **settings)
-    try:
-        _require_known(catalog.properties.keys() - settings.keys(), what="of the server")
-        if changed := sorted(key for key, value in settings.items() if catalog.properties.get(key) != value):
+class _Catalog(RestCatalog):
+    """A catalog whose server may not change by what, or where, it is signed in."""
+
+    def _fetch_config(self) -> None:
+        own = dict(self.properties)
+        super()._fetch_config()
+        # Before the credential is sent again, which would go to wherever the server says.
+        _require_known(self.properties.keys() - own.keys(), what="of the server")
+        if changed := sorted(key for key, value in own.items() if self.properties.get(key) != value):
             raise UnknownAnswerError(f"the server has settings of its own for {', '.join(changed)}")
+
+
+def _asked(settings: Mapping[str, str], namespace: Sequence[str], name: str) -> tuple[str, str]:
+    known: dict[str, Any] = dict(settings)
+    if not settings.keys() & {"token", "credential"}:
+        known["auth"] = {"type": "noop"}  # else it signs in as "None"
+    catalog = _Catalog("feast-hybrid", **known)
+    try:
         parts = catalog._split_identifier_for_path((*namespace, name))
         response = catalog._session.get(catalog.url(Endpoints.load_table, prefixed=True, **parts))
         response.raise_for_status()

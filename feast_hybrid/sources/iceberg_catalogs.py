@@ -72,7 +72,9 @@ def _of_rest(table: CatalogTable, router: Router, what: str) -> Location | Ineli
     except UnknownAnswerError as error:
         return Ineligible(f"{what}: {error}")
     except Exception as error:  # whose text may be a secret
-        return Ineligible(f"{what} could not be asked: {type(error).__name__}")
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        answer = "" if status is None else f" {status}"
+        return Ineligible(f"{what} could not be asked: {type(error).__name__}{answer}")
     try:
         location = router.locate(file, what=f"the metadata that {what} names")
     except RoutingError:

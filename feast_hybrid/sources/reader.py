@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.asof import Ineligible, Scan
 from feast_hybrid.errors import (
+    AccessDeniedError,
+    AuthenticationError,
     HybridError,
     SchemaError,
     SessionError,
@@ -257,7 +259,8 @@ class Reader:
     ) -> SourceFrame:
         """The rows of a table of one of Iceberg's catalogs: by its metadata, else by Spark's package.
 
-        What is refused of a path because of a column is left to the package here: the catalog is Spark's to ask.
+        What is refused of a path because of a column is left to the package here: the catalog is Spark's to ask. So
+        is what the site's credential may not read: a REST catalog may hand out to the package what it signs in with.
         """
         if source.table not in self._in_catalogs:  # asked once in a call: later, it may be a later version
             self._in_catalogs[source.table] = location_in_catalog(table, self.router)
@@ -268,7 +271,12 @@ class Reader:
             placed = dataclasses.replace(source, table=None, location=location, file_format="iceberg", options={})
             try:
                 found = self._by_metadata(placed, columns, required, between, session)
-            except (SchemaError, SourceNotFoundError) as error:  # such as a table of the table's own metadata
+            except (
+                SchemaError,
+                SourceNotFoundError,  # such as a table of the table's own metadata
+                AuthenticationError,
+                AccessDeniedError,
+            ) as error:
                 found = error
             if isinstance(found, SourceFrame):
                 return found

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 
-#: Settings of catalogs, which any session may get, but for those of Spark's own catalog.
-_OF_CATALOG = re.compile(r"spark\.sql\.catalog\.(?!spark_catalog(\.|$))")
+#: Settings of catalogs, which any session may get, but for those of Spark's own catalog; and by which Iceberg reads
+#: another branch.
+_OF_CATALOG = re.compile(r"spark\.sql\.catalog\.(?!spark_catalog(\.|$))|spark\.wap\.")
 
 
 def child_session(spark: SparkSession, settings: Mapping[str, str]) -> SparkSession:
@@ -98,6 +99,8 @@ def _runtime_settings(spark: SparkSession) -> dict[str, str]:
         key: value
         for key, value in settings.items()
         if value is not None
-        and re.match(r"spark\.sql\.", key)
-        and (_OF_CATALOG.match(key) is not None or spark.conf.isModifiable(key))
+        and (
+            _OF_CATALOG.match(key) is not None
+            or (re.match(r"spark\.sql\.", key) is not None and spark.conf.isModifiable(key))
+        )
     }

@@ -14,10 +14,14 @@ import pyarrow as pa
 import pytest
 
 from feast_hybrid.asof import Ineligible
+from feast_hybrid.errors import AccessDeniedError, AuthenticationError, HybridError, SchemaError
 from feast_hybrid.files.iceberg_table import SnapshotChoice, read_table
 from feast_hybrid.lakes import Location, Router
 from feast_hybrid.sources.iceberg_catalogs import location_in_catalog
+from feast_hybrid.sources.reader import Reader
+from feast_hybrid.sources.spec import SourceSpec
 from feast_hybrid.spark.iceberg_catalogs import CatalogTable, iceberg_table_name
+from feast_hybrid.spark.isolated import child_session
 from tests.iceberg_tables import catalog_table, rows_of
 from tests.integration.format_limits import Limit, format_limit
 
@@ -174,24 +178,31 @@ class Catalog:
 
     Attributes:
         answers: path → what it says, which is JSON.
-        token: that it wants to see.
+        token: that it wants to see; None for no sign-in.
         asked: paths.
     """
 
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {}
-        self.token = "S3CRET"
+        self.token: str | None = "S3CRET"
         self.asked: list[str] = []
         catalog = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 catalog.asked.append(self.path)
-                is_known = self.headers.get("Authorization") == f"Bearer {catalog.token}"
+                wanted = None if catalog.token is None else f"Bearer {catalog.token}"
+                is_known = self.headers.get("Authorization") == wanted
                 found = catalog.answers.get(self.path)
                 self.send_response(401 if not is_known else 404 if found is None else 200)
                 self.end_headers()
                 self.wfile.write(json.dumps(found if is_known else {"error": catalog.token}).encode())
+
+            def do_POST(self) -> None:
+                catalog.asked.append(self.path)
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(json.dumps({"access_token": catalog.token, "token_type": "bearer"}).encode())
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -274,6 +285,9 @@ def test_what_a_rest_catalog_says_besides_leaves_its_tables_to_spark(catalog: Ca
     of_table["metadata"]["location"] += "/elsewhere"
     assert limit("has the table's metadata elsewhere than the table") in reason()
     assert limit("could not be asked: ") in reason(token="wrong")
+    served = catalog.answers.pop("/v1/p/namespaces/db/tables/rides")
+    assert "could not be asked: HTTPError 404" in reason()
+    catalog.answers["/v1/p/namespaces/db/tables/rides"] = served
     assert "could not be asked: " in reason(uri="http://127.0.0.1:9")
     assert "no URI of a server" in reason(uri="thrift://x")
     assert "has a credential, and no oauth2-server-uri" in reason(credential="wrong")
@@ -283,3 +297,54 @@ def test_what_a_rest_catalog_says_besides_leaves_its_tables_to_spark(catalog: Ca
     assert "settings of the server are not known: rest-metrics" in reason()
     catalog.answers.clear()
     assert "could not be asked: " in reason()
+
+
+def test_a_credential_goes_where_the_session_says_and_not_where_the_server_does(catalog: Catalog) -> None:
+    settings = {name: value for name, value in catalog.settings.items() if name != "token"}
+    settings |= {"credential": "me:S3CRET", "oauth2-server-uri": f"{settings['uri']}/sign-in"}
+    assert isinstance(located("lake.db.rides", settings), Location)
+    assert catalog.asked[::2] == ["/sign-in", "/sign-in"]
+    catalog.asked.clear()
+    config = catalog.answers["/v1/config?warehouse=w"]
+    config["overrides"]["oauth2-server-uri"] = f"{settings['uri']}/elsewhere"
+    found = located("lake.db.rides", settings)
+    assert isinstance(found, Ineligible)
+    assert "the server has settings of its own for oauth2-server-uri" in found.reason
+    assert catalog.asked == ["/sign-in", "/v1/config?warehouse=w"]
+
+
+def test_a_catalog_without_sign_in_is_asked_without_one(catalog: Catalog) -> None:
+    catalog.token = None
+    settings = {name: value for name, value in catalog.settings.items() if name != "token"}
+    assert isinstance(located("lake.db.rides", settings), Location)
+
+
+@pytest.mark.parametrize("error", [AccessDeniedError, AuthenticationError, SchemaError])
+def test_what_the_site_s_credential_may_not_read_is_left_to_spark_s_package(
+    monkeypatch: pytest.MonkeyPatch, error: type[HybridError]
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise error("the site says no")
+
+    rows: Any = object()
+    spark: Any = session(WAREHOUSE)
+    monkeypatch.setattr(Reader, "_by_metadata", refuse)
+    monkeypatch.setattr("feast_hybrid.sources.reader._table", lambda *_: rows)
+    monkeypatch.setattr("feast_hybrid.sources.reader.analysed", lambda frame: frame)
+    source = SourceSpec(name="rides", table="lake.db.rides")
+    found = Reader(spark, Router([]), child=spark)._open(source, None, (), (None, None), None, scan=True)
+    assert found.frame is rows
+    assert found.scan == Ineligible("read by Spark's package of Iceberg: the site says no")
+
+
+def test_a_child_session_reads_what_is_not_yet_published_where_its_parent_does() -> None:
+    given: dict[str, str] = {}
+    child = SimpleNamespace(conf=SimpleNamespace(set=given.__setitem__, get=given.get))
+    spark = session(
+        WAREHOUSE, **{"spark.wap.branch": "audit", "spark.sql.catalog.spark_catalog.type": "hive", "x": "y"}
+    )
+    spark.conf.isModifiable = lambda _: False
+    spark.newSession = lambda: child
+    child_session(spark, {})
+    assert given.items() >= {"spark.wap.branch": "audit", "spark.sql.catalog.lake.type": "Hadoop"}.items()
+    assert not given.keys() & {"x", "spark.sql.catalog.spark_catalog.type"}

@@ -390,3 +390,22 @@ def test_a_calendar_of_an_old_spark_is_not_compared(tmp_path: Path, name: str) -
         SourceError, match=r"column 'day' of .* holds times before 1900 in the calendar of an old Spark"
     ):
         rows_of(at(with_deletes(table, tmp_path, [gone])))
+
+
+@pytest.mark.parametrize("kind", ["positions", "values"])
+def test_a_damaged_page_of_a_file_of_deletes_is_told_of_that_file(tmp_path: Path, kind: str) -> None:
+    table = catalog_table(tmp_path, NAMED)
+    table.append(pa.table({"k": longs(1, 2), "s": ["a", "b"]}))
+    (task,) = table.scan().plan_files()
+    file = (
+        deletes(tmp_path / "table" / "e.parquet", [(task.file.file_path, 0)])
+        if kind == "positions"
+        else of(tmp_path, pa.table({"k": longs(1)}), {"k": 1})
+    )
+    found = at(with_deletes(table, tmp_path, [file]))
+    path = tmp_path / "table" / "e.parquet"
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + bytes(byte ^ 0xFF for byte in content[4:12]) + content[12:])
+    with pytest.raises(SourceError, match=r"^the file of deletes .*e\.parquet cannot be read: ") as raised:
+        rows_of(found)
+    assert task.file.file_path.removeprefix("file://") not in str(raised.value)
