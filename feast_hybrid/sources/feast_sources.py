@@ -22,6 +22,7 @@ from feast.infra.offline_stores.file_source import FileLoggingDestination, FileS
 
 from feast_hybrid.errors import SourceError
 from feast_hybrid.lakes.bare_paths import is_bare
+from feast_hybrid.lakes.uri import shown
 from feast_hybrid.sources.data_source import HybridSparkSource
 from feast_hybrid.sources.feast_types import (
     as_file_source_has_it,
@@ -84,6 +85,7 @@ def translate(source: DataSource, router: Router) -> Translated:
         RoutingError: its path names no lake that is known.
     """
     _note_connection(source)
+    what = f"source {shown(source.name)}"
     site = source.tags.get(SITE_TAG)
     if isinstance(source, IcebergSource):
         # Databricks has a warehouse's name for a catalog; for others the session knows it by Feast's name for it.
@@ -91,10 +93,9 @@ def translate(source: DataSource, router: Router) -> Translated:
         table = _quoted_table(f"{catalog}.{source.namespace}.{source.iceberg_table}")
         return Translated(_source(source, table=table, site=site), site=site)
     if isinstance(source, FileSource):
-        place = _of_file(source.path, source.file_format, router, what=f"source {source.name!r}")
+        place = _of_file(source.path, source.file_format, router, what=what)
         return Translated(_source(source, **place), site=site)
     assert isinstance(source, SparkSource)
-    what = f"source {source.name!r}"
     if source.table:
         return Translated(_source(source, table=_quoted_table(source.table), site=site), site=site)
     stored = None
@@ -182,7 +183,7 @@ def _of_file(path: str, file_format: FileFormat | None, router: Router, *, what:
             f"{what}: file_format {type(file_format).__name__} is none that Feast's FileSource has: ParquetFormat or "
             "DeltaFormat."
         )
-    return {"path": router.bare_paths.on_this_machine(path), "file_format": file_format}
+    return {"path": router.bare_paths.on_this_machine(path, what=f"path of {what}"), "file_format": file_format}
 
 
 def _of_spark(
@@ -233,6 +234,6 @@ def _note_connection(source: DataSource) -> None:
     if source.connection_ref is not None and source.name not in _noted:
         _noted.add(source.name)
         logger.warning(
-            "source %r has a connection_ref, which is not followed: its site signs in, as offline_store.sites says.",
-            source.name,
+            "source %s has a connection_ref, which is not followed: its site signs in, as offline_store.sites says.",
+            shown(source.name),
         )
