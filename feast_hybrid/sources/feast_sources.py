@@ -10,7 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from feast.data_format import DeltaFormat as DeltaFiles
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from feast.saved_dataset import SavedDatasetStorage
     from feast.table_format import TableFormat
 
-    from feast_hybrid.lakes import Router
+    from feast_hybrid.lakes import BarePaths, Router
 
 logger = logging.getLogger(__name__)
 
@@ -200,7 +200,7 @@ def _of_spark(
                 f"{', '.join(sorted(options))}. Give the table's folder as path, or read a version by a query."
             )
         return {"table": _quoted_table(path)}
-    uri = router.bare_paths.by_hadoop(path, of_session=_default_filesystem(path), what=f"path of {what}")
+    uri = _paths(path, router).by_hadoop(path, what=f"path of {what}")
     return {"path": uri, "file_format": kind or file_format, "options": options}
 
 
@@ -214,13 +214,14 @@ def _options(table_format: TableFormat) -> dict[str, str]:
     }
 
 
-def _default_filesystem(path: str) -> str | None:
-    """``fs.defaultFS`` of a running session, where a path needs it; nothing is loaded or started to ask."""
+def _paths(path: str, router: Router) -> BarePaths:
+    """What a path means to the session that runs, if one does; nothing is loaded or started to ask."""
     if not is_bare(path) or "pyspark" not in sys.modules:
-        return None
-    from feast_hybrid.spark.runtime import default_filesystem
+        return router.bare_paths
+    from feast_hybrid.spark.runtime import default_filesystem, on_a_server
 
-    return default_filesystem()
+    elsewhere = "a server of Spark Connect" if on_a_server() else router.bare_paths.elsewhere
+    return replace(router.bare_paths, of_session=default_filesystem(), elsewhere=elsewhere)
 
 
 def _quoted_table(name: str) -> str:

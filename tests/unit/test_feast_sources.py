@@ -314,6 +314,12 @@ class TestBarePaths:
         assert str(source_spec(source, Router()).location) == HDFS
         assert str(source_spec(file_source("/loans"), Router()).location) == "file:///loans"
 
+    def test_of_spark_are_where_the_running_session_has_them(self) -> None:
+        settings = {"spark.hadoop.fs.defaultFS": "hdfs://other"}
+        paths = BarePaths(settings=settings, of_session="hdfs://lake", elsewhere="yarn")
+        source = spark_source(path="/loans", file_format="parquet")
+        assert paths.by_hadoop(source.path, what="it") == HDFS
+
     def test_of_spark_relative_to_a_folder_that_is_not_known(self) -> None:
         router = Router(bare_paths=BarePaths(settings={"spark.hadoop.fs.defaultFS": "hdfs://lake"}))
         with pytest.raises(
