@@ -14,7 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from feast_hybrid.errors import RoutingError
-from feast_hybrid.lakes.uri import LakeType, LakeUri, parse_uri
+from feast_hybrid.lakes.uri import LakeType, LakeUri, may_hold_secret, parse_uri
 
 _SETTING = "fs.defaultFS"
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
@@ -27,45 +27,50 @@ class BarePaths:
     Attributes:
         repo: the repository's folder, where relative ones of this machine begin; None for the working directory.
         settings: of the Spark session that would be started, such as ``spark.hadoop.fs.defaultFS``.
+        of_session: ``fs.defaultFS`` of the session that runs in this process; None where none does.
         elsewhere: where Spark runs, if not in this process: a master or a server; its default file system is its own.
     """
 
     repo: Path | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    of_session: str | None = None
     elsewhere: str | None = None
 
-    def on_this_machine(self, path: str) -> str:
-        """The URI of a path as Feast reads it by pyarrow: on this machine's disk; any other URI as it is."""
+    def on_this_machine(self, path: str, *, what: str) -> str:
+        """The URI of a path as Feast reads it by pyarrow: on this machine's disk; any other URI as it is.
+
+        Raises:
+            RoutingError: it may hold a secret, which the error does not repeat.
+        """
         if not is_bare(path):
             return path
+        if may_hold_secret(path):
+            parse_uri(path, what=what)  # which refuses it
         found = (self.repo or Path()) / path
         # Links lead where they lead: only then does ".." mean the folder above.
         found = found.resolve() if ".." in found.parts else found.absolute()
         return f"file://{found}"
 
-    def by_hadoop(self, path: str, *, of_session: str | None = None, what: str) -> str:
+    def by_hadoop(self, path: str, *, what: str) -> str:
         """The URI of a path as Spark reads it: where ``fs.defaultFS`` points; any other URI as it is.
 
         That is the setting of the running session, else of ``offline_store.spark.conf``, else of the
         ``core-site.xml`` in ``HADOOP_CONF_DIR``, else this machine's disk, as Hadoop has it.
 
-        Args:
-            path: as the source has it.
-            of_session: ``fs.defaultFS`` of the session that runs in this process; None where none does.
-            what: names the path, for errors.
-
         Raises:
             RoutingError: Spark runs elsewhere, where another setting may count; or it is relative to a folder of
-                Hadoop's that is not known here.
+                Hadoop's that is not known here; or it may hold a secret, which the error does not repeat.
         """
         if not is_bare(path):
             return path
-        setting = of_session or self.settings.get(f"spark.hadoop.{_SETTING}") or _of_core_site()
+        if may_hold_secret(path):
+            parse_uri(path, what=what)  # which refuses it
+        setting = self.of_session or self.settings.get(f"spark.hadoop.{_SETTING}") or _of_core_site()
         if setting is None and self.elsewhere is not None:
             parse_uri(path, what=f"{what} (Spark runs at {self.elsewhere})")  # which refuses it, with the spellings
         default = parse_uri(setting, what=f"{_SETTING}, which a path without a scheme needs,") if setting else None
         if default is None or default.lake is LakeType.LOCAL:
-            return BarePaths().on_this_machine(path)
+            return BarePaths().on_this_machine(path, what=what)
         if not path.startswith("/"):
             raise RoutingError(
                 f"{what}: {path!r} is relative to a user's folder of {default.scheme}://{default.authority}; write "

@@ -130,7 +130,7 @@ def parse_uri(uri: object, *, what: str = "the path") -> LakeUri:
         raise RoutingError(f"{what}: expected a URI such as hdfs://lake/folder, found {found}.")
     if uri != uri.strip() or _CONTROL.search(uri):
         raise RoutingError(
-            f"{what}: {_shown(uri)} begins or ends with white space, or holds a line break or another control "
+            f"{what}: {shown(uri)} begins or ends with white space, or holds a line break or another control "
             "character; take it out."
         )
     match = _URI.match(uri)
@@ -149,18 +149,19 @@ def _example(scheme: str) -> str:
     return f"{scheme}://{_EXAMPLES[SCHEMES[scheme]]}"
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """A text for a message, unless it may hold a secret."""
-    return "what was given (not shown: it may hold a secret)" if _may_hold_secret(text) else repr(text)
+    return "what was given (not shown: it may hold a secret)" if may_hold_secret(text) else repr(text)
 
 
-def _may_hold_secret(text: str) -> bool:
+def may_hold_secret(text: str) -> bool:
+    """Whether a text has what only a connection string, a signature or a user with a password has."""
     return bool(_SECRET.search(text) or _USER_INFO.search(text))
 
 
 def _bare_path(uri: str, what: str) -> str:
-    if _may_hold_secret(uri):
-        return f"{what}: {_shown(uri)} is no URI. Write {_example('abfss')} or {_example('hdfs')}."
+    if may_hold_secret(uri):
+        return f"{what}: {shown(uri)} is no URI. Write {_example('abfss')} or {_example('hdfs')}."
     # On this machine a relative path begins in the working directory, as Feast's commands set it: the repository.
     local = uri if uri.startswith("/") else f"{Path.cwd()}/{uri.removeprefix('./')}"
     remote = uri if uri.startswith("/") else f"/{uri.removeprefix('./')}"
@@ -207,7 +208,7 @@ def _checked_path(path: str, what: str) -> str:
     # Those of a pattern's alternatives too, {a,../b}, and those that Hadoop takes a backslash out of.
     segments = re.split(r"[/{},]", path.replace("\\", ""))
     if ".." in segments or "." in segments:
-        raise RoutingError(f"{what}: the path {_shown(path)} has a '.' or '..' segment; write the path out.")
+        raise RoutingError(f"{what}: the path {shown(path)} has a '.' or '..' segment; write the path out.")
     collapsed = re.sub("/{2,}", "/", path)
     return collapsed.rstrip("/") or "/"
 
@@ -222,7 +223,7 @@ def _parse_hdfs(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
         container, _, host = authority.rpartition("@")
         host = host.lower().replace(".blob.", ".dfs.", 1)
         raise RoutingError(
-            f"{what}: {_shown(authority)} is a storage account of Azure's, which {scheme}:// does not lead to. Write "
+            f"{what}: {shown(authority)} is a storage account of Azure's, which {scheme}:// does not lead to. Write "
             f"abfss://{container or '<container>'}@{host}{path if container else '/<folder>'}."
         )
     if "@" in authority or _has_password(authority, path):
@@ -232,7 +233,7 @@ def _parse_hdfs(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
     if not _HDFS_AUTHORITY.match(authority):
         underscore = " Java's URIs know no underscore in a host." if "_" in authority else ""
         raise RoutingError(
-            f"{what}: {_shown(authority)} is neither a nameservice nor host:port: letters, digits, '-' and '.', "
+            f"{what}: {shown(authority)} is neither a nameservice nor host:port: letters, digits, '-' and '.', "
             f"then a port if there is one.{underscore}"
         )
     return LakeUri(LakeType.HDFS, scheme, authority, _checked_path(path, what))
@@ -241,9 +242,9 @@ def _parse_hdfs(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
 def _parse_adls(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
     if "?" in rest:
         before = rest.partition("?")[0]
-        shown = f"{scheme}://{before}" if ":" not in before.partition("/")[0] else f"{scheme}://…"
+        found = f"{scheme}://{before}" if ":" not in before.partition("/")[0] else f"{scheme}://…"
         raise RoutingError(
-            f"{what}: {shown} is followed by a query string, which is not part of a path. A SAS token belongs to "
+            f"{what}: {found} is followed by a query string, which is not part of a path. A SAS token belongs to "
             "the site: credential: {type: sas, token: {env: NAME}}."
         )
     authority, path = _split(rest) if len(slashes) == 2 else ("", f"/{rest}")
@@ -259,8 +260,8 @@ def _parse_adls(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
         spelling = _example(scheme)
         if _ACCOUNT_HOST.match(host) and _CONTAINER.match(first):
             spelling = f"{scheme}://{first}@{host}/{below}"
-        shown = _shown(f"{scheme}://{authority}{path}")
-        raise RoutingError(f"{what}: {shown} has no container before the account. Write {spelling}.")
+        found = shown(f"{scheme}://{authority}{path}")
+        raise RoutingError(f"{what}: {found} has no container before the account. Write {spelling}.")
     if ":" in host:
         raise RoutingError(f"{what}: {scheme}:// takes no port, found {host!r}. Write {_example(scheme)}.")
     if not _CONTAINER.match(container):
@@ -280,7 +281,7 @@ def _parse_adls(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
 
 def _parse_local(scheme: str, slashes: str, rest: str, what: str) -> LakeUri:
     if len(slashes) == 2 and not rest.startswith("localhost/"):
-        spelling = "" if _may_hold_secret(f"//{rest}") else f": write file:///{rest}"
+        spelling = "" if may_hold_secret(f"//{rest}") else f": write file:///{rest}"
         raise RoutingError(
             f"{what}: {scheme}:// with two slashes names a host; for this machine there are three{spelling}."
         )

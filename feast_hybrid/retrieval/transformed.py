@@ -136,9 +136,11 @@ def kept_rows(view: FeatureView, source: SourceSpec) -> SourceSpec | None:
     As Feast's Spark store has it: where ``offline=True``, it is a path, and something is there. The path is that of
     the sink of a view that is made of others, or the one that a ``SparkSource`` of Feast's has beside its query.
     """
-    if not (isinstance(view, BatchFeatureView) and view.offline):
-        return None
-    kept = source if view.source_views else source.written_to
+    kept: SourceSpec | None = None
+    if view.source_views and transforms(view) and view.offline:
+        kept = source
+    elif isinstance(view, BatchFeatureView) and view.offline and not view.source_views:
+        kept = source.written_to
     if kept is None or kept.location is None:
         return None
     with source_errors(kept):

@@ -11,6 +11,7 @@ from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
 
 from feast_hybrid.errors import SourceError
 from feast_hybrid.lakes import parse_uri
+from feast_hybrid.lakes.uri import shown
 from feast_hybrid.sources.feast_types import value_type_of_spark
 from feast_hybrid.sources.registry_entry import parse_entry, write_entry
 from feast_hybrid.sources.source_rules import checked_options, refuse_format
@@ -90,7 +91,7 @@ class HybridSparkSource(DataSource):
         name = name or table
         if not name:
             raise SourceError("HybridSparkSource: give it a name; only a table's name can stand for one.")
-        what = f"source {name!r}"
+        what = f"source {shown(name)}"
         if timestamp_field and timestamp_field == created_timestamp_column:
             raise SourceError(
                 f"{what}: timestamp_field and created_timestamp_column are both {timestamp_field!r}; leave out "
@@ -154,7 +155,7 @@ class HybridSparkSource(DataSource):
             RoutingError: it is on none of the configured sites, or does not say on which of several.
             SourceError: its format, its table's name or its query is one that may do more than to read its rows.
         """
-        what = f"source {self.name!r}"
+        what = f"source {shown(self.name)}"
         location = router.locate(self.path, what=f"path of {what}") if self.path is not None else None
         if self.file_format is not None:
             refuse_format(self.file_format, router.allowed, what=what)

@@ -10,7 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from feast.data_format import DeltaFormat as DeltaFiles
@@ -22,6 +22,7 @@ from feast.infra.offline_stores.file_source import FileLoggingDestination, FileS
 
 from feast_hybrid.errors import SourceError
 from feast_hybrid.lakes.bare_paths import is_bare
+from feast_hybrid.lakes.uri import shown
 from feast_hybrid.sources.data_source import HybridSparkSource
 from feast_hybrid.sources.feast_types import (
     as_file_source_has_it,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from feast.saved_dataset import SavedDatasetStorage
     from feast.table_format import TableFormat
 
-    from feast_hybrid.lakes import Router
+    from feast_hybrid.lakes import BarePaths, Router
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ def translate(source: DataSource, router: Router) -> Translated:
         RoutingError: its path names no lake that is known.
     """
     _note_connection(source)
+    what = f"source {shown(source.name)}"
     site = source.tags.get(SITE_TAG)
     if isinstance(source, IcebergSource):
         # Databricks has a warehouse's name for a catalog; for others the session knows it by Feast's name for it.
@@ -91,10 +93,9 @@ def translate(source: DataSource, router: Router) -> Translated:
         table = _quoted_table(f"{catalog}.{source.namespace}.{source.iceberg_table}")
         return Translated(_source(source, table=table, site=site), site=site)
     if isinstance(source, FileSource):
-        place = _of_file(source.path, source.file_format, router, what=f"source {source.name!r}")
+        place = _of_file(source.path, source.file_format, router, what=what)
         return Translated(_source(source, **place), site=site)
     assert isinstance(source, SparkSource)
-    what = f"source {source.name!r}"
     if source.table:
         return Translated(_source(source, table=_quoted_table(source.table), site=site), site=site)
     stored = None
@@ -182,7 +183,7 @@ def _of_file(path: str, file_format: FileFormat | None, router: Router, *, what:
             f"{what}: file_format {type(file_format).__name__} is none that Feast's FileSource has: ParquetFormat or "
             "DeltaFormat."
         )
-    return {"path": router.bare_paths.on_this_machine(path), "file_format": file_format}
+    return {"path": router.bare_paths.on_this_machine(path, what=f"path of {what}"), "file_format": file_format}
 
 
 def _of_spark(
@@ -199,7 +200,7 @@ def _of_spark(
                 f"{', '.join(sorted(options))}. Give the table's folder as path, or read a version by a query."
             )
         return {"table": _quoted_table(path)}
-    uri = router.bare_paths.by_hadoop(path, of_session=_default_filesystem(path), what=f"path of {what}")
+    uri = _paths(path, router).by_hadoop(path, what=f"path of {what}")
     return {"path": uri, "file_format": kind or file_format, "options": options}
 
 
@@ -213,13 +214,14 @@ def _options(table_format: TableFormat) -> dict[str, str]:
     }
 
 
-def _default_filesystem(path: str) -> str | None:
-    """``fs.defaultFS`` of a running session, where a path needs it; nothing is loaded or started to ask."""
+def _paths(path: str, router: Router) -> BarePaths:
+    """What a path means to the session that runs, if one does; nothing is loaded or started to ask."""
     if not is_bare(path) or "pyspark" not in sys.modules:
-        return None
-    from feast_hybrid.spark.runtime import default_filesystem
+        return router.bare_paths
+    from feast_hybrid.spark.runtime import default_filesystem, on_a_server
 
-    return default_filesystem()
+    elsewhere = "a server of Spark Connect" if on_a_server() else router.bare_paths.elsewhere
+    return replace(router.bare_paths, of_session=default_filesystem(), elsewhere=elsewhere)
 
 
 def _quoted_table(name: str) -> str:
@@ -233,6 +235,6 @@ def _note_connection(source: DataSource) -> None:
     if source.connection_ref is not None and source.name not in _noted:
         _noted.add(source.name)
         logger.warning(
-            "source %r has a connection_ref, which is not followed: its site signs in, as offline_store.sites says.",
-            source.name,
+            "source %s has a connection_ref, which is not followed: its site signs in, as offline_store.sites says.",
+            shown(source.name),
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 
 from feast_hybrid.errors import NotSupportedError, RoutingError, SourceError, WriteError
+from feast_hybrid.lakes.uri import shown
 from feast_hybrid.sources.data_source import HybridSparkSource
 from feast_hybrid.sources.declared import agreed_types, declared_types, made_types, views_of
 from feast_hybrid.sources.feast_sources import (
@@ -64,7 +65,7 @@ def source_spec(source: DataSource | None, router: Router, *, view: FeatureView 
     if isinstance(source, HybridSparkSource):
         spec = source.resolve(router)
     else:
-        spec = _resolved(translate(source, router), router, what=f"source {source.name!r}")
+        spec = _resolved(translate(source, router), router, what=f"source {shown(source.name)}")
     if view is None:
         return spec
     written = spec.written_to
@@ -180,5 +181,5 @@ def _not_read(source: DataSource | None, view: FeatureView | None) -> str:
             f"feature view {view.name!r} has a batch source of type {found}; {read}. Change the source in the "
             "repository and run feast apply."
         )
-    name = f"source {source.name!r}" if source is not None else "the source"
+    name = f"source {shown(source.name)}" if source is not None else "the source"
     return f"{name} is a {found}; {read}."

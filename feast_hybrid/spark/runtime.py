@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from pyspark.sql.utils import is_remote
 from pyspark.util import is_remote_only
 
 if not is_remote_only():  # PySpark's client for Connect alone has no such class
@@ -19,6 +20,11 @@ def is_connect(of_spark: Any) -> bool:
 def classic_runs() -> bool:
     """Whether a Spark Classic session runs in this process; never with PySpark's client for Connect alone."""
     return not is_remote_only() and SparkContext._active_spark_context is not None
+
+
+def on_a_server() -> bool:
+    """Whether this process works on a server of Spark Connect."""
+    return bool(is_remote())
 
 
 def default_filesystem() -> str | None:

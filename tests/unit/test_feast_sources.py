@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 import warnings
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from feast.protos.feast.core.SavedDataset_pb2 import SavedDatasetStorage as Save
 from feast.saved_dataset import SavedDatasetStorage
 from feast.table_format import DeltaFormat, HudiFormat, IcebergFormat, LanceFormat
 
-from feast_hybrid import HybridSparkSource
+from feast_hybrid import HybridSparkSource, SavedDatasetHybridSparkStorage
 from feast_hybrid.config import HybridSparkOfflineStoreConfig
 from feast_hybrid.errors import RoutingError, SourceError, WriteError
 from feast_hybrid.lakes import Allowed, BarePaths, Router, Site
@@ -313,6 +314,12 @@ class TestBarePaths:
         assert str(source_spec(source, Router()).location) == HDFS
         assert str(source_spec(file_source("/loans"), Router()).location) == "file:///loans"
 
+    def test_of_spark_are_where_the_running_session_has_them(self) -> None:
+        settings = {"spark.hadoop.fs.defaultFS": "hdfs://other"}
+        paths = BarePaths(settings=settings, of_session="hdfs://lake", elsewhere="yarn")
+        source = spark_source(path="/loans", file_format="parquet")
+        assert paths.by_hadoop(source.path, what="it") == HDFS
+
     def test_of_spark_relative_to_a_folder_that_is_not_known(self) -> None:
         router = Router(bare_paths=BarePaths(settings={"spark.hadoop.fs.defaultFS": "hdfs://lake"}))
         with pytest.raises(
@@ -386,6 +393,34 @@ class TestDestinations:
             WriteError, match="are logged to a BigQueryLoggingDestination; this offline store logs to"
         ):
             destination_spec(BigQueryLoggingDestination(table_ref="t"), Router())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{ADLS}?sv=1&sig=SeCrEt",
+        "acct.blob.core.windows.net/cards?sv=1&sig=SeCrEt",
+        "hdfs://user:SeCrEt@lake/loans",
+        "s3://key:SeCrEt@bucket/loans",
+    ],
+)
+@pytest.mark.parametrize(
+    "named",
+    [
+        lambda path: source_spec(FileSource(path=path), Router()),
+        lambda path: source_spec(spark_source(path=path, file_format="csv"), Router()),
+        lambda path: storage_spec(SavedDatasetSparkStorage(path=path, file_format="csv"), Router()),
+        lambda path: storage_spec(SavedDatasetFileStorage(path=path), Router()),
+        lambda path: destination_spec(FileLoggingDestination(path=path), Router()),
+        lambda path: SavedDatasetHybridSparkStorage(path=path),
+    ],
+    ids=["FileSource", "SparkSource", "Spark storage", "file storage", "destination", "storage of ours"],
+)
+def test_a_path_with_a_secret_is_refused_and_repeated_nowhere(named: Any, path: str) -> None:
+    """Feast calls what has no name of its own by its path."""
+    with pytest.raises(RoutingError) as refused:
+        named(path)
+    assert "SeCrEt" not in "".join(traceback.format_exception(refused.value, limit=0))
 
 
 @pytest.mark.parametrize(
