@@ -39,7 +39,7 @@ def location_in_catalog(table: CatalogTable, router: Router) -> Location | Ineli
     if unknown := sorted(table.settings.keys() - _SETTINGS[kind]):
         return Ineligible(f"{what} has settings that feast-hybrid does not know: {', '.join(unknown)}")
     if table.others:
-        return Ineligible(f"the session sets {', '.join(table.others)}, by which Iceberg reads other rows")
+        return Ineligible(f"the session {', '.join(table.others)}, by which Spark may read other rows")
     return _in_warehouse(table, router, what) if kind == "hadoop" else _of_rest(table, router, what)
 
 

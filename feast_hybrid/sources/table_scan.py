@@ -24,7 +24,7 @@ from feast_hybrid.sources.scan import scan_of_files
 from feast_hybrid.sources.time_range import may_be_within, partition_bounds
 from feast_hybrid.spark.catalog import TableEntry, parse_partition, partition_entries, partition_names
 from feast_hybrid.spark.columns import is_case_sensitive
-from feast_hybrid.spark.reader_settings import deviating_setting, zone_of_jvms
+from feast_hybrid.spark.reader_settings import deviating_setting, unknown_extension, zone_of_jvms
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -188,6 +188,8 @@ class _TableScan:
             value = self.session.conf.get(name, plain)
             if value is not None and value.lower() != plain.lower():
                 raise _NotOursError(f"{name} is {value}, which only Spark's reader knows")
+        if (extension := unknown_extension(self.session)) is not None:
+            raise _NotOursError(f"the session has the extension {extension}, which may have rules for rows")
 
     def _field(self, name: str) -> StructField:
         """The column of the frame that has a name, whatever its case."""

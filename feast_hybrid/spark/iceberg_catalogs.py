@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from feast_hybrid.spark.reader_settings import unknown_extension
 from feast_hybrid.spark.redaction import unlogged
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class CatalogTable:
         settings: of the catalog, which may be secrets: name → value, without the catalog's name in front.
         namespace: of the table, part by part.
         name: of the table.
-        others: settings of the session besides, by which Iceberg reads other rows.
+        others: what the session has besides, by which Spark may read other rows.
     """
 
     catalog: str
@@ -60,8 +61,10 @@ def iceberg_table_name(session: SparkSession, table: str) -> CatalogTable | None
     settings = {
         name.removeprefix(f"{prefix}."): value for name, value in known.items() if name.startswith(f"{prefix}.")
     }
-    others = tuple(sorted(name for name in known if name.startswith(_UNPUBLISHED)))
-    return CatalogTable(parts[0], settings, tuple(parts[1:-1]), parts[-1], others)
+    others = [f"sets {name}" for name in sorted(known) if name.startswith(_UNPUBLISHED)]
+    if (extension := unknown_extension(session)) is not None:
+        others.append(f"has the extension {extension}")
+    return CatalogTable(parts[0], settings, tuple(parts[1:-1]), parts[-1], tuple(others))
 
 
 def _parts(table: str) -> list[str]:

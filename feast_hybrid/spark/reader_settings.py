@@ -49,6 +49,16 @@ READER_SETTINGS = (
 #: Has Spark read nulls as such, whatever a table of Hive's says of its columns; since Spark 4.1.
 NULLABLE = "spark.sql.hive.convertMetastoreAsNullable"
 
+_EXTENSIONS = "spark.sql.extensions"
+#: Those of table formats, which have no rules of their own on rows.
+_OF_FORMATS = frozenset(
+    {
+        "io.delta.sql.DeltaSparkSessionExtension",
+        "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
+        "org.apache.spark.sql.hudi.HoodieSparkSessionExtension",
+    }
+)
+
 #: Of the text of a plan no more characters are given.
 PLAN_LENGTH = "spark.sql.maxPlanStringLength"
 
@@ -92,6 +102,15 @@ def deviating_setting(session: SparkSession, file_format: str, times: Collection
         if value is not None and value.lower() not in setting.plain:
             return f"{setting.name}={value}"
     return None
+
+
+def unknown_extension(session: SparkSession) -> str | None:
+    """A class of ``spark.sql.extensions`` that may change how a session reads tables, beyond reading a format.
+
+    Such a class may leave out rows, or mask columns, by who asks: what is read beside Spark would not be.
+    """
+    classes = (session.conf.get(_EXTENSIONS, None) or "").split(",")
+    return next((name for name in map(str.strip, classes) if name and name not in _OF_FORMATS), None)
 
 
 def zone_of_jvms(session: SparkSession) -> str | None:

@@ -126,9 +126,21 @@ def test_what_is_shown_of_a_table_holds_no_settings() -> None:
                 "Iceberg",
                 "… in a session that reads what is not yet published (`spark.wap.…`)",
                 "left to Spark's package, else refused",
-                "the session sets spark.wap.branch, by which Iceberg reads other rows",
+                "the session sets spark.wap.branch, by which Spark may read other rows",
             ),
             id="unpublished",
+        ),
+        pytest.param(
+            "lake.db.rides",
+            WAREHOUSE,
+            {"spark.sql.extensions": "org.apache.kyuubi.plugin.spark.authz.ranger.RangerSparkExtension"},
+            marks=format_limit(
+                "Iceberg",
+                "… in a session with an extension that is of no table format, such as one that filters rows",
+                "left to Spark's package, else refused",
+                "authz.ranger.RangerSparkExtension, by which Spark may read other rows",
+            ),
+            id="extension",
         ),
         pytest.param(
             "lake.`a/b`.rides",

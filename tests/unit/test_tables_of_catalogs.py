@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,16 +17,19 @@ from pyspark.sql.types import (
     IntegerType,
     LongType,
     StringType,
+    StructType,
     TimestampType,
 )
 
+from feast_hybrid.asof import Ineligible, Scan
 from feast_hybrid.errors import SourceError
 from feast_hybrid.files.listing import list_files
 from feast_hybrid.files.plain_folders import NotPlainError, files_in
 from feast_hybrid.files.table_formats import TableFormatError
 from feast_hybrid.lakes import Router
+from feast_hybrid.sources.spec import SourceSpec
 from feast_hybrid.sources.table_folders import refuse_transactions
-from feast_hybrid.sources.table_scan import partition_value
+from feast_hybrid.sources.table_scan import partition_value, table_scan
 from feast_hybrid.spark.catalog import TableEntry, parse_partition
 from tests.integration.format_limits import Limit, format_limit
 
@@ -142,3 +146,36 @@ def test_folders_of_a_hive_acid_table_are_refused_below_a_path_too(tmp_path: Pat
     assert [Path(file.path).name for file in list_files(Router(()).locate(f"file://{tmp_path}")).files] == [
         "000000_0"
     ]
+
+
+_FORMATS = "io.delta.sql.DeltaSparkSessionExtension"
+
+
+@format_limit(
+    "Tables",
+    "a table in a session with an extension of no table format, such as one that filters rows or masks columns",
+    "left to Spark",
+    "the session has the extension org.example.Masks, which may have rules for rows",
+)
+@pytest.mark.parametrize(
+    "extensions", ["org.example.Masks", f"{_FORMATS}, org.example.Masks", "org.example.Masks,x.Y"]
+)
+def test_a_session_with_rules_of_its_own_reads_its_tables(extensions: str, limit: Limit) -> None:
+    found = _scan({"spark.sql.extensions": extensions})
+    assert isinstance(found, Ineligible)
+    assert limit() in found.reason
+
+
+@pytest.mark.parametrize("extensions", [None, "", _FORMATS, f" {_FORMATS} ,"])
+def test_extensions_of_table_formats_are_no_rules(extensions: str | None) -> None:
+    found = _scan({} if extensions is None else {"spark.sql.extensions": extensions})
+    assert isinstance(found, Ineligible)
+    assert "under none of the configured sites" in found.reason
+
+
+def _scan(settings: dict[str, str]) -> Scan | Ineligible:
+    """What is found of a table that is under no site, in a session with some settings."""
+    session: Any = SimpleNamespace(conf=SimpleNamespace(get=settings.get))
+    entry = TableEntry({"type": "EXTERNAL", "provider": "parquet", "location": "s3a://elsewhere/t"})
+    source = SourceSpec(name="t", table="t")
+    return table_scan(source, entry, StructType([]), session, Router([]), [], [], (None, None))
