@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ _MESSAGES: dict[str, tuple[tuple[str, int, str], ...]] = {
     "PostScript": (
         ("footerLength", 1, "uint64"),
         ("compression", 2, "uint32"),
+        ("compressionBlockSize", 3, "uint64"),
         ("metadataLength", 5, "uint64"),
         ("writerVersion", 6, "uint32"),
     ),
@@ -79,6 +80,9 @@ _MESSAGES: dict[str, tuple[tuple[str, int, str], ...]] = {
 }
 
 _NONE, _ZLIB, _SNAPPY, _LZ4, _ZSTD, _BROTLI = 0, 1, 2, 4, 5, 6
+
+#: Bytes of a chunk: as many as its header can say, and as few as where the file does not say how many.
+_LARGEST_CHUNK, _LEAST_CHUNK = (1 << 23) - 1, 1 << 16
 
 #: Bytes at the end of a file that are read at first; few footers are longer.
 _TAIL_BYTES = 64 << 10
@@ -177,6 +181,26 @@ class OrcFooter:
         found = parsed("Metadata", self._plain(self._footer_start - length, length)).stripeStats
         return [each.colStats for each in found] if len(found) == len(self.stripes) else ()
 
+    def with_kinds(self, kinds: Mapping[int, int]) -> tuple[int, bytes]:
+        """The end of the file as it would be if some columns were of another kind that is stored in the same way.
+
+        Args:
+            kinds: number of a column → its kind.
+
+        Returns:
+            Where it begins, and what stands there in place of all that follows.
+        """
+        footer = parsed("Footer", self._plain(self._footer_start, self._post_script.footerLength))
+        for number, kind in kinds.items():
+            footer.types[number].kind = kind
+        content = footer.SerializeToString()  # what is not known of it here is kept
+        if self._post_script.compression != _NONE:
+            content = _uncompressed_chunks(content, self._post_script.compressionBlockSize or _LEAST_CHUNK)
+        post_script = type(self._post_script).FromString(self._post_script.SerializeToString())
+        post_script.footerLength = len(content)
+        end = post_script.SerializeToString()
+        return self._footer_start, content + end + bytes([len(end)])
+
     def numbers(self, name: str) -> list[int]:
         """The numbers of a column of the rows and of all that is in it; none where there is no such column."""
         root = self.types[0]
@@ -253,6 +277,13 @@ def _decompressed(data: bytes, compression: int) -> bytes:
         else:
             raise UnknownCompressionError(f"ORC's compression {compression} is not known")
     return b"".join(chunks)
+
+
+def _uncompressed_chunks(data: bytes, size: int) -> bytes:
+    """Bytes as ORC's chunks, none of which is compressed, nor larger than a size."""
+    size = min(size, _LARGEST_CHUNK)
+    parts = [data[start : start + size] for start in range(0, len(data), size)]
+    return b"".join((len(part) << 1 | 1).to_bytes(3, "little") + part for part in parts)
 
 
 def _varint(data: bytes) -> int:

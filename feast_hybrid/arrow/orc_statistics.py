@@ -29,6 +29,8 @@ _TIMES = frozenset({TIMESTAMP, INSTANT})
 #: Names of UTC, as writers note the zone of a stripe's times.
 _UTC = frozenset({"UTC", "GMT", "Etc/UTC", "Etc/GMT", "Z", "Zulu", "Universal", "Etc/Universal"})
 
+_READERS_ZONE = "GMT"
+
 #: Writers before this one compared text by characters, and may have left out some of it.
 _FIRST_WRITER_OF_BYTES = 1
 
@@ -64,6 +66,27 @@ def only_sparks(
             if reason is not None:
                 found[name] = reason
     return found
+
+
+def as_instants(footer: OrcFooter) -> tuple[frozenset[str], int, bytes] | None:
+    """A file's end that says of its times that they are instants, so that no zone is looked up for each of them.
+
+    What it stands for is the same where the writer's zone is UTC: see :func:`only_sparks` for others. ORC's reader
+    takes UTC for another zone than its own, which it calls GMT, and takes twice as long.
+
+    Returns:
+        The columns whose kind is another then, where the end begins, and what stands there; None where there are no
+        such columns, or where the writer calls its zone as the reader does.
+    """
+    root = footer.types[0]
+    kinds = {
+        number: name
+        for name, number in zip(root.fieldNames, root.subtypes, strict=True)
+        if footer.types[number].kind == TIMESTAMP
+    }
+    if not kinds or not footer.stripes or footer.zone(footer.stripes[-1]) == _READERS_ZONE:
+        return None
+    return frozenset(kinds.values()), *footer.with_kinds(dict.fromkeys(kinds, INSTANT))
 
 
 def _only_sparks(footer: OrcFooter, number: int, stripes: Sequence[Stripe]) -> str | None:

@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.orc
 import pytest
 
+from feast_hybrid.arrow import orc_statistics
 from feast_hybrid.arrow.orc_footer import OrcFooter
 from feast_hybrid.asof.columnar.estimate import estimate_scan
 from feast_hybrid.asof.columnar.held_ranges import HeldRanges
 from feast_hybrid.asof.columnar.keys import hashed
+from feast_hybrid.asof.columnar.orc_stripes import opened_stripes
 from feast_hybrid.asof.columnar.read import read_split
 from feast_hybrid.asof.columnar.spec import FileSplit, KeyFilter, ViewSpec
 from feast_hybrid.asof.entity_stats.model import make_key_filter
@@ -184,3 +186,65 @@ def test_held_ranges_are_read_once(tmp_path: Path) -> None:
         assert held.read(20) == content[599_990:600_010]
         assert len(requests.sizes) == 3
         assert held.read(0) == b""
+
+
+LONG_NAME = "n" * 70_000  # so that the footer is longer than what is read of a file's end at first
+
+
+@pytest.mark.parametrize("compression", ["uncompressed", "zlib", "snappy", "zstd", "lz4"])
+@pytest.mark.parametrize("name", ["v", LONG_NAME], ids=["short", "long"])
+@pytest.mark.parametrize("by_path", [True, False])
+def test_times_that_are_read_as_instants_are_the_same(
+    compression: str, name: str, by_path: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = np.random.default_rng(1)
+    nanos = pa.array(chance.integers(-(2**61), 2**61, 20_000), mask=chance.random(20_000) < 0.1)
+    naive = nanos.view(pa.timestamp("ns"))
+    file = written(
+        tmp_path,
+        {
+            "k": np.arange(20_000),
+            "naive": naive,
+            "instant": nanos.view(pa.timestamp("ns", "UTC")),
+            "inner": pa.StructArray.from_arrays([naive], ["t"]),
+            name: chance.random(20_000),
+        },
+        compression=compression,
+    )
+    names = ["naive", "instant", "inner", "k"]
+    monkeypatch.setattr(orc_statistics, "_READERS_ZONE", "")  # Arrow's own files call it as its reader does
+    with file.open("rb") as opened, opened_stripes(str(file) if by_path else opened) as stripes:
+        assert stripes._instants == {"naive"}
+        assert stripes.names == ["k", "naive", "instant", "inner", name]
+        count = pyarrow.orc.ORCFile(str(file)).nstripes
+        assert count > 1
+        found = pa.Table.from_batches([stripes.read(n, names, "file") for n in reversed(range(count))])
+    monkeypatch.undo()
+    with opened_stripes(str(file)) as plainly:
+        assert not plainly._instants
+        wanted = pa.Table.from_batches([plainly.read(n, names, "file") for n in reversed(range(count))])
+    assert found.schema == wanted.schema
+    assert found.equals(wanted)
+
+
+@pytest.mark.parametrize("zone", ["GMT", "UTC"])
+def test_whatever_the_writer_calls_utc_the_rows_are_the_same(zone: str, tmp_path: Path) -> None:
+    columns = {"k": ["a", "b"], "ts": pa.array([datetime(1969, 12, 31, 23, 59, 59, 999_999), None]), "v": [1.0, 2.0]}
+    file = written(tmp_path, columns, compression="uncompressed")
+    content = file.read_bytes()
+    assert content.count(b"GMT") == 1
+    file.write_bytes(content.replace(b"GMT", zone.encode()))
+    with opened_stripes(str(file)) as stripes:
+        assert stripes._instants == ({"ts"} if zone == "UTC" else set())
+        assert stripes.read(0, ["ts"], "file").column(0).to_pylist() == columns["ts"].to_pylist()
+
+
+def test_another_end_of_a_file_is_read_over_its_border() -> None:
+    held = HeldRanges(io.BytesIO(b"0123456789"), 8, (6, b"xy"))
+    assert held.read() == b"012345xy"
+    held.seek(-4, io.SEEK_END)
+    assert held.read(3) == b"45x"
+    held.hold([(4, 8)])
+    held.seek(5)
+    assert held.read(9) == b"5xy"
+    assert held.read(1) == b""

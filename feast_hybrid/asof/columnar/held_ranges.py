@@ -15,12 +15,14 @@ class HeldRanges(io.RawIOBase):
 
     Args:
         file: It, open; it stays so.
-        size: Its bytes.
+        size: Its bytes, as readers shall see it.
+        end: Where another end begins than the file has, and what stands there.
     """
 
-    def __init__(self, file: Any, size: int) -> None:
+    def __init__(self, file: Any, size: int, end: tuple[int, bytes] | None = None) -> None:
         super().__init__()
         self._file, self._size, self._place = file, size, 0
+        self._end_start, self._end = end or (size, b"")
         self._always: list[tuple[int, bytes]] = []
         self._held: list[tuple[int, bytes]] = []
 
@@ -73,5 +75,10 @@ class HeldRanges(io.RawIOBase):
         return None
 
     def _read(self, start: int, end: int) -> bytes:
-        self._file.seek(start)
-        return bytes(self._file.read(end - start))
+        data = b""
+        if start < self._end_start:
+            self._file.seek(start)
+            data = bytes(self._file.read(min(end, self._end_start) - start))
+        if end > self._end_start:
+            data += self._end[max(0, start - self._end_start) : end - self._end_start]
+        return data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from feast_hybrid.arrow.orc_footer import OrcFooter, open_for_footer
 from feast_hybrid.arrow.orc_statistics import (
     TEXTS,
     WHOLE_NUMBERS,
+    as_instants,
     data_ranges,
     number_range,
     only_sparks,
@@ -36,10 +38,26 @@ class OrcStripes:
         footer: Of the file.
         file: The same file as pyarrow reads it.
         held: Where ranges of it are read ahead; None where pyarrow reads it from a disk.
+        instants: Columns of times without a zone that pyarrow takes for instants in UTC.
     """
 
-    def __init__(self, footer: OrcFooter, file: pyarrow.orc.ORCFile, held: HeldRanges | None) -> None:
-        self._footer, self._file, self._held = footer, file, held
+    def __init__(
+        self,
+        footer: OrcFooter,
+        file: pyarrow.orc.ORCFile,
+        held: HeldRanges | None,
+        instants: Collection[str] = frozenset(),
+    ) -> None:
+        self._footer, self._file, self._held, self._instants = footer, file, held, instants
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
+        """The file's, as it is."""
+        schema = self._file.schema
+        for number, field in enumerate(schema):
+            if field.name in self._instants:
+                schema = schema.set(number, field.with_type(pa.timestamp(field.type.unit)))
+        return schema
 
     @property
     def names(self) -> list[str]:
@@ -78,7 +96,12 @@ class OrcStripes:
         batch = self._file.read_stripe(number, columns=names)
         if set(batch.schema.names) != set(names):
             raise SourceError(f"{path}: columns {names} were asked for, and {batch.schema.names} were read")
-        return with_naive_times(batch, self._file.schema)
+        arrays = [
+            array.view(pa.timestamp(array.type.unit)) if name in self._instants else array
+            for name, array in zip(batch.schema.names, batch.columns, strict=True)
+        ]
+        batch = pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+        return with_naive_times(batch, self._schema)
 
     def _may_match(self, number: int, columns: FileColumns, view: ViewSpec) -> bool:
         all_statistics = self._footer.stripe_statistics
@@ -114,9 +137,15 @@ def opened_stripes(source: Any) -> Iterator[OrcStripes]:
     """The stripes of a file: of a path of this machine, or of one that is open and stays so."""
     with open_for_footer(source) as file:
         footer = OrcFooter(file)
-        if isinstance(source, str):
+        end = as_instants(footer)
+        if end is not None:
+            instants, start, content = end
+            held = HeldRanges(file, start + len(content), (start, content))
+            held.keep(footer.tail_start, footer.tail[: max(0, start - footer.tail_start)])
+            yield OrcStripes(footer, pyarrow.orc.ORCFile(held), held, instants)
+        elif isinstance(source, str):
             yield OrcStripes(footer, pyarrow.orc.ORCFile(source), None)
-            return
-        held = HeldRanges(file, footer.size)
-        held.keep(footer.tail_start, footer.tail)
-        yield OrcStripes(footer, pyarrow.orc.ORCFile(held), held)
+        else:
+            held = HeldRanges(file, footer.size)
+            held.keep(footer.tail_start, footer.tail)
+            yield OrcStripes(footer, pyarrow.orc.ORCFile(held), held)
