@@ -61,8 +61,6 @@ PAIRS = [
     ("NULL", "NULL", False),
     ("CAST(NULL AS int)", "CAST(NULL AS bigint)", False),
 ]
-#: How many pairs are in one join: each is a view with a key of its own.
-TOGETHER = 10
 
 
 def _frames(spark: SparkSession, left: str, right: str) -> tuple[DataFrame, DataFrame]:
@@ -76,26 +74,17 @@ def _frames(spark: SparkSession, left: str, right: str) -> tuple[DataFrame, Data
 def test_pairs_of_key_types(spark: SparkSession, settings: Settings, strategy: str, ansi: bool) -> None:
     if strategy != "window" and not ansi:
         pytest.skip("what depends on it is the same expressions for all strategies")
-    hits: list[bool] = []
     with settings(ansi=ansi, zone="America/New_York"):
-        for start in range(0, len(PAIRS), TOGETHER):
-            some = PAIRS[start : start + TOGETHER]
-            entities = spark.sql(
-                f"SELECT {', '.join(f'{left} AS k{n}' for n, (left, _, _) in enumerate(some))}, {TIME} AS t"
-            )
-            views = [
-                AsOfView(
-                    name=f"v{n}",
-                    frame=spark.sql(f"SELECT {right} AS id, {TIME} AS ts, 'hit' AS v"),
-                    keys=[(f"k{n}", "id")],
-                    timestamp="ts",
-                    features=[("v", f"v{n}")],
-                )
-                for n, (_, right, _) in enumerate(some)
-            ]
-            (row,) = join(entities, views, timestamp="t", strategy=strategy).collect()
-            hits += [row[view.name] is not None for view in views]
-    wrong = [pair for pair, hit in zip(PAIRS, hits, strict=True) if hit != pair[2]]
+        found = None
+        for n, (left, right, _) in enumerate(PAIRS):
+            entities, frame = _frames(spark, left, right)
+            view = AsOfView(name="v", frame=frame, keys=[("k", "id")], timestamp="ts", features=[("v", "v")])
+            one = join(entities, [view], timestamp="t", strategy=strategy)
+            one = one.selectExpr(f"{n} AS n", "v IS NOT NULL AS hit")
+            found = one if found is None else found.union(one)
+        assert found is not None
+        hits = {row["n"]: row["hit"] for row in found.collect()}
+    wrong = [pair for n, pair in enumerate(PAIRS) if hits[n] != pair[2]]
     assert not wrong
 
 
