@@ -7,6 +7,7 @@ Feast's. What each attribute becomes is in docs/feast-sources.md.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import 
 from feast.infra.offline_stores.file_source import FileLoggingDestination, FileSource, SavedDatasetFileStorage
 
 from feast_hybrid.errors import SourceError
-from feast_hybrid.lakes.bare_paths import is_bare
+from feast_hybrid.lakes.bare_paths import SERVER, is_bare
 from feast_hybrid.sources.data_source import HybridSparkSource
 from feast_hybrid.sources.feast_types import (
     as_file_source_has_it,
@@ -56,7 +57,8 @@ _WITHOUT_EFFECT = {
     ),
     "delta": re.compile(r"delta\..*"),
 }
-_PLAIN_NAME = re.compile(r"\w+")
+#: What Spark's parser takes for a name without quotes: no number, and no letters but ASCII's.
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: Sources of whose ``connection_ref`` it was said that it is not followed.
 _noted: set[str] = set()
 
@@ -199,7 +201,8 @@ def _of_spark(
                 f"{', '.join(sorted(options))}. Give the table's folder as path, or read a version by a query."
             )
         return {"table": _quoted_table(path)}
-    uri = router.bare_paths.by_hadoop(path, of_session=_default_filesystem(path), what=f"path of {what}")
+    of_session, elsewhere = _of_running_spark(path)
+    uri = router.bare_paths.by_hadoop(path, of_session=of_session, elsewhere=elsewhere, what=f"path of {what}")
     return {"path": uri, "file_format": kind or file_format, "options": options}
 
 
@@ -213,13 +216,19 @@ def _options(table_format: TableFormat) -> dict[str, str]:
     }
 
 
-def _default_filesystem(path: str) -> str | None:
-    """``fs.defaultFS`` of a running session, where a path needs it; nothing is loaded or started to ask."""
-    if not is_bare(path) or "pyspark" not in sys.modules:
-        return None
-    from feast_hybrid.spark.runtime import default_filesystem
+def _of_running_spark(path: str) -> tuple[str | None, str | None]:
+    """What a path needs to know of Spark: ``fs.defaultFS`` of a session of this process, else where Spark runs.
 
-    return default_filesystem()
+    Nothing is loaded or started to ask. The second is None where it is what the configuration says.
+    """
+    if not is_bare(path):
+        return None, None
+    if "pyspark" not in sys.modules:
+        return None, SERVER if os.environ.get("SPARK_REMOTE") else None
+    from feast_hybrid.spark.runtime import default_filesystem, works_on_server
+
+    found = default_filesystem()
+    return found, SERVER if found is None and works_on_server() else None
 
 
 def _quoted_table(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +20,12 @@ def is_connect(of_spark: Any) -> bool:
 def classic_runs() -> bool:
     """Whether a Spark Classic session runs in this process; never with PySpark's client for Connect alone."""
     return not is_remote_only() and SparkContext._active_spark_context is not None
+
+
+def works_on_server() -> bool:
+    """Whether a session of this process is, or would be, one on a server of Spark Connect."""
+    is_set = "SPARK_CONNECT_MODE_ENABLED" in os.environ or os.environ.get("SPARK_REMOTE")
+    return is_remote_only() or bool(is_set)
 
 
 def default_filesystem() -> str | None:

@@ -41,8 +41,8 @@ TIMES: dict[str, Any] = {"timestamp_field": "ts", "created_timestamp_column": "w
 
 @pytest.fixture(autouse=True)
 def _no_hadoop_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HADOOP_CONF_DIR", raising=False)
-    monkeypatch.delenv("YARN_CONF_DIR", raising=False)
+    for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_CONF_DIR", "SPARK_HOME", "SPARK_REMOTE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def spark_source(**given: Any) -> SparkSource:
@@ -78,6 +78,8 @@ SAME: list[tuple[str, DataSource, HybridSparkSource]] = [
     ("Avro", spark_source(path=HDFS, file_format="avro"), ours(path=HDFS, file_format="avro")),
     ("a table", spark_source(table="risk.loans"), ours(table="risk.loans")),
     ("a table whose name is no word", spark_source(table="risk.new-loans"), ours(table="`risk`.`new-loans`")),
+    ("a table whose name is a number to Spark", spark_source(table="risk.5d"), ours(table="`risk`.`5d`")),
+    ("a table of other letters", spark_source(table="risk.кредит"), ours(table="`risk`.`кредит`")),
     ("a query", spark_source(query="SELECT * FROM loans;"), ours(query="SELECT * FROM loans")),
     ("a field mapping", spark_source(table="t", field_mapping={"a": "b"}), ours(table="t", field_mapping={"a": "b"})),
     ("days", spark_source(path=HDFS, file_format="parquet", **DAYS), ours(path=HDFS, **DAYS)),
@@ -326,6 +328,39 @@ class TestBarePaths:
         with pytest.raises(RoutingError, match=r"'/loans' names no lake.*Write file:///loans .* or hdfs://"):
             source_spec(spark_source(path="/loans", file_format="parquet"), router)
         assert str(source_spec(file_source("/loans"), router).location) == "file:///loans"
+
+    def test_of_spark_behind_two_slashes_name_a_server_to_hadoop(self) -> None:
+        router = Router(bare_paths=BarePaths(settings={"spark.hadoop.fs.defaultFS": "hdfs://lake"}))
+        with pytest.raises(RoutingError, match="'//nn2/loans' begins with two slashes"):
+            source_spec(spark_source(path="//nn2/loans", file_format="parquet"), router)
+
+    @pytest.mark.parametrize("line", ["{key} {uri}", " {key}=hdfs://old\n{key}  =  {uri}  ", "{key}:{uri}"])
+    def test_of_spark_are_where_the_files_of_spark_point(
+        self, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its defaults count more than Hadoop's files, as in a session that is started here."""
+        source, uri = spark_source(path="/loans", file_format="parquet"), HDFS.removesuffix("/loans")
+        for folder, default in (("spark", "hdfs://spark"), ("hadoop", "hdfs://hadoop"), ("yarn", "hdfs://yarn")):
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / "core-site.xml").write_text(
+                f"<configuration><property><name>fs.defaultFS</name><value>{default}</value></property></configuration>"
+            )
+        found = []
+        for variable, folder in (("YARN", "yarn"), ("HADOOP", "hadoop"), ("SPARK", "spark")):
+            monkeypatch.setenv(f"{variable}_CONF_DIR", str(tmp_path / folder))
+            found.append(str(source_spec(source, Router()).location))
+        assert found == ["hdfs://yarn/loans", "hdfs://hadoop/loans", "hdfs://spark/loans"]
+        defaults = tmp_path / "spark" / "spark-defaults.conf"
+        key = "spark.hadoop.fs.defaultFS"
+        defaults.write_text(f"# {key} hdfs://no\nspark.master yarn\n{line.format(key=key, uri=uri)}\n")
+        assert str(source_spec(source, Router()).location) == HDFS
+        by_settings = Router(bare_paths=BarePaths(settings={key: "hdfs://set"}))
+        assert str(source_spec(source, by_settings).location) == "hdfs://set/loans"
+
+    def test_of_spark_are_refused_where_the_environment_names_a_server(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SPARK_REMOTE", "sc://host:15002")
+        with pytest.raises(RoutingError, match=r"Spark runs at a server of Spark Connect\): '/loans' names no lake"):
+            source_spec(spark_source(path="/loans", file_format="parquet"), Router())
 
     def test_an_unreadable_configuration_of_hadoop(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "core-site.xml").write_text("<configuration>")
