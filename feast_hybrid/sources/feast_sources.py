@@ -44,6 +44,11 @@ logger = logging.getLogger(__name__)
 
 #: The classes of Feast's sources that are read as they are.
 FEAST_SOURCES: tuple[type[DataSource], ...] = (SparkSource, FileSource, IcebergSource)
+#: Methods by which these classes read. A subclass that has its own reads other rows than its attributes say.
+_READING = (
+    *("get_table_query_string", "_load_dataframe_from_path"),
+    *("get_uri_for_file_path", "create_filesystem_and_path", "get_catalog_client"),
+)
 #: For errors: what a view may have for a batch source.
 SOURCES_READ = "HybridSparkSource, and Feast's own SparkSource, FileSource, IcebergSource and UnityCatalogSource"
 #: The tag of a source of Feast's that says on which of several sites its table or query is.
@@ -76,6 +81,17 @@ class Translated:
     read: HybridSparkSource
     written: HybridSparkSource | None = None
     site: str | None = None
+
+
+def is_feasts(source: DataSource | None) -> bool:
+    """Whether a source is of one of :data:`FEAST_SOURCES`, or of a subclass that reads as they do."""
+    of = type(source)
+    return isinstance(source, FEAST_SOURCES) and all(
+        getattr(of, name, None) is getattr(cls, name, None)
+        for cls in FEAST_SOURCES
+        if isinstance(source, cls)
+        for name in _READING
+    )
 
 
 def translate(source: DataSource, router: Router) -> Translated:

@@ -12,10 +12,10 @@ from feast_hybrid.errors import NotSupportedError, RoutingError, SourceError, Wr
 from feast_hybrid.sources.data_source import HybridSparkSource
 from feast_hybrid.sources.declared import agreed_types, declared_types, made_types, views_of
 from feast_hybrid.sources.feast_sources import (
-    FEAST_SOURCES,
     SITE_TAG,
     SOURCES_READ,
     Translated,
+    is_feasts,
     translate,
     translate_destination,
     translate_storage,
@@ -44,7 +44,7 @@ def router_of(config: RepoConfig) -> Router:
 
 def is_read(source: DataSource | None) -> bool:
     """Whether it is of a class that this store reads."""
-    return isinstance(source, (HybridSparkSource, *FEAST_SOURCES))
+    return isinstance(source, HybridSparkSource) or is_feasts(source)
 
 
 def source_spec(source: DataSource | None, router: Router, *, view: FeatureView | None = None) -> SourceSpec:

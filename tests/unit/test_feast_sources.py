@@ -450,6 +450,32 @@ def test_other_sources_are_refused_by_their_class(given: Any, error: str) -> Non
         given()
 
 
+class OfOurBank(SparkSource):
+    """Where a bank's sources are, and no other way to read them."""
+
+
+class LastYears(SparkSource):
+    """Reads other rows than its table."""
+
+    def get_table_query_string(self) -> str:
+        return f"(SELECT * FROM {self.table} WHERE year = 2025)"
+
+
+def test_a_subclass_is_read_if_it_reads_as_feasts() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        plain, other = OfOurBank(table="t"), LastYears(table="t")
+    assert source_spec(plain, Router()).table == "t"
+    with pytest.raises(SourceError, match="source 't' is a LastYears; this offline store reads and writes"):
+        source_spec(other, Router())
+
+
+def test_a_call_without_a_configuration_is_for_feasts_own_methods() -> None:
+    """Feast's ``IcebergSource`` looks at none: it says that nothing is at an empty address."""
+    with pytest.raises(ValueError, match=r"Could not load table 'w\.risk\.loans' from catalog"):
+        iceberg_source().validate(None)  # type: ignore[arg-type]
+
+
 def test_a_connection_that_is_not_followed_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     source = spark_source(name="of a vault", table="t", connection_ref=ConnectionRef(provider="vault", name="x"))
     with caplog.at_level(logging.WARNING):
