@@ -48,14 +48,11 @@ class BarePaths:
         found = found.resolve() if ".." in found.parts else found.absolute()
         return f"file://{found}"
 
-    def by_hadoop(
-        self, path: str, *, of_session: str | None = None, elsewhere: str | None = None, what: str
-    ) -> str:
+    def by_hadoop(self, path: str, *, of_session: str | None = None, elsewhere: str | None = None, what: str) -> str:
         """The URI of a path as Spark reads it: where ``fs.defaultFS`` points; any other URI as it is.
 
-        That is the setting of the running session, else of ``offline_store.spark.conf``, else of the files that a
-        session of this machine reads (``spark-defaults.conf``, ``core-site.xml``), else this machine's disk, as Hadoop
-        has it.
+        That is the setting of the running session, else of ``offline_store.spark.conf``, else of what a session of
+        this machine reads (``spark-defaults.conf``, ``core-site.xml``), else this machine's disk, as Hadoop has it.
 
         Args:
             path: as the source has it.

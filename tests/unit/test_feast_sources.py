@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from feast import BigQuerySource, FeatureView, FileSource
+from feast import BatchFeatureView, BigQuerySource, FeatureView, Field, FileSource, RepoConfig
 from feast.credentials import ConnectionRef
 from feast.data_format import DeltaFormat as DeltaFiles
 from feast.data_format import ParquetFormat
@@ -22,14 +22,15 @@ from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
 from feast.protos.feast.core.SavedDataset_pb2 import SavedDatasetStorage as SavedDatasetStorageProto
 from feast.saved_dataset import SavedDatasetStorage
 from feast.table_format import DeltaFormat, HudiFormat, IcebergFormat, LanceFormat
+from feast.types import Int64
 
 from feast_hybrid import HybridSparkSource
 from feast_hybrid.config import HybridSparkOfflineStoreConfig
-from feast_hybrid.errors import RoutingError, SourceError, WriteError
+from feast_hybrid.errors import NotSupportedError, RoutingError, SourceError, WriteError
 from feast_hybrid.lakes import Allowed, BarePaths, Router, Site
 from feast_hybrid.sources.feast_sources import type_words
 from feast_hybrid.sources.feast_types import value_type_of_spark
-from feast_hybrid.sources.resolve import destination_spec, is_read, source_spec, storage_spec
+from feast_hybrid.sources.resolve import destination_spec, engine_source_spec, is_read, source_spec, storage_spec
 from feast_hybrid.sources.spec import SourceSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore:The spark data source API is an experimental feature:RuntimeWarning")
@@ -448,6 +449,46 @@ class TestDestinations:
 def test_other_sources_are_refused_by_their_class(given: Any, error: str) -> None:
     with pytest.raises(SourceError, match=error):
         given()
+
+
+class TestFeastsSparkEngine:
+    """To a ``SparkSource`` it writes by itself, past this store."""
+
+    @staticmethod
+    def config(engine: str) -> RepoConfig:
+        return RepoConfig(
+            project="p",
+            provider="local",
+            registry="registry.db",
+            offline_store={"type": "feast_hybrid.HybridSparkOfflineStore"},
+            batch_engine={"type": engine},
+            entity_key_serialization_version=3,
+        )
+
+    @staticmethod
+    def made_of(source: DataSource, sink: DataSource) -> BatchFeatureView:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            parent = BatchFeatureView(name="parent", source=source, schema=[Field(name="a", dtype=Int64)])
+            return BatchFeatureView(
+                name="child", source=[parent], sink_source=sink, udf=lambda rows: rows, udf_string="", offline=True
+            )
+
+    def test_does_not_write_a_view_that_is_made_of_another(self) -> None:
+        """Of which it pulls the other's source."""
+        source = spark_source(path=HDFS, file_format="parquet")
+        view = self.made_of(source, spark_source(name="sink", path=ADLS, file_format="parquet"))
+        pulled = view.source_views[0].batch_source
+        with pytest.raises(NotSupportedError, match="view 'child' has offline=True and a SparkSource, to which Feast"):
+            engine_source_spec(pulled, self.config("spark.engine"))
+        assert str(engine_source_spec(pulled, self.config("local")).location) == HDFS
+        # The same source of the other view by itself, which is another object where Feast has read the registry.
+        assert str(engine_source_spec(from_registry(source), self.config("spark.engine")).location) == HDFS
+
+    def test_writes_to_a_source_of_ours_by_this_store(self) -> None:
+        view = self.made_of(spark_source(path=HDFS, file_format="parquet"), ours(name="sink", path=ADLS))
+        pulled = view.source_views[0].batch_source
+        assert str(engine_source_spec(pulled, self.config("spark.engine")).location) == HDFS
 
 
 class OfOurBank(SparkSource):
