@@ -466,28 +466,31 @@ class TestFeastsSparkEngine:
         )
 
     @staticmethod
-    def made_of(source: DataSource, sink: DataSource) -> BatchFeatureView:
+    def made_of(source: DataSource, sink: DataSource) -> tuple[BatchFeatureView, DataSource]:
+        """A view that is made of another, and what Feast's engine pulls for it."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             parent = BatchFeatureView(name="parent", source=source, schema=[Field(name="a", dtype=Int64)])
-            return BatchFeatureView(
+            made = BatchFeatureView(
                 name="child", source=[parent], sink_source=sink, udf=lambda rows: rows, udf_string="", offline=True
             )
+        assert parent.batch_source is not None
+        return made, parent.batch_source
 
     def test_does_not_write_a_view_that_is_made_of_another(self) -> None:
         """Of which it pulls the other's source."""
         source = spark_source(path=HDFS, file_format="parquet")
-        view = self.made_of(source, spark_source(name="sink", path=ADLS, file_format="parquet"))
-        pulled = view.source_views[0].batch_source
-        with pytest.raises(NotSupportedError, match="view 'child' has offline=True and a SparkSource, to which Feast"):
+        _view, pulled = self.made_of(source, spark_source(name="sink", path=ADLS, file_format="parquet"))
+        with pytest.raises(
+            NotSupportedError, match="view 'child' has offline=True and a SparkSource, to which Feast"
+        ):
             engine_source_spec(pulled, self.config("spark.engine"))
         assert str(engine_source_spec(pulled, self.config("local")).location) == HDFS
         # The same source of the other view by itself, which is another object where Feast has read the registry.
         assert str(engine_source_spec(from_registry(source), self.config("spark.engine")).location) == HDFS
 
     def test_writes_to_a_source_of_ours_by_this_store(self) -> None:
-        view = self.made_of(spark_source(path=HDFS, file_format="parquet"), ours(name="sink", path=ADLS))
-        pulled = view.source_views[0].batch_source
+        _view, pulled = self.made_of(spark_source(path=HDFS, file_format="parquet"), ours(name="sink", path=ADLS))
         assert str(engine_source_spec(pulled, self.config("spark.engine")).location) == HDFS
 
 
