@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feast.data_format import DeltaFormat as DeltaFiles
@@ -22,6 +23,7 @@ from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import 
 from feast.infra.offline_stores.file_source import FileLoggingDestination, FileSource, SavedDatasetFileStorage
 
 from feast_hybrid.errors import SourceError
+from feast_hybrid.files.globs import SIGNS
 from feast_hybrid.lakes.bare_paths import SERVER, is_bare
 from feast_hybrid.sources.data_source import HybridSparkSource
 from feast_hybrid.sources.feast_types import (
@@ -200,7 +202,14 @@ def _of_file(path: str, file_format: FileFormat | None, router: Router, *, what:
             f"{what}: file_format {type(file_format).__name__} is none that Feast's FileSource has: ParquetFormat or "
             "DeltaFormat."
         )
-    return {"path": router.bare_paths.on_this_machine(path), "file_format": file_format}
+    uri = router.bare_paths.on_this_machine(path)
+    if is_bare(path) and SIGNS & set(path) and Path(uri.removeprefix("file://")).exists():
+        # Feast's Dask store reads what has that very name, and its DuckDB store what matches it.
+        raise SourceError(
+            f"{what}: {uri} is there, and its name is a pattern too ({', '.join(sorted(SIGNS & set(path)))}), which "
+            "other files may match. Give it a name without these signs."
+        )
+    return {"path": uri, "file_format": file_format}
 
 
 def _of_spark(

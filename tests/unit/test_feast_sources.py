@@ -291,6 +291,17 @@ class TestBarePaths:
         router = Router(bare_paths=BarePaths(repo=tmp_path / "repo"))
         assert str(source_spec(file_source("../data"), router).location) == f"file://{tmp_path}/far/data"
 
+    def test_of_files_that_are_there_and_patterns_too(self, tmp_path: Path) -> None:
+        """``a[1]`` is a folder of that name to Feast's Dask store, and the pattern of ``a1`` to its DuckDB store."""
+        router = Router(bare_paths=BarePaths(repo=tmp_path))
+        for name in ("a1", "a[1]", "b1"):
+            (tmp_path / name).mkdir()
+        with pytest.raises(
+            SourceError, match=r"source 's': file://.*/a\[1\] is there, and its name is a pattern too"
+        ):
+            source_spec(file_source("a[1]"), router)
+        assert str(source_spec(file_source("b[1]"), router).location) == f"file://{tmp_path}/b[1]"
+
     def test_without_a_repository_begin_in_the_working_directory(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
