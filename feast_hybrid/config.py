@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from feast_hybrid.asof.request import REMOVED_STRATEGIES, Strategy
 from feast_hybrid.errors import ConfigError, CredentialError
 from feast_hybrid.lakes import Allowed, BarePaths, Router, Site
+from feast_hybrid.lakes.bare_paths import SERVER
 from feast_hybrid.lakes.credentials import CREDENTIALS
 from feast_hybrid.sources import feast_hooks
 from feast_hybrid.spark.config import SparkConfig
@@ -107,7 +108,7 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
         master = self.spark.master or "local"
         elsewhere = None if master.startswith("local") else master
         if self.spark.remote:
-            elsewhere = "a server of Spark Connect"
+            elsewhere = SERVER
         bare_paths = BarePaths(settings=self.spark.conf, elsewhere=elsewhere)
         self._router = Router(self.sites, allowed=allowed, bare_paths=bare_paths)
         for name in ("staging_location", "monitoring_location"):

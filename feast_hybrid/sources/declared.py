@@ -131,6 +131,17 @@ class LiveObjects:
         views: list[Any] = [*self.views, *self.label_views]
         return [view for view in views if is_read_by(view)]
 
+    def views_made_of(self, source: DataSource) -> list[FeatureView]:
+        """As :meth:`views_of`, and the views that are made of those, by these very objects."""
+        made = self.views_of(source)
+        for parent in made:  # which grows
+            made += [
+                view
+                for view in self.views
+                if any(of is parent for of in view.source_views or ()) and all(view is not other for other in made)
+            ]
+        return made
+
     def join_keys(self, entity: str) -> set[str]:
         """The join keys of the entities of that name; none where it is gone, several where it was defined again."""
         return {found.join_key for found in self.entities if found.name == entity}

@@ -104,7 +104,8 @@ def _wrap(cls: Any, method: str, ours: Any) -> None:
 
     @wraps(feasts)
     def asked(self: DataSource, config: RepoConfig) -> Any:
-        is_ours = isinstance(getattr(config.offline_store, "router", None), Router)
+        # Feast's own methods ask less of a configuration: one without a store is theirs.
+        is_ours = isinstance(getattr(getattr(config, "offline_store", None), "router", None), Router)
         return ours(self, config) if is_ours else feasts(self, config)
 
     asked.of_feast = feasts  # type: ignore[attr-defined]

@@ -7,10 +7,12 @@ Feast's. What each attribute becomes is in docs/feast-sources.md.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feast.data_format import DeltaFormat as DeltaFiles
@@ -21,7 +23,8 @@ from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import 
 from feast.infra.offline_stores.file_source import FileLoggingDestination, FileSource, SavedDatasetFileStorage
 
 from feast_hybrid.errors import SourceError
-from feast_hybrid.lakes.bare_paths import is_bare
+from feast_hybrid.files.globs import SIGNS
+from feast_hybrid.lakes.bare_paths import SERVER, is_bare
 from feast_hybrid.lakes.uri import shown
 from feast_hybrid.sources.data_source import HybridSparkSource
 from feast_hybrid.sources.feast_types import (
@@ -44,6 +47,11 @@ logger = logging.getLogger(__name__)
 
 #: The classes of Feast's sources that are read as they are.
 FEAST_SOURCES: tuple[type[DataSource], ...] = (SparkSource, FileSource, IcebergSource)
+#: Methods by which these classes read. A subclass that has its own reads other rows than its attributes say.
+_READING = (
+    *("get_table_query_string", "_load_dataframe_from_path"),
+    *("get_uri_for_file_path", "create_filesystem_and_path", "get_catalog_client"),
+)
 #: For errors: what a view may have for a batch source.
 SOURCES_READ = "HybridSparkSource, and Feast's own SparkSource, FileSource, IcebergSource and UnityCatalogSource"
 #: The tag of a source of Feast's that says on which of several sites its table or query is.
@@ -57,7 +65,8 @@ _WITHOUT_EFFECT = {
     ),
     "delta": re.compile(r"delta\..*"),
 }
-_PLAIN_NAME = re.compile(r"\w+")
+#: What Spark's parser takes for a name without quotes: no number, and no letters but ASCII's.
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: Sources of whose ``connection_ref`` it was said that it is not followed.
 _noted: set[str] = set()
 
@@ -75,6 +84,17 @@ class Translated:
     read: HybridSparkSource
     written: HybridSparkSource | None = None
     site: str | None = None
+
+
+def is_feasts(source: DataSource | None) -> bool:
+    """Whether a source is of one of :data:`FEAST_SOURCES`, or of a subclass that reads as they do."""
+    of = type(source)
+    return isinstance(source, FEAST_SOURCES) and all(
+        getattr(of, name, None) is getattr(cls, name, None)
+        for cls in FEAST_SOURCES
+        if isinstance(source, cls)
+        for name in _READING
+    )
 
 
 def translate(source: DataSource, router: Router) -> Translated:
@@ -183,7 +203,14 @@ def _of_file(path: str, file_format: FileFormat | None, router: Router, *, what:
             f"{what}: file_format {type(file_format).__name__} is none that Feast's FileSource has: ParquetFormat or "
             "DeltaFormat."
         )
-    return {"path": router.bare_paths.on_this_machine(path, what=f"path of {what}"), "file_format": file_format}
+    uri = router.bare_paths.on_this_machine(path, what=f"path of {what}")
+    if is_bare(path) and SIGNS & set(path) and Path(uri.removeprefix("file://")).exists():
+        # Feast's Dask store reads what has that very name, and its DuckDB store what matches it.
+        raise SourceError(
+            f"{what}: {uri} is there, and its name is a pattern too ({', '.join(sorted(SIGNS & set(path)))}), which "
+            "other files may match. Give it a name without these signs."
+        )
+    return {"path": uri, "file_format": file_format}
 
 
 def _of_spark(
@@ -216,12 +243,17 @@ def _options(table_format: TableFormat) -> dict[str, str]:
 
 def _paths(path: str, router: Router) -> BarePaths:
     """What a path means to the session that runs, if one does; nothing is loaded or started to ask."""
-    if not is_bare(path) or "pyspark" not in sys.modules:
+    if not is_bare(path):
         return router.bare_paths
-    from feast_hybrid.spark.runtime import default_filesystem, on_a_server
+    if "pyspark" not in sys.modules:
+        on_server, of_session = bool(os.environ.get("SPARK_REMOTE")), None
+    else:
+        from feast_hybrid.spark.runtime import default_filesystem, works_on_server
 
-    elsewhere = "a server of Spark Connect" if on_a_server() else router.bare_paths.elsewhere
-    return replace(router.bare_paths, of_session=default_filesystem(), elsewhere=elsewhere)
+        of_session = default_filesystem()
+        on_server = of_session is None and works_on_server()
+    elsewhere = SERVER if on_server else router.bare_paths.elsewhere
+    return replace(router.bare_paths, of_session=of_session, elsewhere=elsewhere)
 
 
 def _quoted_table(name: str) -> str:

@@ -11,12 +11,12 @@ from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import 
 from feast_hybrid.errors import NotSupportedError, RoutingError, SourceError, WriteError
 from feast_hybrid.lakes.uri import shown
 from feast_hybrid.sources.data_source import HybridSparkSource
-from feast_hybrid.sources.declared import agreed_types, declared_types, made_types, views_of
+from feast_hybrid.sources.declared import LiveObjects, agreed_types, declared_types, made_types, views_of
 from feast_hybrid.sources.feast_sources import (
-    FEAST_SOURCES,
     SITE_TAG,
     SOURCES_READ,
     Translated,
+    is_feasts,
     translate,
     translate_destination,
     translate_storage,
@@ -45,7 +45,7 @@ def router_of(config: RepoConfig) -> Router:
 
 def is_read(source: DataSource | None) -> bool:
     """Whether it is of a class that this store reads."""
-    return isinstance(source, (HybridSparkSource, *FEAST_SOURCES))
+    return isinstance(source, HybridSparkSource) or is_feasts(source)
 
 
 def source_spec(source: DataSource | None, router: Router, *, view: FeatureView | None = None) -> SourceSpec:
@@ -142,12 +142,13 @@ def require_written_here(source: DataSource, config: RepoConfig) -> None:
     parts of it; to a source of any other class by :meth:`HybridSparkOfflineStore.offline_write_batch`.
 
     Raises:
-        NotSupportedError: a view of this source has ``offline=True``, and the engine is Spark.
+        NotSupportedError: a view of this source, or one that is made of it, has ``offline=True`` and a
+            ``SparkSource``, and the engine is Spark.
     """
-    if not isinstance(source, SparkSource) or "spark" not in config.batch_engine.type.lower():
+    if "spark" not in config.batch_engine.type.lower():
         return
-    for view in views_of(source):
-        if getattr(view, "offline", False):
+    for view in LiveObjects.find().views_made_of(source):
+        if getattr(view, "offline", False) and isinstance(view.batch_source, SparkSource):
             raise NotSupportedError(
                 f"view {view.name!r} has offline=True and a SparkSource, to which Feast's {config.batch_engine.type} "
                 "writes by itself, past this store and its sites. Make that source a HybridSparkSource, or "

@@ -26,14 +26,23 @@ _OF_CATALOG = re.compile(r"spark\.sql\.catalog\.(?!spark_catalog(\.|$))|spark\.w
 def child_session(spark: SparkSession, settings: Mapping[str, str]) -> SparkSession:
     """A session beside this one: its own views and settings, the same catalogs and executors.
 
-    It starts with this session's runtime settings, then takes ``settings``. On Spark Connect the server is told to
+    It starts with this session's runtime settings and its current catalog and database, in which a name without them
+    is looked for, then takes ``settings``. On Spark Connect the server is told to
     end it when it and all its frames are gone from this process.
     """
     child = _new_on_server(spark) if is_connect(spark) else spark.newSession()
     with unlogged():  # a setting of a catalog may be a secret
         for key, value in _runtime_settings(spark).items():
             child.conf.set(key, value)
+    _go_to(child, spark.catalog.currentCatalog(), spark.catalog.currentDatabase())
     return _prepared(child, settings)
+
+
+def _go_to(session: SparkSession, catalog: str, database: str) -> None:
+    if session.catalog.currentCatalog() != catalog:
+        session.catalog.setCurrentCatalog(catalog)
+    if session.catalog.currentDatabase() != database:
+        session.catalog.setCurrentDatabase(database)
 
 
 def home_of_frames(spark: SparkSession) -> bool:

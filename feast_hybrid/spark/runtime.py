@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import Any
 
-from pyspark.sql.utils import is_remote
 from pyspark.util import is_remote_only
 
 if not is_remote_only():  # PySpark's client for Connect alone has no such class
@@ -22,9 +22,10 @@ def classic_runs() -> bool:
     return not is_remote_only() and SparkContext._active_spark_context is not None
 
 
-def on_a_server() -> bool:
-    """Whether this process works on a server of Spark Connect."""
-    return bool(is_remote())
+def works_on_server() -> bool:
+    """Whether a session of this process is, or would be, one on a server of Spark Connect."""
+    is_set = "SPARK_CONNECT_MODE_ENABLED" in os.environ or os.environ.get("SPARK_REMOTE")
+    return is_remote_only() or bool(is_set)
 
 
 def default_filesystem() -> str | None:

@@ -257,6 +257,39 @@ def test_tables_and_queries_may_say_their_site_by_a_tag(make_store: MakeStore, l
     assert found == [(3, -21.0, 21.0, 21.0), (4, -30.0, 30.0, 30.0), (None,) * 4, (1, -10.0, 10.0, 10.0)]
 
 
+@pytest.fixture
+def in_another_database(spark: SparkSession, loan_table: str) -> Iterator[str]:
+    """A table of the same name in the session's current database, of twice the numbers."""
+    spark.sql("CREATE DATABASE bank")
+    spark.table(loan_table).selectExpr("* EXCEPT (number)", "number * 2 AS number").write.saveAsTable(
+        f"bank.{loan_table}"
+    )
+    spark.sql("USE bank")
+    yield loan_table
+    spark.sql("USE default")
+    spark.sql("DROP DATABASE bank CASCADE")
+
+
+@pytest.mark.connect
+def test_a_table_is_looked_for_where_the_session_is(
+    make_store: MakeStore, in_another_database: str, spark: SparkSession
+) -> None:
+    """As Feast's own store has it: in the current database, by reading, writing and saving alike."""
+    rows = SparkSource(table=in_another_database, timestamp_field="event_timestamp")
+    query = SparkSource(name="q", query=f"SELECT * FROM {in_another_database}", timestamp_field="event_timestamp")
+    store = make_store(
+        ACCOUNT, view("by_table", rows, schema=[NUMBER]), view("by_query", query, schema=[NUMBER]), query
+    )
+    features = ["by_table:number", "by_query:number"]
+    entity_df = ENTITY_ROWS.iloc[:2]
+    job = retrieve(store, entity_df, features, full_feature_names=True)
+    assert answers(job, "by_table__number", "by_query__number") == [(6, 6), (8, 8)]
+    storage = SavedDatasetSparkStorage(table="saved")
+    dataset = store.create_saved_dataset(retrieve(store, entity_df, features[:1]), "saved", storage)
+    assert spark.catalog.tableExists("bank.saved")
+    assert sorted(rows_of(dataset.to_arrow(), "number")) == [(6,), (8,)]
+
+
 def test_a_catalog_that_the_session_lacks(make_store: MakeStore) -> None:
     of = IcebergSource(warehouse="w", namespace="risk", table="loans", timestamp_field="event_timestamp")
     with pytest.raises(SourceNotFoundError, match=r"feast_iceberg.risk.loans.*no catalog of that name"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from feast import BigQuerySource, FeatureView, FileSource
+from feast import BatchFeatureView, BigQuerySource, FeatureView, Field, FileSource, RepoConfig
 from feast.credentials import ConnectionRef
 from feast.data_format import DeltaFormat as DeltaFiles
 from feast.data_format import ParquetFormat
@@ -23,14 +23,15 @@ from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
 from feast.protos.feast.core.SavedDataset_pb2 import SavedDatasetStorage as SavedDatasetStorageProto
 from feast.saved_dataset import SavedDatasetStorage
 from feast.table_format import DeltaFormat, HudiFormat, IcebergFormat, LanceFormat
+from feast.types import Int64
 
 from feast_hybrid import HybridSparkSource, SavedDatasetHybridSparkStorage
 from feast_hybrid.config import HybridSparkOfflineStoreConfig
-from feast_hybrid.errors import RoutingError, SourceError, WriteError
+from feast_hybrid.errors import NotSupportedError, RoutingError, SourceError, WriteError
 from feast_hybrid.lakes import Allowed, BarePaths, Router, Site
 from feast_hybrid.sources.feast_sources import type_words
 from feast_hybrid.sources.feast_types import value_type_of_spark
-from feast_hybrid.sources.resolve import destination_spec, is_read, source_spec, storage_spec
+from feast_hybrid.sources.resolve import destination_spec, engine_source_spec, is_read, source_spec, storage_spec
 from feast_hybrid.sources.spec import SourceSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore:The spark data source API is an experimental feature:RuntimeWarning")
@@ -42,8 +43,8 @@ TIMES: dict[str, Any] = {"timestamp_field": "ts", "created_timestamp_column": "w
 
 @pytest.fixture(autouse=True)
 def _no_hadoop_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HADOOP_CONF_DIR", raising=False)
-    monkeypatch.delenv("YARN_CONF_DIR", raising=False)
+    for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR", "SPARK_CONF_DIR", "SPARK_HOME", "SPARK_REMOTE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def spark_source(**given: Any) -> SparkSource:
@@ -79,6 +80,8 @@ SAME: list[tuple[str, DataSource, HybridSparkSource]] = [
     ("Avro", spark_source(path=HDFS, file_format="avro"), ours(path=HDFS, file_format="avro")),
     ("a table", spark_source(table="risk.loans"), ours(table="risk.loans")),
     ("a table whose name is no word", spark_source(table="risk.new-loans"), ours(table="`risk`.`new-loans`")),
+    ("a table whose name is a number to Spark", spark_source(table="risk.5d"), ours(table="`risk`.`5d`")),
+    ("a table of other letters", spark_source(table="risk.кредит"), ours(table="`risk`.`кредит`")),
     ("a query", spark_source(query="SELECT * FROM loans;"), ours(query="SELECT * FROM loans")),
     ("a field mapping", spark_source(table="t", field_mapping={"a": "b"}), ours(table="t", field_mapping={"a": "b"})),
     ("days", spark_source(path=HDFS, file_format="parquet", **DAYS), ours(path=HDFS, **DAYS)),
@@ -289,6 +292,17 @@ class TestBarePaths:
         router = Router(bare_paths=BarePaths(repo=tmp_path / "repo"))
         assert str(source_spec(file_source("../data"), router).location) == f"file://{tmp_path}/far/data"
 
+    def test_of_files_that_are_there_and_patterns_too(self, tmp_path: Path) -> None:
+        """``a[1]`` is a folder of that name to Feast's Dask store, and the pattern of ``a1`` to its DuckDB store."""
+        router = Router(bare_paths=BarePaths(repo=tmp_path))
+        for name in ("a1", "a[1]", "b1"):
+            (tmp_path / name).mkdir()
+        with pytest.raises(
+            SourceError, match=r"source 's': file://.*/a\[1\] is there, and its name is a pattern too"
+        ):
+            source_spec(file_source("a[1]"), router)
+        assert str(source_spec(file_source("b[1]"), router).location) == f"file://{tmp_path}/b[1]"
+
     def test_without_a_repository_begin_in_the_working_directory(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
@@ -333,6 +347,39 @@ class TestBarePaths:
         with pytest.raises(RoutingError, match=r"'/loans' names no lake.*Write file:///loans .* or hdfs://"):
             source_spec(spark_source(path="/loans", file_format="parquet"), router)
         assert str(source_spec(file_source("/loans"), router).location) == "file:///loans"
+
+    def test_of_spark_behind_two_slashes_name_a_server_to_hadoop(self) -> None:
+        router = Router(bare_paths=BarePaths(settings={"spark.hadoop.fs.defaultFS": "hdfs://lake"}))
+        with pytest.raises(RoutingError, match="'//nn2/loans' begins with two slashes"):
+            source_spec(spark_source(path="//nn2/loans", file_format="parquet"), router)
+
+    @pytest.mark.parametrize("line", ["{key} {uri}", " {key}=hdfs://old\n{key}  =  {uri}  ", "{key}:{uri}"])
+    def test_of_spark_are_where_the_files_of_spark_point(
+        self, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its defaults count more than Hadoop's files, as in a session that is started here."""
+        source, uri = spark_source(path="/loans", file_format="parquet"), HDFS.removesuffix("/loans")
+        for folder, default in (("spark", "hdfs://spark"), ("hadoop", "hdfs://hadoop"), ("yarn", "hdfs://yarn")):
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / "core-site.xml").write_text(
+                f"<configuration><property><name>fs.defaultFS</name><value>{default}</value></property></configuration>"
+            )
+        found = []
+        for variable, folder in (("YARN", "yarn"), ("HADOOP", "hadoop"), ("SPARK", "spark")):
+            monkeypatch.setenv(f"{variable}_CONF_DIR", str(tmp_path / folder))
+            found.append(str(source_spec(source, Router()).location))
+        assert found == ["hdfs://yarn/loans", "hdfs://hadoop/loans", "hdfs://spark/loans"]
+        defaults = tmp_path / "spark" / "spark-defaults.conf"
+        key = "spark.hadoop.fs.defaultFS"
+        defaults.write_text(f"# {key} hdfs://no\nspark.master yarn\n{line.format(key=key, uri=uri)}\n")
+        assert str(source_spec(source, Router()).location) == HDFS
+        by_settings = Router(bare_paths=BarePaths(settings={key: "hdfs://set"}))
+        assert str(source_spec(source, by_settings).location) == "hdfs://set/loans"
+
+    def test_of_spark_are_refused_where_the_environment_names_a_server(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SPARK_REMOTE", "sc://host:15002")
+        with pytest.raises(RoutingError, match=r"Spark runs at a server of Spark Connect\): '/loans' names no lake"):
+            source_spec(spark_source(path="/loans", file_format="parquet"), Router())
 
     def test_an_unreadable_configuration_of_hadoop(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "core-site.xml").write_text("<configuration>")
@@ -448,6 +495,75 @@ def test_a_path_with_a_secret_is_refused_and_repeated_nowhere(named: Any, path: 
 def test_other_sources_are_refused_by_their_class(given: Any, error: str) -> None:
     with pytest.raises(SourceError, match=error):
         given()
+
+
+class TestFeastsSparkEngine:
+    """To a ``SparkSource`` it writes by itself, past this store."""
+
+    @staticmethod
+    def config(engine: str) -> RepoConfig:
+        return RepoConfig(
+            project="p",
+            provider="local",
+            registry="registry.db",
+            offline_store={"type": "feast_hybrid.HybridSparkOfflineStore"},
+            batch_engine={"type": engine},
+            entity_key_serialization_version=3,
+        )
+
+    @staticmethod
+    def made_of(source: DataSource, sink: DataSource) -> tuple[BatchFeatureView, DataSource]:
+        """A view that is made of another, and what Feast's engine pulls for it."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            parent = BatchFeatureView(name="parent", source=source, schema=[Field(name="a", dtype=Int64)])
+            made = BatchFeatureView(
+                name="child", source=[parent], sink_source=sink, udf=lambda rows: rows, udf_string="", offline=True
+            )
+        assert parent.batch_source is not None
+        return made, parent.batch_source
+
+    def test_does_not_write_a_view_that_is_made_of_another(self) -> None:
+        """Of which it pulls the other's source."""
+        source = spark_source(path=HDFS, file_format="parquet")
+        _view, pulled = self.made_of(source, spark_source(name="sink", path=ADLS, file_format="parquet"))
+        with pytest.raises(
+            NotSupportedError, match="view 'child' has offline=True and a SparkSource, to which Feast"
+        ):
+            engine_source_spec(pulled, self.config("spark.engine"))
+        assert str(engine_source_spec(pulled, self.config("local")).location) == HDFS
+        # The same source of the other view by itself, which is another object where Feast has read the registry.
+        assert str(engine_source_spec(from_registry(source), self.config("spark.engine")).location) == HDFS
+
+    def test_writes_to_a_source_of_ours_by_this_store(self) -> None:
+        _view, pulled = self.made_of(spark_source(path=HDFS, file_format="parquet"), ours(name="sink", path=ADLS))
+        assert str(engine_source_spec(pulled, self.config("spark.engine")).location) == HDFS
+
+
+class OfOurBank(SparkSource):
+    """Where a bank's sources are, and no other way to read them."""
+
+
+class LastYears(SparkSource):
+    """Reads other rows than its table."""
+
+    def get_table_query_string(self) -> str:
+        return f"(SELECT * FROM {self.table} WHERE year = 2025)"
+
+
+def test_a_subclass_is_read_if_it_reads_as_feasts() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        plain, other = OfOurBank(table="t"), LastYears(table="t")
+    assert source_spec(plain, Router()).table == "t"
+    with pytest.raises(SourceError, match="source 't' is a LastYears; this offline store reads and writes"):
+        source_spec(other, Router())
+
+
+def test_a_call_without_a_configuration_is_for_feasts_own_methods() -> None:
+    """Feast's ``IcebergSource`` looks at none: it says that nothing is at an empty address."""
+    with pytest.raises(ValueError, match=r"Could not load table 'w\.risk\.loans' from catalog"):
+        iceberg_source().validate(None)  # type: ignore[arg-type]
 
 
 def test_a_connection_that_is_not_followed_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
