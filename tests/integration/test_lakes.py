@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from feast_hybrid.errors import TestServerError
 from feast_hybrid.testing import AdlsLake, HdfsLake, SparkCluster, lakes, start_adls, start_spark
+from feast_hybrid.testing import lake as lake_module
 from feast_hybrid.testing.services import HOST, free_ports
 
 if TYPE_CHECKING:
@@ -183,14 +183,13 @@ def test_each_start_has_a_new_account_and_no_rows_of_the_one_before() -> None:
 def test_a_port_that_another_program_takes_first_costs_a_second_start(
     server: type[Lake], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = sys.modules[server.__module__]
     with socket.create_server((HOST, 0)) as other:
         taken = [other.getsockname()[1]]
 
         def free_ports_but_one(count: int) -> list[int]:
             return [taken.pop(), *free_ports(count - 1)] if taken else free_ports(count)
 
-        monkeypatch.setattr(module, "free_ports", free_ports_but_one)
+        monkeypatch.setattr(lake_module, "free_ports", free_ports_but_one)
         with server() as lake:
             assert not taken
             assert lake.uri
