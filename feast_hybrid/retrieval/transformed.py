@@ -137,9 +137,11 @@ def kept_rows(view: FeatureView, source: SourceSpec) -> SourceSpec | None:
     the sink of a view that is made of others, or the one that a ``SparkSource`` of Feast's has beside its query.
     """
     kept: SourceSpec | None = None
-    if view.source_views and transforms(view) and view.offline:
-        kept = source
-    elif isinstance(view, BatchFeatureView) and view.offline and not view.source_views:
+    if not getattr(view, "offline", False):  # a label view has no such word
+        return None
+    if view.source_views:
+        kept = source if transforms(view) else None
+    elif isinstance(view, BatchFeatureView):
         kept = source.written_to
     if kept is None or kept.location is None:
         return None

@@ -371,5 +371,8 @@ def test_the_way_back_is_the_type_of_the_store(spark: SparkSession, tmp_path: Pa
             found.append(sorted(zip(frame["account"], frame["due"], frame["number"], strict=True)))
     finally:
         spark.conf.set(setting, before)
+        for table in spark.catalog.listTables():  # Feast's own store leaves its views in the session
+            if table.isTemporary:
+                spark.catalog.dropTempView(table.name)
     assert found == [[(1, 20.0, 2), (2, 30.0, 4)]] * 3
     assert (tmp_path / "registry.db").read_bytes() == registry

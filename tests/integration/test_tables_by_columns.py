@@ -88,7 +88,9 @@ class Tables:
         for what, name in reversed(self._made):
             self.sql(f"DROP {what} IF EXISTS {name}")
         for name in self._of_application:
-            self._application.unset(name)
+            # The driver asks the configuration that it was opened with which HTTP client it has, again and again.
+            if not name.startswith("fs.azure.networking.library"):
+                self._application.unset(name)
 
     def view(self, name: str, table: str, features: tuple[str, ...], **more: Any) -> FeatureView:
         types = {"v": Float64, "s": String, "seen": UnixTimestamp, "p": String, "n": Int64}
