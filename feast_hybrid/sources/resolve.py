@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 
@@ -145,15 +145,24 @@ def require_written_here(source: DataSource, config: RepoConfig) -> None:
         NotSupportedError: a view of this source, or one that is made of it, has ``offline=True`` and a
             ``SparkSource``, and the engine is Spark.
     """
-    if "spark" not in config.batch_engine.type.lower():
+    engine = _engine_type(config)
+    if "spark" not in engine.lower():
         return
     for view in LiveObjects.find().views_made_of(source):
         if getattr(view, "offline", False) and isinstance(view.batch_source, SparkSource):
             raise NotSupportedError(
-                f"view {view.name!r} has offline=True and a SparkSource, to which Feast's {config.batch_engine.type} "
+                f"view {view.name!r} has offline=True and a SparkSource, to which Feast's {engine} "
                 "writes by itself, past this store and its sites. Make that source a HybridSparkSource, or "
                 "materialise by the local engine (batch_engine: {type: local})."
             )
+
+
+def _engine_type(config: RepoConfig) -> str:
+    """What stands for ``type`` in ``batch_engine``, whose other words Feast's own class need not know."""
+    given: Any = config.batch_engine_config
+    if isinstance(given, dict):
+        return str(given.get("type", ""))
+    return given if isinstance(given, str) else str(getattr(given, "type", ""))
 
 
 def _with_declared(spec: SourceSpec, views: Sequence[FeatureView]) -> SourceSpec:

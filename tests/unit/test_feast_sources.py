@@ -507,7 +507,7 @@ class TestFeastsSparkEngine:
             provider="local",
             registry="registry.db",
             offline_store={"type": "feast_hybrid.HybridSparkOfflineStore"},
-            batch_engine={"type": engine},
+            batch_engine={"type": engine, "spark.remote": "sc://server"},  # which Feast's class of it does not know
             entity_key_serialization_version=3,
         )
 
