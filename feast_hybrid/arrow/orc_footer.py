@@ -162,6 +162,7 @@ class OrcFooter:
         self._post_script = parsed("PostScript", self.tail[-1 - length : -1])
         self._footer_start = self.size - 1 - length - self._post_script.footerLength
         footer = parsed("Footer", self._plain(self._footer_start, self._post_script.footerLength))
+        self._footer = footer
         self.types: Sequence[Any] = footer.types
         self.statistics: Sequence[Any] = footer.statistics
         self.rows: int = footer.numberOfRows
@@ -190,13 +191,12 @@ class OrcFooter:
         Returns:
             Where it begins, and what stands there in place of all that follows.
         """
-        footer = parsed("Footer", self._plain(self._footer_start, self._post_script.footerLength))
+        footer, post_script = _copied(self._footer), _copied(self._post_script)
         for number, kind in kinds.items():
             footer.types[number].kind = kind
         content = footer.SerializeToString()  # what is not known of it here is kept
         if self._post_script.compression != _NONE:
             content = _uncompressed_chunks(content, self._post_script.compressionBlockSize or _LEAST_CHUNK)
-        post_script = type(self._post_script).FromString(self._post_script.SerializeToString())
         post_script.footerLength = len(content)
         end = post_script.SerializeToString()
         return self._footer_start, content + end + bytes([len(end)])
@@ -277,6 +277,12 @@ def _decompressed(data: bytes, compression: int) -> bytes:
         else:
             raise UnknownCompressionError(f"ORC's compression {compression} is not known")
     return b"".join(chunks)
+
+
+def _copied(message: Any) -> Any:
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
 
 
 def _uncompressed_chunks(data: bytes, size: int) -> bytes:

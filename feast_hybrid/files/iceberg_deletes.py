@@ -16,9 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from feast_hybrid.arrow.faults import is_arrows
+from feast_hybrid.arrow.faults import read_faults
 from feast_hybrid.arrow.field_ids import number_of
-from feast_hybrid.errors import SourceError, SourceNotFoundError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,19 +92,11 @@ def opened_deletes(path: str, open_file: Callable[[str], Any]) -> Iterator[pq.Pa
     """
     source: Any = None
     try:
-        source = open_file(path)
-        with pq.ParquetFile(source, pre_buffer=True, coerce_int96_timestamp_unit="us") as file:
-            yield file
-    except FileNotFoundError:
-        raise SourceNotFoundError(
-            f"the file of deletes {path} was there when the plan was made, and is gone; ask for the features again"
-        ) from None
-    except (pa.ArrowException, KeyError) as error:
-        raise SourceError(f"the file of deletes {path} cannot be read: {error}") from None
-    except OSError as error:  # which would else be taken for one of the data file
-        if not is_arrows(error):
-            raise
-        raise SourceError(f"the file of deletes {path} cannot be read: {error}") from error
+        # What pyarrow raises would else be taken for a fault of the data file.
+        with read_faults(f"the file of deletes {path}", KeyError):
+            source = open_file(path)
+            with pq.ParquetFile(source, pre_buffer=True, coerce_int96_timestamp_unit="us") as file:
+                yield file
     finally:
         if hasattr(source, "close"):
             source.close()

@@ -351,7 +351,9 @@ def test_what_the_site_s_credential_may_not_read_is_left_to_spark_s_package(
 
 def test_a_child_session_reads_what_is_not_yet_published_where_its_parent_does() -> None:
     given: dict[str, str] = {}
-    child = SimpleNamespace(conf=SimpleNamespace(set=given.__setitem__, get=given.get))
+    child = SimpleNamespace(
+        conf=SimpleNamespace(set=given.__setitem__, get=given.get), catalog=catalog("spark_catalog", "default")
+    )
     spark = session(
         WAREHOUSE, **{"spark.wap.branch": "audit", "spark.sql.catalog.spark_catalog.type": "hive", "x": "y"}
     )

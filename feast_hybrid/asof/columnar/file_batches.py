@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feast_hybrid.arrow.faults import is_arrows
+from feast_hybrid.arrow.faults import read_faults
 from feast_hybrid.arrow.orc_footer import UnknownCompressionError
 from feast_hybrid.asof.columnar.file_columns import FileColumns
 from feast_hybrid.asof.columnar.orc_stripes import opened_stripes
 from feast_hybrid.asof.columnar.row_groups import RowGroups
-from feast_hybrid.errors import SourceError, SourceNotFoundError
+from feast_hybrid.errors import SourceError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -158,24 +158,15 @@ def _without(
 def _opened(split: FileSplit, view: ViewSpec) -> Iterator[Any]:
     source: Any = None
     try:
-        try:
-            source = split.open(split.path)
-            yield source
-        except Exception:
-            _refuse_another(split, view)  # what is wrong with it is that
-            raise
-        # Afterwards: nothing of another file has been read if the one that was listed is still there.
-        _refuse_another(split, view)
-    except FileNotFoundError:
-        raise SourceNotFoundError(
-            f"{view.what}: {split.path} was there when the plan was made, and is gone; ask for the features again"
-        ) from None
-    except (pa.ArrowException, UnknownCompressionError) as error:
-        raise SourceError(f"{view.what}: {split.path} cannot be read: {error}") from None
-    except OSError as error:
-        if not is_arrows(error):
-            raise
-        raise SourceError(f"{view.what}: {split.path} cannot be read: {error}") from error
+        with read_faults(f"{view.what}: {split.path}", UnknownCompressionError):
+            try:
+                source = split.open(split.path)
+                yield source
+            except Exception:
+                _refuse_another(split, view)  # what is wrong with it is that
+                raise
+            # Afterwards: nothing of another file has been read if the one that was listed is still there.
+            _refuse_another(split, view)
     finally:
         # pyarrow leaves files open that it did not open itself.
         if hasattr(source, "close"):

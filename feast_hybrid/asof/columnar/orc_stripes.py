@@ -138,14 +138,10 @@ def opened_stripes(source: Any) -> Iterator[OrcStripes]:
     with open_for_footer(source) as file:
         footer = OrcFooter(file)
         end = as_instants(footer)
-        if end is not None:
-            instants, start, content = end
-            held = HeldRanges(file, start + len(content), (start, content))
-            held.keep(footer.tail_start, footer.tail[: max(0, start - footer.tail_start)])
-            yield OrcStripes(footer, pyarrow.orc.ORCFile(held), held, instants)
-        elif isinstance(source, str):
+        if end is None and isinstance(source, str):
             yield OrcStripes(footer, pyarrow.orc.ORCFile(source), None)
-        else:
-            held = HeldRanges(file, footer.size)
-            held.keep(footer.tail_start, footer.tail)
-            yield OrcStripes(footer, pyarrow.orc.ORCFile(held), held)
+            return
+        instants, start, content = end or (frozenset(), footer.size, b"")
+        held = HeldRanges(file, start + len(content), (start, content))
+        held.keep(footer.tail_start, footer.tail[: max(0, start - footer.tail_start)])
+        yield OrcStripes(footer, pyarrow.orc.ORCFile(held), held, instants)
