@@ -351,14 +351,14 @@ def test_what_the_site_s_credential_may_not_read_is_left_to_spark_s_package(
 
 def test_a_child_session_reads_what_is_not_yet_published_where_its_parent_does() -> None:
     given: dict[str, str] = {}
-    child = SimpleNamespace(
-        conf=SimpleNamespace(set=given.__setitem__, get=given.get), catalog=catalog("spark_catalog", "default")
-    )
+    current = SimpleNamespace(currentCatalog=lambda: "spark_catalog", currentDatabase=lambda: "default")
+    child = SimpleNamespace(conf=SimpleNamespace(set=given.__setitem__, get=given.get), catalog=current)
     spark = session(
         WAREHOUSE, **{"spark.wap.branch": "audit", "spark.sql.catalog.spark_catalog.type": "hive", "x": "y"}
     )
     spark.conf.isModifiable = lambda _: False
     spark.newSession = lambda: child
+    spark.catalog = current
     child_session(spark, {})
     assert given.items() >= {"spark.wap.branch": "audit", "spark.sql.catalog.lake.type": "Hadoop"}.items()
     assert not given.keys() & {"x", "spark.sql.catalog.spark_catalog.type"}
