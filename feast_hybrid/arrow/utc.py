@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feast_hybrid.arrow.types import replace_leaf_types
+from feast_hybrid.errors import SchemaError
 
 #: The type of an instant in what we write, and of Spark's ``timestamp`` in Arrow.
 INSTANT = pa.timestamp("us", tz="UTC")
@@ -73,6 +74,26 @@ def epoch_micros_of_array(array: pa.Array) -> pa.Array:
     limit = _INT64_MAX // DAY_MICROS
     fits = pc.and_(pc.less_equal(days, limit), pc.greater_equal(days, -limit))
     return pc.multiply(pc.if_else(fits, days, None), DAY_MICROS)
+
+
+def is_time(data_type: pa.DataType) -> bool:
+    """Whether a column of this type can say when."""
+    return bool(pa.types.is_timestamp(data_type) or pa.types.is_date32(data_type))
+
+
+def no_time(type_name: str, *, owner: str, role: str, name: str) -> SchemaError:
+    """The error of a time column of a type that names no instant.
+
+    Args:
+        type_name: Spark's name for the type.
+        owner: whose column it is, for the message.
+        role: what the column is for.
+        name: the column's.
+    """
+    return SchemaError(
+        f"{owner}: {role} {name!r} is {type_name}; it has to be timestamp, timestamp_ntz (naive: UTC) or date "
+        "(midnight UTC)"
+    )
 
 
 def floor_to_micros(array: pa.Array) -> pa.Array:

@@ -1,7 +1,6 @@
-"""Join keys compare by value: which types go together, and the common form in which they are compared.
+"""Spark's columns of join keys in the common form in which they are compared: see :mod:`feast_hybrid.asof.key_types`.
 
-Every key is brought to a *domain*, a type in which equality of values is plain equality. What has no place in
-the domain becomes null there, and null matches nothing: a ``double`` of 1.5 equals no integer.
+Every key is brought to a *domain*, a type in which equality of values is plain equality.
 """
 
 from __future__ import annotations
@@ -13,33 +12,29 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from pyspark.sql.types import DecimalType, DoubleType, FloatType, NullType
 
-from feast_hybrid.errors import SchemaError
+from feast_hybrid.asof.key_types import DECIMAL, FLOAT, INSTANT, TEXT, VOID, WHOLE, KeyType, compared_as
 from feast_hybrid.spark.times import micros
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
     from pyspark.sql.types import DataType
 
-_WHOLE = "whole number"
-_FLOAT = "floating-point number"
-_DECIMAL = "decimal number"
-_INSTANT = "instant"
+#: Digits of the greatest ``bigint``.
 _LONG_DIGITS = 19
 
 
 def _family(data_type: DataType) -> str | None:
     """The family within which types compare by value; None for what can be no key."""
     table: tuple[tuple[type[DataType] | tuple[type[DataType], ...], str], ...] = (
-        (T.IntegralType, _WHOLE),
-        ((T.FloatType, T.DoubleType), _FLOAT),
-        (T.DecimalType, _DECIMAL),
-        ((T.StringType, T.CharType, T.VarcharType), "string"),
-        ((T.TimestampType, T.TimestampNTZType), _INSTANT),
+        (T.IntegralType, WHOLE),
+        ((T.FloatType, T.DoubleType), FLOAT),
+        ((T.StringType, T.CharType, T.VarcharType), TEXT),
+        ((T.TimestampType, T.TimestampNTZType), INSTANT),
         (T.BooleanType, "boolean"),
         (T.BinaryType, "binary"),
         (T.DateType, "date"),
         ((T.DayTimeIntervalType, T.YearMonthIntervalType), data_type.simpleString()),
-        (T.NullType, "void"),
+        (T.NullType, VOID),
     )
     for types, family in table:
         if isinstance(data_type, types):
@@ -68,19 +63,19 @@ class Domain:
         """
         if isinstance(data_type, NullType):
             return F.lit(None).cast(self.type)
-        if self.family == _INSTANT:
+        if self.family == INSTANT:
             return micros(column, data_type)
-        if self.family == _WHOLE and isinstance(data_type, FloatType | DoubleType):
+        if self.family == WHOLE and isinstance(data_type, FloatType | DoubleType):
             value = column.cast("double")
             whole = value.try_cast("long")
             return F.when((whole.cast("double") == value) & (value < F.lit(2.0**63)), whole)
         if isinstance(data_type, T.CharType):
             return F.rtrim(column)  # Spark pads it when it reads it
-        if self.family == _FLOAT:
+        if self.family == FLOAT:
             # As Spark's own joins: every NaN equals every NaN, and -0.0 equals 0.0.
             value = column.cast("double")
             return F.when(F.isnan(value), F.lit(float("nan"))).when(value == 0, F.lit(0.0)).otherwise(value)
-        if self.family == _DECIMAL and data_type != self.type:
+        if self.family == DECIMAL and data_type != self.type:
             cut = column.try_cast(self.type)
             back = data_type if isinstance(data_type, DecimalType) else DecimalType(_LONG_DIGITS, 0)
             return F.when(cut.try_cast(back) == column.cast(back), cut)
@@ -100,39 +95,27 @@ def domain(entity: DataType, source: DataType, *, view: str, entity_column: str,
     Raises:
         SchemaError: The types cannot be compared by value, such as a string and a number.
     """
-    left, right = _family(entity), _family(source)
-    where = (
-        f"view {view!r}: key column {source_column!r} is {source.simpleString()} "
-        f"and entity column {entity_column!r} is {entity.simpleString()}"
+    found = compared_as(
+        _key_type(entity), _key_type(source), view=view, entity_column=entity_column, source_column=source_column
     )
-    if left is None or right is None:
-        wrong = entity if left is None else source
-        raise SchemaError(f"{where}; {wrong.simpleString()} cannot be a join key")
-    if left == "void" or right == "void":
-        left = right = right if left == "void" else left
-        entity = source = source if isinstance(entity, T.NullType) else entity
-    pair = {left, right}
-    if pair <= {_WHOLE, _FLOAT}:
-        return Domain(_WHOLE, T.LongType()) if _WHOLE in pair else Domain(_FLOAT, T.DoubleType())
-    if pair <= {_WHOLE, _DECIMAL}:
-        return Domain(_DECIMAL, _narrower(_as_decimal(entity), _as_decimal(source)))
-    if left != right:
-        raise SchemaError(f"{where}; keys are compared by value, never by text: cast one of the two")
-    if left == "string":
-        return Domain(left, T.StringType())
-    if left == _INSTANT:
-        return Domain(left, T.LongType())
-    return Domain(left, entity)
+    if found.digits is not None:
+        whole, fraction = found.digits
+        return Domain(found.family, DecimalType(whole + fraction, fraction))
+    own = source if isinstance(entity, NullType) else entity
+    return Domain(found.family, _COMPARED.get(found.family, own))
 
 
-def _as_decimal(data_type: DataType) -> tuple[int, int]:
-    """Digits before and after the decimal point."""
+#: The types of those families in which there are several.
+_COMPARED: dict[str, DataType] = {
+    WHOLE: T.LongType(),
+    FLOAT: T.DoubleType(),
+    TEXT: T.StringType(),
+    INSTANT: T.LongType(),
+}
+
+
+def _key_type(data_type: DataType) -> KeyType:
+    name = data_type.simpleString()
     if isinstance(data_type, DecimalType):
-        return data_type.precision - data_type.scale, data_type.scale
-    return _LONG_DIGITS, 0
-
-
-def _narrower(left: tuple[int, int], right: tuple[int, int]) -> DataType:
-    """The decimal type of the values that both types can hold, and so of all values that can be equal."""
-    whole, fraction = min(left[0], right[0]), min(left[1], right[1])
-    return DecimalType(max(whole + fraction, 1), fraction)
+        return KeyType(DECIMAL, name, (data_type.precision - data_type.scale, data_type.scale))
+    return KeyType(_family(data_type), name)

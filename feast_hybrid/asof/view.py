@@ -57,7 +57,12 @@ class AsOfView:
     @property
     def ttl_micros(self) -> int | None:
         """The ttl in microseconds, ``None`` where it limits nothing."""
-        if self.ttl is None or self.ttl <= timedelta(0):
-            return None
-        micros = self.ttl // timedelta(microseconds=1)
-        return micros if micros < _LONGEST else None
+        return ttl_in_micros(self.ttl)
+
+
+def ttl_in_micros(ttl: timedelta | None) -> int | None:
+    """A ttl in microseconds, ``None`` where it limits nothing."""
+    if ttl is None or ttl <= timedelta(0):
+        return None
+    micros = ttl // timedelta(microseconds=1)
+    return micros if micros < _LONGEST else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,13 +10,14 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from feast_hybrid.arrow.names import names_for
 from feast_hybrid.arrow.utc import to_epoch_micros
-from feast_hybrid.asof import Ineligible, Scan, ScanFile
+from feast_hybrid.asof import Ineligible, Scan
 from feast_hybrid.asof.columnar.executor_check import check_executors
 from feast_hybrid.asof.columnar.rows_frame import rows_frame
 from feast_hybrid.asof.columnar.spec import SourceColumn
 from feast_hybrid.errors import SourceError
 from feast_hybrid.sources.file_schema import left_out_notes, reader_options
-from feast_hybrid.sources.scan import scan_of
+from feast_hybrid.sources.resolved_columns import columns_meant, not_to_be_had, only_sparks
+from feast_hybrid.sources.scan import renamed_scan, scan_of
 from feast_hybrid.sources.spark_listing import require_listed
 from feast_hybrid.spark.columns import named
 from feast_hybrid.spark.errors import translate_spark_errors
@@ -63,23 +64,8 @@ class SourceFrame:
             return self
         scan = self.scan
         if isinstance(scan, Scan):
-            scan = _renamed(scan, dict(zip(columns, names, strict=True)))
+            scan = renamed_scan(scan, dict(zip(columns, names, strict=True)))
         return replace(self, frame=named(self.frame, names), scan=scan)
-
-
-def _renamed(scan: Scan, names: Mapping[str, str | None]) -> Scan:
-    """A scan whose partition columns have the frame's new names; files' own columns are looked for by the rule."""
-    files = {
-        file.path: replace(file, partitions={names.get(key) or key: value for key, value in file.partitions.items()})
-        for file in scan.files
-    }
-    within = scan.within
-
-    def renamed_within(low: int | None, high: int | None) -> tuple[ScanFile, ...]:
-        assert within is not None
-        return tuple(files[file.path] for file in within(low, high))
-
-    return replace(scan, files=tuple(files.values()), within=None if within is None else renamed_within)
 
 
 def files_frame(
@@ -93,15 +79,14 @@ def files_frame(
 ) -> SourceFrame:
     """The rows of files; see :meth:`feast_hybrid.sources.reader.Reader.open`. Errors may be of one of the sites."""
     schema = from_arrow_schema(resolved.to_arrow(), prefer_timestamp_ntz=True)
-    partition_types = {field.name: field.dataType for field in schema if field.name in resolved.partition_columns}
     options = reader_options(source)
-    scan = scan_of(source, resolved, partition_types, session, *between)
+    scan = scan_of(source, resolved, session, *between)
     if options.for_spark:
         scan = Ineligible(f"reader options, which are Spark's to follow: {', '.join(options.for_spark)}")
-    elif reason := _only_sparks(resolved, columns, required):
+    elif reason := only_sparks(resolved, columns, required):
         scan = Ineligible(reason)
     what = f"{source.label} ({source.describe()})"
-    resolved.require(_not_to_be_had(resolved, columns, required), what=what)
+    resolved.require(not_to_be_had(resolved, columns, required), what=what)
     notes = left_out_notes(resolved.empty_files, resolved.damaged_files)
     with translate_spark_errors(source.label, source.describe(), sites):
         times = _times(resolved, columns, required)
@@ -120,34 +105,10 @@ def files_frame(
         return SourceFrame(rows, scan, (*notes, f"read without Spark's reader: {only_ours}"))
 
 
-def _not_to_be_had(
-    resolved: ResolvedSchema, columns: Collection[str] | None, required: Collection[str]
-) -> Collection[str]:
-    """The wanted columns that cannot be read, or of which it is not known which ones they are."""
-    known = {column.name.lower() for column in resolved.columns}
-    unreadable = {name.lower() for name in resolved.unreadable}
-    names = dict.fromkeys([*required, *(columns or ())])
-    unclear = [name for name in names if name.lower() in known and resolved.find(name) is None]
-    wanted = resolved.unreadable if columns is None else [name for name in columns if name.lower() in unreadable]
-    return [*wanted, *unclear]
-
-
 def _times(resolved: ResolvedSchema, columns: Collection[str] | None, required: Collection[str]) -> dict[str, str]:
     """How times are kept in wanted columns, where Spark reads them by what a session or a JVM says."""
-    wanted = resolved.times if columns is None else _found(resolved, [*columns, *required])
+    wanted = resolved.times if columns is None else columns_meant(resolved, [*columns, *required])
     return {name: resolved.times[name] for name in wanted if name in resolved.times}
-
-
-def _only_sparks(resolved: ResolvedSchema, columns: Collection[str] | None, required: Collection[str]) -> str:
-    """Which wanted column our reader would read otherwise than Spark's, and why; empty where it reads all alike."""
-    wanted = resolved.only_sparks if columns is None else _found(resolved, [*columns, *required])
-    found = [f"column {name!r} {why}" for name, why in resolved.only_sparks.items() if name in wanted]
-    return f"{found[0]}: only Spark reads such columns of ORC" if found else ""
-
-
-def _found(resolved: ResolvedSchema, names: Collection[str]) -> set[str]:
-    """The resolved columns that names mean."""
-    return {column.name for column in map(resolved.find, names) if column is not None}
 
 
 def _by_spark(session: SparkSession, source: SourceSpec, schema: StructType, options: ReaderOptions) -> DataFrame:
@@ -179,7 +140,7 @@ def _by_us(
     (usable,) = [scan] if isinstance(scan, Ineligible) else check_executors(session, [scan])
     if isinstance(usable, Ineligible):
         raise NoReaderError(f"{refusal}{usable.reason}.")
-    names = None if columns is None else _found(resolved, columns)
+    names = None if columns is None else columns_meant(resolved, columns)
     available = [
         (field, SourceColumn(column.name, column.data_type))
         for field, column in zip(schema.fields, resolved.columns, strict=True)
@@ -190,8 +151,8 @@ def _by_us(
         session,
         usable,
         chosen or available,
-        required=_found(resolved, required),
-        timestamp=next(iter(_found(resolved, [source.timestamp])), None) if source.timestamp_field else None,
+        required=columns_meant(resolved, required),
+        timestamp=next(iter(columns_meant(resolved, [source.timestamp])), None) if source.timestamp_field else None,
         low=None if start is None else to_epoch_micros(start),
         high=None if end is None else to_epoch_micros(end),
         what=f"{source.label} ({source.describe()})",

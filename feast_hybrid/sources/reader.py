@@ -20,11 +20,10 @@ from feast_hybrid.errors import (
 )
 from feast_hybrid.files.listed_tables import TableFeatureError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary, was_reached
-from feast_hybrid.lakes.replace import is_unfinished, left_over
-from feast_hybrid.lakes.replace_hdfs import REPLACEMENT_SECONDS
 from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason, note_once, source_errors
 from feast_hybrid.sources.files_frame import NoReaderError, SourceFrame, files_frame
 from feast_hybrid.sources.iceberg_catalogs import location_in_catalog
+from feast_hybrid.sources.moved_rows import open_where_rows_are
 from feast_hybrid.sources.spark_listing import MovedWhileListedError
 from feast_hybrid.sources.spec import sites_of
 from feast_hybrid.sources.table_folders import refuse_unread_tables
@@ -128,16 +127,11 @@ class Reader:
             SchemaError: types of a column do not go together, a file lacks a required column, or a name may mean
                 several columns.
         """
-        try:
-            found = self._open_listed(source, columns, required, between, session, scan=scan)
-        except SourceNotFoundError as error:
-            if source.location is None or (place := _moved_to(source.location, error)) is None:
-                raise
-            moved = dataclasses.replace(source, location=place)
-            found = self._open_listed(moved, columns, required, between, session, scan=scan)
-            if place != source.location:
-                note = f"a writer died while it replaced the rows there; the old ones are read, at {place}"
-                found = dataclasses.replace(found, notes=(*found.notes, note_once(source, note)))
+        found, note = open_where_rows_are(
+            source, lambda place: self._open_listed(place, columns, required, between, session, scan=scan)
+        )
+        if note:
+            found = dataclasses.replace(found, notes=(*found.notes, note))
         named = (*required, *(columns or ()), *source.named_columns)
         return found.named(named, what=f"{source.label} ({source.describe()})", others=columns is None)
 
@@ -312,35 +306,6 @@ def _table(session: SparkSession, name: str) -> DataFrame:
     # Spark refuses another value of an option that the table has itself.
     own = "timezone=" in known.get("Storage Properties", "").lower()
     return session.read.option("timeZone", "UTC").table(name) if zoned and not own else session.table(name)
-
-
-def _moved_to(location: Location, error: SourceNotFoundError) -> Location | None:
-    """Where the rows of a folder are that is not there.
-
-    Returns:
-        The folder itself, if it was only away for a moment, while a writer replaced it; where a writer has moved it
-        that died before its own rows were there; None if nobody has.
-
-    Raises:
-        SourceNotFoundError: somebody has moved it, and removed what should have come: says where the rows are.
-    """
-    try:
-        old = left_over(location)
-        deadline = time.monotonic() + REPLACEMENT_SECONDS
-        while old is not None:
-            if location.exists():
-                return location
-            if time.monotonic() > deadline:
-                break
-            time.sleep(REPLACEMENT_SECONDS / 20)
-        if old is None or is_unfinished(location):
-            return old
-    except Exception:  # what the first error said is what there is to say
-        return None
-    raise SourceNotFoundError(
-        f"{str(error).rstrip('.')}: a writer died while it replaced the rows there, and the old ones are at {old}. "
-        "Save the dataset again, or rename that folder."
-    ) from error
 
 
 def is_missing(source: SourceSpec) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +16,7 @@ from feast_hybrid.sources.time_range import may_be_within, partition_bounds
 from feast_hybrid.spark.runtime import tasks_run_here
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import SparkSession
     from pyspark.sql.types import DataType
 
@@ -27,8 +29,7 @@ if TYPE_CHECKING:
 def scan_of(
     source: SourceSpec,
     resolved: ResolvedSchema,
-    partition_types: Mapping[str, DataType],
-    session: SparkSession,
+    session: SparkSession | None,
     start: datetime | None,
     end: datetime | None,
 ) -> Scan | Ineligible:
@@ -37,13 +38,15 @@ def scan_of(
     Args:
         source: where the rows are: a path.
         resolved: its files.
-        partition_types: of its partition columns, as the frame has them.
-        session: whose tasks will read.
+        session: whose tasks will read; None where this process does.
         start: no earlier rows are wanted: partitions by date that hold none are left out.
         end: nor later ones.
     """
     assert source.location is not None
     file_format = source.file_format or "parquet"
+    partition_types = {
+        column.name: column.data_type for column in resolved.columns if column.name in resolved.partition_columns
+    }
     return scan_of_files(
         source,
         source.location,
@@ -73,8 +76,8 @@ def scan_of_files(
     location: Location,
     found: Sequence[ResolvedFile],
     file_format: str,
-    partition_types: Mapping[str, DataType],
-    session: SparkSession,
+    partition_types: Mapping[str, DataType | pa.DataType],
+    session: SparkSession | None,
     between: tuple[datetime | None, datetime | None],
     *,
     log: LogKnowledge | None = None,
@@ -87,12 +90,12 @@ def scan_of_files(
         found: the files, each with the values of its partition columns in the frame's types.
         file_format: ``parquet`` or ``orc``.
         partition_types: of the partition columns, as the frame has them.
-        session: whose tasks will read.
+        session: whose tasks will read; None where this process does.
         between: no earlier and no later rows are wanted: partitions by date that hold none are left out.
         log: what a table's log says of the files; None for files that none names.
     """
     site = location.site
-    if not site.credential.safe_to_pickle:
+    if session is not None and not site.credential.safe_to_pickle:
         return Ineligible(f"site {site.name!r} has its secret as text, which is not sent to executors")
     day = source.date_partition_column or ""
     stored, timed = (None, None) if log is None else (log.stored, log.timed)
@@ -120,7 +123,7 @@ def scan_of_files(
     # Tasks that run here need no site for what is on this disk. They are asked all the same: their Python may lack
     # this package, and a secret may be missing in the environment that Spark was started in.
     files = within(*between)
-    on_this_disk = location.lake is LakeType.LOCAL and tasks_run_here(session)
+    on_this_disk = location.lake is LakeType.LOCAL and (session is None or tasks_run_here(session))
     site_opener = SiteOpener.of(location)
     opener = os.fspath if on_this_disk else site_opener
     return Scan(
@@ -160,3 +163,18 @@ def _may_hold(file: ResolvedFile, timed: str | None, low: datetime | None, high:
     return (low is None or last >= to_epoch_micros(as_utc(low))) and (
         high is None or first <= to_epoch_micros(as_utc(high))
     )
+
+
+def renamed_scan(scan: Scan, names: Mapping[str, str | None]) -> Scan:
+    """A scan whose partition columns have the frame's new names; files' own columns are looked for by the rule."""
+    files = {
+        file.path: replace(file, partitions={names.get(key) or key: value for key, value in file.partitions.items()})
+        for file in scan.files
+    }
+    within = scan.within
+
+    def renamed_within(low: int | None, high: int | None) -> tuple[ScanFile, ...]:
+        assert within is not None
+        return tuple(files[file.path] for file in within(low, high))
+
+    return replace(scan, files=tuple(files.values()), within=None if within is None else renamed_within)

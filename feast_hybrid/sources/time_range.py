@@ -9,9 +9,11 @@ from functools import cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 from pyspark.sql import functions as F
-from pyspark.sql.types import DataType, DateType, IntegralType, StringType
+from pyspark.sql.types import DataType, DateType, IntegralType
 
+from feast_hybrid.arrow.types import arrow_type_of_spark
 from feast_hybrid.arrow.utc import as_utc
 from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.times import bounded, require_time
@@ -75,13 +77,13 @@ def filter_time_range(
 
 
 def partition_bounds(
-    source: SourceSpec, types: Mapping[str, DataType], start: datetime | None, end: datetime | None
+    source: SourceSpec, types: Mapping[str, DataType | pa.DataType], start: datetime | None, end: datetime | None
 ) -> tuple[Any, Any]:
     """The least and the greatest value of the date partition column that rows within the times can have.
 
     Args:
         source: says which column partitions the rows, and how its values are written.
-        types: of the frame's columns, by their names.
+        types: of the columns, by their names: Spark's or Arrow's.
         start: None for no bound; naive times are UTC.
         end: None for no bound; naive times are UTC.
 
@@ -217,14 +219,17 @@ def _shifted(time: datetime, margin: timedelta) -> datetime:
         return time
 
 
-def _partition_value(bound: datetime, data_type: DataType, source: SourceSpec) -> Any:
+def _partition_value(bound: datetime, data_type: DataType | pa.DataType, source: SourceSpec) -> Any:
     if bound.year < 1000:  # strftime pads no years, so their texts do not sort
         return None
     text_format = source.date_partition_format
     text = bound.strftime(text_format)
-    if isinstance(data_type, DateType):
+    known = data_type if isinstance(data_type, pa.DataType) else arrow_type_of_spark(data_type)
+    if known is None:
+        return None
+    if pa.types.is_date(known):
         # A month or a year as a date is its first day, which is before the bound's.
         return bound.date() if text_format == "%F" or "%d" in text_format else None
-    if isinstance(data_type, IntegralType):
+    if pa.types.is_integer(known):
         return int(text) if text.isdigit() else None
-    return text if isinstance(data_type, StringType) else None
+    return text if pa.types.is_string(known) else None

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, TimestampNTZType, TimestampType
 
-from feast_hybrid.arrow.utc import to_epoch_micros
-from feast_hybrid.errors import SchemaError
+from feast_hybrid.arrow.utc import no_time, to_epoch_micros
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -36,10 +35,7 @@ def require_time(data_type: DataType, *, owner: str, role: str, name: str) -> No
         SchemaError: The column is no timestamp, timestamp_ntz or date.
     """
     if not is_time(data_type):
-        raise SchemaError(
-            f"{owner}: {role} {name!r} is {data_type.simpleString()}; "
-            "it has to be timestamp, timestamp_ntz (naive: UTC) or date (midnight UTC)"
-        )
+        raise no_time(data_type.simpleString(), owner=owner, role=role, name=name)
 
 
 def micros(column: Column, data_type: DataType) -> Column:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from feast_hybrid.asof.columnar.estimate import ColumnarView, ScanEstimate
+from feast_hybrid.asof.columnar.columnar_view import ColumnarView
+from feast_hybrid.asof.columnar.estimate import ScanEstimate
 from feast_hybrid.asof.columnar.plan import BUCKET_BYTES, bucket_count
 from feast_hybrid.asof.columnar.splits import plan_splits
 from feast_hybrid.asof.scan import Scan, ScanFile

@@ -48,7 +48,7 @@ def listed(folder: Path, monkeypatch: pytest.MonkeyPatch, file_format: str, *, h
     spec = source_spec(of, Router())
     monkeypatch.setattr(scan_module, "tasks_run_here", lambda _: here)
     session: Any = None
-    found = scan_of(spec, file_schema(spec, Router()), {}, session, None, None)
+    found = scan_of(spec, file_schema(spec, Router()), session, None, None)
     assert isinstance(found, Scan)
     return found
 

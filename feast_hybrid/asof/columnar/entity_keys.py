@@ -21,7 +21,7 @@ class EntityKeys:
     """The keys of some entity rows, each combination of them a number, its *code*.
 
     Args:
-        keys: The key columns.
+        keys: The key columns; where there are none, all rows have one and the same.
         timestamps: Times in microseconds.
 
     Attributes:
@@ -50,8 +50,10 @@ class EntityKeys:
             first = 1 if len(pairs) and pairs[0] < 0 else 0
             self._combinations.append(pairs[first:])
             codes = inverse.astype(np.int64) - first
-        assert codes is not None
-        self.count = self._encoders[0].count if not self._combinations else len(self._combinations[-1])
+        if codes is None:
+            codes, self.count = np.zeros(len(timestamps), np.int64), 1
+        else:
+            self.count = self._encoders[0].count if not self._combinations else len(self._combinations[-1])
         self.timestamps = timestamps.fill_null(0).to_numpy()
         if timestamps.null_count:
             codes = np.where(np.asarray(timestamps.is_null()), -1, codes)
@@ -99,8 +101,10 @@ class EntityKeys:
         columns.append(self._encoders[0].values(codes))
         return columns[::-1]
 
-    def encode(self, keys: Sequence[pa.Array]) -> Longs:
-        """The codes of a history's keys, which are not null; -1 for keys that no entity row has."""
+    def encode(self, keys: Sequence[pa.Array], rows: int) -> Longs:
+        """The codes of a history's keys, which are not null, in so many rows; -1 for keys that no entity row has."""
+        if not keys:
+            return np.zeros(rows, np.int64)
         codes = self._encoders[0].encode(keys[0])
         for encoder, pairs, key in zip(self._encoders[1:], self._combinations, keys[1:], strict=True):
             codes = positions_in(pairs, _paired(codes, encoder.encode(key), encoder.count))

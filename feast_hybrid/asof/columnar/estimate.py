@@ -11,14 +11,11 @@ import pyarrow.parquet as pq
 
 from feast_hybrid.arrow.orc_footer import OrcFooter, open_for_footer
 from feast_hybrid.arrow.orc_statistics import memory_bytes, stripe_bytes
-from feast_hybrid.asof.columnar.eligibility import Eligible, key_names
 from feast_hybrid.asof.columnar.file_columns import FileNames
-from feast_hybrid.asof.scan import Ineligible
 
 if TYPE_CHECKING:
     from feast_hybrid.asof.columnar.entity_keys import EntityKeys
     from feast_hybrid.asof.columnar.spec import KeyFilter, ViewSpec
-    from feast_hybrid.asof.prepare import History
     from feast_hybrid.asof.scan import Scan, ScanFile
 
 #: Bytes of a value whose type has no fixed width, at the least.
@@ -55,54 +52,6 @@ class ScanEstimate:
             self.column_share,
             self.part_bytes,
         )
-
-
-@dataclass(frozen=True, eq=False)
-class ColumnarView:
-    """A view that is joined by columns.
-
-    Args:
-        view: What is known of it.
-        spec: What tasks get of it.
-        files: Those of its files that are read.
-        estimate: How much that is.
-    """
-
-    view: Eligible
-    spec: ViewSpec
-    files: tuple[ScanFile, ...]
-    estimate: ScanEstimate
-
-    @property
-    def scan(self) -> Scan:
-        """All its files, and how they are opened."""
-        return self.view.scan
-
-    @property
-    def history(self) -> History:
-        """The view's, in our own columns."""
-        return self.view.history
-
-    @property
-    def key_names(self) -> tuple[str, ...]:
-        """The entity rows' key columns, in our order."""
-        return key_names(self.view.history)
-
-
-def estimate_view(view: Eligible) -> ColumnarView | Ineligible:
-    """The whole view, with what is to be read of it; opens the largest file.
-
-    Returns:
-        Why it is not to be read by columns, where its parts are too large.
-
-    Raises:
-        Exception: Whatever the file system or pyarrow raises where the file cannot be read.
-    """
-    estimate = estimate_scan(view.scan, view.spec)
-    if estimate.part_bytes > MAX_PART_BYTES:
-        size = f"{estimate.part_bytes / (1 << 30):.1f} GiB"
-        return Ineligible(f"its stripes hold about {size} of the needed columns, and pyarrow reads a stripe at once")
-    return ColumnarView(view, view.spec, view.scan.files, estimate)
 
 
 def estimate_scan(scan: Scan, view: ViewSpec) -> ScanEstimate:
@@ -185,30 +134,29 @@ def value_width(data_type: pa.DataType) -> int:
         return _VARIABLE_WIDTH
 
 
-def with_pushdown(
-    view: ColumnarView,
+def pushed_down(
+    spec: ViewSpec,
+    scan: Scan,
     *,
     low: int | None,
     high: int | None,
     key_filter: KeyFilter | None,
     entity_keys: EntityKeys | None,
-) -> ColumnarView:
-    """The view without what the entity rows rule out: files, times, keys, rows that match none of them.
+) -> tuple[ViewSpec, tuple[ScanFile, ...]]:
+    """What is left to read of a view, once the entity rows have ruled out what they can.
 
     Args:
-        view: All of it.
+        spec: The view's.
+        scan: All its files.
         low: The first time of the entity rows in microseconds, where it is known.
         high: Their last time.
         key_filter: Their keys.
         entity_keys: Their keys and times.
     """
-    oldest = oldest_wanted(low, view.spec.ttl)
-    spec = replace(view.spec, low=oldest, high=high, key_filter=key_filter, entity_keys=entity_keys)
-    if view.scan.within is None or (oldest is None and high is None):
-        return replace(view, spec=spec)
-    files = view.scan.within(oldest, high)
-    share = sum(file.size for file in files) / max(view.scan.size, 1)
-    return replace(view, spec=spec, files=files, estimate=view.estimate.scaled(share))
+    oldest = oldest_wanted(low, spec.ttl)
+    spec = replace(spec, low=oldest, high=high, key_filter=key_filter, entity_keys=entity_keys)
+    bounded = scan.within is not None and (oldest is not None or high is not None)
+    return spec, scan.within(oldest, high) if bounded and scan.within is not None else scan.files
 
 
 def oldest_wanted(low: int | None, ttl: int | None) -> int | None:

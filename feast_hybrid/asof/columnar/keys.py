@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from feast_hybrid.arrow.convert import convert_for_reading
 from feast_hybrid.arrow.utc import epoch_micros_of_array
+from feast_hybrid.asof.key_types import DECIMAL, FLOAT, INSTANT, TEXT, WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,13 +24,12 @@ if TYPE_CHECKING:
 
 
 #: Decimals of no more digits than this fit into 64 bits.
-_SHORT_DECIMAL = 18
+_SHORTDECIMAL = 18
 
-#: Families of :mod:`feast_hybrid.asof.keys` that blocks can hold: as integers, and as bytes.
-_INTEGERS = ("whole number", "floating-point number", "instant", "boolean", "date")
-_BYTES = ("string", "binary")
-_DECIMAL = "decimal number"
-FAMILIES = frozenset((*_INTEGERS, *_BYTES, _DECIMAL))
+#: Families of :mod:`feast_hybrid.asof.key_types` that blocks can hold: as integers, and as bytes.
+_INTEGERS = (WHOLE, FLOAT, INSTANT, "boolean", "date")
+_BYTES = (TEXT, "binary")
+FAMILIES = frozenset((*_INTEGERS, *_BYTES, DECIMAL))
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class KeyForm:
     @property
     def is_integer(self) -> bool:
         """Whether it is held as 64-bit integers."""
-        return self.family in _INTEGERS or (self.family == _DECIMAL and self.data_type.precision <= _SHORT_DECIMAL)
+        return self.family in _INTEGERS or (self.family == DECIMAL and self.data_type.precision <= _SHORTDECIMAL)
 
     @property
     def stored(self) -> pa.DataType:
         """The type of a block's column."""
         if self.is_integer:
             return pa.int64()
-        return pa.string() if self.family == "string" else pa.binary()
+        return pa.string() if self.family == TEXT else pa.binary()
 
     def source(self, array: pa.Array) -> pa.Array:
         """A source's key, in the type of the view's frame, as it stands in a block."""
@@ -63,7 +63,7 @@ class KeyForm:
     def encode(self, array: Any) -> pa.Array:
         """A key in the domain's type as it stands in a block; null where it is null."""
         array = convert_for_reading(array, self.data_type)
-        if self.family == "floating-point number":
+        if self.family == FLOAT:
             value = array.fill_null(0.0).to_numpy() if array.null_count else array.to_numpy()
             value = np.where(value == 0, 0.0, np.where(np.isnan(value), np.nan, value))
             return _masked(value.view(np.int64), array)
@@ -71,7 +71,7 @@ class KeyForm:
             return array.cast(pa.int64())
         if self.family == "date":
             return array.view(pa.int32()).cast(pa.int64())
-        if self.family == _DECIMAL:
+        if self.family == DECIMAL:
             if not self.is_integer:
                 return _fixed_bytes(array)
             words = np.frombuffer(array.buffers()[1], np.int64)[
@@ -99,19 +99,19 @@ def _fixed_bytes(array: pa.Array) -> pa.Array:
 
 def _to_domain(array: pa.Array, form: KeyForm) -> pa.Array:
     """As :meth:`feast_hybrid.asof.keys.Domain.of`: null where the value has no equal in the domain."""
-    if form.family == "instant":
+    if form.family == INSTANT:
         return epoch_micros_of_array(array)
-    if form.family == "whole number" and pa.types.is_floating(array.type):
+    if form.family == WHOLE and pa.types.is_floating(array.type):
         value = array.cast(pa.float64())
         number = value.fill_null(np.nan).to_numpy()
         with np.errstate(invalid="ignore"):
             whole = (np.trunc(number) == number) & (number >= -(2.0**63)) & (number < 2.0**63)
             return pa.array(np.where(whole, number, 0).astype(np.int64), mask=~whole)
-    if form.family == "whole number":
+    if form.family == WHOLE:
         return array.cast(pa.int64())
-    if form.family == "floating-point number":
+    if form.family == FLOAT:
         return array.cast(pa.float64())
-    if form.family == _DECIMAL and array.type != form.data_type:
+    if form.family == DECIMAL and array.type != form.data_type:
         if pa.types.is_integer(array.type):
             array = array.cast(pa.int64()).cast(pa.decimal128(19, 0))
         scale = form.data_type.scale

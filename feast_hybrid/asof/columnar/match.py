@@ -40,7 +40,14 @@ class BestMatches:
 
     def add(self, history: pa.RecordBatch) -> None:
         """Look through a further chunk of the history."""
-        matches = _best(history, self._view, self._entities)
+        self._take(history, _best(history, self._view, self._entities))
+
+    def merge(self, other: BestMatches) -> None:
+        """Take what another has found in other parts of the history, for the same entity rows."""
+        if other._rows is not None:
+            self._take(other._rows, other._matches)
+
+    def _take(self, history: pa.RecordBatch, matches: Longs) -> None:
         if self._rows is None:
             self._rows, self._matches = history, matches
             return
@@ -55,12 +62,20 @@ class BestMatches:
         wins[contested] = _greater(self._rows, self._view, new[contested], old[contested])
         self._matches = np.where(wins, new, old)
 
-    def columns(self) -> list[pa.Array]:
-        """The features of each entity row, null where it has no match within the ttl."""
+    def columns(self, order: Longs | None = None) -> list[pa.Array]:
+        """The features of each entity row, null where it has no match within the ttl.
+
+        Args:
+            order: For each entity row the place that it has among the columns' rows; None for its own.
+        """
         view = self._view
         if self._rows is None:
             return [pa.nulls(len(self._matches), value.data_type) for value in view.values]
         matches = _within_ttl(self._rows, self._matches, view, self._entities)
+        if order is not None:
+            in_order = np.empty_like(matches)
+            in_order[order] = matches
+            matches = in_order
         indices = pa.array(matches, mask=matches < 0)
         names = self._rows.schema.names
         return [self._rows.column(names.index(f"v{n}")).take(indices) for n in range(len(view.values))]
@@ -132,7 +147,7 @@ def _best(history: pa.RecordBatch, view: ViewSpec, entities: EntityKeys) -> Long
     """
     names = history.schema.names
     none = np.full(len(entities.codes), -1, np.int64)
-    codes = entities.encode([history.column(n) for n in range(len(view.forms))])
+    codes = entities.encode([history.column(n) for n in range(len(view.forms))], history.num_rows)
     history_of_known: Longs | None = None
     if len(codes) and codes.min() < 0:
         history_of_known = np.flatnonzero(codes >= 0)

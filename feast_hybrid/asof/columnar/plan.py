@@ -12,7 +12,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
 from feast_hybrid.asof.columnar.blocks import BUCKET, SCHEMA, VIEW_ID
-from feast_hybrid.asof.columnar.estimate import ColumnarView, value_width
+from feast_hybrid.asof.columnar.columnar_view import ColumnarView
+from feast_hybrid.asof.columnar.estimate import value_width
 from feast_hybrid.asof.columnar.frame_view import FrameView, row_width
 from feast_hybrid.asof.columnar.join import EntityBlocks, JoinBlocks
 from feast_hybrid.asof.columnar.read import ReadBlocks

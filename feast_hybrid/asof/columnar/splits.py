@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from feast_hybrid.asof.columnar.spec import FileSplit
 
 if TYPE_CHECKING:
-    from feast_hybrid.asof.columnar.estimate import ColumnarView
+    from feast_hybrid.asof.columnar.columnar_view import ColumnarView
     from feast_hybrid.asof.scan import Scan, ScanFile
 
 #: What each reading task takes.

@@ -1,0 +1,154 @@
+"""Work that is shared out among threads of this process, and ends when it is done, fails, or is given up."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+Item_contra = TypeVar("Item_contra", contravariant=True)
+Found_co = TypeVar("Found_co", covariant=True)
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
+#: Seconds for which threads are waited for that were told to stop: each looks after a batch of rows.
+_GRACE = 10.0
+#: Seconds after which the waiting thread looks whether it was interrupted.
+_LOOK = 0.1
+
+
+class GivenUpError(Exception):
+    """The work was given up, in a thread that notices it."""
+
+
+class DeadlineError(Exception):
+    """The time is over."""
+
+
+class Watch:
+    """Whether the work is still wanted.
+
+    Args:
+        advanced: Called with the bytes of each part that is done.
+    """
+
+    def __init__(self, advanced: Callable[[float], None] | None = None) -> None:
+        self._given_up = threading.Event()
+        self._advanced = advanced
+        self._lock = threading.Lock()
+
+    def give_up(self) -> None:
+        """Have the threads stop at the next batch of rows."""
+        self._given_up.set()
+
+    def check(self) -> None:
+        """Raise where the work was given up.
+
+        Raises:
+            GivenUpError: It was.
+        """
+        if self._given_up.is_set():
+            raise GivenUpError
+
+    def advance(self, size: float) -> None:
+        """Tell that a part of so many bytes is done."""
+        if self._advanced is not None:
+            with self._lock:
+                self._advanced(size)
+
+
+class Worker(Protocol[Item_contra, Found_co]):
+    """What one thread does."""
+
+    def take(self, item: Item_contra) -> None:
+        """Do one item."""
+
+    def finish(self) -> Found_co:
+        """What came of all items that this thread has done."""
+
+
+def cores() -> int:
+    """How many threads can run at once."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return max(1, len(affinity(0)) if affinity is not None else os.cpu_count() or 1)
+
+
+def run_all(
+    items: Sequence[Item],
+    make_worker: Callable[[], Worker[Item, Found]],
+    watch: Watch,
+    *,
+    threads: int,
+    deadline: float | None = None,
+) -> list[Found]:
+    """Do all items on some threads, each of which takes the next one when it has done one.
+
+    Args:
+        items: In the order in which they are begun.
+        make_worker: Makes what a thread does; called in the thread.
+        watch: Which the workers look at.
+        threads: How many, at the most.
+        deadline: By :func:`time.monotonic`; None for none.
+
+    Returns:
+        What each thread's worker came to, in no particular order.
+
+    Raises:
+        DeadlineError: The time was over.
+        Exception: The first that a worker raised. In each case all threads have ended, but for one that waits for a
+            lake, which ends when that answers or its time-out is over.
+    """
+    waiting: queue.SimpleQueue[Item] = queue.SimpleQueue()
+    for item in items:
+        waiting.put(item)
+    results: list[Found] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            worker = make_worker()
+            while True:
+                try:
+                    item = waiting.get_nowait()
+                except queue.Empty:
+                    break
+                watch.check()
+                worker.take(item)
+            results.append(worker.finish())
+        except GivenUpError:
+            pass
+        except BaseException as error:  # raised again by who waits
+            errors.append(error)
+            watch.give_up()
+
+    running = [
+        threading.Thread(target=work, name=f"feast-hybrid-{n}", daemon=True)
+        for n in range(max(1, min(threads, len(items))))
+    ]
+    for thread in running:
+        thread.start()
+    try:
+        _wait(running, deadline)
+    except BaseException:  # an interrupt too
+        watch.give_up()
+        _join(running, time.monotonic() + _GRACE)
+        raise
+    if errors:
+        raise errors[0]
+    return results
+
+
+def _wait(running: Sequence[threading.Thread], deadline: float | None) -> None:
+    for thread in running:
+        while thread.is_alive():
+            if deadline is not None and time.monotonic() > deadline:
+                raise DeadlineError
+            thread.join(_LOOK)
+
+
+def _join(running: Sequence[threading.Thread], until: float) -> None:
+    for thread in running:
+        thread.join(max(0.0, until - time.monotonic()))
