@@ -7,8 +7,9 @@ import re
 from typing import Any, Literal
 
 from feast.repo_config import FeastConfigBaseModel
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
+from feast_hybrid.asof.local.work import cores, machine_memory
 from feast_hybrid.asof.request import REMOVED_STRATEGIES, Strategy
 from feast_hybrid.errors import ConfigError, CredentialError
 from feast_hybrid.lakes import Allowed, BarePaths, Router, Site
@@ -16,6 +17,9 @@ from feast_hybrid.lakes.bare_paths import SERVER
 from feast_hybrid.lakes.credentials import CREDENTIALS
 from feast_hybrid.sources import feast_hooks
 from feast_hybrid.spark.config import SparkConfig
+
+#: What the local engine is given at the least: 256 MiB.
+_LEAST_MEMORY = 256 << 20
 
 #: A variable that Feast left as it is, for being unset or for a form that only shells know, as in ``${NAME:-x}``.
 _UNSET = re.compile(r"\$\{(?P<name>\w+)(?P<rest>\}|:?[-=+?])")
@@ -40,6 +44,32 @@ class JoinConfig(BaseModel):
         return strategy
 
 
+class LocalConfig(BaseModel):
+    """The local engine, which works in this process, without Spark.
+
+    Attributes:
+        memory: what it may take for what it reads, such as ``4GiB``; a quarter of the machine's by default.
+        threads: how many read at once; as many as there are cores by default.
+        max_read: with ``engine: auto``, what it reads of files at the most, such as ``2GiB``; Spark reads more.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    memory: ByteSize | None = Field(default=None, ge=_LEAST_MEMORY)
+    threads: int | None = Field(default=None, ge=1)
+    max_read: ByteSize = ByteSize(2 << 30)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the engine may take."""
+        return int(self.memory) if self.memory is not None else max(_LEAST_MEMORY, machine_memory() // 4)
+
+    @property
+    def thread_count(self) -> int:
+        """How many threads read at once."""
+        return self.threads or cores()
+
+
 class SqlConfig(BaseModel):
     """What SQL text may do: queries of sources, and entity rows.
 
@@ -61,6 +91,9 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
         sites: the lakes; with none, the scheme of each URI decides and the platform signs in.
         spark: the session to start; an active one wins. ``spark_conf``, as Feast's own Spark store calls its
             settings, is taken for it.
+        engine: which engine answers: ``spark``, ``local``, or ``auto`` for the local one where it can and there is
+            little to read, and else Spark.
+        local: the local engine.
         join: how the as-of join is done.
         sql: what SQL text may do.
         file_formats: formats of paths that sources may have beside the usual ones, in Spark's words.
@@ -79,6 +112,8 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
     )
     sites: list[Site] = Field(default_factory=list)
     spark: SparkConfig = Field(default_factory=SparkConfig)
+    engine: Literal["auto", "local", "spark"] = "auto"
+    local: LocalConfig = Field(default_factory=LocalConfig)
     join: JoinConfig = Field(default_factory=JoinConfig)
     sql: SqlConfig = Field(default_factory=SqlConfig)
     file_formats: list[str] = Field(default_factory=list)
@@ -203,7 +238,13 @@ def _place(loc: tuple[int | str, ...]) -> tuple[str, type[BaseModel]]:
     return place, model
 
 
-_SECTIONS: dict[str, type[BaseModel]] = {"sites": Site, "spark": SparkConfig, "join": JoinConfig, "sql": SqlConfig}
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "sites": Site,
+    "spark": SparkConfig,
+    "local": LocalConfig,
+    "join": JoinConfig,
+    "sql": SqlConfig,
+}
 
 
 def _unknown_key(key: str, model: type[BaseModel]) -> str:

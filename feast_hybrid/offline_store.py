@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import date, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,39 +71,37 @@ class HybridSparkOfflineStore(OfflineStore):
         """
         from feast.on_demand_feature_view import OnDemandFeatureView
 
-        from feast_hybrid.retrieval.entity_df import entity_rows_of, open_reader
+        from feast_hybrid.retrieval.engine import history_of
+        from feast_hybrid.retrieval.history import HistoryRequest
         from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
-        from feast_hybrid.retrieval.on_demand import require_request_data
-        from feast_hybrid.retrieval.request import plan_join, requested_views, retrieval_metadata
+        from feast_hybrid.retrieval.request import requested_views
 
-        # Resolve: which rows the views' sources mean, and in which session they are read.
         store = _store_config(config)
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
         views = requested_views(feature_views, feature_refs, on_demand, full_feature_names, config, registry, project)
-        reader, entity_df = open_reader(store, views, entity_df)
-        # Collect: the entity rows, and what is known of them without running a job.
-        dates = (kwargs.get("start_date"), kwargs.get("end_date"))
-        rows = entity_rows_of(entity_df, views, reader, registry, project, dates)
-        if entity_df is not None:
-            require_request_data(on_demand, rows.columns)
-        # Plan: each history cut to what the rows can see, and a way to join it.
-        join = plan_join(
-            rows,
-            views,
-            reader,
-            strategy=store.join.strategy,
-            filter_by_created_timestamp=bool(kwargs.get("filter_by_created_timestamp")),
+        # Nothing more runs before the caller asks for rows.
+        history = history_of(
+            HistoryRequest(
+                store=store,
+                views=views,
+                feature_refs=feature_refs,
+                entity_df=entity_df,
+                dates=(kwargs.get("start_date"), kwargs.get("end_date")),
+                by_created=bool(kwargs.get("filter_by_created_timestamp")),
+                on_demand=on_demand,
+                registry=registry,
+                project=project,
+            )
         )
-        # Job: nothing more runs before the caller asks for rows.
         return HybridSparkRetrievalJob(
-            rows.join(join),
+            history.rows,
             router=store.router,
             full_feature_names=full_feature_names,
             on_demand_feature_views=on_demand,
             feature_refs=feature_refs,
-            metadata=partial(retrieval_metadata, rows, feature_refs, reader.versions),
+            metadata=history.metadata,
             staging_location=store.staging_location,
-            order=(*join.keys, join.timestamp),
+            order=history.order,
         )
 
     @staticmethod
@@ -303,7 +300,7 @@ class HybridSparkOfflineStore(OfflineStore):
         """
         from feast_hybrid.monitoring.distribution import latest_time
         from feast_hybrid.retrieval.pull import rows_between
-        from feast_hybrid.sources.reader import is_missing
+        from feast_hybrid.sources.moved_rows import is_missing
         from feast_hybrid.sources.resolve import pulled_source_spec
 
         store = _store_config(config)

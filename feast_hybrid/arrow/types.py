@@ -89,6 +89,40 @@ def arrow_type_of_spark(spark_type: DataType) -> pa.DataType | None:
     return _ARROW_OF_SPARK.get(parts.simpleString())
 
 
+def as_spark_returns(data_type: pa.DataType) -> pa.DataType:
+    """The type with the parts of lists and maps called as Spark calls them where it returns rows."""
+    if pa.types.is_list(data_type):
+        return pa.list_(pa.field("element", as_spark_returns(data_type.value_type)))
+    if pa.types.is_map(data_type):
+        value = pa.field("value", as_spark_returns(data_type.item_type))
+        return pa.map_(pa.field("key", as_spark_returns(data_type.key_type), nullable=False), value)
+    if pa.types.is_struct(data_type):
+        return pa.struct([pa.field(field.name, as_spark_returns(field.type)) for field in data_type])
+    return data_type
+
+
+def has_spark_type(data_type: pa.DataType) -> bool:
+    """Whether Spark takes columns of this type as they are, in all of the versions that this package knows.
+
+    Its client knows times of the day before its engine does.
+    """
+    is_ = pa.types
+    if is_.is_dictionary(data_type):
+        return has_spark_type(data_type.value_type)
+    if is_.is_map(data_type):
+        return has_spark_type(data_type.key_type) and has_spark_type(data_type.item_type)
+    if is_.is_struct(data_type):
+        return all(has_spark_type(field.type) for field in data_type)
+    if is_.is_list(data_type) or is_.is_large_list(data_type) or is_.is_fixed_size_list(data_type):
+        return has_spark_type(data_type.value_type)
+    plain = (
+        is_.is_boolean, is_.is_signed_integer, is_.is_float32, is_.is_float64, is_.is_decimal, is_.is_string,
+        is_.is_large_string, is_.is_binary, is_.is_large_binary, is_.is_fixed_size_binary, is_.is_date32,
+        is_.is_timestamp, is_.is_duration, is_.is_null,
+    )  # fmt: skip
+    return any(is_it(data_type) for is_it in plain)
+
+
 def is_any_list(data_type: pa.DataType) -> bool:
     """Whether it is a list in any of Arrow's layouts, of which older versions of pyarrow do not know all."""
     return "list" in type(data_type).__name__.lower()

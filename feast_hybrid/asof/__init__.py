@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from feast_hybrid.asof.entity_stats.model import EntityStats
     from feast_hybrid.asof.join import asof_join, planned_join
-    from feast_hybrid.asof.planner import JoinPlan, Step
+    from feast_hybrid.asof.join_plan import JoinPlan, Step
     from feast_hybrid.asof.request import JoinRequest, Strategy
     from feast_hybrid.asof.scan import Ineligible, Scan, ScanFile
     from feast_hybrid.asof.view import AsOfView
@@ -35,11 +35,11 @@ _MODULES = {
     "AsOfView": "view",
     "EntityStats": "entity_stats.model",
     "Ineligible": "scan",
-    "JoinPlan": "planner",
+    "JoinPlan": "join_plan",
     "JoinRequest": "request",
     "Scan": "scan",
     "ScanFile": "scan",
-    "Step": "planner",
+    "Step": "join_plan",
     "Strategy": "request",
     "asof_join": "join",
     "planned_join": "join",

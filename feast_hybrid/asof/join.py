@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from feast_hybrid.asof.columnar.eligibility import match_column
 from feast_hybrid.asof.columnar.plan import join_columnar
-from feast_hybrid.asof.planner import JoinPlan, choose
+from feast_hybrid.asof.planner import choose
 from feast_hybrid.asof.prepare import ENTITY_TS, TS, prepare
 from feast_hybrid.asof.request import JoinRequest
 from feast_hybrid.asof.window import window
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from feast_hybrid.asof.entity_stats.model import EntityStats
+    from feast_hybrid.asof.join_plan import JoinPlan
     from feast_hybrid.asof.prepare import History
     from feast_hybrid.asof.view import AsOfView
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import UnionType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from feast_hybrid.asof.columnar.executor_check import UnfitPython, check_executo
 from feast_hybrid.asof.columnar.frame_view import FrameView, batch_limit_note, frame_view, with_cut
 from feast_hybrid.asof.entity_stats.collect import collect_stats, max_key_bytes, stated_stats
 from feast_hybrid.asof.entity_stats.model import EntityStats, KeyGroup, PlannerStats
+from feast_hybrid.asof.join_plan import JoinPlan, Step, describe_reads, described_size
 from feast_hybrid.asof.scan import Ineligible
 from feast_hybrid.asof.settings import get_setting
 
@@ -40,60 +41,6 @@ FEW_ROWS = 200_000
 #: Where Spark has no bound on the bytes of an Arrow batch, a bucket's blocks travel in one, which holds 2 GiB.
 _UNBOUNDED_BATCHES = 1 << 30
 _BATCH_BYTES = "spark.sql.execution.arrow.maxBytesPerBatch"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """How one view is joined.
-
-    Args:
-        view: The view's name.
-        strategy: ``columnar`` or ``window``.
-        reason: Why this one.
-        where: Where its history is, in words.
-        reads: What is read of it, where that is known.
-        notes: What else there is to say of its files.
-    """
-
-    view: str
-    strategy: str
-    reason: str
-    where: str = ""
-    reads: str = ""
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class JoinPlan:
-    """How the views are joined, in their order.
-
-    Args:
-        steps: One for each view.
-        entities: What is known of the entity rows, in words.
-        entity_rows: How many there are, where it is known.
-        columnar: By their places the views that are joined by columns.
-        entity_schema: How the entity rows travel with these.
-        cut: Whether Spark's strategies cut histories to the entity rows' keys first.
-    """
-
-    steps: tuple[Step, ...]
-    entities: str = ""
-    entity_rows: int | None = None
-    columnar: dict[int, ColumnarView | FrameView] = field(default_factory=dict, repr=False, compare=False)
-    entity_schema: pa.Schema = field(default_factory=lambda: pa.schema([]), repr=False, compare=False)
-    cut: bool = False
-
-    def describe(self) -> str:
-        """One line for each view: its name, the strategy, the reason; and what was known of the entity rows."""
-        if not self.steps:
-            return "no views: the entity rows as they are"
-        lines = [
-            "; ".join(
-                [f"view {s.view!r}: {s.strategy} ({s.reason})", *([f"reads {s.reads}"] if s.reads else []), *s.notes]
-            )
-            for s in self.steps
-        ]
-        return "\n".join([*lines, *([f"entity rows: {self.entities}"] if self.entities else [])])
 
 
 def choose(prepared: Prepared, request: JoinRequest) -> JoinPlan:
@@ -136,7 +83,8 @@ def _step(view: AsOfView, found: ColumnarView | FrameView | Ineligible | None, a
         return replace(step, reason=f"not columnar: {found.reason}")
     reason = "asked for" if asked_for == "columnar" else "blocks of columns are the cheapest"
     if isinstance(found, ColumnarView):
-        return replace(step, strategy="columnar", reason=reason, reads=_reads(found))
+        reads = describe_reads(found.spec, found.scan, found.files, found.estimate)
+        return replace(step, strategy="columnar", reason=reason, reads=reads)
     note = batch_limit_note(found)
     return replace(
         step,
@@ -268,26 +216,11 @@ def _unless_unreadable(
     return changed if unfit is None else _without(changed, unfit.reason, FrameView)
 
 
-def _reads(view: ColumnarView) -> str:
-    spec = view.spec
-    parts = [
-        f"{len(spec.columns)} columns of {len(view.files)} files on {view.scan.where}",
-        f"about {_size(view.estimate.read_bytes)} of {_size(view.scan.size)}",
-    ]
-    if spec.high is not None:
-        parts.append("row groups within the entity rows' times")
-    if spec.key_filter is not None:
-        parts.append("rows of their keys")
-    if spec.entity_keys is not None:
-        parts.append("passes on what answers one of them")
-    return ", ".join(parts)
-
-
 def _reads_by_spark(view: FrameView) -> str:
     spec = view.spec
     parts = [f"{len(spec.columns)} columns"]
     if view.estimate is not None:
-        parts.append(f"about {_size(view.estimate.read_bytes)} by Spark's statistics")
+        parts.append(f"about {described_size(view.estimate.read_bytes)} by Spark's statistics")
     if spec.high is not None:
         parts.append("rows within the entity rows' times")
     if view.cut.keys is not None or view.joined_keys is not None:
@@ -303,10 +236,3 @@ def _describe(stats: PlannerStats) -> str:
     if stats.rows is None:
         return ""
     return f"{stats.rows:,}" + (", counted by a pass over them" if stats.were_collected else "")
-
-
-def _size(size: int) -> str:
-    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}"
-    return f"{size} B"

@@ -1,29 +1,19 @@
-"""The entity rows of a retrieval: what all of their forms have in common, and those that are a Spark frame."""
+"""The entity rows of a retrieval: what all of their forms have in common."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import functions as F
-from pyspark.sql.types import CalendarIntervalType, YearMonthIntervalType
-
-from feast_hybrid.arrow.utc import datetimes_of, to_epoch_micros
-from feast_hybrid.asof import EntityStats
 from feast_hybrid.errors import EntityFrameError
-from feast_hybrid.retrieval.job_rows import FrameRows, JobRows
-from feast_hybrid.spark.columns import quoted
-from feast_hybrid.spark.errors import translate_spark_errors
-from feast_hybrid.spark.times import is_time, micros
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pyspark.sql import DataFrame
 
+    from feast_hybrid.asof import EntityStats
+    from feast_hybrid.retrieval.job_rows import JobRows
     from feast_hybrid.retrieval.join import RetrievalJoin
 
 #: The time column that Feast looks for first.
@@ -68,73 +58,6 @@ class EntityRows(ABC):
             SchemaError: a column is missing, or has a type that does not do.
             JoinError: two output columns would have one name.
         """
-
-
-@dataclass(frozen=True)
-class SparkRows(EntityRows):
-    """Entity rows in a Spark frame, whoever made it.
-
-    Attributes:
-        frame: the rows.
-        timestamp: their time column.
-        of_histories: the bounds of rows that were made of the views' own histories; None for a caller's.
-    """
-
-    frame: DataFrame
-    timestamp: str
-    of_histories: Bounds | None = None
-
-    @classmethod
-    def of(cls, frame: DataFrame) -> SparkRows:
-        """Check a caller's frame and find its time column.
-
-        Raises:
-            EntityFrameError: no time column can be found, or a column cannot be collected.
-        """
-        for field in frame.schema.fields:
-            if isinstance(field.dataType, CalendarIntervalType | YearMonthIntervalType):
-                raise EntityFrameError(
-                    f"entity_df column {field.name!r} is {field.dataType.simpleString()}, which cannot be collected: "
-                    "leave it out, or cast it to a string."
-                )
-        times = [field.name for field in frame.schema.fields if is_time(field.dataType)]
-        return cls(frame, pick_timestamp(list(frame.columns), times))
-
-    @property
-    def columns(self) -> list[str]:
-        """See :attr:`EntityRows.columns`."""
-        return list(self.frame.columns)
-
-    @property
-    def known_bounds(self) -> Bounds | None:
-        """See :attr:`EntityRows.known_bounds`."""
-        return self.of_histories
-
-    def bounds(self) -> Bounds | None:
-        """See :meth:`EntityRows.bounds`."""
-        return self.of_histories or self._bounds
-
-    @cached_property
-    def _bounds(self) -> Bounds | None:
-        data_type = self.frame.schema[self.timestamp].dataType
-        if not is_time(data_type):
-            return None  # the join refuses it by name
-        time = micros(F.col(quoted(self.timestamp)), data_type)
-        with translate_spark_errors("entity_df", "its first and last time"):
-            low, high = self.frame.select(F.min(time), F.max(time)).collect()[0]
-        return datetimes_of(low, high)
-
-    def stats(self, keys: Sequence[str]) -> EntityStats:  # noqa: ARG002
-        """See :meth:`EntityRows.stats`; over rows of histories, which take long to read, the planner runs no pass."""
-        if self.of_histories is None:
-            return EntityStats()
-        low, high = map(to_epoch_micros, self.of_histories)
-        return EntityStats(low=low, high=high, may_collect=False)
-
-    def join(self, join: RetrievalJoin) -> JobRows:
-        """See :meth:`EntityRows.join`."""
-        frame, plan = join.apply(self.frame)
-        return FrameRows(frame, join.what, plan)
 
 
 def require_keys(keys: Sequence[str], columns: Sequence[str] | pd.Index[Any]) -> None:

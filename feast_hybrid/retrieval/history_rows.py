@@ -8,12 +8,14 @@ from datetime import datetime
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from feast.utils import compute_non_entity_date_range
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from feast_hybrid.errors import EntityFrameError, SchemaError
-from feast_hybrid.retrieval.entity_rows import EVENT_TIMESTAMP, Bounds, SparkRows
+from feast_hybrid.errors import SchemaError
+from feast_hybrid.retrieval.dates import date_range, require_one_type_for_each_key
+from feast_hybrid.retrieval.entity_rows import EVENT_TIMESTAMP, Bounds
+from feast_hybrid.retrieval.spark_rows import SparkRows
+from feast_hybrid.retrieval.spark_views import view_rows
 from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.times import micros, require_time
 
@@ -47,29 +49,25 @@ def rows_of_histories(
         EntityFrameError: the dates are in the wrong order.
         SchemaError: a source lacks a column, or a join key has types that cannot be united.
     """
-    bounds = _date_range(views, dates)
+    bounds = date_range(views, dates)
     histories = [_read(view, reader, bounds) for view in views]
     for history in histories:
         _require_columns(history)
-    _require_one_type_for_each_key(histories)
+    require_one_type_for_each_key(
+        [
+            (history.view, {name: data_type.simpleString() for name, data_type in history.types.items()})
+            for history in histories
+        ]
+    )
     united = reduce(_unite, map(_keys_and_time, histories))
     keys = [column for column in united.columns if column != EVENT_TIMESTAMP]
     ordered = united.select(*map(quoted, [*keys, EVENT_TIMESTAMP]))
     return SparkRows(ordered.distinct(), EVENT_TIMESTAMP, bounds)
 
 
-def _date_range(views: Sequence[RequestedView], dates: tuple[datetime | None, datetime | None]) -> Bounds:
-    start, end = compute_non_entity_date_range([view.view for view in views], *dates)
-    if start > end:
-        raise EntityFrameError(
-            f"start_date {start.isoformat()} is after end_date {end.isoformat()}; give the earlier first."
-        )
-    return start, end
-
-
 def _read(view: RequestedView, reader: Reader, bounds: Bounds) -> _History:
     columns = [*(column for _, column in view.keys), view.timestamp]
-    frame = view.rows(reader, columns, columns, bounds).frame
+    frame = view_rows(view, reader, columns, columns, bounds).frame
     return _History(view, frame, {field.name: field.dataType for field in frame.schema.fields})
 
 
@@ -82,24 +80,6 @@ def _require_columns(history: _History) -> None:
             f"it has {', '.join(history.types)}."
         )
     require_time(history.types[timestamp], owner=f"view {view.name!r}", role="timestamp column", name=timestamp)
-
-
-def _require_one_type_for_each_key(histories: Sequence[_History]) -> None:
-    first: dict[str, tuple[str, str]] = {}
-    for history in histories:
-        for key, column in history.view.keys:
-            type_name = history.types[column].simpleString()
-            first_view, first_type = first.setdefault(key, (history.view.name, type_name))
-            if _type_family(first_type) != _type_family(type_name):
-                raise SchemaError(
-                    f"join key {key!r} is {first_type} in view {first_view!r} and {type_name} in view "
-                    f"{history.view.name!r}: their rows cannot be united."
-                )
-
-
-def _type_family(type_name: str) -> str:
-    """Types whose values can stand in one key column."""
-    return "a whole number" if type_name in ("tinyint", "smallint", "int", "bigint") else type_name
 
 
 def _keys_and_time(history: _History) -> DataFrame:

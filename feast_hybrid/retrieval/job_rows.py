@@ -18,13 +18,11 @@ if TYPE_CHECKING:
 
 
 class JobRows(Protocol):
-    """What a job gives its caller, but for on-demand features.
+    """What a job gives its caller, but for on-demand features."""
 
-    Attributes:
-        what: how errors and Spark's UI call the rows.
-    """
-
-    what: str
+    @property
+    def what(self) -> str:
+        """How errors and Spark's UI call the rows."""
 
     @property
     def plan(self) -> JoinPlan | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from feast_hybrid.asof import JoinRequest, planned_join
@@ -28,6 +28,7 @@ class RetrievalJoin:
         strategy: ``auto``, or one that the configuration asks for.
         parallelism: how many tasks run at once, where it is known.
         what: how errors and Spark's UI call the result.
+        engine: why Spark is taken, for plans; empty where the configuration says so.
     """
 
     spark: SparkSession
@@ -39,6 +40,7 @@ class RetrievalJoin:
     strategy: str
     parallelism: int | None
     what: str
+    engine: str = ""
 
     @property
     def outputs(self) -> list[tuple[str, str]]:
@@ -61,4 +63,5 @@ class RetrievalJoin:
             stats=self.stats,
             parallelism=self.parallelism,
         )
-        return planned_join(request)
+        frame, plan = planned_join(request)
+        return frame, replace(plan, engine=self.engine)

@@ -10,26 +10,9 @@ from feast.type_map import feast_value_type_to_pa
 from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import StructField, StructType
 
-from feast_hybrid.errors import EntityFrameError
-
 if TYPE_CHECKING:
     from feast.on_demand_feature_view import OnDemandFeatureView
     from pyspark.sql import DataFrame
-
-
-def require_request_data(views: Sequence[OnDemandFeatureView], columns: Sequence[str]) -> None:
-    """Refuse entity rows without a column that an on-demand view takes from the request.
-
-    Raises:
-        EntityFrameError: it names the view, and the columns that are missing.
-    """
-    for view in views:
-        missing = [name for name in view.get_request_data_schema() if name not in columns]
-        if missing:
-            raise EntityFrameError(
-                f"entity_df lacks the request data {', '.join(missing)} of on-demand feature view "
-                f"{view.projection.name_to_use()!r}; it has {', '.join(columns)}."
-            )
 
 
 def with_on_demand_features(

@@ -1,8 +1,7 @@
-"""Entity rows in a pandas frame: keys and times go through Spark, all else stays here."""
+"""Entity rows in a pandas frame: keys and times are joined, all else stays as it is."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,24 +9,18 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.errors import PySparkTypeError
-from pyspark.sql.pandas.types import from_arrow_type
 
 from feast_hybrid.arrow.convert import spark_compatible
+from feast_hybrid.arrow.types import has_spark_type
 from feast_hybrid.arrow.utc import datetimes_of
 from feast_hybrid.asof import EntityStats
 from feast_hybrid.errors import EntityFrameError
 from feast_hybrid.retrieval.entity_columns import column_to_arrow, refuse_columns, with_uuids_as_text
 from feast_hybrid.retrieval.entity_rows import Bounds, EntityRows, pick_timestamp, require_keys
 from feast_hybrid.retrieval.entity_times import time_column
-from feast_hybrid.spark.arrow_frames import frame_of
 from feast_hybrid.spark.columns import is_case_sensitive, refuse_clashes
-from feast_hybrid.spark.frames import collect
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-
-    from feast_hybrid.lakes import Site
     from feast_hybrid.retrieval.job_rows import JobRows
     from feast_hybrid.retrieval.join import RetrievalJoin
 
@@ -39,8 +32,8 @@ _EXACT_FLOAT_LIMIT = 2.0**53
 class PandasRows(EntityRows):
     """Entity rows in a pandas frame, which stays as it is.
 
-    Only the join keys, the time and a row number travel to Spark and back, so that every other column comes back
-    untouched and the rows keep their order.
+    Only the join keys and the time are joined, so that every other column comes back untouched and the rows keep
+    their order.
 
     Attributes:
         frame: the rows.
@@ -90,6 +83,11 @@ class PandasRows(EntityRows):
         return list(self.frame.columns)
 
     @property
+    def most_rows(self) -> int:
+        """How many there are."""
+        return len(self.frame)
+
+    @property
     def known_bounds(self) -> Bounds | None:
         """See :attr:`EntityRows.known_bounds`."""
         return self.bounds()
@@ -99,48 +97,38 @@ class PandasRows(EntityRows):
         low, high = self._micros()
         return datetimes_of(low, high)
 
-    def numbered(self, spark: SparkSession, keys: Sequence[str]) -> DataFrame:
-        """Row number, join keys and time, in Spark. The number's name is used once, so it is nobody else's.
-
-        Raises:
-            EntityFrameError: a key or the time is missing or holds what has no type in Spark.
-        """
-        require_keys(keys, self.frame.columns)
-        columns: dict[str, Any] = {f"__fh_row_{uuid.uuid4().hex}": pa.array(range(len(self.frame)), pa.int64())}
-        columns |= self._key_arrays(keys)
-        columns[self.timestamp] = self.times
-        return frame_of(spark, pa.table(columns))
-
     def stats(self, keys: Sequence[str]) -> EntityStats:
         """See :meth:`EntityRows.stats`; all of it is known."""
         low, high = self._micros()
-        table = pa.table(self._key_arrays(keys) | {self.timestamp: self.times})
+        table = pa.table(self.key_arrays(keys) | {self.timestamp: self.times})
         return EntityStats(rows=len(self.frame), low=low, high=high, table=table, may_collect=False)
 
     def join(self, join: RetrievalJoin) -> JobRows:
         """See :meth:`EntityRows.join`."""
         # Spark sees the keys and the time alone: the join cannot tell that another column has a feature's name.
+        from feast_hybrid.retrieval.pandas_join import JoinedPandasRows
+
         case_sensitive = is_case_sensitive(join.spark)
         refuse_clashes(self.columns, join.outputs, case_sensitive=case_sensitive)
         return JoinedPandasRows(self, join)
 
-    def _key_arrays(self, keys: Sequence[str]) -> dict[str, Any]:
-        return {key: _key_array(self.frame[key], key) for key in keys if key != self.timestamp}
-
-    def full(self, spark: SparkSession) -> DataFrame:
-        """All columns in Spark; times to the microsecond.
+    def key_arrays(self, keys: Sequence[str]) -> dict[str, Any]:
+        """The join keys in types that Spark has, but for the time.
 
         Raises:
-            EntityFrameError: a column holds what has no type in Spark.
+            EntityFrameError: a key is missing, or holds what has no type in Spark.
         """
-        columns: dict[str, Any] = {}
-        for name in self.columns:
-            columns[name] = self.times if name == self.timestamp else self._for_spark(name)
-        return frame_of(spark, pa.table(columns))
+        require_keys(keys, self.frame.columns)
+        return {key: _key_array(self.frame[key], key) for key in keys if key != self.timestamp}
 
-    def _for_spark(self, name: str) -> pa.Array:
+    def for_spark(self, name: str) -> pa.Array:
+        """A column, but for the time, in a type that Spark has.
+
+        Raises:
+            EntityFrameError: it holds what has no type in Spark.
+        """
         array = spark_compatible(column_to_arrow(self.frame[name], name))
-        if not _has_spark_type(array.type):
+        if not has_spark_type(array.type):
             raise EntityFrameError(
                 f"entity_df column {name!r} is {array.type}, which Spark has no type for: cast it, or collect the "
                 "result by to_df or to_arrow, where it comes back as it is."
@@ -148,49 +136,19 @@ class PandasRows(EntityRows):
         return array
 
     def attach(self, features: pa.Table) -> pa.Table:
-        """Put features, whose first column has the row numbers, beside the rows they belong to."""
+        """Put features, whose rows are in the order of these, beside them."""
         if features.num_rows != len(self.frame):
             raise AssertionError(f"{len(self.frame)} entity rows have {features.num_rows} answers")
-        ordered = features.take(pc.sort_indices(features.column(0)))
         table = pa.Table.from_pandas(self.frame, preserve_index=False)
         if self.of_arrow:
             table = table.replace_schema_metadata(None)
-        for position in range(1, ordered.num_columns):
-            table = table.append_column(ordered.schema.field(position), ordered.column(position))
+        for position in range(features.num_columns):
+            table = table.append_column(features.schema.field(position), features.column(position))
         return table
 
     def _micros(self) -> tuple[int | None, int | None]:
         extremes = pc.min_max(self.times.view(pa.int64())).as_py()
         return extremes["min"], extremes["max"]
-
-
-class JoinedPandasRows:
-    """Entity rows of a pandas frame joined with features: the features go through Spark, the rows stay here.
-
-    The join is planned at once, so that what is wrong with keys or columns is raised by the call that caused it.
-    """
-
-    def __init__(self, rows: PandasRows, join: RetrievalJoin) -> None:
-        self._rows = rows
-        self._join = join
-        self.what = join.what
-        self._numbered, self.plan = join.apply(rows.numbered(join.spark, join.keys))
-
-    def to_spark(self) -> DataFrame:
-        """All columns of the pandas frame, and the features, in Spark."""
-        return self._join.apply(self._rows.full(self._join.spark))[0]
-
-    def to_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
-        """The features collected and put beside the pandas frame's rows, in their order."""
-        names = self._numbered.columns
-        first_feature = 1 + len({*self._join.keys, self._rows.timestamp})
-        positions = [0, *range(first_feature, len(names))]
-        # By position: a feature may have any name.
-        numbered = self._numbered.toDF(*(f"c{position}" for position in range(len(names))))
-        features = numbered.select(*(f"c{position}" for position in positions))
-        own_names = [names[position] for position in positions]
-        table = collect(features, timeout=timeout, what=self.what, sites=sites, names=own_names)
-        return self._rows.attach(table.rename_columns(own_names))
 
 
 def _with_times_of_one_type(frame: pd.DataFrame, name: str, times: pa.Array) -> pd.DataFrame:
@@ -203,17 +161,6 @@ def _with_times_of_one_type(frame: pd.DataFrame, name: str, times: pa.Array) -> 
     return frame
 
 
-def _has_spark_type(data_type: pa.DataType) -> bool:
-    """Whether Spark takes columns of this type: its client knows times of the day before its engine does."""
-    if any(time in str(data_type) for time in ("time32[", "time64[")):
-        return False
-    try:
-        from_arrow_type(data_type)
-    except PySparkTypeError:
-        return False
-    return True
-
-
 def _is_time(dtype: Any) -> bool:
     """Whether a pandas column of this type holds times, in NumPy's way or in Arrow's."""
     if isinstance(dtype, pd.ArrowDtype):
@@ -224,7 +171,7 @@ def _is_time(dtype: Any) -> bool:
 def _key_array(series: pd.Series[Any], name: str) -> pa.Array:
     """A key as Spark can compare it. pandas turns integers with gaps into floats: turn them back."""
     array = spark_compatible(column_to_arrow(series, name))
-    if not _has_spark_type(array.type):
+    if not has_spark_type(array.type):
         raise EntityFrameError(f"entity_df column {name!r} is {array.type}, which no join key can be: cast it.")
     if pa.types.is_floating(array.type):
         whole = pc.all(pc.and_(pc.equal(pc.floor(array), array), pc.less(pc.abs(array), _EXACT_FLOAT_LIMIT)))

@@ -14,7 +14,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
-from feast.batch_feature_view import BatchFeatureView
 from feast.feature_view import DUMMY_ENTITY_ID
 from feast.feature_view_utils import get_transformation_function
 from feast.infra.compute_engines.backends.factory import BackendFactory
@@ -27,8 +26,6 @@ from feast_hybrid.lakes.errors import raise_from, redacted_summary
 from feast_hybrid.retrieval.pull import engine_rows
 from feast_hybrid.sources.declared import transforms
 from feast_hybrid.sources.feast_types import arrow_type_of_feast
-from feast_hybrid.sources.file_schema import source_errors
-from feast_hybrid.sources.reader import is_missing
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.sources.time_range import filter_time_range
 from feast_hybrid.spark.arrow_frames import frame_of
@@ -128,35 +125,6 @@ class TransformedRows:
             assert fault is not None
             raise_from(_failure(what, "a local frame, as the local engine gives it", fault), fault)
         return frame_of(frame.sparkSession, _in_declared_types(table, view))
-
-
-def kept_rows(view: FeatureView, source: SourceSpec) -> SourceSpec | None:
-    """Where materialisation has put the rows that history of a view reads; None where it reads the view's source.
-
-    As Feast's Spark store has it: where ``offline=True``, it is a path, and something is there. The path is that of
-    the sink of a view that is made of others, or the one that a ``SparkSource`` of Feast's has beside its query.
-    """
-    kept: SourceSpec | None = None
-    if not getattr(view, "offline", False):  # a label view has no such word
-        return None
-    if view.source_views:
-        kept = source if transforms(view) else None
-    elif isinstance(view, BatchFeatureView):
-        kept = source.written_to
-    if kept is None or kept.location is None:
-        return None
-    with source_errors(kept):
-        missing = is_missing(kept)
-    if missing:
-        instead = "its transformation is run" if transforms(view) else "its query is read"
-        logger.warning(
-            "view %r: nothing is at its sink yet (%s); %s instead. Materialise it first.",
-            view.name,
-            kept.describe(),
-            instead,
-        )
-        return None
-    return kept
 
 
 def _only_source_view(view: FeatureView) -> FeatureView:

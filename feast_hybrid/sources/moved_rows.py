@@ -1,4 +1,4 @@
-"""Rows that a writer has moved away while it replaces them: who reads their place looks there."""
+"""Rows that are not at their place: missing, or moved away by a writer that replaces them."""
 
 from __future__ import annotations
 
@@ -72,3 +72,14 @@ def _moved_to(location: Location, error: SourceNotFoundError) -> Location | None
         f"{str(error).rstrip('.')}: a writer died while it replaced the rows there, and the old ones are at {old}. "
         "Save the dataset again, or rename that folder."
     ) from error
+
+
+def is_missing(source: SourceSpec) -> bool:
+    """Whether a path's lake says that nothing is there, as opposed to saying nothing at all."""
+    if source.location is None:
+        return False
+    try:
+        source.location.fs.info(source.location.path)
+    except FileNotFoundError:
+        return True
+    return False

@@ -308,17 +308,6 @@ def _table(session: SparkSession, name: str) -> DataFrame:
     return session.read.option("timeZone", "UTC").table(name) if zoned and not own else session.table(name)
 
 
-def is_missing(source: SourceSpec) -> bool:
-    """Whether a path's lake says that nothing is there, as opposed to saying nothing at all."""
-    if source.location is None:
-        return False
-    try:
-        source.location.fs.info(source.location.path)
-    except FileNotFoundError:
-        return True
-    return False
-
-
 def reader_for(spark: SparkConfig, router: Router, sources: Sequence[SourceSpec]) -> Reader:
     """A reader in the session to work in.
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 START = datetime(2026, 1, 10, tzinfo=UTC)
 
+#: Which engine answers where a test does not say: these tests are Spark's, and most are the local engine's too.
+ENGINE = os.environ.get("ENGINE", "spark")
+
 
 def hour(hours: float) -> datetime:
     """The time so many hours after 2026-01-10T00:00Z, when the tests' time begins."""
@@ -65,6 +68,7 @@ def feature_store(
 
     ``repo`` holds further keys of ``feature_store.yaml``.
     """
+    own = {"type": "feast_hybrid.HybridSparkOfflineStore", "sites": sites, "engine": ENGINE, **offline_store}
     store = FeatureStore(
         config=RepoConfig(
             **{
@@ -72,7 +76,7 @@ def feature_store(
                 "provider": "local",
                 "registry": str(folder / "registry.db"),
                 "online_store": {"type": "sqlite", "path": str(folder / "online.db")},
-                "offline_store": {"type": "feast_hybrid.HybridSparkOfflineStore", "sites": sites, **offline_store},
+                "offline_store": own,
                 "entity_key_serialization_version": 3,
                 **(repo or {}),
             }

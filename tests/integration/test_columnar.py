@@ -14,7 +14,7 @@ from feast import ValueType
 
 from feast_hybrid import HybridSparkSource
 from feast_hybrid.asof import Scan
-from feast_hybrid.retrieval.request import RequestedView
+from feast_hybrid.retrieval import spark_views
 from tests.integration.places import answers, entity, feature_store, hour, retrieve, source, view
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def scans(store: FeatureStore) -> list[Scan]:
     )
     config = store.config.offline_store
     reader = reader_for(config.spark, config.router, [each.source for each in views])
-    found = [each.as_of_view(reader, None).scan for each in views]
+    found = [spark_views.as_of_view(each, reader, None).scan for each in views]
     scans = [scan for scan in found if isinstance(scan, Scan)]
     assert len(scans) == len(found)
     return scans
@@ -205,19 +205,19 @@ def test_partitions_outside_of_the_entity_rows_times_are_not_listed_among_the_fi
 def test_what_tasks_cannot_open_is_left_to_spark_and_said(
     store: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    genuine = RequestedView.as_of_view
+    genuine = spark_views.as_of_view
 
     # A function within a function travels by value: a server's workers need not have this module.
     def no_return() -> None:
         raise KeyError("canary")
 
-    def broken(self: RequestedView, *arguments: Any, **more: Any) -> Any:
-        found = genuine(self, *arguments, **more)
+    def broken(*arguments: Any, **more: Any) -> Any:
+        found = genuine(*arguments, **more)
         assert isinstance(found.scan, Scan)
         scan = dataclasses.replace(found.scan, where="a place of no return", check=no_return)
         return dataclasses.replace(found, scan=scan)
 
-    monkeypatch.setattr(RequestedView, "as_of_view", broken)
+    monkeypatch.setattr(spark_views, "as_of_view", broken)
     job = retrieve(store, ENTITY_ROWS, FEATURES)
     assert "; rows by Spark: executors cannot open files on a place of no return: KeyError)" in job.explain()
     assert answers(job, "rate", "trips", "temp", "sky") == EXPECTED

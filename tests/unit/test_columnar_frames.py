@@ -106,7 +106,7 @@ def test_the_distinct_keys_of_entity_rows_are_found_by_their_codes(columns: int)
     keys = [pa.array([5, 3, None, 5, 3]), pa.array(["x", "y", "y", "x", "x"]), pa.array([7, 7, 7, None, 8])][:columns]
     encoded = EntityKeys(keys, pa.array([1, 2, 3, 4, 5])).distinct()
     found = encoded.distinct_keys()
-    assert encoded.encode(found).tolist() == list(range(encoded.count))
+    assert encoded.encode(found, encoded.count).tolist() == list(range(encoded.count))
     rows = list(zip(*(column.to_pylist() for column in keys), strict=True))
     wanted = {row for row in rows if None not in row}
     assert set(zip(*(column.to_pylist() for column in found), strict=True)) >= wanted

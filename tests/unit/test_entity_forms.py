@@ -45,7 +45,7 @@ def micros(values: Any) -> list[int | None]:
     return cast("list[int | None]", column.view(pa.int64()).to_pylist())
 
 
-FEATURES = pa.table({"number": [1, 0], "f": ["second", "first"]})
+FEATURES = pa.table({"f": ["first", "second"]})
 
 
 class TestArrow:

@@ -72,7 +72,7 @@ def test_no_verb_reads_anything_before_it_says_that_there_is_no_java(
             provider="local",
             registry=str(tmp_path / "registry.db"),
             online_store={"type": "sqlite", "path": str(tmp_path / "online.db")},
-            offline_store={"type": "feast_hybrid.HybridSparkOfflineStore"},
+            offline_store={"type": "feast_hybrid.HybridSparkOfflineStore", "engine": "spark"},
             entity_key_serialization_version=3,
         )
     )

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from feast_hybrid.asof import JoinPlan
-from feast_hybrid.asof.planner import Step
+from feast_hybrid.asof.join_plan import Step
 from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
 from feast_hybrid.retrieval.notebook import as_html
 

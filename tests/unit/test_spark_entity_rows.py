@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import types as T
 
 from feast_hybrid.errors import EntityFrameError
-from feast_hybrid.retrieval.entity_rows import SparkRows
+from feast_hybrid.retrieval.spark_rows import SparkRows
 
 
 def frame_of(data_type: T.DataType) -> Any:

@@ -7,12 +7,19 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 Item_contra = TypeVar("Item_contra", contravariant=True)
 Found_co = TypeVar("Found_co", covariant=True)
 Item = TypeVar("Item")
 Found = TypeVar("Found")
+
+#: Where Linux says how much memory a container has: of the second and of the first version of control groups.
+_CONTAINER_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 
 #: Seconds for which threads are waited for that were told to stop: each looks after a batch of rows.
 _GRACE = 10.0
@@ -74,6 +81,19 @@ def cores() -> int:
     """How many threads can run at once."""
     affinity = getattr(os, "sched_getaffinity", None)
     return max(1, len(affinity(0)) if affinity is not None else os.cpu_count() or 1)
+
+
+def machine_memory() -> int:
+    """Bytes of memory that this process can have: the machine's, or its container's where that is less."""
+    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path in _CONTAINER_LIMITS:
+        try:
+            limit = path.read_text().strip()
+        except OSError:
+            continue
+        if limit.isdigit():
+            found = min(found, int(limit))
+    return found
 
 
 def run_all(

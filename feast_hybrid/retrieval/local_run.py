@@ -1,0 +1,93 @@
+"""Running the local engine: in time, within its memory, watched by whoever looks, and with errors of ours."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from feast_hybrid.asof.local.work import DeadlineError, Watch
+from feast_hybrid.errors import HybridError, RetrievalError, RetrievalTimeoutError
+from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
+from feast_hybrid.spark.progress import is_watched
+
+if TYPE_CHECKING:
+    from feast_hybrid.config import LocalConfig
+    from feast_hybrid.lakes import Site
+
+T = TypeVar("T")
+
+#: Seconds after which a bar is drawn.
+_BAR_DELAY = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class LocalRun:
+    """How the local engine runs.
+
+    Attributes:
+        config: its threads and memory.
+        what: how errors and the bar name what runs.
+        sites: those that are read, which an error may be of.
+    """
+
+    config: LocalConfig
+    what: str
+    sites: Sequence[Site] = ()
+
+    def run(self, action: Callable[[Watch, float | None], T], *, timeout: float | None, size: float) -> T:
+        """Run an action that reads so many bytes.
+
+        Args:
+            action: gets what can give it up, and its deadline by :func:`time.monotonic`.
+            timeout: seconds; None for no limit.
+            size: bytes of needed columns that it reads, about.
+
+        Raises:
+            RetrievalTimeoutError: the time ran out.
+            RetrievalError: the action failed.
+            HybridError: what it raised of ours.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            with _bar(self.what, size) as advanced:
+                return action(Watch(advanced), deadline)
+        except DeadlineError:
+            raise RetrievalTimeoutError(f"{self.what} did not end within {timeout:g} s and was cancelled.") from None
+        except HybridError:
+            raise
+        except MemoryError as error:
+            raise RetrievalError(
+                f"{self.what}: there is not enough memory for the local engine. Give offline_store.local.memory a "
+                "smaller value, or set offline_store.engine to 'spark'."
+            ) from error
+        except Exception as error:
+            refused = storage_error(error, what=self.what, where="while it ran", sites=self.sites)
+            raise_from(refused or RetrievalError(f"{self.what} failed: {redacted_summary(error)}"), error)
+
+
+@contextmanager
+def _bar(what: str, size: float) -> Iterator[Callable[[float], None] | None]:
+    """A bar of bytes, where somebody looks and it takes long enough to be seen."""
+    if not is_watched():
+        yield None
+        return
+    from tqdm.auto import tqdm  # warns in a notebook without widgets
+
+    bar: Any = tqdm(
+        desc=what,
+        total=size,
+        unit="B",
+        unit_scale=True,
+        unit_divisor=1024,
+        leave=False,
+        delay=_BAR_DELAY,
+        file=sys.stderr,
+    )
+    try:
+        yield bar.update
+    finally:
+        bar.close()
