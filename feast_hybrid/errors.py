@@ -70,6 +70,10 @@ class SessionError(HybridError):
     """The Spark session cannot do what is asked of it, such as a lake's driver missing from its class path."""
 
 
+class SparkNotInstalledError(SessionError):
+    """Something needs Spark, and no PySpark that is supported is installed; much of feast-hybrid needs none."""
+
+
 class RetrievalError(HybridError):
     """A retrieval failed while it ran."""
 

@@ -22,7 +22,7 @@ from feast_hybrid.retrieval.transformed import TransformedRows, kept_rows
 from feast_hybrid.sources.declared import transforms
 from feast_hybrid.sources.files_frame import SourceFrame
 from feast_hybrid.sources.resolve import source_spec
-from feast_hybrid.sources.time_range import filter_time_range
+from feast_hybrid.sources.time_filter import filter_time_range
 from feast_hybrid.sources.view_rules import refuse_missing_key, require_history
 from feast_hybrid.spark.runtime import parallelism
 

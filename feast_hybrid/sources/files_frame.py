@@ -24,6 +24,7 @@ from feast_hybrid.spark.formats import CALENDAR_OPTIONS, FILE_OPTIONS
 from feast_hybrid.spark.frames import analysed
 from feast_hybrid.spark.lake_options import spark_path
 from feast_hybrid.spark.reader_settings import deviating_setting, require_utc_for_orc
+from feast_hybrid.spark.runtime import tasks_run_here
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -93,9 +94,8 @@ def files_frame(
 ) -> SourceFrame:
     """The rows of files; see :meth:`feast_hybrid.sources.reader.Reader.open`. Errors may be of one of the sites."""
     schema = from_arrow_schema(resolved.to_arrow(), prefer_timestamp_ntz=True)
-    partition_types = {field.name: field.dataType for field in schema if field.name in resolved.partition_columns}
     options = reader_options(source)
-    scan = scan_of(source, resolved, partition_types, session, *between)
+    scan = scan_of(source, resolved, *between, tasks_run_here=tasks_run_here(session))
     if options.for_spark:
         scan = Ineligible(f"reader options, which are Spark's to follow: {', '.join(options.for_spark)}")
     elif reason := _only_sparks(resolved, columns, required):

@@ -12,11 +12,9 @@ from feast_hybrid.asof import Ineligible, Scan, ScanFile
 from feast_hybrid.lakes import LakeType
 from feast_hybrid.lakes.opener import CanOpen, SiteOpener
 from feast_hybrid.sources.time_range import may_be_within, partition_bounds
-from feast_hybrid.spark.runtime import tasks_run_here
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-    from pyspark.sql.types import DataType
+    import pyarrow as pa
 
     from feast_hybrid.files.resolved import ResolvedFile, ResolvedSchema, StoredColumn
     from feast_hybrid.lakes import Location
@@ -27,31 +25,32 @@ if TYPE_CHECKING:
 def scan_of(
     source: SourceSpec,
     resolved: ResolvedSchema,
-    partition_types: Mapping[str, DataType],
-    session: SparkSession,
     start: datetime | None,
     end: datetime | None,
+    *,
+    tasks_run_here: bool,
 ) -> Scan | Ineligible:
     """The files of a source, or why tasks cannot read them.
 
     Args:
         source: where the rows are: a path.
         resolved: its files.
-        partition_types: of its partition columns, as the frame has them.
-        session: whose tasks will read.
         start: no earlier rows are wanted: partitions by date that hold none are left out.
         end: nor later ones.
+        tasks_run_here: whether those who read find the files of this process.
     """
     assert source.location is not None
     file_format = source.file_format or "parquet"
+    partitioned = set(resolved.partition_columns)
+    partition_types = {column.name: column.data_type for column in resolved.columns if column.name in partitioned}
     return scan_of_files(
         source,
         source.location,
         resolved.files,
         file_format,
         partition_types,
-        session,
         (start, end),
+        tasks_run_here=tasks_run_here,
         log=None if resolved.stored is None else LogKnowledge(resolved.stored, _timed_column(source, resolved)),
     )
 
@@ -73,10 +72,10 @@ def scan_of_files(
     location: Location,
     found: Sequence[ResolvedFile],
     file_format: str,
-    partition_types: Mapping[str, DataType],
-    session: SparkSession,
+    partition_types: Mapping[str, pa.DataType | None],
     between: tuple[datetime | None, datetime | None],
     *,
+    tasks_run_here: bool,
     log: LogKnowledge | None = None,
 ) -> Scan | Ineligible:
     """A scan of files, wherever their list comes from, or why tasks cannot read them.
@@ -86,9 +85,9 @@ def scan_of_files(
         location: any on the files' site.
         found: the files, each with the values of its partition columns in the frame's types.
         file_format: ``parquet`` or ``orc``.
-        partition_types: of the partition columns, as the frame has them.
-        session: whose tasks will read.
+        partition_types: of the partition columns, as the frame has them, in Arrow.
         between: no earlier and no later rows are wanted: partitions by date that hold none are left out.
+        tasks_run_here: whether those who read find the files of this process.
         log: what a table's log says of the files; None for files that none names.
     """
     site = location.site
@@ -120,7 +119,7 @@ def scan_of_files(
     # Tasks that run here need no site for what is on this disk. They are asked all the same: their Python may lack
     # this package, and a secret may be missing in the environment that Spark was started in.
     files = within(*between)
-    on_this_disk = location.lake is LakeType.LOCAL and tasks_run_here(session)
+    on_this_disk = location.lake is LakeType.LOCAL and tasks_run_here
     site_opener = SiteOpener.of(location)
     opener = os.fspath if on_this_disk else site_opener
     return Scan(
