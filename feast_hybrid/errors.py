@@ -70,10 +70,6 @@ class SessionError(HybridError):
     """The Spark session cannot do what is asked of it, such as a lake's driver missing from its class path."""
 
 
-class SparkNotInstalledError(SessionError):
-    """Something needs Spark, and no PySpark that is supported is installed; much of feast-hybrid needs none."""
-
-
 class RetrievalError(HybridError):
     """A retrieval failed while it ran."""
 
@@ -124,3 +120,7 @@ class TestServerError(HybridError):
 
 class MissingDependencyError(HybridError):
     """A package, a program or a container engine that this needs is not installed."""
+
+
+class SparkNotInstalledError(SessionError, MissingDependencyError):
+    """Something needs Spark, and no PySpark that is supported is installed. What needs none works without."""

@@ -15,6 +15,7 @@ from feast.infra.offline_stores.offline_store import OfflineStore
 
 from feast_hybrid.config import HybridSparkOfflineStoreConfig
 from feast_hybrid.errors import ConfigError, SourceNotFoundError
+from feast_hybrid.spark.installed import require_pyspark
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +73,7 @@ class HybridSparkOfflineStore(OfflineStore):
         """
         from feast.on_demand_feature_view import OnDemandFeatureView
 
+        require_pyspark("get_historical_features")
         from feast_hybrid.retrieval.entity_df import entity_rows_of, open_reader
         from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
         from feast_hybrid.retrieval.on_demand import require_request_data
@@ -127,6 +129,7 @@ class HybridSparkOfflineStore(OfflineStore):
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
         """
+        require_pyspark("pull_latest_from_table_or_query")
         from feast_hybrid.asof.latest import latest_rows
         from feast_hybrid.retrieval.pull import pull_job, pulled_columns, rows_between
         from feast_hybrid.sources.resolve import engine_source_spec
@@ -167,6 +170,7 @@ class HybridSparkOfflineStore(OfflineStore):
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
         """
+        require_pyspark("pull_all_from_table_or_query")
         from feast_hybrid.retrieval.pull import pull_job, pulled_columns, rows_between, select_columns
         from feast_hybrid.sources.resolve import engine_source_spec
 
@@ -281,6 +285,7 @@ class HybridSparkOfflineStore(OfflineStore):
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or has no event time.
         """
+        require_pyspark("compute_monitoring_metrics")
         from feast_hybrid.monitoring.distribution import distributions
         from feast_hybrid.retrieval.pull import rows_between
         from feast_hybrid.sources.resolve import pulled_source_spec
@@ -301,6 +306,7 @@ class HybridSparkOfflineStore(OfflineStore):
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or has no event time.
         """
+        require_pyspark("get_monitoring_max_timestamp")
         from feast_hybrid.monitoring.distribution import latest_time
         from feast_hybrid.retrieval.pull import rows_between
         from feast_hybrid.sources.reader import is_missing

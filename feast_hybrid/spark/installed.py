@@ -17,8 +17,8 @@ LEAST, BELOW = (4, 0, 5), (4, 4)
 _VERSION = re.compile(r"""^__version__\b[^=]*=\s*["']([^"']+)["']""", re.MULTILINE)
 
 
-def pyspark_home() -> Path | None:
-    """The folder of the installed PySpark, which also is a ``SPARK_HOME``; None where none is installed.
+def find_pyspark() -> Path | None:
+    """The folder of the installed PySpark, without importing it; None where none is installed.
 
     PySpark's client for Connect alone counts, and so does what a platform has put on the path of modules.
     """
@@ -28,7 +28,7 @@ def pyspark_home() -> Path | None:
 
 def pyspark_version() -> str | None:
     """The version of the installed PySpark, such as ``4.3.0``; None where none is installed, or it does not say."""
-    home = pyspark_home()
+    home = find_pyspark()
     if home is None:
         return None
     try:
@@ -36,6 +36,18 @@ def pyspark_version() -> str | None:
     except OSError:
         return None
     return None if found is None else found[1]
+
+
+def pyspark_home() -> Path:
+    """The folder of the installed PySpark, which also is a ``SPARK_HOME``.
+
+    Raises:
+        SparkNotInstalledError: there is none.
+    """
+    home = find_pyspark()
+    if home is None:
+        raise SparkNotInstalledError(f"PySpark is not installed: {HOW_TO_INSTALL}")
+    return home
 
 
 def require_pyspark(what: str) -> None:
@@ -47,7 +59,7 @@ def require_pyspark(what: str) -> None:
     Raises:
         SparkNotInstalledError: names what asked, what was found, and how to install it.
     """
-    if pyspark_home() is None:
+    if find_pyspark() is None:
         raise SparkNotInstalledError(f"{what} needs Spark, and PySpark is not installed: {HOW_TO_INSTALL}")
     installed = pyspark_version()
     if installed is not None and not is_supported(installed):
