@@ -51,7 +51,10 @@ def pyspark_home() -> Path:
 
 
 def require_pyspark(what: str) -> None:
-    """Refuse work that is Spark's where PySpark is not installed, or not one that is supported.
+    """Refuse work that is Spark's where PySpark is not installed, or too old for what is called here.
+
+    A platform's own PySpark may have a number that pip knows nothing of, or an old one with what later ones repair:
+    those are the doctor's to warn of.
 
     Args:
         what: asked for Spark, as a sentence begins: ``the source 'rides' (a query)``.
@@ -62,17 +65,19 @@ def require_pyspark(what: str) -> None:
     if find_pyspark() is None:
         raise SparkNotInstalledError(f"{what} needs Spark, and PySpark is not installed: {HOW_TO_INSTALL}")
     installed = pyspark_version()
-    if installed is not None and not is_supported(installed):
+    if installed is not None and _numbers(installed) < LEAST[:2]:
         raise SparkNotInstalledError(
-            f"{what} needs Spark, and PySpark {installed} is installed, of which feast-hybrid supports "
-            f"{SUPPORTED}: {HOW_TO_INSTALL}"
+            f"{what} needs Spark, and PySpark {installed} is installed; feast-hybrid needs {SUPPORTED}: {HOW_TO_INSTALL}"
         )
 
 
 def is_supported(version: str) -> bool:
     """Whether a PySpark's version is one that feast-hybrid supports."""
-    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
-    return LEAST <= numbers < BELOW
+    return LEAST <= _numbers(version) < BELOW
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 #: The supported versions, in words.

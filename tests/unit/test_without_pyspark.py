@@ -188,7 +188,7 @@ class TestSupported:
     def test_another_one_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "version.py").write_text('__version__: str = "3.5.8"\n')
         monkeypatch.setattr(installed, "find_pyspark", lambda: tmp_path)
-        with pytest.raises(SparkNotInstalledError, match=r"x needs Spark, and PySpark 3\.5\.8 is installed, of which"):
+        with pytest.raises(SparkNotInstalledError, match=r"x needs Spark, and PySpark 3\.5\.8 is installed; feast-hybrid needs"):
             installed.require_pyspark("x")
 
     def test_this_environments_is_taken(self) -> None:
