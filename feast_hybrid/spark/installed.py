@@ -67,7 +67,8 @@ def require_pyspark(what: str) -> None:
     installed = pyspark_version()
     if installed is not None and _numbers(installed) < LEAST[:2]:
         raise SparkNotInstalledError(
-            f"{what} needs Spark, and PySpark {installed} is installed; feast-hybrid needs {SUPPORTED}: {HOW_TO_INSTALL}"
+            f"{what} needs Spark, and PySpark {installed} is installed, which is too old; needed is {SUPPORTED}: "
+            f"{HOW_TO_INSTALL}"
         )
 
 

@@ -144,9 +144,8 @@ def repo(tmp_path: Path) -> Path:
 
 def test_every_module_but_those_of_spark_is_imported(python: PythonWithoutSpark) -> None:
     failed = json.loads(python.program(IMPORT_ALL))
-    needing = {
-        f"feast_hybrid.{room}.{name}".removesuffix(".*") for room, names in NEED_PYSPARK.items() for name in names.split()
-    }
+    listed = [(room, name) for room, names in NEED_PYSPARK.items() for name in names.split()]
+    needing = {f"feast_hybrid.{room}.{name}".removesuffix(".*") for room, name in listed}
     assert set(failed) - needing == set()
     assert "feast_hybrid.spark.session" in failed  # else there is a PySpark after all
     assert set(failed.values()) <= {"pyspark", "py4j"}
@@ -174,13 +173,13 @@ def test_the_command_line_and_its_doctor(python: PythonWithoutSpark, repo: Path)
     assert "pip install 'feast-hybrid[spark]'" in pyspark["advice"]
     assert checks["spark", "session"]["status"] == "not tried"
     refused = python.run("-m", "feast_hybrid", "demo")
-    assert refused.stderr.startswith("Error: feast-hybrid demo needs Spark, and PySpark is not installed: pip install")
+    assert refused.stderr.startswith("Error: feast-hybrid demo needs Spark, and PySpark is not installed: pip ")
 
 
 class TestSupported:
     @pytest.mark.parametrize(
         ("version", "is_supported"),
-        [("4.0.5", True), ("4.3.0", True), ("4.3.1.dev0", True), ("4.0.4", False), ("3.5.8", False), ("4.4.0", False)],
+        [("4.0.5", True), ("4.3.0", True), ("4.3.1.dev", True), ("4.0.4", False), ("3.5.8", False), ("4.4.0", False)],
     )
     def test_which_versions_are(self, version: str, is_supported: bool) -> None:
         assert installed.is_supported(version) == is_supported
@@ -188,7 +187,7 @@ class TestSupported:
     def test_another_one_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "version.py").write_text('__version__: str = "3.5.8"\n')
         monkeypatch.setattr(installed, "find_pyspark", lambda: tmp_path)
-        with pytest.raises(SparkNotInstalledError, match=r"x needs Spark, and PySpark 3\.5\.8 is installed; feast-hybrid needs"):
+        with pytest.raises(SparkNotInstalledError, match=r"x needs Spark, and PySpark 3\.5\.8 is installed"):
             installed.require_pyspark("x")
 
     def test_this_environments_is_taken(self) -> None:
