@@ -120,3 +120,7 @@ class TestServerError(HybridError):
 
 class MissingDependencyError(HybridError):
     """A package, a program or a container engine that this needs is not installed."""
+
+
+class SparkNotInstalledError(SessionError, MissingDependencyError):
+    """Something needs Spark, and no PySpark that is supported is installed. What needs none works without."""

@@ -14,6 +14,7 @@ from feast.infra.offline_stores.offline_store import OfflineStore
 
 from feast_hybrid.config import HybridSparkOfflineStoreConfig
 from feast_hybrid.errors import ConfigError, SourceNotFoundError
+from feast_hybrid.spark.installed import require_pyspark
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,6 +125,7 @@ class HybridSparkOfflineStore(OfflineStore):
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
         """
+        require_pyspark("pull_latest_from_table_or_query")
         from feast_hybrid.asof.latest import latest_rows
         from feast_hybrid.retrieval.pull import pull_job, pulled_columns, rows_between
         from feast_hybrid.sources.resolve import engine_source_spec
@@ -164,6 +166,7 @@ class HybridSparkOfflineStore(OfflineStore):
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
         """
+        require_pyspark("pull_all_from_table_or_query")
         from feast_hybrid.retrieval.pull import pull_job, pulled_columns, rows_between, select_columns
         from feast_hybrid.sources.resolve import engine_source_spec
 
@@ -278,6 +281,7 @@ class HybridSparkOfflineStore(OfflineStore):
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or has no event time.
         """
+        require_pyspark("compute_monitoring_metrics")
         from feast_hybrid.monitoring.distribution import distributions
         from feast_hybrid.retrieval.pull import rows_between
         from feast_hybrid.sources.resolve import pulled_source_spec
@@ -298,6 +302,7 @@ class HybridSparkOfflineStore(OfflineStore):
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or has no event time.
         """
+        require_pyspark("get_monitoring_max_timestamp")
         from feast_hybrid.monitoring.distribution import latest_time
         from feast_hybrid.retrieval.pull import rows_between
         from feast_hybrid.sources.moved_rows import is_missing

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from feast_hybrid.asof.columnar.columnar_view import ColumnarView, estimate_view, with_pushdown
-from feast_hybrid.asof.columnar.eligibility import Eligible, check_settings, check_view, entity_schema
+from feast_hybrid.asof.columnar.eligibility import Eligible, check_view, entity_schema
 from feast_hybrid.asof.columnar.executor_check import UnfitPython, check_executors, check_python
 from feast_hybrid.asof.columnar.frame_view import FrameView, batch_limit_note, frame_view, with_cut
 from feast_hybrid.asof.entity_stats.collect import collect_stats, max_key_bytes, stated_stats
 from feast_hybrid.asof.entity_stats.model import EntityStats, KeyGroup, PlannerStats
 from feast_hybrid.asof.join_plan import JoinPlan, Step, describe_reads, described_size
 from feast_hybrid.asof.scan import Ineligible
-from feast_hybrid.asof.settings import get_setting
+from feast_hybrid.asof.settings import check_settings, get_setting
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -6,8 +6,18 @@ from typing import TYPE_CHECKING
 
 from pyspark.errors import PySparkException
 
+from feast_hybrid.asof.scan import Ineligible
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+#: Settings with which Spark's reader does what pyarrow does not, and the value at which it does not.
+_READER_SETTINGS = {
+    "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
+    "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
+    "spark.sql.files.ignoreCorruptFiles": "false",
+    "spark.sql.files.ignoreMissingFiles": "false",
+}
 
 
 def get_setting(session: SparkSession, name: str) -> str | None:
@@ -25,3 +35,12 @@ def parallelism_of(session: SparkSession) -> int:
         if found is not None and found.isdigit():
             return int(found)
     return 8
+
+
+def check_settings(session: SparkSession) -> Ineligible | None:
+    """What in a session wants Spark's reader, if anything does."""
+    for name, without_effect in _READER_SETTINGS.items():
+        value = get_setting(session, name)
+        if value is not None and value.upper() != without_effect.upper():
+            return Ineligible(f"{name} is {value}, which only Spark's reader knows")
+    return None

@@ -29,6 +29,9 @@ def demo(repo: Path, flights: int, keep: bool) -> None:
     Starts an HDFS and an ADLS on this machine, as plain processes. Needs Java 17 and
     pip install 'feast-hybrid[demo]'.
     """
+    from feast_hybrid.spark.installed import require_pyspark
+
+    require_pyspark("feast-hybrid demo")
     from feast_hybrid.demo import run
 
     run(repo, flights, keep=keep)

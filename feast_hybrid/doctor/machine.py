@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 from feast_hybrid.doctor.report import Status
 from feast_hybrid.errors import HybridError
-from feast_hybrid.spark.hadoop_azure import hadoop_version, pyspark_home, with_hadoop_azure
+from feast_hybrid.spark.hadoop_azure import hadoop_version, with_hadoop_azure
+from feast_hybrid.spark.installed import (
+    HOW_TO_INSTALL,
+    SUPPORTED,
+    find_pyspark,
+    is_supported,
+    pyspark_home,
+    pyspark_version,
+)
 from feast_hybrid.spark.java import find_java, java_version
 
 if TYPE_CHECKING:
@@ -22,8 +30,13 @@ if TYPE_CHECKING:
 
 #: What this package works with, by the names of their distributions.
 _PACKAGES = (
-    *("feast-hybrid", "feast", "pyspark", "pyarrow", "pandas", "numpy", "fsspec", "adlfs", "azure-identity"),
+    *("feast-hybrid", "feast", "pyarrow", "pandas", "numpy", "fsspec", "adlfs", "azure-identity"),
     *("azure-storage-blob", "hdfs-native"),
+)
+#: What works without PySpark, and what does not.
+_WITHOUT_PYSPARK = (
+    "not installed. feast apply needs none for Parquet, ORC, Delta and Iceberg by path, nor does writing to Parquet, "
+    "Delta and Iceberg by path. Tables, queries, other formats and joins in Spark do."
 )
 _DRIVER = re.compile(r"hadoop-azure[:-](\d+(?:\.\d+)+)")
 
@@ -40,9 +53,34 @@ def look_at_machine(checks: Checks, config: SparkConfig, *, uses_adls: bool, sta
     checks.begin("Python")
     checks.ok(f"{platform.python_version()}, {sys.executable}")
     _packages(checks)
-    _java(checks, starts_spark=starts_spark and not config.remote)
-    _hadoop_azure(checks, config, uses_adls=uses_adls)
+    if _has_pyspark(checks, config):
+        _java(checks, starts_spark=starts_spark and not config.remote)
+        _hadoop_azure(checks, config, uses_adls=uses_adls)
     _hadoop_files(checks)
+
+
+def _has_pyspark(checks: Checks, config: SparkConfig) -> bool:
+    """Note which PySpark there is; none is no fault where the configuration says nothing of Spark.
+
+    Returns:
+        Whether there is one.
+    """
+    checks.begin("PySpark")
+    home = find_pyspark()
+    if home is None:
+        wanted = sorted(config.model_fields_set)
+        checks.add(
+            Status.FAILED if wanted else Status.NOT_TRIED,
+            f"not installed, and offline_store.spark sets {', '.join(wanted)}" if wanted else _WITHOUT_PYSPARK,
+            HOW_TO_INSTALL,
+        )
+        return False
+    found = pyspark_version()
+    if found is not None and not is_supported(found):
+        checks.add(Status.WARNING, f"{found}, {home}; what is tested is {SUPPORTED}", HOW_TO_INSTALL)
+    else:
+        checks.ok(f"{found or 'of an unknown version'}, {home}")
+    return True
 
 
 def installed(packages: tuple[str, ...] = _PACKAGES) -> dict[str, str | None]:
@@ -59,9 +97,6 @@ def installed(packages: tuple[str, ...] = _PACKAGES) -> dict[str, str | None]:
 def _packages(checks: Checks) -> None:
     checks.begin("packages")
     found = installed()
-    if found["pyspark"] is None and (client := installed(("pyspark-client",))["pyspark-client"]):
-        found.pop("pyspark")
-        found["pyspark-client"] = client
     missing = [name for name, there in found.items() if there is None]
     text = ", ".join(f"{name} {there}" for name, there in found.items() if there)
     if missing:

@@ -18,10 +18,10 @@ from feast_hybrid.doctor.lake import impatient, look_at_location, look_at_site, 
 from feast_hybrid.doctor.leftovers import clean, look_for_leftovers
 from feast_hybrid.doctor.machine import look_at_machine
 from feast_hybrid.doctor.report import Check, Report, Status
-from feast_hybrid.doctor.spark_part import TRIED_BY_SPARK, look_at_spark
 from feast_hybrid.errors import ConfigError, CredentialError, RoutingError
 from feast_hybrid.lakes import LakeType
 from feast_hybrid.lakes.leftovers import DAY, Leftover
+from feast_hybrid.spark.installed import find_pyspark
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes import Location, Site
@@ -150,6 +150,10 @@ def _spark(
     config: HybridSparkOfflineStoreConfig, sites: Sequence[Site], reached: Sequence[Site], *, write: bool
 ) -> list[Check]:
     """A server of Spark Connect may reach a site that this machine does not; a session of this process does not."""
+    if find_pyspark() is None:
+        return [Check("spark", "session", Status.NOT_TRIED, "PySpark is not installed")]
+    from feast_hybrid.doctor.spark_part import TRIED_BY_SPARK, look_at_spark
+
     to_try = (sites if config.spark.remote else reached) if write else ()
     made = look_at_spark(
         config.spark,

@@ -14,7 +14,7 @@ from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
 from feast_hybrid.retrieval.job_rows import FrameRows, SourceRows
 from feast_hybrid.retrieval.online_encoding import encode_for_online
 from feast_hybrid.sources.reader import reader_for
-from feast_hybrid.sources.time_range import filter_time_range
+from feast_hybrid.sources.time_filter import filter_time_range
 from feast_hybrid.spark.columns import quoted
 
 if TYPE_CHECKING:

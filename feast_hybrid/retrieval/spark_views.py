@@ -14,7 +14,7 @@ from feast_hybrid.errors import SchemaError
 from feast_hybrid.retrieval.entity_rows import require_keys
 from feast_hybrid.retrieval.join import RetrievalJoin
 from feast_hybrid.sources.files_frame import SourceFrame
-from feast_hybrid.sources.time_range import filter_time_range
+from feast_hybrid.sources.time_filter import filter_time_range
 from feast_hybrid.spark.runtime import parallelism
 
 if TYPE_CHECKING:

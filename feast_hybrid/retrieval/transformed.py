@@ -27,7 +27,7 @@ from feast_hybrid.retrieval.pull import engine_rows
 from feast_hybrid.sources.declared import transforms
 from feast_hybrid.sources.feast_types import arrow_type_of_feast
 from feast_hybrid.sources.resolve import source_spec
-from feast_hybrid.sources.time_range import filter_time_range
+from feast_hybrid.sources.time_filter import filter_time_range
 from feast_hybrid.spark.arrow_frames import frame_of
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.frames import analysed, collect

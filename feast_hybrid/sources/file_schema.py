@@ -10,7 +10,6 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import (
@@ -28,6 +27,7 @@ from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_erro
 from feast_hybrid.lakes.markers import BEING_REPLACED, BEING_REPLACED_ADVICE
 from feast_hybrid.sources.reader_options import ReaderOptions, reads_encrypted
 from feast_hybrid.spark.formats import TABLE_FORMATS
+from feast_hybrid.spark.installed import pyspark_version
 
 if TYPE_CHECKING:
     from feast_hybrid.files.listing import Listing
@@ -199,7 +199,6 @@ def _package_hint(file_format: str) -> str:
     """What reads a table format with the Spark that is installed; nothing where this package does."""
     if file_format in {*TABLE_FORMATS, "hive"}:
         return ""
-    return (
-        f"No package of that format is known for PySpark {version('pyspark')}; docs/formats.md lists those that are "
-        "tested."
-    )
+    installed = pyspark_version()
+    of = "" if installed is None else f" for PySpark {installed}"
+    return f"No package of that format is known{of}; docs/formats.md lists those that are tested."

@@ -25,6 +25,7 @@ from feast_hybrid.spark.formats import CALENDAR_OPTIONS, FILE_OPTIONS
 from feast_hybrid.spark.frames import analysed
 from feast_hybrid.spark.lake_options import spark_path
 from feast_hybrid.spark.reader_settings import deviating_setting, require_utc_for_orc
+from feast_hybrid.spark.runtime import tasks_run_here
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -80,7 +81,7 @@ def files_frame(
     """The rows of files; see :meth:`feast_hybrid.sources.reader.Reader.open`. Errors may be of one of the sites."""
     schema = from_arrow_schema(resolved.to_arrow(), prefer_timestamp_ntz=True)
     options = reader_options(source)
-    scan = scan_of(source, resolved, session, *between)
+    scan = scan_of(source, resolved, *between, tasks_run_here=tasks_run_here(session))
     if options.for_spark:
         scan = Ineligible(f"reader options, which are Spark's to follow: {', '.join(options.for_spark)}")
     elif reason := only_sparks(resolved, columns, required):

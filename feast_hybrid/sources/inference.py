@@ -15,6 +15,7 @@ from feast_hybrid.lakes.errors import was_reached
 from feast_hybrid.sources.agreement import require_agreement
 from feast_hybrid.sources.file_schema import ineligibility_reason, source_files
 from feast_hybrid.sources.tables import lists_its_files, open_table_version
+from feast_hybrid.spark.installed import require_pyspark
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
@@ -48,6 +49,7 @@ def source_columns(
     if files is not None:
         columns = files.resolve(source.declared).columns
         return [(column.name, spark_type_of_arrow(column.data_type)) for column in columns]
+    require_pyspark(f"{source.label} ({source.describe()})")
     from feast_hybrid.sources.reader import reader_for  # a footer needs no Spark
 
     return columns_of(reader_for(spark, router, [source]).read(source).schema)

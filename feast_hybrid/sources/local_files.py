@@ -141,7 +141,7 @@ class LocalReader:
             return Ineligible(reason)
         what = f"{source.label} ({source.describe()})"
         resolved.require(not_to_be_had(resolved, columns, required), what=what)
-        scan = scan_of(source, resolved, None, *between)
+        scan = scan_of(source, resolved, *between, tasks_run_here=None)
         if isinstance(scan, Ineligible):
             return scan
         return LocalFiles(resolved.to_arrow(), scan, left_out_notes(resolved.empty_files, resolved.damaged_files))

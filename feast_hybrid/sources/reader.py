@@ -30,7 +30,7 @@ from feast_hybrid.sources.table_folders import refuse_unread_tables
 from feast_hybrid.sources.table_scan import table_scan
 from feast_hybrid.sources.tables import lists_its_files, open_table_version
 from feast_hybrid.sources.text_frame import frame_as_declared, is_zoned, text_frame
-from feast_hybrid.sources.time_range import partitions_between
+from feast_hybrid.sources.time_filter import partitions_between
 from feast_hybrid.spark.catalog import describe, table_entry
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import SESSION_FORMATS

@@ -13,12 +13,9 @@ from feast_hybrid.asof import Ineligible, Scan, ScanFile
 from feast_hybrid.lakes import LakeType
 from feast_hybrid.lakes.opener import CanOpen, SiteOpener
 from feast_hybrid.sources.time_range import may_be_within, partition_bounds
-from feast_hybrid.spark.runtime import tasks_run_here
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import SparkSession
-    from pyspark.sql.types import DataType
 
     from feast_hybrid.files.resolved import ResolvedFile, ResolvedSchema, StoredColumn
     from feast_hybrid.lakes import Location
@@ -29,32 +26,33 @@ if TYPE_CHECKING:
 def scan_of(
     source: SourceSpec,
     resolved: ResolvedSchema,
-    session: SparkSession | None,
     start: datetime | None,
     end: datetime | None,
+    *,
+    tasks_run_here: bool | None,
 ) -> Scan | Ineligible:
     """The files of a source, or why tasks cannot read them.
 
     Args:
         source: where the rows are: a path.
         resolved: its files.
-        session: whose tasks will read; None where this process does.
         start: no earlier rows are wanted: partitions by date that hold none are left out.
         end: nor later ones.
+        tasks_run_here: whether tasks find the files of this process; None where this process itself reads, so that
+            nothing is sent elsewhere.
     """
     assert source.location is not None
     file_format = source.file_format or "parquet"
-    partition_types = {
-        column.name: column.data_type for column in resolved.columns if column.name in resolved.partition_columns
-    }
+    partitioned = set(resolved.partition_columns)
+    partition_types = {column.name: column.data_type for column in resolved.columns if column.name in partitioned}
     return scan_of_files(
         source,
         source.location,
         resolved.files,
         file_format,
         partition_types,
-        session,
         (start, end),
+        tasks_run_here=tasks_run_here,
         log=None if resolved.stored is None else LogKnowledge(resolved.stored, _timed_column(source, resolved)),
     )
 
@@ -76,10 +74,10 @@ def scan_of_files(
     location: Location,
     found: Sequence[ResolvedFile],
     file_format: str,
-    partition_types: Mapping[str, DataType | pa.DataType],
-    session: SparkSession | None,
+    partition_types: Mapping[str, pa.DataType | None],
     between: tuple[datetime | None, datetime | None],
     *,
+    tasks_run_here: bool | None,
     log: LogKnowledge | None = None,
 ) -> Scan | Ineligible:
     """A scan of files, wherever their list comes from, or why tasks cannot read them.
@@ -89,13 +87,14 @@ def scan_of_files(
         location: any on the files' site.
         found: the files, each with the values of its partition columns in the frame's types.
         file_format: ``parquet`` or ``orc``.
-        partition_types: of the partition columns, as the frame has them.
-        session: whose tasks will read; None where this process does.
+        partition_types: of the partition columns, as the frame has them, in Arrow.
         between: no earlier and no later rows are wanted: partitions by date that hold none are left out.
+        tasks_run_here: whether tasks find the files of this process; None where this process itself reads, so that
+            nothing is sent elsewhere.
         log: what a table's log says of the files; None for files that none names.
     """
     site = location.site
-    if session is not None and not site.credential.safe_to_pickle:
+    if tasks_run_here is not None and not site.credential.safe_to_pickle:
         return Ineligible(f"site {site.name!r} has its secret as text, which is not sent to executors")
     day = source.date_partition_column or ""
     stored, timed = (None, None) if log is None else (log.stored, log.timed)
@@ -123,7 +122,7 @@ def scan_of_files(
     # Tasks that run here need no site for what is on this disk. They are asked all the same: their Python may lack
     # this package, and a secret may be missing in the environment that Spark was started in.
     files = within(*between)
-    on_this_disk = location.lake is LakeType.LOCAL and (session is None or tasks_run_here(session))
+    on_this_disk = location.lake is LakeType.LOCAL and tasks_run_here is not False
     site_opener = SiteOpener.of(location)
     opener = os.fspath if on_this_disk else site_opener
     return Scan(

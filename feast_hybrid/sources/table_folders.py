@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from feast_hybrid.lakes import Router
-    from feast_hybrid.sources.time_range import PartitionsBetween
+    from feast_hybrid.sources.time_filter import PartitionsBetween
 
 logger = logging.getLogger(__name__)
 

@@ -25,6 +25,7 @@ from feast_hybrid.sources.time_range import may_be_within, partition_bounds
 from feast_hybrid.spark.catalog import TableEntry, parse_partition, partition_entries, partition_names
 from feast_hybrid.spark.columns import is_case_sensitive
 from feast_hybrid.spark.reader_settings import deviating_setting, unknown_extension, zone_of_jvms
+from feast_hybrid.spark.runtime import tasks_run_here
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -168,6 +169,7 @@ class _TableScan:
         types = {field.name: field.dataType for field in self.schema.fields}
         partitioned = [self._field(name).name for name in self.entry.partition_columns]
         partition_types = {name: types[name] for name in partitioned}
+        in_arrow = {name: arrow_type_of_spark(data_type) for name, data_type in partition_types.items()}
         for name in partitioned:
             self._require_plain_column(self._field(name))
         location = self._located(self.entry.location)
@@ -181,7 +183,8 @@ class _TableScan:
             for file in of_folder
         ]
         file_format = _file_format(self.entry) or ""
-        return scan_of_files(self.source, location, found, file_format, partition_types, self.session, between)
+        here = tasks_run_here(self.session)
+        return scan_of_files(self.source, location, found, file_format, in_arrow, between, tasks_run_here=here)
 
     def _require_plain_settings(self) -> None:
         for name, plain in _PLAIN_SETTINGS.items():
@@ -213,7 +216,8 @@ class _TableScan:
         between: tuple[datetime | None, datetime | None],
     ) -> list[tuple[Location, dict[str, Any]]]:
         """The folders of the partitions that can hold rows within the times, and what each says."""
-        first, last = partition_bounds(self.source, types, *between)
+        in_arrow = {name: arrow_type_of_spark(data_type) for name, data_type in types.items()}
+        first, last = partition_bounds(self.source, in_arrow, *between)
         day = next((name for name in types if name == self.source.date_partition_column), None)
         is_utc = self.session.conf.get("spark.sql.session.timeZone") == "UTC"
         needed: list[tuple[str, dict[str, str | None], dict[str, Any]]] = []

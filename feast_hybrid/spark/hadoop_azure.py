@@ -5,23 +5,10 @@ The installed PySpark is looked at without importing it.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
-from pathlib import Path
 
-from feast_hybrid.errors import MissingDependencyError, SessionError
-
-
-def pyspark_home() -> Path:
-    """The folder of the installed PySpark, which also is a ``SPARK_HOME``.
-
-    Raises:
-        MissingDependencyError: there is none.
-    """
-    spec = importlib.util.find_spec("pyspark")
-    if spec is None or spec.origin is None:
-        raise MissingDependencyError("PySpark is not installed: pip install feast-hybrid")
-    return Path(spec.origin).parent
+from feast_hybrid.errors import SessionError
+from feast_hybrid.spark.installed import pyspark_home
 
 
 def hadoop_version() -> str:

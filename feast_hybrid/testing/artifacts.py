@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import MissingDependencyError, TestServerError
-from feast_hybrid.spark.hadoop_azure import hadoop_version, pyspark_home
+from feast_hybrid.spark.hadoop_azure import hadoop_version
+from feast_hybrid.spark.installed import pyspark_home
 from feast_hybrid.spark.java import find_java
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.errors import MissingDependencyError, TestServerError
-from feast_hybrid.spark.hadoop_azure import pyspark_home
+from feast_hybrid.spark.installed import pyspark_home
 from feast_hybrid.testing import artifacts
 
 if TYPE_CHECKING:

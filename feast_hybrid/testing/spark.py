@@ -8,7 +8,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from feast_hybrid.spark.hadoop_azure import pyspark_home
+from feast_hybrid.spark.installed import pyspark_home
 from feast_hybrid.spark.java import find_java
 from feast_hybrid.testing import artifacts
 from feast_hybrid.testing.adls import KEY_VARIABLE

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -18,7 +17,7 @@ from feast_hybrid.sources.feast_types import arrow_type_of_feast
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.sources.tables import is_delta, lists_its_files
 from feast_hybrid.spark.formats import package_hint
-from feast_hybrid.writing.by_spark import append_by_spark
+from feast_hybrid.spark.installed import pyspark_version, require_pyspark
 from feast_hybrid.writing.delta_batches import append_to_delta
 from feast_hybrid.writing.iceberg_batches import append_to_iceberg
 from feast_hybrid.writing.naming import in_spark_task
@@ -79,6 +78,9 @@ def append(
             f"{what}: inside a Spark task only Parquet files, and Delta and Iceberg tables by path, can be written, "
             f"{found}."
         )
+    require_pyspark(what if refused is None else f"{what} ({refused})")
+    from feast_hybrid.writing.by_spark import append_by_spark  # files and tables by path need no Spark
+
     try:
         append_by_spark(table, source, store, lambda: source_schema(view, source), what=what)
     except CommitUnknownError:
@@ -86,8 +88,9 @@ def append(
     except (SessionError, WriteError) as by_spark:
         if refused is None:
             raise
-        hint = package_hint(version("pyspark"))
-        raise_from(WriteError(f"{by_spark} {refused}, so Spark is asked to, by its package ({hint})."), by_spark)
+        installed = pyspark_version()
+        hint = "" if installed is None else f" ({package_hint(installed)})"
+        raise_from(WriteError(f"{by_spark} {refused}, so Spark is asked to, by its package{hint}."), by_spark)
 
 
 def key_and_time(view: FeatureView, source: SourceSpec) -> list[str]:

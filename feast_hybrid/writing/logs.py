@@ -13,7 +13,7 @@ from feast_hybrid.arrow.convert import convert_for_writing
 from feast_hybrid.arrow.utc import in_instants
 from feast_hybrid.errors import WriteError
 from feast_hybrid.sources.resolve import destination_spec
-from feast_hybrid.writing.by_spark import append_by_spark
+from feast_hybrid.spark.installed import require_pyspark
 from feast_hybrid.writing.naming import in_spark_task
 from feast_hybrid.writing.parquet_files import append_parquet
 
@@ -44,6 +44,9 @@ def write_logs(
         return
     if in_spark_task():
         raise WriteError(f"{what}: inside a Spark task only Parquet files can be written.")
+    require_pyspark(what)
+    from feast_hybrid.writing.by_spark import append_by_spark  # Parquet files need no Spark
+
     append_by_spark(table, target, store, lambda: schema, what=what)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 import uuid
 from dataclasses import dataclass, field
 from datetime import timedelta
-
-from pyspark import TaskContext
+from typing import Any
 
 #: The names of files that tasks of Spark's write by :func:`batch_name`.
 TASK_FILE = re.compile(r"part-\d{5,}-\d{5,}-\d{5,}-.*\.parquet")
@@ -49,7 +49,7 @@ def batch_name(place: str) -> BatchName:
     Args:
         place: tells the places apart that one task writes to.
     """
-    task = TaskContext.get()
+    task = _task()
     application = task and task.getLocalProperty("spark.app.id")
     if task is None or not application:
         return BatchName(f"batch-{uuid.uuid4().hex}", replaces=False)
@@ -60,7 +60,13 @@ def batch_name(place: str) -> BatchName:
 
 def in_spark_task() -> bool:
     """Whether this is an executor's Python, where there is no session."""
-    return TaskContext.get() is not None
+    return _task() is not None
+
+
+def _task() -> Any:
+    """The Spark task that this process runs; None elsewhere. A process that runs one has loaded PySpark for it."""
+    of_tasks = sys.modules.get("pyspark.taskcontext")
+    return None if of_tasks is None else of_tasks.TaskContext.get()
 
 
 def _next_number(attempt: int, place: str) -> int:

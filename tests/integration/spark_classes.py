@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feast_hybrid.spark.hadoop_azure import pyspark_home
+from feast_hybrid.spark.installed import pyspark_home
 from feast_hybrid.spark.java import find_java
 from feast_hybrid.testing import artifacts
 from feast_hybrid.testing.services import HOST, free_ports

@@ -105,8 +105,8 @@ def test_settings_are_text_whatever_yaml_reads_them_as() -> None:
         (
             "sitez: []",
             (
-                "offline_store.sitez: unknown key; did you mean 'sites'? there are type, sites, spark, engine, local, "
-                "join, sql, file_formats, staging_location, monitoring_location."
+                "offline_store.sitez: unknown key; did you mean 'sites'? there are type, sites, spark, engine, "
+                "local, join, sql, file_formats, staging_location, monitoring_location."
             ),
         ),
         (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,6 @@ from feast_hybrid.asof.columnar.read_rows import ReadRows
 from feast_hybrid.asof.columnar.splits import split_file
 from feast_hybrid.errors import SourceError, SourceNotFoundError
 from feast_hybrid.lakes import Router
-from feast_hybrid.sources import scan as scan_module
 from feast_hybrid.sources.file_schema import file_schema
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.sources.scan import scan_of
@@ -43,12 +42,10 @@ def write(file: Path, rows: int, start: int = 0) -> None:
         pq.write_table(table, file, row_group_size=1000)
 
 
-def listed(folder: Path, monkeypatch: pytest.MonkeyPatch, file_format: str, *, here: bool) -> Scan:
+def listed(folder: Path, file_format: str, *, here: bool) -> Scan:
     of = HybridSparkSource(name="rows", path=f"file://{folder}", file_format=file_format, timestamp_field="ts")
     spec = source_spec(of, Router())
-    monkeypatch.setattr(scan_module, "tasks_run_here", lambda _: here)
-    session: Any = None
-    found = scan_of(spec, file_schema(spec, Router()), session, None, None)
+    found = scan_of(spec, file_schema(spec, Router()), None, None, tasks_run_here=here)
     assert isinstance(found, Scan)
     return found
 
@@ -96,7 +93,7 @@ def test_another_file_is_refused_whichever_part_is_read(
 ) -> None:
     file = tmp_path / f"a.{suffix}"
     write(file, 10_000)
-    scan = listed(tmp_path, monkeypatch, suffix, here=here)
+    scan = listed(tmp_path, suffix, here=here)
     parts = list(split_file(scan.files[0], scan, 3 if suffix == "parquet" else 1, view_id=0))
     assert sum(read(part, VIEW) for part in parts) == 10_000
     replace(file)
@@ -110,7 +107,7 @@ def test_another_file_is_refused_whichever_part_is_read(
 def test_a_file_that_is_replaced_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "a.parquet"
     write(file, 10_000)
-    scan = listed(tmp_path, monkeypatch, "parquet", here=True)
+    scan = listed(tmp_path, "parquet", here=True)
     [part] = split_file(scan.files[0], scan, 1, view_id=0)
     rows = read_split(part, VIEW)
     next(rows)
@@ -124,7 +121,7 @@ def test_a_file_that_is_replaced_while_it_is_read_is_refused(tmp_path: Path, mon
 def test_a_file_that_is_gone_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "a.parquet"
     write(file, 10)
-    scan = listed(tmp_path, monkeypatch, "parquet", here=True)
+    scan = listed(tmp_path, "parquet", here=True)
     file.unlink()
     [part] = split_file(scan.files[0], scan, 1, view_id=0)
     with pytest.raises(SourceNotFoundError, match="was there when the plan was made, and is gone"):

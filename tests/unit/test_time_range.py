@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyspark.sql.types import DateType, StringType
 
 from feast_hybrid.arrow.utc import as_utc, to_epoch_micros
 from feast_hybrid.sources.spec import SourceSpec
@@ -54,7 +54,7 @@ def test_no_microsecond_is_lost(time: datetime) -> None:
 def bounds_of_texts(text_format: str, start: datetime | None, end: datetime | None) -> tuple[str | None, str | None]:
     """The bounds of a partition column of text that is written in a format."""
     rows = SourceSpec(name="rows", date_partition_column="dt", date_partition_format=text_format)
-    return partition_bounds(rows, {"dt": StringType()}, start, end)
+    return partition_bounds(rows, {"dt": pa.string()}, start, end)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_ends_of_time_stay_where_they_are() -> None:
 
 def test_nothing_is_cut_by_a_year_that_strftime_does_not_pad() -> None:
     rows = SourceSpec(name="rows", date_partition_column="dt")
-    data_types = {"dt": StringType()}
+    data_types = {"dt": pa.string()}
     assert partition_bounds(rows, data_types, datetime(524, 1, 5), None) == (None, None)
     assert partition_bounds(rows, data_types, datetime(1524, 1, 5), None) == ("1524-01-04", None)
 
@@ -111,7 +111,7 @@ def test_nothing_is_cut_by_a_year_that_strftime_does_not_pad() -> None:
 @pytest.mark.parametrize(("text_format", "least"), [("%Y-%m-%d", date(2026, 1, 18)), ("%Y-%m", None), ("%Y", None)])
 def test_a_date_that_stands_for_a_month_or_a_year_cuts_nothing(text_format: str, least: date | None) -> None:
     rows = SourceSpec(name="rows", date_partition_column="dt", date_partition_format=text_format)
-    assert partition_bounds(rows, {"dt": DateType()}, datetime(2026, 1, 19), None) == (least, None)
+    assert partition_bounds(rows, {"dt": pa.date32()}, datetime(2026, 1, 19), None) == (least, None)
 
 
 def is_read(value: object, text_format: str, low: object, high: object) -> bool:

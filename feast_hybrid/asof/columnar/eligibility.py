@@ -11,10 +11,8 @@ from feast_hybrid.arrow.types import arrow_type_of_spark
 from feast_hybrid.asof.columnar.keys import FAMILIES, KeyForm
 from feast_hybrid.asof.columnar.spec import KeyColumn, SourceColumn, ViewSpec
 from feast_hybrid.asof.scan import Ineligible, Scan
-from feast_hybrid.asof.settings import get_setting
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
     from pyspark.sql.types import DataType
 
     from feast_hybrid.asof.keys import Domain
@@ -22,14 +20,6 @@ if TYPE_CHECKING:
 
 #: Formats of files that are read by columns.
 FILE_FORMATS = frozenset({"parquet", "orc"})
-
-#: Settings with which Spark's reader does what pyarrow does not, and the value at which it does not.
-_READER_SETTINGS = {
-    "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
-    "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
-    "spark.sql.files.ignoreCorruptFiles": "false",
-    "spark.sql.files.ignoreMissingFiles": "false",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,15 +120,6 @@ def entity_schema(prepared: Prepared) -> pa.Schema | Ineligible:
             )
         fields.append(pa.field(field.name, data_type))
     return pa.schema(fields)
-
-
-def check_settings(session: SparkSession) -> Ineligible | None:
-    """What in a session wants Spark's reader, if anything does."""
-    for name, without_effect in _READER_SETTINGS.items():
-        value = get_setting(session, name)
-        if value is not None and value.upper() != without_effect.upper():
-            return Ineligible(f"{name} is {value}, which only Spark's reader knows")
-    return None
 
 
 def key_form(domain: Domain) -> KeyForm | None:
