@@ -5,7 +5,8 @@ Each verb imports what it needs when it is called: ``feast apply`` and an execut
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
+    from feast_hybrid.retrieval.pulled import Pull
 
 
 class HybridSparkOfflineStore(OfflineStore):
@@ -125,24 +127,10 @@ class HybridSparkOfflineStore(OfflineStore):
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
         """
-        require_pyspark("pull_latest_from_table_or_query")
-        from feast_hybrid.asof.latest import latest_rows
-        from feast_hybrid.retrieval.pull import pull_job, pulled_columns, rows_between
-        from feast_hybrid.sources.resolve import engine_source_spec
-
-        store = _store_config(config)
-        source = engine_source_spec(data_source, config)
-        columns = pulled_columns(join_key_columns, feature_name_columns, timestamp_field, created_timestamp_column)
-        frame = rows_between(store, source, timestamp_field, start_date, end_date, columns, join_key_columns)
-        latest = latest_rows(
-            frame,
-            what=f"{source.label} ({source.describe()})",
-            keys=join_key_columns,
-            timestamp=timestamp_field,
-            created=created_timestamp_column or None,
-            values=feature_name_columns or frame.columns,
+        pull = _pull(config, data_source, join_key_columns, feature_name_columns, (start_date, end_date))
+        return _pulled(
+            replace(pull, timestamp=timestamp_field, created=created_timestamp_column or None, latest=True)
         )
-        return pull_job(store, source, latest, join_key_columns, feature_name_columns)
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -166,18 +154,8 @@ class HybridSparkOfflineStore(OfflineStore):
         Raises:
             SourceError, SourceNotFoundError, SchemaError: the source cannot be read, or lacks a column.
         """
-        require_pyspark("pull_all_from_table_or_query")
-        from feast_hybrid.retrieval.pull import pull_job, pulled_columns, rows_between, select_columns
-        from feast_hybrid.sources.resolve import engine_source_spec
-
-        store = _store_config(config)
-        source = engine_source_spec(data_source, config)
-        columns = pulled_columns(join_key_columns, feature_name_columns, timestamp_field, created_timestamp_column)
-        frame = rows_between(store, source, timestamp_field, start_date, end_date, columns, join_key_columns)
-        # Without features it has every column, and still has to have those that are named.
-        named = [*join_key_columns, timestamp_field, *filter(None, [created_timestamp_column])]
-        selected = select_columns(frame, source, columns or named)
-        return pull_job(store, source, selected if columns else frame, join_key_columns, feature_name_columns)
+        pull = _pull(config, data_source, join_key_columns, feature_name_columns, (start_date, end_date))
+        return _pulled(replace(pull, timestamp=timestamp_field, created=created_timestamp_column or None))
 
     def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
         """Ask the site whether a source's rows are there and have the columns that it and its views name.
@@ -376,3 +354,39 @@ def _store_config(config: RepoConfig) -> HybridSparkOfflineStoreConfig:
         raise ConfigError(f"offline_store.type is {store.type!r}, not feast_hybrid.HybridSparkOfflineStore.")
     router_of(config)
     return store
+
+
+def _pull(
+    config: RepoConfig,
+    data_source: DataSource,
+    keys: Sequence[str],
+    features: Sequence[str],
+    between: tuple[datetime | None, datetime | None],
+) -> Pull:
+    from feast_hybrid.retrieval.pulled import Pull
+    from feast_hybrid.sources.resolve import engine_source_spec
+
+    store = _store_config(config)
+    start, end = between
+    return Pull(
+        store=store,
+        source=engine_source_spec(data_source, config),
+        keys=keys,
+        features=features,
+        timestamp="",
+        created=None,
+        start=start,
+        end=end,
+        latest=False,
+        for_spark="spark" in config.batch_engine.type.lower(),
+    )
+
+
+def _pulled(pull: Pull) -> HybridSparkRetrievalJob:
+    from feast_hybrid.retrieval.engine import pull_of
+    from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
+
+    store = pull.store
+    return HybridSparkRetrievalJob(
+        pull_of(pull), router=store.router, staging_location=store.staging_location, order=pull.order
+    )

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 from feast_hybrid.asof.scan import Ineligible
 from feast_hybrid.errors import NotSupportedError
 from feast_hybrid.retrieval.local_history import local_history
+from feast_hybrid.retrieval.local_pull import local_pull
+from feast_hybrid.spark.installed import require_pyspark
 
 if TYPE_CHECKING:
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
     from feast_hybrid.retrieval.history import History, HistoryRequest
+    from feast_hybrid.retrieval.job_rows import JobRows
+    from feast_hybrid.retrieval.pulled import Pull
 
 
 def history_of(request: HistoryRequest) -> History:
@@ -29,6 +33,22 @@ def history_of(request: HistoryRequest) -> History:
     return _by_spark(request, f"spark ({found.reason})")
 
 
+def pull_of(pull: Pull) -> JobRows:
+    """The rows of a pull, by the engine that the configuration asks for, or else by the one that suits it.
+
+    Raises:
+        NotSupportedError: the configuration asks for the local engine, and something of the pull is Spark's.
+        HybridError: whatever the engine's planning raises.
+    """
+    if pull.store.engine == "spark":
+        return _pulled_by_spark(pull)
+    found = local_pull(pull, lambda: _pulled_by_spark(pull))
+    if not isinstance(found, Ineligible):
+        return found
+    refuse_where_local(pull.store, pull.what, found)
+    return _pulled_by_spark(pull)
+
+
 def refuse_where_local(store: HybridSparkOfflineStoreConfig, what: str, found: Ineligible) -> None:
     """Refuse what is Spark's where the configuration asks for the local engine.
 
@@ -43,6 +63,14 @@ def refuse_where_local(store: HybridSparkOfflineStoreConfig, what: str, found: I
 
 
 def _by_spark(request: HistoryRequest, engine: str = "") -> History:
+    require_pyspark(request.what)
     from feast_hybrid.retrieval.spark_history import spark_history
 
     return spark_history(request, engine)
+
+
+def _pulled_by_spark(pull: Pull) -> JobRows:
+    require_pyspark(pull.what)
+    from feast_hybrid.retrieval.pull import spark_pull
+
+    return spark_pull(pull)

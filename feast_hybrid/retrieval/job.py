@@ -154,29 +154,34 @@ class HybridSparkRetrievalJob(RetrievalJob):
             WriteError: something is there already, or the rows could not be written.
             RetrievalTimeoutError: the time ran out; nothing was changed, and nothing will be.
         """
-        from feast_hybrid.retrieval.job_rows import SourceRows
         from feast_hybrid.sources.resolve import storage_spec
         from feast_hybrid.sources.spec import sites_of
+        from feast_hybrid.writing.local_datasets import can_save_locally, save_locally
+
+        target = storage_spec(storage, self._router)
+        sites = sites_of(target, self._router)
+        if self._rows.is_local and can_save_locally(target):
+            table = self._rows_to_save(timeout)
+            save_locally(table, target, Cancellation(), overwrite=allow_overwrite, sites=sites, order=self._order)
+            return
         from feast_hybrid.spark.jobs import run
         from feast_hybrid.writing.datasets import save
 
-        target = storage_spec(storage, self._router)
-        frame = self._rows.kept if isinstance(self._rows, SourceRows) else self.to_spark_df()
+        frame = self.to_spark_df() if self._on_demand_feature_views else self._rows.kept_spark()
         cancellation = Cancellation()
         run(
             frame.sparkSession,
-            lambda: save(
-                frame,
-                target,
-                cancellation,
-                overwrite=allow_overwrite,
-                sites=sites_of(target, self._router),
-                order=self._order,
-            ),
+            lambda: save(frame, target, cancellation, overwrite=allow_overwrite, sites=sites, order=self._order),
             timeout=timeout,
             what=f"persisting {self._rows.what} to {target.describe()}",
             cancellation=cancellation,
         )
+
+    def _rows_to_save(self, timeout: int | None) -> pa.Table:
+        """The rows as they are saved, on-demand features included, of an engine in this process."""
+        if self._on_demand_feature_views:
+            return self.to_arrow(timeout=timeout)
+        return self._rows.kept_arrow(timeout, self._router.sites)
 
     def supports_remote_storage_export(self) -> bool:
         """Whether ``offline_store.staging_location`` says where :meth:`to_remote_storage` may put files."""
@@ -192,13 +197,18 @@ class HybridSparkRetrievalJob(RetrievalJob):
             NotSupportedError: there is no staging location.
             WriteError: the rows could not be written.
         """
-        from feast_hybrid.spark.jobs import run
-        from feast_hybrid.writing.datasets import export
+        from feast_hybrid.writing.local_datasets import export_locally
 
         if self._staging_location is None:
             raise NotSupportedError(
                 "to_remote_storage needs a place on a lake: set offline_store.staging_location in feature_store.yaml."
             )
+        if self._rows.is_local:
+            table = self._rows_to_save(None)
+            return export_locally(table, self._staging_location, self._router, Cancellation(), order=self._order)
+        from feast_hybrid.spark.jobs import run
+        from feast_hybrid.writing.datasets import export
+
         frame, staging_location = self.to_spark_df(), self._staging_location
         cancellation = Cancellation()
         return run(

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
-
-from feast_hybrid.errors import NotSupportedError
-from feast_hybrid.spark.columns import quoted
-from feast_hybrid.spark.frames import collect
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,65 +30,12 @@ class JobRows(Protocol):
     def to_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
         """All columns, collected; ``timeout`` is in seconds, and an error names which of the sites it is of."""
 
+    def kept_spark(self) -> DataFrame:
+        """The rows as they are saved, in Spark."""
 
-class FrameRows:
-    """Rows that are a Spark frame."""
+    @property
+    def is_local(self) -> bool:
+        """Whether this process makes them, without Spark."""
 
-    def __init__(self, frame: DataFrame, what: str, plan: JoinPlan | None = None) -> None:
-        self._frame = frame
-        self.what = what
-        self.plan = plan
-
-    def to_spark(self) -> DataFrame:
-        """The frame itself."""
-        return self._frame
-
-    def to_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
-        """The frame, collected; planned anew, since Spark keeps the failure of a stage that was cancelled.
-
-        Its rows are in one piece: of several, Feast's default engine writes the first to the online store.
-        """
-        return collect(self._frame.select("*"), timeout=timeout, what=self.what, sites=sites).combine_chunks()
-
-
-class SourceRows(FrameRows):
-    """Rows of a source, for Feast's engines.
-
-    The local one takes Arrow and renames its columns itself, the Spark one takes a frame whose columns have Feast's
-    names already.
-
-    Attributes:
-        kept: the rows with the source's own columns, names and types, as they are saved.
-    """
-
-    def __init__(
-        self, frame: DataFrame, what: str, field_mapping: Mapping[str, str], keys: Sequence[str], *, kept: DataFrame
-    ) -> None:
-        super().__init__(frame, what)
-        self.kept = kept
-        self._field_mapping = field_mapping
-        self._keys = keys
-
-    def to_spark(self) -> DataFrame:
-        """The frame with the names of the field mapping; a renamed join key under both of its names.
-
-        Feast's Spark engine looks for a join key under the source's name while it picks rows, and under Feast's
-        name when it writes them.
-
-        Raises:
-            NotSupportedError: another column has been given the name that a join key has in the source.
-        """
-        if not self._field_mapping:
-            return self._frame
-        columns = self._frame.columns
-        names = [self._field_mapping.get(name, name) for name in columns]
-        for key in self._keys:
-            if key in columns and key in names and self._field_mapping.get(key, key) != key:
-                raise NotSupportedError(
-                    f"{self.what}: field_mapping gives another column the name {key!r}, which a join key has in the "
-                    "source. Feast's Spark engine would take one for the other: rename a column, or use its default "
-                    "engine."
-                )
-        renamed_keys = [name for name in self._keys if name in columns and name not in names]
-        selected = [quoted(name) for name in (*columns, *renamed_keys)]
-        return self._frame.select(*selected).toDF(*names, *renamed_keys)
+    def kept_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
+        """The rows as they are saved, where this process makes them."""

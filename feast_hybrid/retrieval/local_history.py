@@ -229,9 +229,19 @@ class LocalRows:
         """How errors call the rows."""
         return self.request.what
 
+    is_local = True
+
     def to_spark(self) -> DataFrame:
         """All columns, in Spark, by Spark."""
         return self.by_spark().to_spark()
+
+    def kept_spark(self) -> DataFrame:
+        """See :meth:`feast_hybrid.retrieval.job_rows.JobRows.kept_spark`."""
+        return self.to_spark()
+
+    def kept_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
+        """See :meth:`feast_hybrid.retrieval.job_rows.JobRows.kept_arrow`."""
+        return self.to_arrow(timeout, sites)
 
     def to_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
         """All columns; see :meth:`feast_hybrid.retrieval.job_rows.JobRows.to_arrow`."""

@@ -1,7 +1,6 @@
-"""Feature values in the forms that Feast takes when it makes online values of them.
+"""Feature values in the forms that Feast takes when it makes online values of them, in Spark.
 
-Feast reads an Arrow column through NumPy, in which a map is a list of pairs and a list in a struct is an array: it
-takes neither for what it is. It does take JSON text for maps and structs.
+See :mod:`feast_hybrid.retrieval.online_rules`.
 """
 
 from __future__ import annotations
@@ -15,17 +14,14 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import (
     ArrayType,
-    BooleanType,
     DataType,
-    DateType,
-    DoubleType,
-    FloatType,
     IntegralType,
     MapType,
-    StringType,
     StructType,
 )
 
+from feast_hybrid.arrow.types import arrow_type_of_spark
+from feast_hybrid.retrieval.online_rules import holds_maps, is_given_as_text, is_list_of_dates
 from feast_hybrid.spark.columns import quoted
 
 
@@ -35,9 +31,6 @@ def encode_for_online(
     """The frame with those features as text or times that Feast could not take as they are.
 
     Whole numbers that are declared as text become text here: with a null beside them, Feast makes ``7.0`` of 7.
-
-    Maps and structs with values that JSON has no type for stay as they are: Feast refuses them, where text would be
-    another value than the historical one.
 
     Args:
         frame: rows of a source.
@@ -57,9 +50,12 @@ def encode_for_online(
 
 
 def _online_value(column: Column, data_type: DataType, name: str) -> Column:
-    if isinstance(data_type, ArrayType) and isinstance(data_type.elementType, DateType):
-        return column.cast("array<timestamp_ntz>")  # midnight in UTC, as a date by itself
-    if _is_lost_in_numpy(data_type) and _fits_json(data_type):
+    known = arrow_type_of_spark(data_type)
+    if known is None:
+        return column
+    if is_list_of_dates(known):
+        return column.cast("array<timestamp_ntz>")
+    if is_given_as_text(known):
         text = F.to_json(column, {"ignoreNullFields": "false"})
         return _unless_a_key_is_twice(column, data_type, text, name) if _holds_maps(data_type) else text
     return column
@@ -88,31 +84,6 @@ def _has_a_key_twice(column: Column, data_type: DataType) -> Column:
 
 
 def _holds_maps(data_type: DataType) -> bool:
-    """Whether it is a map, or a list or struct with one in it."""
-    if isinstance(data_type, ArrayType):
-        return _holds_maps(data_type.elementType)
-    if isinstance(data_type, StructType):
-        return any(_holds_maps(field.dataType) for field in data_type.fields)
-    return isinstance(data_type, MapType)
-
-
-def _is_lost_in_numpy(data_type: DataType) -> bool:
-    """Whether it is a map, or a struct with a map or a list in it."""
-    if isinstance(data_type, MapType):
-        return True
-    if isinstance(data_type, ArrayType):
-        return _is_lost_in_numpy(data_type.elementType)
-    if isinstance(data_type, StructType):
-        types = [field.dataType for field in data_type.fields]
-        return any(isinstance(inner, ArrayType) or _is_lost_in_numpy(inner) for inner in types)
-    return False
-
-
-def _fits_json(data_type: DataType) -> bool:
-    if isinstance(data_type, MapType):
-        return isinstance(data_type.keyType, StringType) and _fits_json(data_type.valueType)
-    if isinstance(data_type, ArrayType):
-        return _fits_json(data_type.elementType)
-    if isinstance(data_type, StructType):
-        return all(_fits_json(field.dataType) for field in data_type.fields)
-    return isinstance(data_type, (BooleanType, DoubleType, FloatType, IntegralType, StringType))
+    """Whether it is a map, or a list or struct with one in it, and nothing that Arrow has no type for."""
+    known = arrow_type_of_spark(data_type)
+    return known is not None and holds_maps(known)

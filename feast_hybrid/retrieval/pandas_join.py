@@ -36,6 +36,16 @@ class JoinedPandasRows:
         """All columns of the pandas frame, and the features, in Spark."""
         return self._join.apply(full(self._rows, self._join.spark))[0]
 
+    def kept_spark(self) -> DataFrame:
+        """See :meth:`feast_hybrid.retrieval.job_rows.JobRows.kept_spark`."""
+        return self.to_spark()
+
+    def kept_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
+        """See :meth:`JobRows.kept_arrow`."""
+        return self.to_arrow(timeout, sites)
+
+    is_local = False
+
     def to_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
         """The features collected and put beside the pandas frame's rows, in their order."""
         names = self._numbered.columns

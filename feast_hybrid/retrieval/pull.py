@@ -9,10 +9,11 @@ from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from pyspark.sql import functions as F
 
 from feast_hybrid.arrow.names import find_name
+from feast_hybrid.asof.latest import latest_rows
 from feast_hybrid.errors import SchemaError
-from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
-from feast_hybrid.retrieval.job_rows import FrameRows, SourceRows
+from feast_hybrid.retrieval.frame_rows import FrameRows, SourceRows
 from feast_hybrid.retrieval.online_encoding import encode_for_online
+from feast_hybrid.retrieval.pulled import Pull, visible_in_feast
 from feast_hybrid.sources.reader import reader_for
 from feast_hybrid.sources.time_filter import filter_time_range
 from feast_hybrid.spark.columns import quoted
@@ -61,13 +62,6 @@ def rows_between(
     return filter_time_range(frame, source, timestamp, start, end)
 
 
-def pulled_columns(
-    keys: Sequence[str], features: Sequence[str], timestamp: str, created: str | None
-) -> list[str] | None:
-    """The source's columns that a pull takes; None for all, where no features are named."""
-    return [*keys, *features, timestamp, *([created] if created else [])] if features else None
-
-
 def select_columns(frame: DataFrame, source: SourceSpec, columns: Sequence[str]) -> DataFrame:
     """The frame with those columns, each once.
 
@@ -89,22 +83,35 @@ def _require(columns: Sequence[str], frame: DataFrame, source: SourceSpec) -> No
         )
 
 
-def pull_job(
-    store: HybridSparkOfflineStoreConfig,
-    source: SourceSpec,
-    frame: DataFrame,
-    join_keys: Sequence[str],
-    features: Sequence[str],
-) -> HybridSparkRetrievalJob:
-    """The job of a source's rows, in the forms of Feast's engines where a feature view can have the source.
+def spark_pull(pull: Pull) -> FrameRows:
+    """What is pulled, by Spark; in the forms of Feast's engines where a feature view can have the source.
 
     The source of a saved dataset or of logs has no event time of its own: no engine reads it.
+
+    Raises:
+        SourceError, SourceNotFoundError, StorageError: the source cannot be read.
+        SchemaError: it lacks a column, or one has a type that does not do.
     """
-    rows = FrameRows(frame, f"source {source.name!r}")
-    if source.timestamp_field:
-        rows = engine_rows(source, frame, join_keys, features)
-    order = [*join_keys, *([source.timestamp] if source.timestamp_field else [])]
-    return HybridSparkRetrievalJob(rows, router=store.router, staging_location=store.staging_location, order=order)
+    source = pull.source
+    frame = rows_between(
+        pull.store, source, pull.timestamp, pull.start, pull.end, columns=pull.columns, keys=pull.keys
+    )
+    if pull.latest:
+        frame = latest_rows(
+            frame,
+            what=pull.place,
+            keys=pull.keys,
+            timestamp=pull.timestamp,
+            created=pull.created,
+            values=pull.features or frame.columns,
+        )
+    else:
+        # Without features it has every column, and still has to have those that are named.
+        selected = select_columns(frame, source, pull.named)
+        frame = selected if pull.features else frame
+    if not source.timestamp_field:
+        return FrameRows(frame, pull.what)
+    return engine_rows(source, frame, pull.keys, pull.features)
 
 
 def engine_rows(
@@ -125,7 +132,5 @@ def engine_rows(
 
 
 def _visible_in_feast(frame: DataFrame, field_mapping: Mapping[str, str]) -> DataFrame:
-    """The frame without columns whose names are given to others, and which are given none instead."""
-    given = {name for column, name in field_mapping.items() if column in frame.columns and column != name}
-    visible = [name for name in frame.columns if name not in given or name in field_mapping]
-    return frame.select(*map(quoted, visible))
+    """See :func:`feast_hybrid.retrieval.pulled.visible_in_feast`."""
+    return frame.select(*map(quoted, visible_in_feast(frame.columns, field_mapping)))

@@ -14,7 +14,7 @@ from feast_hybrid.arrow.utc import datetimes_of, to_epoch_micros
 from feast_hybrid.asof import EntityStats
 from feast_hybrid.errors import EntityFrameError
 from feast_hybrid.retrieval.entity_rows import Bounds, EntityRows, pick_timestamp
-from feast_hybrid.retrieval.job_rows import FrameRows, JobRows
+from feast_hybrid.retrieval.frame_rows import FrameRows
 from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.times import is_time, micros
@@ -22,6 +22,7 @@ from feast_hybrid.spark.times import is_time, micros
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from feast_hybrid.retrieval.job_rows import JobRows
     from feast_hybrid.retrieval.join import RetrievalJoin
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from feast_hybrid.lakes import Router
-    from feast_hybrid.retrieval.job_rows import SourceRows
+    from feast_hybrid.retrieval.frame_rows import SourceRows
     from feast_hybrid.sources.reader import Reader
     from feast_hybrid.sources.spec import SourceSpec
 

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from feast.errors import SavedDatasetLocationAlreadyExists
 from pyspark.sql.types import (
     BooleanType,
     DateType,
@@ -25,6 +24,7 @@ from feast_hybrid.spark.lake_options import spark_path
 from feast_hybrid.spark.reader_settings import require_utc_for
 from feast_hybrid.writing.catalog_tables import replace_catalog_table
 from feast_hybrid.writing.commits import committing_by_spark
+from feast_hybrid.writing.existing import DatasetExistsError
 from feast_hybrid.writing.readable import require_readable
 from feast_hybrid.writing.stragglers import remove_with_stragglers
 from feast_hybrid.writing.table_formats import has_log, replace_table
@@ -39,13 +39,6 @@ if TYPE_CHECKING:
 
 #: Types by whose statistics readers pass over rows.
 _ORDERED = (BooleanType, DateType, NumericType, StringType, TimestampNTZType, TimestampType)
-
-
-class DatasetExistsError(WriteError, SavedDatasetLocationAlreadyExists):
-    """Something is where a saved dataset should go, and may not be replaced."""
-
-    def __init__(self, message: str) -> None:
-        Exception.__init__(self, message)
 
 
 def save(

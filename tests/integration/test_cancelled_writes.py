@@ -13,8 +13,8 @@ import pytest
 from feast_hybrid import HybridSparkSource, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import RetrievalTimeoutError
 from feast_hybrid.retrieval import job as retrieval_job
+from feast_hybrid.retrieval.frame_rows import FrameRows
 from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
-from feast_hybrid.retrieval.job_rows import FrameRows
 from feast_hybrid.sources.reader import Reader
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.spark.cancellation import Cancellation

@@ -81,8 +81,8 @@ def put(rows: DataFrame, place: Place, uri: str, file_format: str, store: Featur
 def fail_to_replace(store: FeatureStore, storage: SavedDatasetHybridSparkStorage, spark: SparkSession) -> None:
     from pyspark.sql import functions as F
 
+    from feast_hybrid.retrieval.frame_rows import FrameRows
     from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
-    from feast_hybrid.retrieval.job_rows import FrameRows
 
     failing = spark.range(3).select(F.when(F.col("id") == 2, F.raise_error(F.lit("no"))).cast("long").alias("n"))
     job = HybridSparkRetrievalJob(FrameRows(failing, "rows"), router=store.config.offline_store.router)

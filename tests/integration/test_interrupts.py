@@ -27,7 +27,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the back
 from pyspark.sql import SparkSession
 from feast_hybrid import HybridSparkOfflineStoreConfig, SavedDatasetHybridSparkStorage
 from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
-from feast_hybrid.retrieval.job_rows import FrameRows
+from feast_hybrid.retrieval.frame_rows import FrameRows
 from feast_hybrid.spark.session import get_session
 from tests.integration.jobs import ClassicJobs, ended
 

@@ -26,8 +26,8 @@ from feast_hybrid.errors import (
 )
 from feast_hybrid.lakes import replace, replace_adls
 from feast_hybrid.lakes.markers import CLAIM, ReplacementRecord
+from feast_hybrid.retrieval.frame_rows import FrameRows
 from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
-from feast_hybrid.retrieval.job_rows import FrameRows
 from feast_hybrid.sources.reader import Reader
 from feast_hybrid.sources.resolve import source_spec
 from tests.integration.places import Place, Places, entity, hour, retrieve, source, view

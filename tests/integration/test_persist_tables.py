@@ -12,8 +12,8 @@ from feast_hybrid import SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import (
     WriteError,
 )
+from feast_hybrid.retrieval.frame_rows import FrameRows
 from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
-from feast_hybrid.retrieval.job_rows import FrameRows
 from tests.integration.places import Place, format_jars, retrieve
 
 if TYPE_CHECKING:

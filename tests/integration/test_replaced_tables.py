@@ -14,8 +14,8 @@ import pytest
 
 from feast_hybrid import HybridSparkOfflineStoreConfig, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import WriteError
+from feast_hybrid.retrieval.frame_rows import FrameRows
 from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
-from feast_hybrid.retrieval.job_rows import FrameRows
 from tests.integration.places import classic_only, outside_of_spark
 from tests.integration.reliability import Row, reliability
 

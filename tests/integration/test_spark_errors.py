@@ -14,8 +14,8 @@ from pyspark.sql.types import LongType
 
 from feast_hybrid import SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import RetrievalError, WriteError
+from feast_hybrid.retrieval.frame_rows import FrameRows
 from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
-from feast_hybrid.retrieval.job_rows import FrameRows
 from feast_hybrid.spark.frames import collect
 from tests.integration.places import Place, classic_only
 from tests.integration.reliability import Row, reliability

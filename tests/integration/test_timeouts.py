@@ -9,8 +9,8 @@ import pytest
 from feast_hybrid.errors import (
     RetrievalTimeoutError,
 )
+from feast_hybrid.retrieval.frame_rows import FrameRows
 from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
-from feast_hybrid.retrieval.job_rows import FrameRows
 from feast_hybrid.spark.jobs import run
 from tests.integration.jobs import Jobs, ended
 from tests.integration.places import Place, retrieve

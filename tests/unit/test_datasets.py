@@ -13,7 +13,8 @@ from feast_hybrid.lakes import Router
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.spark.cancellation import Cancellation
 from feast_hybrid.writing import datasets, stragglers
-from feast_hybrid.writing.datasets import DatasetExistsError, save
+from feast_hybrid.writing.datasets import save
+from feast_hybrid.writing.existing import DatasetExistsError
 
 
 class Frame:

@@ -40,6 +40,15 @@ class Collected:
     def to_spark(self) -> DataFrame:
         raise NotImplementedError
 
+    def kept_spark(self) -> DataFrame:
+        raise NotImplementedError
+
+    def kept_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
+        """See :meth:`JobRows.kept_arrow`."""
+        return self.to_arrow(timeout, sites)
+
+    is_local = False
+
     def to_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:  # noqa: ARG002
         return TABLE
 

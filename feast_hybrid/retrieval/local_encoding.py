@@ -1,0 +1,74 @@
+"""Feature values in the forms that Feast takes when it makes online values of them, in this process.
+
+See :mod:`feast_hybrid.retrieval.online_rules`; in Spark it is :mod:`feast_hybrid.retrieval.online_encoding`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from feast_hybrid.arrow.maps import find_key_twice
+from feast_hybrid.errors import SchemaError
+from feast_hybrid.retrieval.online_rules import holds_maps, is_given_as_text, is_list_of_dates
+
+
+def encode_locally(
+    table: pa.Table, features: Sequence[str], declared: Mapping[str, pa.DataType] | None = None, *, what: str
+) -> pa.Table:
+    """The rows with those features as text or times that Feast could not take as they are.
+
+    Whole numbers that are declared as text become text here: with a null beside them, Feast makes ``7.0`` of 7.
+
+    Args:
+        table: rows of a source.
+        features: the columns that go online.
+        declared: the types that are declared for columns.
+        what: names the rows, for errors.
+
+    Raises:
+        SchemaError: a map has a key twice, of which who reads its text would take one of the two values.
+    """
+    as_text = {name for name, data_type in (declared or {}).items() if pa.types.is_string(data_type)}
+    for place, field in enumerate(table.schema):
+        if field.name not in features:
+            continue
+        column = table.column(place)
+        if field.name in as_text and pa.types.is_integer(field.type):
+            column = column.cast(pa.string())
+        elif is_list_of_dates(field.type):
+            column = column.cast(pa.list_(pa.timestamp("us")))
+        elif is_given_as_text(field.type):
+            column = pa.chunked_array([_json(chunk, field, what) for chunk in column.chunks], pa.string())
+        else:
+            continue
+        table = table.set_column(place, field.name, column)
+    return table
+
+
+def _json(array: pa.Array, field: pa.Field, what: str) -> pa.Array:
+    if holds_maps(field.type) and find_key_twice(array) is not None:
+        raise SchemaError(
+            f"{what}: column {field.name!r} has a map with a key twice; write it anew with each key once"
+        )
+    values = array.to_pylist(maps_as_pydicts="strict")
+    return pa.array([None if value is None else _text(value) for value in values], pa.string())
+
+
+def _text(value: Any) -> str:
+    return json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def _finite(value: Any) -> Any:
+    """The value with texts for numbers that JSON has not, as Spark writes them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return value
