@@ -21,7 +21,7 @@ from feast_hybrid import (
     SavedDatasetHybridSparkStorage,
 )
 from feast_hybrid.testing import Lakes, session_conf, start_adls, start_connect, start_hdfs
-from feast_hybrid.testing.universal.runs import SPARK_VARIABLE
+from feast_hybrid.testing.universal.runs import LOCAL, SPARK_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,12 @@ class LakeDataSourceCreator:
         )
 
     def create_offline_store_config(self) -> HybridSparkOfflineStoreConfig:
-        """Both lakes as sites, and a session that can read them: local, or on a Connect server."""
+        """Both lakes as sites, and a session that can read them, or the local engine."""
+        staging_location = self._lakes[self.turns[0]].uri + "/_staging"
+        if os.environ.get(SPARK_VARIABLE) == LOCAL:
+            return HybridSparkOfflineStoreConfig(
+                sites=self._lakes.sites(), engine="local", staging_location=staging_location
+            )
         if os.environ.get(SPARK_VARIABLE) == "connect":
             spark: dict[str, Any] = {"remote": session_connect().uri}
         else:
@@ -101,7 +106,8 @@ class LakeDataSourceCreator:
         return HybridSparkOfflineStoreConfig(
             sites=self._lakes.sites(),
             spark=spark,
-            staging_location=self._lakes[self.turns[0]].uri + "/_staging",
+            engine="spark",
+            staging_location=staging_location,
         )
 
     def create_saved_dataset_destination(self) -> SavedDatasetHybridSparkStorage:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from feast_hybrid import HybridSparkOfflineStore
-from feast_hybrid.testing.universal.runs import CREATOR_VARIABLE, REPORT_VARIABLE
+from feast_hybrid.testing.universal.runs import CREATOR_VARIABLE, LOCAL, REPORT_VARIABLE, SPARK_VARIABLE
 
 _seen: list[tuple[str, list[str]]] = []
 _tests: dict[str, str] = {}
@@ -42,10 +42,12 @@ def _watch_plans(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 
 def _schemes(job: Any, config: Any) -> set[str]:
-    """Of what the plan reads: by Spark's readers, and by tasks that open a site's files themselves."""
-    # A credential of a process may have a scheme of its own, such as abfs-k3fq.
-    found = {uri.partition(":")[0].partition("-")[0] for uri in job.to_spark_df().inputFiles()}
-    by_tasks = re.findall(r": columnar .* on site '([^']+)'", job.explain())
+    """Of what the plan reads: by Spark's readers, and by tasks or threads that open a site's files themselves."""
+    found: set[str] = set()
+    if os.environ.get(SPARK_VARIABLE) != LOCAL:
+        # A credential of a process may have a scheme of its own, such as abfs-k3fq.
+        found = {uri.partition(":")[0].partition("-")[0] for uri in job.to_spark_df().inputFiles()}
+    by_tasks = re.findall(r": (?:columnar|local) .* on site '([^']+)'", job.explain())
     return found | {site.uri.partition(":")[0] for site in config.offline_store.sites if site.name in by_tasks}
 
 
