@@ -20,6 +20,7 @@ from feast_hybrid import (
     HybridSparkSource,
     SavedDatasetHybridSparkStorage,
 )
+from feast_hybrid.spark.installed import find_pyspark
 from feast_hybrid.testing import Lakes, session_conf, start_adls, start_connect, start_hdfs
 from feast_hybrid.testing.universal.runs import LOCAL, SPARK_VARIABLE
 
@@ -94,20 +95,17 @@ class LakeDataSourceCreator:
 
     def create_offline_store_config(self) -> HybridSparkOfflineStoreConfig:
         """Both lakes as sites, and a session that can read them, or the local engine."""
-        staging_location = self._lakes[self.turns[0]].uri + "/_staging"
-        if os.environ.get(SPARK_VARIABLE) == LOCAL:
-            return HybridSparkOfflineStoreConfig(
-                sites=self._lakes.sites(), engine="local", staging_location=staging_location
-            )
-        if os.environ.get(SPARK_VARIABLE) == "connect":
-            spark: dict[str, Any] = {"remote": session_connect().uri}
-        else:
+        kind = os.environ.get(SPARK_VARIABLE)
+        spark: dict[str, Any] = {}
+        if kind == "connect":
+            spark = {"remote": session_connect().uri}
+        elif find_pyspark() is not None:  # the local engine needs it for SQL text alone
             spark = {"master": "local[2]", "conf": {**session_conf(), **SMALL}}
         return HybridSparkOfflineStoreConfig(
             sites=self._lakes.sites(),
             spark=spark,
-            engine="spark",
-            staging_location=staging_location,
+            engine="auto" if kind == LOCAL else "spark",
+            staging_location=self._lakes[self.turns[0]].uri + "/_staging",
         )
 
     def create_saved_dataset_destination(self) -> SavedDatasetHybridSparkStorage:

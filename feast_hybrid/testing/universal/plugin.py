@@ -1,7 +1,8 @@
 """A pytest plugin for runs of Feast's suite.
 
 It writes down what became of each test, and which tests of the suite were not run at all. In the hybrid
-configuration, each retrieval over several tables must read both lakes, as its plan shows.
+configuration, each retrieval over several tables must read both lakes, as its plan shows; where the local engine is
+tested, it must be what answers.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ def _watch_plans(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
     def watched(*args: Any, **kwargs: Any) -> Any:
         job = retrieve(*args, **kwargs)
+        is_local = os.environ.get(SPARK_VARIABLE) == LOCAL
+        rows = kwargs["entity_df"] if "entity_df" in kwargs else args[3]
+        if is_local and not isinstance(rows, str):  # SQL text is Spark's to read
+            assert "engine: local" in job.explain(), job.explain()
         views = kwargs.get("feature_views") or args[1]
         tables = {view.batch_source.path for view in views}
         if len(tables) > 1:
@@ -44,7 +49,7 @@ def _watch_plans(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 def _schemes(job: Any, config: Any) -> set[str]:
     """Of what the plan reads: by Spark's readers, and by tasks or threads that open a site's files themselves."""
     found: set[str] = set()
-    if os.environ.get(SPARK_VARIABLE) != LOCAL:
+    if "engine: local" not in job.explain():
         # A credential of a process may have a scheme of its own, such as abfs-k3fq.
         found = {uri.partition(":")[0].partition("-")[0] for uri in job.to_spark_df().inputFiles()}
     by_tasks = re.findall(r": (?:columnar|local) .* on site '([^']+)'", job.explain())
