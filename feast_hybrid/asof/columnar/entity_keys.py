@@ -187,8 +187,9 @@ class KeyEncoder:
         if self._table is None and self.count:
             first, last = int(self._values[0]), int(self._values[-1])
             if last - first < max(_TABLE, _TABLE_PER_KEY * self.count):
-                self._table = np.full(last - first + 1, -1, np.int64)
-                self._table[self._values - first] = np.arange(self.count)
+                table = np.full(last - first + 1, -1, np.int64)
+                table[self._values - first] = np.arange(self.count)
+                self._table = table  # whole: other threads take it as it is
         return self._table
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _SMALL_SCAN = 16 << 20
 #: Bytes of rows that a thread looks through at once, at the most and at the least.
 _MAX_CHUNK, _MIN_CHUNK = 192 << 20, 4 << 20
+#: Bytes of needed columns in a part of a file, at the least.
+_MIN_PART = 1 << 20
 #: How many times its chunk a thread holds: rows as they are decoded, in one piece, and what is made to rank them.
 _COPIES = 6
 #: Bytes that a thread takes for each entity row while it looks for matches, beside the features.
@@ -45,7 +47,7 @@ class Reading:
         """The files in parts, and of how many bytes of needed columns each is."""
         share = max(self.estimate.column_share, 1e-6)
         needed = sum(file.size for file in self.files) * share
-        part = min(max(needed / (4 * threads), 1 << 20), MAX_SPLIT_BYTES)
+        part = min(max(needed / (4 * threads), _MIN_PART), MAX_SPLIT_BYTES)
         for file in self.files:
             count = max(1, math.ceil(file.size * share / part))
             for split in split_file(file, self.scan, count, view_id=self.spec.view_id):

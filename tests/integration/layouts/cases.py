@@ -31,6 +31,7 @@ TOGETHER = 20 if on_connect() else 50
 #: Of how many stores one has layouts that Spark writes, and of how many of its layouts one is: what Spark's writer
 #: takes is for the files' folders and for each job, however many layouts it writes.
 _STORES_BY_SPARK, _BY_SPARK = 3, 4
+_WITH_FOLDERS = ("hdfs", "file")
 KEY = "key"
 
 
@@ -143,22 +144,33 @@ class Stored:
 
     @classmethod
     def put(
-        cls, first: int, place: Place, sites: Sequence[dict[str, Any]], folder: Path, spark: SparkSession
+        cls,
+        first: int,
+        place: Place,
+        sites: Sequence[dict[str, Any]],
+        folder: Path,
+        spark: SparkSession | None,
+        **offline_store: Any,
     ) -> Stored:
-        """Put the layouts of the seeds from a first one on onto a lake; make a store of them."""
+        """Put the layouts of the seeds from a first one on onto a lake; make a store of them.
+
+        Without a session none of them is written by Spark.
+        """
         key = (Int64, String)[first // 10 % 2]
         entity = Entity(name=KEY, join_keys=[KEY], value_type=key.to_value_type())
         seeds = range(first, first + TOGETHER)
         root = f"{place.uri}/layouts/{first}_of_{TOGETHER}"
-        by_spark = [seed for seed in seeds if not seed % _BY_SPARK] if _is_partly_by_spark(first) else []
+        by_spark = [seed for seed in seeds if not seed % _BY_SPARK] if spark and _is_partly_by_spark(first) else []
         made = [layout(seed, key) for seed in seeds if seed not in by_spark]
         _write(made, root, place)
         cases = [Case.of(each, entity, f"{root}/{each.seed}") for each in made]
         turn = first // TOGETHER // _STORES_BY_SPARK
         uri, file_format = f"{root}/by_spark", ("parquet", "orc")[(turn + turn // 2) % 2]  # with keys of each type
-        written = WrittenBySpark(spark, place, uri, key, file_format).layouts(by_spark) if by_spark else ()
-        cases += [Case.of(each, entity, f"{uri}/layout={each.seed}") for each in written]
-        return cls(feature_store(list(sites), folder, entity, *(case.view for case in cases)), folder, key, cases)
+        if spark and by_spark:
+            written = WrittenBySpark(spark, place, uri, key, file_format).layouts(by_spark)
+            cases += [Case.of(each, entity, f"{uri}/layout={each.seed}") for each in written]
+        views = [case.view for case in cases]
+        return cls(feature_store(list(sites), folder, entity, *views, **offline_store), folder, key, cases)
 
     @property
     def readable(self) -> list[Case]:
@@ -194,10 +206,10 @@ def _write(layouts: Sequence[Layout], root: str, place: Place) -> None:
     filesystem = place.lake.filesystem()
     base = place.inside(root)
     folders = {f"{base}/{made.seed}/{path}".rpartition("/")[0] for made in layouts for path in made.files}
-    if place.scheme == "hdfs":  # ADLS has none that hold nothing
+    if place.scheme in _WITH_FOLDERS:  # ADLS has none that hold nothing
         folders |= {f"{base}/{made.seed}/{folder}" for made in layouts for folder in made.folders}
     files = [(f"{base}/{made.seed}/{path}", content) for made in layouts for path, content in made.files.items()]
     with ThreadPoolExecutor(16) as threads:
-        if place.scheme == "hdfs":
+        if place.scheme in _WITH_FOLDERS:
             list(threads.map(lambda folder: filesystem.makedirs(folder, exist_ok=True), folders))
         list(threads.map(lambda file: filesystem.pipe_file(*file), files))

@@ -62,7 +62,7 @@ class Agreement:
             ExceptionGroup: what is not as it should be, each with the layout's seed.
         """
         readable = self.stored.readable
-        self._try(self.columnar, readable)
+        self._try(self.history, readable)
         # What takes longest for each view, the window and Feast's Spark engine, gets fewer.
         *quick, spark_engine = self.verbs
         turns = [*quick, *quick, *quick[1:], spark_engine]
@@ -99,7 +99,7 @@ class Agreement:
 
     # What is asked.
 
-    def columnar(self, cases: Sequence[Case]) -> None:
+    def history(self, cases: Sequence[Case]) -> None:
         """Of all histories together, by blocks of columns."""
         self._history(cases, "columnar")
 
@@ -239,6 +239,22 @@ class Agreement:
         view = self.store.get_feature_view(case.name)  # Feast's engines hold it too
         created = "created" if case.layout.created else None
         return pull(self.store.config, view.batch_source, ["k"], case.columns, "ts", created, START, END).to_arrow()
+
+
+class LocalAgreement(Agreement):
+    """The same of the local engine: all verbs that need no Spark."""
+
+    def __init__(self, stored: Stored) -> None:
+        super().__init__(stored)
+        self.verbs = (self.without_entities, self.pull_all, self.pull_latest, self.online_by_the_local_engine)
+
+    def history(self, cases: Sequence[Case]) -> None:
+        """Of all histories together."""
+        self._history(cases, "auto")
+
+    def _calls(self, case: Case) -> dict[str, Callable[[], Any]]:
+        of_spark = ("columnar", "window", SPARK_ENGINE)
+        return {name: call for name, call in super()._calls(case).items() if name not in of_spark}
 
 
 def _refused(cases: Sequence[Case], call: Callable[[], Any], *, in_spark: bool) -> None:
