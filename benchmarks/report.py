@@ -217,8 +217,8 @@ def _how() -> str:
   one strategy, in the shapes where the choice is not plain from the size.
 - `ours (local)` has a process of its own, without Spark (`engine: local`), with {THREADS} threads and as much memory
   as the heap. It takes turns with the others, and goes through Feast too. Its run begins with reading the file of
-  entity rows into the pandas frame that it is given, and ends with an Arrow table; where the shape has a pandas frame it
-  goes from that into one. Every value of its first answer is compared with DuckDB's.
+  entity rows into the pandas frame that it is given, and ends with an Arrow table; where the shape has a pandas frame
+  it goes from that into one. Every value of its first answer is compared with DuckDB's.
 - A peer that takes more than 5 times the first run of ours (10 times in `hot`), and more than {FLOOR:g} s, is
   stopped, and counts with that.
 - Histories have no two rows of one key and time, so there is one right answer. Files are in the order of time.
