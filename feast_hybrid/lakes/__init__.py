@@ -7,6 +7,7 @@ from feast_hybrid.lakes.location import Location
 from feast_hybrid.lakes.router import Allowed, Router
 from feast_hybrid.lakes.secrets import Secret
 from feast_hybrid.lakes.site import Site
+from feast_hybrid.lakes.source_sites import SourceRule
 from feast_hybrid.lakes.uri import SCHEMES, LakeType, LakeUri, parse_uri
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "Router",
     "Secret",
     "Site",
+    "SourceRule",
     "parse_uri",
 ]

@@ -46,8 +46,8 @@ class HybridSparkSource(DataSource):
         options: reader options of that format, such as ``{"header": "true"}``. Never credentials.
         table: a table of the session's catalogs, by its full name.
         query: one SELECT.
-        site: the configured site of a table or query; needed where several sites are configured. A path's site
-            is that of its URI.
+        site: the configured site of a table or query; needed where several sites are configured, and no rule of
+            ``offline_store.sources`` gives it one. A path's site is that of its URI.
         timestamp_field: the event time. A ``timestamp`` column is an instant; ``timestamp_ntz`` is UTC; a ``date``
             is its midnight in UTC. Feast infers it only for its own sources, so name it, but for a source that
             only stores a saved dataset.
@@ -169,8 +169,9 @@ class HybridSparkSource(DataSource):
         if location is not None:
             site: Site | None = location.site
         else:
-            is_home = at_home and self.site is None and len(router.sites) > 1
-            site = None if is_home else router.named(self.site, what=what)
+            named = self.site if self.site is not None else router.by_rule(self.name)
+            is_home = at_home and named is None and len(router.sites) > 1
+            site = None if is_home else router.named(named, what=what)
         return SourceSpec(
             name=self.name,
             location=location,
