@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from feast_hybrid.lakes.bare_paths import BarePaths
+from feast_hybrid.lakes.connections import ConnectionRule
 from feast_hybrid.lakes.location import Location
 from feast_hybrid.lakes.router import Allowed, Router
 from feast_hybrid.lakes.secrets import Secret
@@ -14,6 +15,7 @@ __all__ = [
     "SCHEMES",
     "Allowed",
     "BarePaths",
+    "ConnectionRule",
     "LakeType",
     "LakeUri",
     "Location",

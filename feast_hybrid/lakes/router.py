@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from feast_hybrid.errors import ConfigError, CredentialError, RoutingError
 from feast_hybrid.lakes.bare_paths import BarePaths
+from feast_hybrid.lakes.connections import Connection, ConnectionRule, Reference, require_lake
 from feast_hybrid.lakes.credentials import Kerberos
 from feast_hybrid.lakes.location import Location
 from feast_hybrid.lakes.site import Site
@@ -40,6 +41,8 @@ class Router:
         bare_paths: what paths without a scheme mean, which only Feast's own sources may have.
         rules: which site a source is on that does not say it itself; the first one that its name matches counts.
 
+        connection_rules: what sources may sign in with by themselves, and where.
+
     Raises:
         ConfigError: two sites have one name or one prefix; or a rule names a site that is not configured, or
             repeats the pattern of another.
@@ -54,9 +57,11 @@ class Router:
         allowed: Allowed | None = None,
         bare_paths: BarePaths | None = None,
         rules: Sequence[SourceRule] = (),
+        connection_rules: Sequence[ConnectionRule] = (),
     ) -> None:
         self.sites = tuple(sites)
         self.rules = tuple(rules)
+        self.connection_rules = tuple(connection_rules)
         self.allowed = allowed or Allowed()
         self.bare_paths = bare_paths or BarePaths()
         by_name: dict[str, Site] = {}
@@ -83,9 +88,15 @@ class Router:
                 )
         _one_principal(self.sites)
         self._by_name = by_name
+        self._of_sources: dict[tuple[str, Reference], Site] = {}
         self._check_rules()
 
     def _check_rules(self) -> None:
+        for position, allowed in enumerate(self.connection_rules):
+            what = f"offline_store.connection_refs[{position}] (name: {allowed.name!r})"
+            if allowed.site not in self._by_name:
+                raise ConfigError(f"{what}: {self._not_configured(allowed.site)}")
+            require_lake(self._by_name[allowed.site].lake, what)
         first: dict[str, int] = {}
         for position, rule in enumerate(self.rules):
             if rule.site not in self._by_name:
@@ -175,6 +186,15 @@ class Router:
         """The site that a rule gives a source of this name that does not say its site itself; None without one."""
         found = first_match(self.rules, source)
         return found[1].site if found else None
+
+    def signed_in(self, location: Location, reference: Reference) -> Location:
+        """A place, signed in to by what a source refers to: the same site each time, which keeps its file system."""
+        site = location.site
+        key = site.name, reference
+        if key not in self._of_sources:
+            credential = Connection(reference=reference, of_site=site.credential)
+            self._of_sources.setdefault(key, site.signed_in_by(credential))
+        return Location(self._of_sources[key], location.uri)
 
     def _not_configured(self, name: str) -> str:
         known = ", ".join(sorted(self._by_name)) or "none: offline_store.sites is empty"

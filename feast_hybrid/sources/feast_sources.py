@@ -7,7 +7,6 @@ Feast's. What each attribute becomes is in docs/feast-sources.md.
 from __future__ import annotations
 
 import difflib
-import logging
 import os
 import re
 import sys
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
 
     from feast_hybrid.lakes import BarePaths, Router
 
-logger = logging.getLogger(__name__)
-
 #: The classes of Feast's sources that are read as they are.
 FEAST_SOURCES: tuple[type[DataSource], ...] = (SparkSource, FileSource, IcebergSource)
 #: Methods by which these classes read. A subclass that has its own reads other rows than its attributes say.
@@ -71,8 +68,6 @@ _WITHOUT_EFFECT = {
 }
 #: What Spark's parser takes for a name without quotes: no number, and no letters but ASCII's.
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: Sources of whose ``connection_ref`` it was said that it is not followed.
-_noted: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -109,7 +104,6 @@ def translate(source: DataSource, router: Router) -> Translated:
         SourceError: it asks for what is not answered; it names what, and what to change.
         RoutingError: its path names no lake that is known, or its tag a site that is not configured.
     """
-    _note_connection(source)
     what = f"source {shown(source.name)}"
     _refuse_unknown_tags(source, what)
     site = source.tags.get(SITE_TAG)
@@ -202,6 +196,7 @@ def _source(source: DataSource, **place: Any) -> HybridSparkSource:
         timestamp_field=source.timestamp_field,
         created_timestamp_column=source.created_timestamp_column,
         field_mapping=source.field_mapping,
+        connection_ref=source.connection_ref,
         **by_days,
         **place,
     )
@@ -298,12 +293,3 @@ def _refuse_unknown_tags(source: DataSource, what: str) -> None:
                 f"{what}: the tag {tag!r} is none that this store knows, and tags that begin with {_OUR_TAGS!r} are "
                 f"its own: there is {', '.join(_KNOWN_TAGS)}.{hint}"
             )
-
-
-def _note_connection(source: DataSource) -> None:
-    if source.connection_ref is not None and source.name not in _noted:
-        _noted.add(source.name)
-        logger.warning(
-            "source %s has a connection_ref, which is not followed: its site signs in, as offline_store.sites says.",
-            shown(source.name),
-        )

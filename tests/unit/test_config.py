@@ -105,8 +105,8 @@ def test_settings_are_text_whatever_yaml_reads_them_as() -> None:
         (
             "sitez: []",
             (
-                "offline_store.sitez: unknown key; did you mean 'sites'? there are type, sites, sources, spark, "
-                "join, sql, file_formats, staging_location, monitoring_location."
+                "offline_store.sitez: unknown key; did you mean 'sites'? there are type, sites, sources, "
+                "connection_refs, spark, join, sql, file_formats, staging_location, monitoring_location."
             ),
         ),
         (
@@ -188,6 +188,22 @@ def test_settings_are_text_whatever_yaml_reads_them_as() -> None:
         (
             "spark: {conf: {spark.master: local}}",
             "offline_store.spark.conf: spark.master belongs in offline_store.spark.master.",
+        ),
+        ("connection_refs: [{provider: env, name: X}]", "offline_store.connection_refs[0].site: missing."),
+        (
+            "connection_refs: [{provider: '', name: X, site: a}]",
+            "offline_store.connection_refs[0].provider: is empty.",
+        ),
+        (
+            "connection_refs: [{provider: env, name: X, site: a, vault: y}]",
+            ("offline_store.connection_refs[0].vault: unknown key; there are provider, name, namespace, site."),
+        ),
+        (
+            "{sites: [{name: azure, uri: hdfs://one}], connection_refs: [{provider: env, name: X, site: azur}]}",
+            (
+                "offline_store.connection_refs[0] (name: 'X'): site 'azur' is not configured (configured: azure). "
+                "Did you mean 'azure'?"
+            ),
         ),
         ("sources: [{match: bank_*}]", "offline_store.sources[0].site: missing."),
         (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import traceback
 import warnings
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import pytest
 from feast import BatchFeatureView, BigQuerySource, FeatureView, Field, FileSource, RepoConfig
-from feast.credentials import ConnectionRef
 from feast.data_format import DeltaFormat as DeltaFiles
 from feast.data_format import ParquetFormat
 from feast.data_source import DataSource
@@ -627,15 +625,6 @@ def test_a_call_without_a_configuration_is_for_feasts_own_methods() -> None:
     """Feast's ``IcebergSource`` looks at none: it says that nothing is at an empty address."""
     with pytest.raises(ValueError, match=r"Could not load table 'w\.risk\.loans' from catalog"):
         iceberg_source().validate(None)  # type: ignore[arg-type]
-
-
-def test_a_connection_that_is_not_followed_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    source = spark_source(name="of a vault", table="t", connection_ref=ConnectionRef(provider="vault", name="x"))
-    with caplog.at_level(logging.WARNING):
-        for _ in range(2):
-            source_spec(source, Router())
-    (said,) = [record.message for record in caplog.records]
-    assert said.startswith("source 'of a vault' has a connection_ref, which is not followed: its site signs in")
 
 
 WORDS = ["boolean", "int", "bigint", "float", "double", "string", "binary"]
