@@ -74,7 +74,7 @@ class Reader:
         self._child = child
         #: Which version of its table each view, or source by itself, was read in.
         self.versions: dict[str, str] = {}
-        self._tables: dict[tuple[str, tuple[tuple[str, str], ...]], ListedTable] = {}
+        self._tables: dict[tuple[str, tuple[tuple[str, str], ...], bytes], ListedTable] = {}
         self._in_catalogs: dict[str | None, Location | Ineligible] = {}
 
     def child(self) -> SparkSession:
@@ -206,6 +206,12 @@ class Reader:
         if isinstance(found, SourceFrame):
             return found
         assert source.location is not None
+        if source.file_format in SESSION_FORMATS and source.location.site.credential.of_one_source:
+            raise SourceError(
+                f"{str(found).rstrip('.')}. By Spark: its package of {(source.file_format or '').capitalize()} takes "
+                "no sign-in of a single source, which a connection_ref is. Leave it out, and have the site sign in "
+                "(offline_store.sites)."
+            )
         try:
             own = self.child() if session is None and source.file_format in SESSION_FORMATS else session or self.spark
             frame, notes = text_frame(own, source, source.location, self.router, required)
@@ -285,7 +291,9 @@ class Reader:
 
     def _table_version(self, source: SourceSpec) -> ListedTable:
         """A source's table, in one version for all that is read of it in a call."""
-        key = str(source.location), tuple(sorted(source.options.items()))
+        assert source.location is not None
+        sign_in = source.location.site.sign_in_key(source.location.uri)  # what one source reads is not for another
+        key = str(source.location), tuple(sorted(source.options.items())), sign_in
         if key not in self._tables:
             self._tables[key] = open_table_version(source, self.router)
         return self._tables[key]
