@@ -23,7 +23,7 @@ from feast_hybrid.asof.local.work import Watch
 from feast_hybrid.asof.scan import Scan
 from tests.unit.local_worlds import Draw, Row, plain_values
 
-SEEDS = range(int(__import__("os").environ.get("N","150")))
+SEEDS = range(int(__import__("os").environ.get("N", "150")))
 
 
 @pytest.fixture(autouse=True)
@@ -62,9 +62,7 @@ def test_features_are_as_brute_force_says(seed: int, tmp_path: Path) -> None:
         for array, (name, _) in zip((values[place] for place, _ in view.outputs), history.view.features, strict=True):
             assert array.type == history.by_name[name]
         lists = [plain_values(values[place]) for place, _ in view.outputs]
-        wanted = [
-            history.answer(row, time, by_created=by_created) for row, time in zip(entities, times, strict=True)
-        ]
+        wanted = [history.answer(row, time, by_created=by_created) for row, time in zip(entities, times, strict=True)]
         assert repr([[each[n] for each in lists] for n in range(len(times))]) == repr(wanted), history.view
 
 
