@@ -68,7 +68,7 @@ service = FeatureService(name="balances", features=[by_parquet], logging_config=
 ROUND = """
 import json, sys
 from pathlib import Path
-import pandas as pd, pyarrow as pa, pyarrow.orc
+import pandas as pd, pyarrow as pa, pyarrow.orc, pyarrow.parquet as pq
 from feast import FeatureStore
 from feast.feature_logging import FeatureServiceLoggingSource
 from feast.repo_config import load_repo_config
@@ -113,9 +113,12 @@ avro = features.FeatureView(
 entities = pd.DataFrame({"account": [1], "event_timestamp": [pd.Timestamp("2026-01-10", tz="UTC")]})
 found = {
     "columns": {
-        name: list(store.get_feature_view(f"by_{name}").features[0].name for _ in "1")
-        + [file.suffix for file in sorted((repo / name).rglob("*")) if file.is_file()][:1]
+        name: source_columns(source(path=f"file://{repo}/{name}", file_format=name), spark, router)
         for name in features.FORMATS
+    },
+    "rows": {
+        name: sum(pq.read_metadata(file).num_rows for file in (repo / name).rglob("*.parquet"))
+        for name in ("parquet", "delta", "iceberg")
     },
     "logs": len(list((repo / "logs").glob("*.parquet"))),
     "a query": refusal(lambda: source_columns(query, spark, router)),
@@ -154,11 +157,15 @@ def test_every_module_but_those_of_spark_is_imported(python: PythonWithoutSpark)
 def test_a_repository_is_applied_and_written_to(python: PythonWithoutSpark, repo: Path) -> None:
     (repo / "features.py").write_text(FEATURES.replace("FOLDER", str(repo)))
     found = json.loads(python.program(ROUND, cwd=repo).splitlines()[-1])
-    print(found)
     install = "PySpark is not installed: pip install 'feast-hybrid[spark]'"
     assert found.pop("a query").startswith(f"source 'elsewhere' (a query) needs Spark, and {install}")
     assert install in found.pop("a batch of Avro")
     assert install in found.pop("a retrieval")
+    columns = [["account", "bigint"], ["balance", "double"], ["seen", "timestamp"]]
+    assert {name: sorted(of_it) for name, of_it in found["columns"].items()} == dict.fromkeys(
+        ("parquet", "delta", "iceberg", "orc"), columns
+    )
+    assert found["rows"] == {"parquet": 2, "delta": 2, "iceberg": 2}
     assert (found["logs"], found["loaded"]) == (1, False)
 
 
