@@ -15,6 +15,7 @@ from pyspark.sql.types import CalendarIntervalType, YearMonthIntervalType
 from feast_hybrid.arrow.utc import datetimes_of, to_epoch_micros
 from feast_hybrid.asof import EntityStats
 from feast_hybrid.errors import EntityFrameError
+from feast_hybrid.retrieval.entity_times import EVENT_TIMESTAMP
 from feast_hybrid.retrieval.job_rows import FrameRows, JobRows
 from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.errors import translate_spark_errors
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from feast_hybrid.retrieval.join import RetrievalJoin
-
-#: The time column that Feast looks for first.
-EVENT_TIMESTAMP = "event_timestamp"
 
 #: The first and the last time of entity rows, in UTC.
 Bounds = tuple[datetime, datetime]

@@ -13,7 +13,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from feast_hybrid.errors import EntityFrameError, SchemaError
-from feast_hybrid.retrieval.entity_rows import EVENT_TIMESTAMP, Bounds, SparkRows
+from feast_hybrid.retrieval.entity_rows import Bounds, SparkRows
+from feast_hybrid.retrieval.entity_times import EVENT_TIMESTAMP
 from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.times import micros, require_time
 
