@@ -69,7 +69,7 @@ ROUND = """
 import json, sys
 from datetime import timedelta
 from pathlib import Path
-import pandas as pd, pyarrow as pa, pyarrow.orc
+import pandas as pd, pyarrow as pa, pyarrow.orc, pyarrow.parquet as pq
 from feast import FeatureStore
 from feast.feature_logging import FeatureServiceLoggingSource
 from feast.repo_config import load_repo_config
@@ -120,9 +120,12 @@ store.create_saved_dataset(job, "saved", storage)
 store.materialize(now[0].as_py() - timedelta(days=1), now[0].as_py() + timedelta(days=1))
 found = {
     "columns": {
-        name: list(store.get_feature_view(f"by_{name}").features[0].name for _ in "1")
-        + [file.suffix for file in sorted((repo / name).rglob("*")) if file.is_file()][:1]
+        name: source_columns(source(path=f"file://{repo}/{name}", file_format=name), spark, router)
         for name in features.FORMATS
+    },
+    "rows": {
+        name: sum(pq.read_metadata(file).num_rows for file in (repo / name).rglob("*.parquet"))
+        for name in ("parquet", "delta", "iceberg")
     },
     "logs": len(list((repo / "logs").glob("*.parquet"))),
     "a query": refusal(lambda: source_columns(query, spark, router)),
@@ -168,7 +171,6 @@ def test_every_module_but_those_of_spark_is_imported(python: PythonWithoutSpark)
 def test_a_repository_is_applied_and_written_to(python: PythonWithoutSpark, repo: Path) -> None:
     (repo / "features.py").write_text(FEATURES.replace("FOLDER", str(repo)))
     found = json.loads(python.program(ROUND, cwd=repo).splitlines()[-1])
-    print(found)
     install = "PySpark is not installed: pip install 'feast-hybrid[spark]'"
     assert found.pop("a query").startswith(f"source 'elsewhere' (a query) needs Spark, and {install}")
     assert install in found.pop("a batch of Avro")
@@ -176,6 +178,11 @@ def test_a_repository_is_applied_and_written_to(python: PythonWithoutSpark, repo
     assert found.pop("history") == [{f"by_{name}__balance": 0.5 for name in ("parquet", "delta", "iceberg", "orc")}]
     assert (found.pop("by dates"), found.pop("online")) == ([0.5, 1.5], [1.5])
     assert (found.pop("saved"), found.pop("exported")) == (1, 1)
+    columns = [["account", "bigint"], ["balance", "double"], ["seen", "timestamp"]]
+    assert {name: sorted(of_it) for name, of_it in found["columns"].items()} == dict.fromkeys(
+        ("parquet", "delta", "iceberg", "orc"), columns
+    )
+    assert found["rows"] == {"parquet": 2, "delta": 2, "iceberg": 2}
     assert (found["logs"], found["loaded"]) == (1, False)
 
 
