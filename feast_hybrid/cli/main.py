@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from feast_hybrid.cli.check import check
 from feast_hybrid.cli.demo import demo
 from feast_hybrid.cli.doctor import doctor
 from feast_hybrid.cli.explain import explain
@@ -33,6 +34,7 @@ def main(debug: bool) -> None:  # read from the context where an error is shown
     """Features from HDFS and from Azure Data Lake Gen2, joined as of a time by Feast on Spark."""
 
 
+main.add_command(check)
 main.add_command(demo)
 main.add_command(doctor)
 main.add_command(explain)
