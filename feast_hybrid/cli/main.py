@@ -10,6 +10,7 @@ from feast_hybrid.cli.check import check
 from feast_hybrid.cli.demo import demo
 from feast_hybrid.cli.doctor import doctor
 from feast_hybrid.cli.explain import explain
+from feast_hybrid.cli.migrate import migrate
 from feast_hybrid.cli.optimize import optimize
 from feast_hybrid.errors import HybridError
 
@@ -38,4 +39,5 @@ main.add_command(check)
 main.add_command(demo)
 main.add_command(doctor)
 main.add_command(explain)
+main.add_command(migrate)
 main.add_command(optimize)
