@@ -158,7 +158,7 @@ DIFFERENCES: Sequence[Difference] = (
     ),
     Difference(
         "columns",
-        "types of columns are those of all files of the folder and of the view, and files may differ in their columns",
+        "columns have the types that all files of the folder and the view have; files may differ in their columns",
         "docs/formats.md#files-that-differ",
         _of_spark(lambda case: case.spec is not None and case.spec.location is not None),
     ),

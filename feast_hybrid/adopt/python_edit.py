@@ -1,4 +1,4 @@
-"""``SparkSource(...)`` and ``FileSource(...)`` in Python files made ``HybridSparkSource(...)``; all else stays as it is.
+"""``SparkSource(...)`` and ``FileSource(...)`` in Python files made ``HybridSparkSource(...)``; all else stays.
 
 A call is rewritten where its text alone says what it means. What does not is left, and said to be.
 """
@@ -21,7 +21,12 @@ _MODULES = {
         "feast.infra.offline_stores.contrib.spark_offline_store",
         "feast",
     ),
-    "FileSource": ("feast.infra.offline_stores.file_source", "feast.infra.offline_stores", "feast", "feast.data_source"),
+    "FileSource": (
+        "feast.infra.offline_stores.file_source",
+        "feast.infra.offline_stores",
+        "feast",
+        "feast.data_source",
+    ),
 }
 _SAME = (
     *("name", "timestamp_field", "created_timestamp_column", "field_mapping", "description", "tags", "owner"),
@@ -96,9 +101,10 @@ def rewrite_sources(text: str, *, several_sites: bool) -> Rewritten:
         cls = classes.get(node.func.id)
         if cls is None:
             continue
-        made = _rewritten(node, cls, positions, several_sites=several_sites)
-        if isinstance(made, str):
-            result.left.append(Left(node.lineno, node.func.id, made))
+        try:
+            made = _rewritten(node, cls, positions, several_sites=several_sites)
+        except _StaysError as stays:
+            result.left.append(Left(node.lineno, node.func.id, str(stays)))
             continue
         edits += [positions.edit(node.func, NEW), *made]
         rewritten.add(node.func)
@@ -127,60 +133,77 @@ def _classes(node: ast.ImportFrom) -> dict[str, str]:
     }
 
 
-def _rewritten(call: ast.Call, cls: str, positions: _Positions, *, several_sites: bool) -> list[_Edit] | str:
-    """The edits of a call's arguments; or why it stays."""
-    if call.args:
-        return "it has arguments without names"
-    given = {keyword.arg: keyword for keyword in call.keywords if keyword.arg is not None}
-    if len(given) < len(call.keywords):
-        return "it has **arguments, of which the text does not say what they are"
-    edits: list[_Edit] = []
-    for name in list(given):  # what says nothing is as if it were not there
-        if _is_none(given[name].value) and name not in _SAME:
-            edits.append(positions.without(call, given[name]))
-            del given[name]
+class _StaysError(Exception):
+    """A call's text does not say what it means to us; the exception says why."""
+
+
+def _rewritten(call: ast.Call, cls: str, positions: _Positions, *, several_sites: bool) -> list[_Edit]:
+    """The edits of a call's arguments.
+
+    Raises:
+        _StaysError: it is left as it is.
+    """
+    given = _arguments(call)
+    nothing = [name for name in given if _is_none(given[name].value) and name not in _SAME]
+    edits = [positions.without(call, given.pop(name)) for name in nothing]  # as if they were not there
     known = {*_SAME, "path", "file_format", *(("table", "query", "table_format") if cls == "SparkSource" else ())}
     if unknown := [name for name in given if name not in known]:
-        return f"{unknown[0]} has no meaning for a {NEW}"
+        raise _StaysError(f"{unknown[0]} has no meaning for a {NEW}")
     if "timestamp_field" not in given:
-        return f"it has no timestamp_field, which Feast infers for its own sources alone: name it for a {NEW}"
+        raise _StaysError(
+            f"it has no timestamp_field, which Feast infers for its own sources alone: name it for a {NEW}"
+        )
     if "tags" in given and SITE_TAG in ast.unparse(given["tags"].value):
-        return f"its tag {SITE_TAG} says where it is: write site= for a {NEW}"
+        raise _StaysError(f"its tag {SITE_TAG} says where it is: write site= for a {NEW}")
+    place = _place(given, several_sites=several_sites)
+    if "name" not in given and place == "path":
+        edits.append(positions.before(given["path"], f"name={ast.unparse(given['path'].value)}, "))
+    return [*edits, *_format(call, given, cls, positions)]
+
+
+def _arguments(call: ast.Call) -> dict[str, ast.keyword]:
+    if call.args:
+        raise _StaysError("it has arguments without names")
+    given = {keyword.arg: keyword for keyword in call.keywords if keyword.arg is not None}
+    if len(given) < len(call.keywords):
+        raise _StaysError("it has **arguments, of which the text does not say what they are")
+    return given
+
+
+def _place(given: Mapping[str, ast.keyword], *, several_sites: bool) -> str:
+    """Which of path, table and query says where the rows are."""
     places = [name for name in _PLACES if name in given]
     if len(places) != 1:
-        return f"it has {' and '.join(places) or 'no place'}: a {NEW} has exactly one of path, table and query"
-    if places[0] != "path":
-        if several_sites:
-            return f"a {NEW} of a {places[0]} names its site where there are several: write site="
-        if not _is_plain(given[places[0]].value, places[0]):
-            return f"its {places[0]} is not a text of plain words"
-        if "table_format" in given or "file_format" in given:
-            return f"it has a format, which goes with a path, and a {places[0]}"
-    elif reason := _no_uri(given["path"].value):
-        return reason
-    if "name" not in given and places[0] != "table":
-        if places[0] != "path":
-            return "it has no name"
-        edits.append(positions.before(given["path"], f"name={ast.unparse(given['path'].value)}, "))
-    made = _format(call, given, cls, positions)
-    return made if isinstance(made, str) else [*edits, *made]
+        found = " and ".join(places) or "none of them"
+        raise _StaysError(f"a {NEW} has exactly one of path, table and query; found {found}")
+    (place,) = places
+    if place == "path":
+        _require_uri(given[place].value)
+        return place
+    if several_sites:
+        raise _StaysError(f"a {NEW} of a {place} names its site where there are several: write site=")
+    if place == "table" and not _is_plain_name(given[place].value):
+        raise _StaysError("its table is not a name of plain words")
+    if "table_format" in given or "file_format" in given:
+        raise _StaysError(f"it has a format, which goes with a path, and a {place}")
+    if place == "query" and "name" not in given:
+        raise _StaysError("it has no name")
+    return place
 
 
-def _format(
-    call: ast.Call, given: Mapping[str, ast.keyword], cls: str, positions: _Positions
-) -> list[_Edit] | str:
-    """The edits of a path's format; or why the call stays."""
+def _format(call: ast.Call, given: Mapping[str, ast.keyword], cls: str, positions: _Positions) -> list[_Edit]:
+    """The edits of a path's format."""
     of_table, of_file = given.get("table_format"), given.get("file_format")
     if of_table is not None:
         name = _called_without_arguments(of_table.value)
         if name not in _FORMATS:
-            return "its table_format is more than a name: write file_format= and options="
+            raise _StaysError("its table_format is more than a name: write file_format= and options=")
         edits = [positions.edit(of_table, f"file_format={_FORMATS[name]}")]
         return [*edits, positions.without(call, of_file)] if of_file is not None else edits
     if of_file is not None and cls == "FileSource":
         name = _called_without_arguments(of_file.value)
         if name not in ("ParquetFormat", "DeltaFormat"):
-            return "its file_format is none of ParquetFormat() and DeltaFormat()"
+            raise _StaysError("its file_format is none of ParquetFormat() and DeltaFormat()")
     return []
 
 
@@ -194,29 +217,28 @@ def _is_none(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
 
 
-def _is_plain(node: ast.expr, place: str) -> bool:
-    """Whether a table's name means the same to Spark's parser; of a query, whether it is text at all."""
+def _is_plain_name(node: ast.expr) -> bool:
+    """Whether a table's name means the same to Spark's parser."""
     if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
-        return place == "query"  # whatever it is, it was a query's text before
-    return place == "query" or all(part.isidentifier() and part.isascii() for part in node.value.split("."))
+        return False
+    return all(part.isidentifier() and part.isascii() for part in node.value.split("."))
 
 
-def _no_uri(node: ast.expr) -> str | None:
-    """Why a path cannot be that of a source of ours; None where it can."""
+def _require_uri(node: ast.expr) -> None:
+    """See that a path is one that a source of ours takes, or begins as one."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         try:
             parse_uri(node.value)
         except RoutingError:
-            return (
-                f"its path is none of hdfs://, abfss:// and file://…, and a {NEW} takes no other: Feast's class stays, "
-                "and is read as it is"
-            )
-        return None
+            raise _StaysError(
+                f"its path is no URI such as hdfs://… or abfss://…, and a {NEW} takes no other"
+            ) from None
+        return
     if isinstance(node, ast.JoinedStr) and node.values and isinstance(node.values[0], ast.Constant):
-        begins = str(node.values[0].value).partition("://")
-        if begins[1] and begins[0].lower() in SCHEMES:
-            return None
-    return "its path is computed, and the text does not say whether it has a scheme"
+        scheme, separator, _ = str(node.values[0].value).partition("://")
+        if separator and scheme.lower() in SCHEMES:
+            return
+    raise _StaysError("its path is computed, and the text does not say whether it has a scheme")
 
 
 def _imports(
@@ -246,7 +268,9 @@ def _imports(
             edits.append(positions.names_of(node, words))
     if not added:
         last = _last_import(tree)
-        edits.append(positions.after(last, f"\n{ours}") if last is not None else positions.at_start(tree, f"{ours}\n"))
+        edits.append(
+            positions.after(last, f"\n{ours}") if last is not None else positions.at_start(tree, f"{ours}\n")
+        )
     return edits
 
 

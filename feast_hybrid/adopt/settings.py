@@ -1,4 +1,4 @@
-"""Feast's ``offline_store`` section in our words: what ``migrate`` writes, and what ``check`` looks at a repository by.
+"""Feast's ``offline_store`` section in our words: what ``migrate`` writes, and what ``check`` goes by.
 
 Spark's settings become ``spark``; those that sign in to a lake become the credential of a site, by reference.
 """

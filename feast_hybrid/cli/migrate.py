@@ -12,7 +12,7 @@ from feast_hybrid.cli.options import repo_option
 @click.command()
 @repo_option
 @click.option("--apply", "write", is_flag=True, help="Write the changes; without it they are only shown.")
-@click.option("--sources", is_flag=True, help="Make SparkSource and FileSource a HybridSparkSource, where it is safe.")
+@click.option("--sources", is_flag=True, help="Make Feast's sources a HybridSparkSource, where it is safe.")
 @click.option(
     "--site", "sites", multiple=True, metavar="URI", help="A lake that no source names and a site is wanted for."
 )
