@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -93,10 +94,14 @@ def understand(repository: Repository, more: Iterable[LakeUri] = ()) -> tuple[De
 
 
 def places_of(definitions: Definitions, router: Router) -> Iterator[LakeUri]:
-    """The URIs that a repository's sources name; those that are refused name none."""
-    for source in definitions.contents.data_sources:
+    """The URIs that a repository's sources, and its services' logs, name; those that are refused name none."""
+    contents = definitions.contents
+    logs = [service.logging_config for service in contents.feature_services]
+    asked = [partial(source_spec, source, router) for source in contents.data_sources]
+    asked += [partial(destination_spec, log.destination, router) for log in logs if log is not None]
+    for ask in asked:
         try:
-            spec = source_spec(source, router)
+            spec = ask()
         except HybridError:
             continue
         for each in (spec, spec.written_to):

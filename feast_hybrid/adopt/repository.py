@@ -246,7 +246,7 @@ def _imports_as_feast(folder: Path) -> Iterator[None]:
     before, path, bytecode = Path.cwd(), list(sys.path), sys.dont_write_bytecode
     modules = set(sys.modules)
     os.chdir(folder)
-    sys.path.insert(0, str(folder))
+    sys.path.append(str(folder))
     sys.dont_write_bytecode = True
     try:
         with warnings.catch_warnings():

@@ -109,8 +109,8 @@ def adopt_section(section: Mapping[str, Any], used: Iterable[LakeUri] = ()) -> A
         ]
     elif not is_file_store(store_type):
         work.problems.append(
-            f"offline_store.type {store_type!r} keeps its rows where this store does not read: feast-hybrid check "
-            "says view by view which sources have to be others first. Change the type by hand then."
+            f"offline_store.type {store_type!r} keeps its rows where this store does not read, so feast-hybrid "
+            "migrate leaves it: its sources have to be others first (feast-hybrid check names them)."
         )
     if sites:
         ours["sites"] = sites
@@ -122,7 +122,8 @@ def adopt_section(section: Mapping[str, Any], used: Iterable[LakeUri] = ()) -> A
         else:
             known.discard("staging_location")
     dropped = tuple(key for key in section if key not in known)
-    work.notes += [f"offline_store.{key} has no meaning here, and is left out." for key in dropped]
+    if not work.problems:
+        work.notes += [f"offline_store.{key} has no meaning here, and is left out." for key in dropped]
     return Adopted(ours, frozenset(work.moved), dropped, tuple(work.notes), tuple(work.problems))
 
 
