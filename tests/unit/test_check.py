@@ -7,15 +7,17 @@ import re
 import sys
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 
 from feast_hybrid.adopt.check import check
 from feast_hybrid.adopt.differences import DIFFERENCES
-from feast_hybrid.adopt.report import CheckReport, Finding
 from feast_hybrid.cli.main import main
+
+if TYPE_CHECKING:
+    from feast_hybrid.adopt.report import CheckReport, Finding
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,8 +78,9 @@ def test_views_of_a_spark_repository_are_routed_refused_and_compared(tmp_path: P
         tmp_path,
         SPARK,
         """
-        cards = view(SparkSource(name="cards", path="abfss://cards@acct.dfs.core.windows.net/c", file_format="parquet",
-                                 timestamp_field="ts"), entities=[driver, car])
+        box = "abfss://cards@acct.dfs.core.windows.net"
+        cards = view(SparkSource(name="cards", path=f"{box}/c", file_format="parquet", timestamp_field="ts"),
+                     entities=[driver, car])
         loans = view(SparkSource(name="loans", path="/warehouse/loans", file_format="csv", timestamp_field="ts"))
         bucket = view(SparkSource(name="bucket", path="s3a://b/c", file_format="parquet", timestamp_field="ts"))
         risk = view(SparkSource(name="risk", table="risk.scores", timestamp_field="ts"), ttl=None)

@@ -107,7 +107,7 @@ def test_lines_move_with_their_comments_and_all_others_stay() -> None:
             f"  type: {OURS}\n  spark:\n    master: local\n    conf:\n      a.b: 1\n",
         ),
         (
-            "offline_store:\n  type: spark\n  spark_conf: &c\n    a.b: 1\nbatch_engine: {type: spark.engine, x: *c}\n",
+            "offline_store:\n  type: spark\n  spark_conf: &c\n    a.b: 1\nbatch_engine: {type: local, x: *c}\n",
             "  spark:\n    conf: &c\n      a.b: 1\nbatch_engine:",
         ),
         ("offline_store:\n  type: spark\n  region: x\n  spark_conf:\nproject: p\n", f"  type: {OURS}\nproject: p\n"),
@@ -218,7 +218,7 @@ REWRITTEN = [
             file_format="parquet",
             timestamp_field="ts",
         )
-        b = FileSource(path=f"abfss://{{box}}@{ACCOUNT}/b", timestamp_field="ts")
+        b = FileSource(path=f"hdfs://{{lake}}/b", timestamp_field="ts")
         c = SparkSource(table="db.c", query=None, timestamp_field="ts")
         """,
         f"""
@@ -231,8 +231,7 @@ REWRITTEN = [
             file_format="parquet",
             timestamp_field="ts",
         )
-        b = HybridSparkSource(name=f'abfss://{{box}}@{ACCOUNT}/b', path=f"abfss://{{box}}@{ACCOUNT}/b", """
-        """timestamp_field="ts")
+        b = HybridSparkSource(name=f'hdfs://{{lake}}/b', path=f"hdfs://{{lake}}/b", timestamp_field="ts")
         c = HybridSparkSource(table="db.c", timestamp_field="ts")
         """,
     ),
