@@ -221,7 +221,7 @@ REWRITTEN = [
         b = FileSource(path=f"hdfs://{{lake}}/b", timestamp_field="ts")
         c = SparkSource(table="db.c", query=None, timestamp_field="ts")
         """,
-        f"""
+        """
         from feast import FeatureView
         from feast_hybrid import HybridSparkSource
 
@@ -231,7 +231,7 @@ REWRITTEN = [
             file_format="parquet",
             timestamp_field="ts",
         )
-        b = HybridSparkSource(name=f'hdfs://{{lake}}/b', path=f"hdfs://{{lake}}/b", timestamp_field="ts")
+        b = HybridSparkSource(name=f'hdfs://{lake}/b', path=f"hdfs://{lake}/b", timestamp_field="ts")
         c = HybridSparkSource(table="db.c", timestamp_field="ts")
         """,
     ),
