@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -63,8 +65,12 @@ def check(folder: Path) -> CheckReport:
     try:
         repository = read_repository(folder)
         definitions, adopted = understand(repository)
-        config = config_of(repository, with_variables(adopted.section))
-        return _report(repository, definitions, adopted, config)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            config = config_of(repository, with_variables(adopted.section))
+        said = [str(warning.message) for warning in caught if warning.category is UserWarning]
+        notes = [*adopted.notes, *adopted.problems, *said]
+        return _report(repository, definitions, notes, config)
     except HybridError as error:
         return CheckReport(file=str(folder), fault=redacted(str(error)))
 
@@ -82,13 +88,18 @@ def understand(repository: Repository, more: Iterable[LakeUri] = ()) -> tuple[De
     """
     if repository.is_ours:
         adopted = Adopted(section=repository.section)
-        return read_definitions(repository, config_of(repository, with_variables(adopted.section))), adopted
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            config = config_of(repository, with_variables(adopted.section))
+        return read_definitions(repository, config), adopted
     # Sites are made of the places that sources name, so these are looked up without sites first.
     first = adopt_section(repository.section)
     spark = {key: value for key, value in first.section.get("spark", {}).items() if key != "conf"}
     conf = first.section.get("spark", {}).get("conf", {})
     spark["conf"] = {key: value for key, value in conf.items() if key.endswith("fs.defaultFS")}
-    config = config_of(repository, with_variables({"type": OUR_TYPE, "spark": spark}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are said of the section itself
+        config = config_of(repository, with_variables({"type": OUR_TYPE, "spark": spark}))
     definitions = read_definitions(repository, config)
     return definitions, adopt_section(repository.section, [*places_of(definitions, router_of(config)), *more])
 
@@ -109,7 +120,9 @@ def places_of(definitions: Definitions, router: Router) -> Iterator[LakeUri]:
                 yield each.location.uri
 
 
-def _report(repository: Repository, definitions: Definitions, adopted: Adopted, config: RepoConfig) -> CheckReport:
+def _report(
+    repository: Repository, definitions: Definitions, notes: Sequence[str], config: RepoConfig
+) -> CheckReport:
     with _quiet():
         views = [_of_view(view, config, repository.store_type) for view in definitions.batch_views]
         views += [_of_on_demand(view) for view in definitions.contents.on_demand_feature_views]
@@ -136,8 +149,19 @@ def _report(repository: Repository, definitions: Definitions, adopted: Adopted, 
         differs=differs,
         texts={each.id: {"text": each.text, "docs": each.docs} for each in DIFFERENCES if each.id in named},
         unread=[UnreadFile(**asdict(each)) for each in definitions.unread],
-        notes=[*adopted.notes, *adopted.problems],
+        notes=[*notes, *_of_reading(definitions)],
     )
+
+
+def _of_reading(definitions: Definitions) -> Iterator[str]:
+    if definitions.stand_ins:
+        yield (
+            f"Not installed here, and stood in for while the files were read: {', '.join(definitions.stand_ins)}. "
+            "Feast's own stores need it; a definition that asks it something may be another one."
+        )
+    if any(each.defines for each in definitions.unread):
+        version = metadata.version("feast")
+        yield f"Files that are not read: feast apply of this machine's Feast ({version}) fails on them likewise."
 
 
 def _of_view(view: Any, config: RepoConfig, store_type: str) -> Finding:

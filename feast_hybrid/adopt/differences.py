@@ -190,8 +190,8 @@ DIFFERENCES: Sequence[Difference] = (
     ),
     Difference(
         "apply",
-        "feast apply reads the files' footers without Spark, and refuses what the columns cannot mean: a join key "
-        "that the source lacks, a feature whose type is not the column's",
+        "feast apply looks at the files' columns (without Spark), and refuses what they cannot mean: a join key that "
+        "the source lacks, a feature whose type is not the column's",
         _FROM_FEAST,
         _of_repository(lambda store: is_spark_store(store) or is_file_store(store)),
     ),

@@ -10,7 +10,7 @@ import sys
 import types
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from feast.repo_contents import RepoContents
 from feast.repo_operations import get_repo_files, parse_repo, py_path_to_module
 from feast.utils import get_default_yaml_file_path
 
+from feast_hybrid.adopt.standins import StandIns, stand_ins
 from feast_hybrid.config import HybridSparkOfflineStoreConfig
 from feast_hybrid.errors import ConfigError
 from feast_hybrid.lakes.errors import redacted, redacted_summary
@@ -100,11 +101,13 @@ class Definitions:
         contents: Feast's objects.
         unread: the files that are missing from them.
         origin: ``the repository's files``, or ``the registry``.
+        stand_ins: packages that Feast's other stores need, and that are not installed here.
     """
 
     contents: RepoContents
     unread: Sequence[Unread] = ()
     origin: str = "the repository's files"
+    stand_ins: Sequence[str] = ()
     _held: Sequence[ModuleType] = field(default=(), repr=False)  # their functions' globals
 
     @property
@@ -152,7 +155,7 @@ def _parsed(text: str, file: Path) -> Any:
 
 
 def read_definitions(repository: Repository, config: RepoConfig) -> Definitions:
-    """Import the repository's Python files as ``feast apply`` does, or read its registry where it has none.
+    """Import the repository's Python files as ``feast apply`` does, or read its registry where they define nothing.
 
     A file that cannot be imported is named in the result, and the others are read without it. What the files print
     goes to the standard error.
@@ -162,28 +165,25 @@ def read_definitions(repository: Repository, config: RepoConfig) -> Definitions:
         config: of :func:`config_of`, which says where the registry is.
 
     Raises:
-        UnreadableError: there is neither a Python file nor a registry that can be read.
+        UnreadableError: neither the files nor a registry define anything, as far as they can be read.
     """
     with _imports_as_feast(repository.folder):
         files = get_repo_files(repository.folder)
-        if not files:
-            return _of_registry(config)
         unread = []
-        for file in files:
-            try:
-                with contextlib.redirect_stdout(sys.stderr):
-                    importlib.import_module(py_path_to_module(file))
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # what a script may raise where it is imported: SystemExit, too
-                unread.append(_unread(file, repository.folder, error))
+        with stand_ins() as standing_in, contextlib.redirect_stdout(sys.stderr):
+            for file in files:
+                error = _imported(file, standing_in)
+                if error is not None:
+                    unread.append(_unread(file, repository.folder, error))
         for each in unread:  # Feast's own collecting finds an empty module in their place
             name = py_path_to_module(repository.folder / each.file)
             sys.modules[name] = types.ModuleType(name)
             sys.modules[name].__file__ = str(repository.folder / each.file)
         contents = parse_repo(repository.folder)
+        if not contents.data_sources and not any(each.defines for each in unread):
+            return replace(_of_registry(config, repository), unread=unread)
         held = [module for module in sys.modules.values() if _is_below(module, repository.folder)]
-        return Definitions(contents, unread, _held=held)
+        return Definitions(contents, unread, stand_ins=sorted(standing_in.names), _held=held)
 
 
 def config_of(repository: Repository, section: Mapping[str, Any]) -> RepoConfig:
@@ -218,7 +218,28 @@ def config_of(repository: Repository, section: Mapping[str, Any]) -> RepoConfig:
     return config
 
 
-def _of_registry(config: RepoConfig) -> Definitions:
+def _imported(file: Path, standing_in: StandIns) -> BaseException | None:
+    """Import a file; what it raises, if it does."""
+    while True:
+        try:
+            importlib.import_module(py_path_to_module(file))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # what a script may raise where it is imported: SystemExit, too
+            if not standing_in.learn(error):
+                return error
+        else:
+            return None
+
+
+def _of_registry(config: RepoConfig, repository: Repository) -> Definitions:
+    nothing = f"{repository.folder}: its Python files define neither views nor sources, and its registry"
+    path = str(config.registry.path or "")
+    if "://" not in path and config.registry.registry_type == "file":
+        # Feast would make an empty one.
+        file = repository.folder / path
+        if not file.is_file():
+            raise UnreadableError(f"{nothing} is not there ({file}).")
     try:
         store = FeatureStore(config=config)
         registry, project = store.registry, store.project
@@ -234,9 +255,9 @@ def _of_registry(config: RepoConfig) -> Definitions:
             permissions=[],
         )
     except Exception as error:
-        raise UnreadableError(
-            f"{config.repo_path} has no Python files, and its registry cannot be read: {redacted_summary(error)}"
-        ) from None
+        raise UnreadableError(f"{nothing} cannot be read: {redacted_summary(error)}") from None
+    if not contents.data_sources:
+        raise UnreadableError(f"{nothing} has none of project {project!r}.")
     return Definitions(contents, origin="the registry")
 
 

@@ -155,10 +155,10 @@ class _Document:
         assert isinstance(mapping, yaml.MappingNode)
         found = []
         for key, value in mapping.value:
-            end = key.end_mark
+            stop = key.end_mark.line + 1
             if _begins_behind(key, value):
-                end = max(end, value.end_mark, key=lambda mark: mark.index)
-            stop = end.line + 1 if end.column else end.line
+                # The end of a block is where the next thing begins.
+                stop = max(stop, value.end_mark.line + (0 if _is_block(value) else 1))
             while stop > key.start_mark.line + 1 and _says_nothing(self.lines[stop - 1]):
                 stop -= 1
             stop = max(stop, key.start_mark.line + 1)
@@ -168,6 +168,12 @@ class _Document:
 
 def _begins_behind(key: yaml.Node, value: yaml.Node) -> bool:
     return bool(value.start_mark.index >= key.end_mark.index)
+
+
+def _is_block(value: yaml.Node) -> bool:
+    if isinstance(value, yaml.ScalarNode):
+        return value.style in ("|", ">")
+    return not value.flow_style
 
 
 def _is_here(entry: _Entry) -> bool:
