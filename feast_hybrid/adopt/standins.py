@@ -11,7 +11,7 @@ import importlib.machinery
 import sys
 import traceback
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -33,8 +33,6 @@ class _Anything(type):
 
 class _StandIn(ModuleType):
     """A module that has whatever is imported of it."""
-
-    __path__: Sequence[str] = ()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
