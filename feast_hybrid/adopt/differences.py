@@ -78,9 +78,9 @@ def _has_ttl(case: Case) -> bool:
 
 
 def _has_part_of_a_second(case: Case) -> bool:
-    ttl: timedelta | None = getattr(case.view, "ttl", None)
+    ttl: timedelta = getattr(case.view, "ttl", None) or timedelta()
     of_sql = not is_file_store(case.store_type)
-    return of_sql and case.spec is not None and bool(ttl) and bool(ttl % timedelta(seconds=1))
+    return of_sql and case.spec is not None and bool(ttl % timedelta(seconds=1))
 
 
 def _is_in_catalog(case: Case) -> bool:

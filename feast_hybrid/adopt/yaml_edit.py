@@ -173,7 +173,7 @@ def _begins_behind(key: yaml.Node, value: yaml.Node) -> bool:
 def _is_block(value: yaml.Node) -> bool:
     if isinstance(value, yaml.ScalarNode):
         return value.style in ("|", ">")
-    return not value.flow_style
+    return isinstance(value, yaml.CollectionNode) and not value.flow_style
 
 
 def _is_here(entry: _Entry) -> bool:
