@@ -16,7 +16,15 @@ from feast.repo_operations import get_repo_files
 
 from feast_hybrid.adopt.check import understand
 from feast_hybrid.adopt.python_edit import rewrite_sources
-from feast_hybrid.adopt.repository import Repository, config_of, read_repository, with_variables
+from feast_hybrid.adopt.repository import (
+    Repository,
+    Unread,
+    UnreadableError,
+    config_of,
+    read_repository,
+    with_variables,
+)
+from feast_hybrid.adopt.settings import adopt_section
 from feast_hybrid.adopt.yaml_edit import with_section
 from feast_hybrid.errors import ConfigError, HybridError
 from feast_hybrid.lakes import parse_uri
@@ -107,19 +115,25 @@ def plan_migration(folder: Path, *, sources: bool = False, sites: Iterable[str] 
         sites: URIs that sites are wanted for besides those that the sources name.
 
     Raises:
-        UnreadableError: the repository cannot be read.
+        UnreadableError: ``feature_store.yaml`` cannot be read.
         ConfigError: its settings cannot be changed safely; it says which, and what to do.
         RoutingError: one of ``sites`` is no URI of a lake.
     """
     repository = read_repository(folder)
     more = [parse_uri(uri, what="--site") for uri in sites]
-    definitions, adopted = understand(repository, more)
     migration = Migration(repository.folder, _secrets=list(_secrets(repository.raw)))
+    unread: Sequence[Unread] = ()
+    try:
+        definitions, adopted = understand(repository, more)
+        unread = definitions.unread
+    except UnreadableError as error:  # of a client of a registry, whose settings are all that is to be changed
+        adopted = adopt_section(repository.section, more)
+        migration.notes.append(f"Places that sources name may lack a site: {redacted(str(error))}")
     if adopted.problems:
         raise ConfigError(" ".join([f"{repository.file} is left as it is.", *adopted.problems]))
     migration.notes += [
         f"{each.file} was not imported ({each.reason}): places that its sources name may lack a site."
-        for each in definitions.unread
+        for each in unread
         if each.defines and "sites" in adopted.section
     ]
     migration.notes += adopted.notes
