@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -26,7 +26,7 @@ from feast_hybrid.adopt.repository import (
     with_variables,
 )
 from feast_hybrid.adopt.settings import Adopted, adopt_section
-from feast_hybrid.errors import HybridError, SourceNotFoundError
+from feast_hybrid.errors import ConfigError, HybridError, SourceNotFoundError
 from feast_hybrid.files.listed_tables import TableFeatureError
 from feast_hybrid.lakes import LakeType
 from feast_hybrid.lakes.errors import redacted, redacted_summary
@@ -65,12 +65,17 @@ def check(folder: Path) -> CheckReport:
     try:
         repository = read_repository(folder)
         definitions, adopted = understand(repository)
+        refused: list[str] = []
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            config = config_of(repository, with_variables(adopted.section))
+            try:
+                config = config_of(repository, with_variables(adopted.section))
+            except ConfigError as error:  # such as a variable that is not set here
+                refused.append(redacted(str(error)))
+                config = config_of(repository, {"type": OUR_TYPE})
         said = [str(warning.message) for warning in caught if warning.category is UserWarning]
-        notes = [*adopted.notes, *adopted.problems, *said]
-        return _report(repository, definitions, notes, config)
+        notes = [*adopted.notes, *adopted.problems, *said, *_of_reading(definitions)]
+        return replace(_report(repository, definitions, config), notes=notes, refused=refused)
     except HybridError as error:
         return CheckReport(file=str(folder), fault=redacted(str(error)))
 
@@ -149,7 +154,6 @@ def _report(
         differs=differs,
         texts={each.id: {"text": each.text, "docs": each.docs} for each in DIFFERENCES if each.id in named},
         unread=[UnreadFile(**asdict(each)) for each in definitions.unread],
-        notes=[*notes, *_of_reading(definitions)],
     )
 
 

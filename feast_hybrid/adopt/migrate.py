@@ -151,13 +151,13 @@ def plan_migration(folder: Path, *, sources: bool = False, sites: Iterable[str] 
 
 def _rewrite(repository: Repository, migration: Migration, *, several_sites: bool) -> None:
     for file in get_repo_files(repository.folder):
-        with file.open(encoding="utf-8", newline="") as opened:  # line ends stay
-            text = opened.read()
         name = file.relative_to(repository.folder)
         try:
+            with file.open(encoding="utf-8", newline="") as opened:  # line ends stay
+                text = opened.read()
             made = rewrite_sources(text, several_sites=several_sites)
-        except SyntaxError as error:
-            migration.notes.append(f"{name}:{error.lineno}: this is no Python, and is left as it is.")
+        except (SyntaxError, UnicodeDecodeError):
+            migration.notes.append(f"{name}: this is no Python in UTF-8, and is left as it is.")
             continue
         if made.count:
             migration.changes.append(Change(file, text, made.text))

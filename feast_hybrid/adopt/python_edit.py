@@ -83,6 +83,13 @@ def rewrite_sources(text: str, *, several_sites: bool) -> Rewritten:
     Raises:
         SyntaxError: it is no Python.
     """
+    unix = text.replace("\r\n", "\n")
+    made = _rewrite(unix, several_sites=several_sites)
+    made.text = text if not made.count else made.text.replace("\n", "\r\n") if unix != text else made.text
+    return made
+
+
+def _rewrite(text: str, *, several_sites: bool) -> Rewritten:
     tree = ast.parse(text)
     positions = _Positions(text)
     imported = {node: _classes(node) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}

@@ -107,6 +107,7 @@ class CheckReport:
         texts: of each difference that is named, its text and the page of the documents.
         unread: the files whose definitions are missing.
         notes: of the settings.
+        refused: of the settings, without which the rest was looked at then.
         fault: why nothing could be read; empty where something was.
     """
 
@@ -120,6 +121,7 @@ class CheckReport:
     texts: dict[str, dict[str, str]] = field(default_factory=dict)
     unread: Sequence[UnreadFile] = ()
     notes: Sequence[str] = ()
+    refused: Sequence[str] = ()
     fault: str = ""
 
     @property
@@ -128,7 +130,7 @@ class CheckReport:
         if self.fault or any(each.defines for each in self.unread):
             return UNREADABLE
         found = (*self.views, *self.sources, *self.services)
-        return SOMETHING_REFUSED if any(each.refused for each in found) else NOTHING_REFUSED
+        return SOMETHING_REFUSED if self.refused or any(each.refused for each in found) else NOTHING_REFUSED
 
     def to_json(self) -> str:
         """One object, described in docs/migrating.md."""
@@ -146,6 +148,7 @@ class CheckReport:
         if self.fault:
             return _wrapped(self.fault, "", "")
         lines = [f"{self.file}: offline_store.type {self.store_type}, definitions of {self.read_from}"]
+        lines += [_wrapped(f"settings: {reason}", "  REFUSED  ", " " * 11) for reason in self.refused]
         lines += [_wrapped(note, "  note     ", " " * 11) for note in self.notes]
         for each in self.unread:
             views = f" (views {', '.join(each.views)})" if each.views else ""

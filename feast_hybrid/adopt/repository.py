@@ -126,7 +126,8 @@ def read_repository(folder: Path) -> Repository:
     folder = folder.resolve()
     file = Path(get_default_yaml_file_path(folder))
     try:
-        text = file.read_text(encoding="utf-8")
+        with file.open(encoding="utf-8", newline="") as opened:  # line ends stay
+            text = opened.read()
     except FileNotFoundError:
         raise UnreadableError(f"{file} is not there; give the repository's folder: -c FOLDER.") from None
     except (OSError, UnicodeDecodeError) as error:

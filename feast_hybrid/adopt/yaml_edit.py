@@ -48,9 +48,12 @@ def with_section(text: str, adopted: Adopted) -> str:
         NotEditableError: the section is an alias, or what has to move is in one; or the result would not mean what
             it should, or lack a comment.
     """
-    edited = _Document(text).with_section(adopted)
-    _require_same(text, edited, adopted.section)
-    return edited
+    unix = text.replace("\r\n", "\n")
+    edited = _Document(unix).with_section(adopted)
+    _require_same(unix, edited, adopted.section)
+    if not unix.endswith("\n"):
+        edited = edited.removesuffix("\n")
+    return edited.replace("\n", "\r\n") if unix != text else edited
 
 
 class _Document:

@@ -110,6 +110,18 @@ def test_views_of_a_spark_repository_are_routed_refused_and_compared(tmp_path: P
     assert "view old (FeatureView)" in report.to_text()
 
 
+def test_settings_that_are_refused_hide_no_view(tmp_path: Path) -> None:
+    repo = repository(
+        tmp_path,
+        "offline_store: {type: spark, spark_conf: {spark.master: '${NO_SUCH_MASTER}'}}",
+        'risk = view(SparkSource(name="risk", table="t", timestamp_field="ts"))',
+    )
+    report = check(repo)
+    assert report.exit_code == 1
+    assert not found(report)["risk"].refused
+    assert report.refused == ["offline_store.spark.master: environment variable ${NO_SUCH_MASTER} is not set."]
+
+
 def test_sources_that_another_store_has_are_refused_one_by_one(tmp_path: Path) -> None:
     repo = repository(
         tmp_path,

@@ -98,7 +98,7 @@ def test_lines_move_with_their_comments_and_all_others_stay() -> None:
     ("before", "after"),
     [
         ("project: p\nprovider: local\n# c\nonline_store: x\n", f"  type: {OURS}\n# c"),
-        ("project: p", f"project: p\noffline_store:\n  type: {OURS}\n"),
+        ("project: p", f"project: p\noffline_store:\n  type: {OURS}"),
         ("offline_store: spark\nproject: p\n", f"offline_store:\n  type: {OURS}\nproject: p\n"),
         ("offline_store: {type: dask}\n", f"offline_store:\n  type: {OURS}\n"),
         ("offline_store:\n  type: file\n", f"offline_store:\n  type: {OURS}\n"),
@@ -116,6 +116,13 @@ def test_lines_move_with_their_comments_and_all_others_stay() -> None:
 )
 def test_forms_of_a_section(before: str, after: str) -> None:
     assert after in edited(before)
+
+
+def test_the_ends_of_lines_and_of_the_file_stay() -> None:
+    text = "offline_store:\r\n  type: spark\r\n  spark_conf:\r\n    a.b: 1\r\nproject: p"
+    adopted = adopt_section({"type": "spark", "spark_conf": {"a.b": 1}})
+    made = with_section(text, adopted)
+    assert made == (f"offline_store:\r\n  type: {OURS}\r\n  spark:\r\n    conf:\r\n      a.b: 1\r\nproject: p")
 
 
 @pytest.mark.parametrize(
