@@ -125,9 +125,7 @@ def places_of(definitions: Definitions, router: Router) -> Iterator[LakeUri]:
                 yield each.location.uri
 
 
-def _report(
-    repository: Repository, definitions: Definitions, notes: Sequence[str], config: RepoConfig
-) -> CheckReport:
+def _report(repository: Repository, definitions: Definitions, config: RepoConfig) -> CheckReport:
     with _quiet():
         views = [_of_view(view, config, repository.store_type) for view in definitions.batch_views]
         views += [_of_on_demand(view) for view in definitions.contents.on_demand_feature_views]
