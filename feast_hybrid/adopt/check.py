@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +20,7 @@ from feast_hybrid.adopt.repository import (
     OUR_TYPE,
     Definitions,
     Repository,
+    UnreadableError,
     config_of,
     read_definitions,
     read_repository,
@@ -65,17 +66,9 @@ def check(folder: Path) -> CheckReport:
     try:
         repository = read_repository(folder)
         definitions, adopted = understand(repository)
-        refused: list[str] = []
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
-                config = config_of(repository, with_variables(adopted.section))
-            except ConfigError as error:  # such as a variable that is not set here
-                refused.append(redacted(str(error)))
-                config = config_of(repository, {"type": OUR_TYPE})
-        said = [str(warning.message) for warning in caught if warning.category is UserWarning]
-        notes = [*adopted.notes, *adopted.problems, *said, *_of_reading(definitions)]
-        return replace(_report(repository, definitions, config), notes=notes, refused=refused)
+        config, said = config_and_faults(repository, with_variables(adopted.section))
+        notes = [*adopted.notes, *adopted.problems, *said.warnings, *_of_reading(definitions)]
+        return replace(_report(repository, definitions, config), notes=notes, refused=said.refused)
     except HybridError as error:
         return CheckReport(file=str(folder), fault=redacted(str(error)))
 
@@ -102,11 +95,36 @@ def understand(repository: Repository, more: Iterable[LakeUri] = ()) -> tuple[De
     spark = {key: value for key, value in first.section.get("spark", {}).items() if key != "conf"}
     conf = first.section.get("spark", {}).get("conf", {})
     spark["conf"] = {key: value for key, value in conf.items() if key.endswith("fs.defaultFS")}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they are said of the section itself
-        config = config_of(repository, with_variables({"type": OUR_TYPE, "spark": spark}))
+    config, _ = config_and_faults(repository, with_variables({"type": OUR_TYPE, "spark": spark}))
     definitions = read_definitions(repository, config)
     return definitions, adopt_section(repository.section, [*places_of(definitions, router_of(config)), *more])
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What is said of a section: why it is refused, in sentences, and what it is warned of."""
+
+    refused: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+
+
+def config_and_faults(repository: Repository, section: Mapping[str, Any]) -> tuple[RepoConfig, Faults]:
+    """A configuration with a section, or, where that is refused, with one that has its type alone.
+
+    Args:
+        repository: whose section it is.
+        section: in our words, with variables of the environment put in: one that is not set here is refused.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            config, refused = config_of(repository, section), []
+        except UnreadableError:
+            raise
+        except ConfigError as error:
+            config, refused = config_of(repository, {"type": OUR_TYPE}), [redacted(str(error))]
+    said = [str(warning.message) for warning in caught if warning.category is UserWarning]
+    return config, Faults(refused, list(dict.fromkeys(said)))
 
 
 def places_of(definitions: Definitions, router: Router) -> Iterator[LakeUri]:

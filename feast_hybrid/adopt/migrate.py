@@ -14,19 +14,18 @@ from typing import Any
 import yaml
 from feast.repo_operations import get_repo_files
 
-from feast_hybrid.adopt.check import understand
+from feast_hybrid.adopt.check import config_and_faults, understand
 from feast_hybrid.adopt.python_edit import rewrite_sources
 from feast_hybrid.adopt.repository import (
     Repository,
     Unread,
     UnreadableError,
-    config_of,
     read_repository,
     with_variables,
 )
 from feast_hybrid.adopt.settings import adopt_section
 from feast_hybrid.adopt.yaml_edit import with_section
-from feast_hybrid.errors import ConfigError, HybridError
+from feast_hybrid.errors import ConfigError
 from feast_hybrid.lakes import parse_uri
 from feast_hybrid.lakes.errors import redacted
 from feast_hybrid.lakes.secrets import holds_secret, literal_secrets
@@ -141,10 +140,9 @@ def plan_migration(folder: Path, *, sources: bool = False, sites: Iterable[str] 
         _rewrite(repository, migration, several_sites=len(adopted.section.get("sites") or ()) > 1)
     if not repository.is_ours:
         after = with_section(repository.text, adopted)
-        try:
-            config_of(repository, with_variables(adopted.section))
-        except HybridError as error:
-            migration.notes.append(f"As the environment is now, the result is not accepted: {redacted(str(error))}")
+        _, said = config_and_faults(repository, with_variables(adopted.section))
+        migration.notes += [f"As the environment is now, the result is not accepted: {each}" for each in said.refused]
+        migration.notes += said.warnings
         migration.changes.append(Change(repository.file, repository.text, after))
     return migration
 
