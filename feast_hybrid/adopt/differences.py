@@ -1,6 +1,6 @@
 """Which answers differ from those of a repository's own offline store, and where the documents state the rule.
 
-Only what docs/ says is here; ``tests/unit/test_check.py`` holds each reference to it.
+Only what the documents say is here; ``tests/unit/test_check.py`` holds each reference to it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _FROM_FEAST = "docs/feast-sources.md#what-differs-from-feasts-own-store"
 _WORDS = "docs/point-in-time.md#where-feasts-own-words-differ"
+_TABLE = "README.md#how-it-differs"
 _MEANING = "docs/point-in-time.md#what-the-point-in-time-join-means"
 
 
@@ -194,6 +195,18 @@ DIFFERENCES: Sequence[Difference] = (
         "the source lacks, a feature whose type is not the column's",
         _FROM_FEAST,
         _of_repository(lambda store: is_spark_store(store) or is_file_store(store)),
+    ),
+    Difference(
+        "threads",
+        "each of several threads on one session gets its own rows; with Feast's Spark store they read each other's",
+        _TABLE,
+        _of_repository(is_spark_store),
+    ),
+    Difference(
+        "row-order",
+        "the row order of a pandas entity frame is kept; Feast's Spark store loses it",
+        _TABLE,
+        _of_repository(is_spark_store),
     ),
     Difference(
         "writing",
