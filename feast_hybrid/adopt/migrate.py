@@ -6,6 +6,7 @@ import difflib
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from feast_hybrid.adopt.repository import (
     read_repository,
     with_variables,
 )
-from feast_hybrid.adopt.settings import adopt_section
+from feast_hybrid.adopt.settings import Adopted, adopt_section
 from feast_hybrid.adopt.yaml_edit import with_section
 from feast_hybrid.errors import ConfigError
 from feast_hybrid.lakes import parse_uri
@@ -126,7 +127,7 @@ def plan_migration(folder: Path, *, sources: bool = False, sites: Iterable[str] 
         definitions, adopted = understand(repository, more)
         unread = definitions.unread
     except UnreadableError as error:  # of a client of a registry, whose settings are all that is to be changed
-        adopted = adopt_section(repository.section, more)
+        adopted = Adopted(repository.section) if repository.is_ours else adopt_section(repository.section, more)
         migration.notes.append(f"Places that sources name may lack a site: {redacted(str(error))}")
     if adopted.problems:
         raise ConfigError(" ".join([f"{repository.file} is left as it is.", *adopted.problems]))
@@ -153,7 +154,9 @@ def _rewrite(repository: Repository, migration: Migration, *, several_sites: boo
         try:
             with file.open(encoding="utf-8", newline="") as opened:  # line ends stay
                 text = opened.read()
-            made = rewrite_sources(text, several_sites=several_sites)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of Python's parser, on the file's own text
+                made = rewrite_sources(text, several_sites=several_sites)
         except (SyntaxError, UnicodeDecodeError):
             migration.notes.append(f"{name}: this is no Python in UTF-8, and is left as it is.")
             continue

@@ -295,7 +295,9 @@ def _unread(file: Path, folder: Path, error: BaseException) -> Unread:
     views: list[str] = []
     defines = False
     try:
-        tree = ast.parse(file.read_bytes())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python's parser
+            tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):
         return Unread(str(file.relative_to(folder)), reason, defines=True)
     for node in ast.walk(tree):

@@ -348,6 +348,17 @@ def test_a_store_that_keeps_its_rows_elsewhere_is_left(tmp_path: Path) -> None:
     assert "bigquery" in settings.read_text()
 
 
+def test_the_folder_of_a_registry_s_client_is_migrated_once(tmp_path: Path) -> None:
+    settings = tmp_path / "feature_store.yaml"
+    settings.write_text("project: p\nregistry: gone/registry.db\nprovider: local\noffline_store: {type: dask}\n")
+    first = migrate(tmp_path, "--apply")
+    assert first.exit_code == 0
+    assert "its registry is not there" in first.stderr
+    assert OURS in settings.read_text()
+    second = migrate(tmp_path)
+    assert (second.exit_code, second.stdout) == (0, "")
+
+
 @pytest.mark.parametrize("template", ["local", "spark"])
 @pytest.mark.filterwarnings("ignore:The spark data source API is an experimental feature:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
