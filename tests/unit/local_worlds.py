@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.orc as orc
 import pyarrow.parquet as pq
+from pyarrow import orc
 
 from feast_hybrid.arrow.utc import DAY_MICROS
 from feast_hybrid.asof import Scan, ScanFile
@@ -33,7 +33,7 @@ _KEYS: list[tuple[list[pa.DataType], list[Any]]] = [
     ([pa.int64()], [2**63 - 1, -(2**63), 2**53 + 1, 7, None]),
     ([pa.int32(), pa.float64(), pa.float32()], [1, 2, 1.5, -0.0, 0, NAN, None]),
     ([pa.float64(), pa.float32()], [0.5, -0.0, 0.0, NAN, math.inf, None]),
-    ([pa.decimal128(5, 2), pa.decimal128(12, 4), pa.int64()], [Decimal("1"), Decimal("2.5"), Decimal("-1.0625"), None]),
+    ([pa.decimal128(5, 2), pa.decimal128(12, 4), pa.int64()], [Decimal(1), Decimal("2.5"), Decimal("-1.0625"), None]),
     ([pa.decimal128(30, 5), pa.decimal128(38, 10)], [Decimal(10**20), Decimal("0.1"), Decimal("-7.00001"), None]),
     ([pa.string()], ["a", "", "é", "a\x00", "A", None]),
     ([pa.binary()], [b"", b"\x00", b"\xff", b"a", None]),
@@ -47,7 +47,7 @@ _FEATURES: list[tuple[pa.DataType, list[Any]]] = [
     (pa.string(), ["a", "", "é", "Z", None]),
     (pa.binary(), [b"", b"\xff", b"\x01", None]),
     (pa.bool_(), [True, False, None]),
-    (pa.decimal128(20, 3), [Decimal("1.5"), Decimal("-2"), None]),
+    (pa.decimal128(20, 3), [Decimal("1.5"), Decimal(-2), None]),
     (pa.date32(), [0, -40000, None]),
     (UTC, [0, -1, None]),
     (pa.list_(pa.int64()), [[], [1], [1, None], [2, 0], None]),
@@ -170,7 +170,7 @@ class History:
         for row in self.within(low, high):
             if self.micros(row, self.view.timestamp) is None or any(row[name] is None for name in keys):
                 continue
-            key = tuple("NaN" if row[name] != row[name] else row[name] for name in keys)  # noqa: PLR0124
+            key = tuple("NaN" if row[name] != row[name] else row[name] for name in keys)
             if key not in best or self.order(row, [*ranked]) > self.order(best[key], [*ranked]):
                 best[key] = row
         return list(best.values())
@@ -262,7 +262,7 @@ class Draw:
         files = []
         for n in range(count):
             # Taken and not sliced: of structs in a slice pyarrow's ORC writer writes other rows.
-            part = table.take(pa.array(range(ends[n], ends[n + 1])))
+            part = table.take(pa.array(range(ends[n], ends[n + 1]), pa.int64()))
             path = folder / f"{n}.{self.file_format}"
             if self.file_format == "orc":
                 orc.write_table(part, path)

@@ -23,7 +23,7 @@ from feast_hybrid.asof.local.work import Watch
 from feast_hybrid.asof.scan import Scan
 from tests.unit.local_worlds import Draw, Row, plain_values
 
-SEEDS = range(int(__import__("os").environ.get("N","150")))
+SEEDS = range(50)
 
 
 @pytest.fixture(autouse=True)
@@ -62,9 +62,7 @@ def test_features_are_as_brute_force_says(seed: int, tmp_path: Path) -> None:
         for array, (name, _) in zip((values[place] for place, _ in view.outputs), history.view.features, strict=True):
             assert array.type == history.by_name[name]
         lists = [plain_values(values[place]) for place, _ in view.outputs]
-        wanted = [
-            history.answer(row, time, by_created=by_created) for row, time in zip(entities, times, strict=True)
-        ]
+        wanted = [history.answer(row, time, by_created=by_created) for row, time in zip(entities, times, strict=True)]
         assert repr([[each[n] for each in lists] for n in range(len(times))]) == repr(wanted), history.view
 
 
@@ -106,7 +104,14 @@ def test_pulled_rows_are_as_brute_force_says(seed: int, tmp_path: Path) -> None:
     found = as_rows(read_latest(reading_of(latest, view.scan), Watch(), threads=threads, memory=memory))
     names = list(found[0]) if found else []
     wanted = [{name: row[name] for name in names} for row in history.latest(keys, values, low, high)]
-    assert sorted(map(repr, found)) == sorted(map(repr, wanted))
+    assert in_one_order(found, keys) == in_one_order(wanted, keys)
+
+
+def in_one_order(rows: Sequence[Row], keys: Sequence[str]) -> list[str]:
+    """Rows that compare; which zero of equal keys comes back is not said."""
+    return sorted(
+        repr({k: 0.0 if k in keys and v == 0 and isinstance(v, float) else v for k, v in r.items()}) for r in rows
+    )
 
 
 def as_rows(table: pa.Table) -> Sequence[Row]:
