@@ -13,8 +13,9 @@ from pathlib import Path
 import click
 
 from benchmarks.applying import measure_apply
+from benchmarks.cold import measure_cold
 from benchmarks.measure import STUCK
-from benchmarks.report import PLOT, draw, report
+from benchmarks.report import ASIDE, PLOT, draw, report
 from benchmarks.results import load, missing, save
 from benchmarks.shapes import Shape, shapes
 
@@ -43,7 +44,7 @@ def run_shape(shape: Shape, scale: float, runs: int, contenders: list[str], fold
 
 
 @click.command()
-@click.option("--shapes", "chosen", default="", help="With commas between them; all, and apply, by default.")
+@click.option("--shapes", "chosen", default="", help="With commas between them; all, apply and cold by default.")
 @click.option("--scale", default=1.0, show_default=True, help="How many keys and entity rows, of the full size.")
 @click.option("--runs", default=3, show_default=True, help="Counted runs of each contender.")
 @click.option(
@@ -53,15 +54,17 @@ def run_shape(shape: Shape, scale: float, runs: int, contenders: list[str], fold
 def main(chosen: str, scale: float, runs: int, contenders: str, again: bool) -> None:
     """Measure the shapes that are not yet measured, and write the report."""
     known = shapes(scale)
-    wanted = [name.strip() for name in chosen.split(",") if name.strip()] or [*known, "apply"]
-    if unknown := set(wanted) - set(known) - {"apply"}:
-        raise click.BadParameter(f"no shape {', '.join(sorted(unknown))}; there are {', '.join(known)}, apply")
+    wanted = [name.strip() for name in chosen.split(",") if name.strip()] or [*known, *ASIDE]
+    if unknown := set(wanted) - set(known) - set(ASIDE):
+        raise click.BadParameter(f"no shape {', '.join(sorted(unknown))}; there are {', '.join([*known, *ASIDE])}")
     folder = RESULTS / f"{scale:g}"
     failed = []
     for name in missing(wanted, folder, again=again):
         began = time.monotonic()
         if name == "apply":
             save(measure_apply(runs), folder)
+        elif name == "cold":
+            save(measure_cold(known["small"], runs), folder)
         else:
             shape = known[name]
             names = contenders.split(",") if contenders else list(shape.contenders)

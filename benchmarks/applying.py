@@ -53,7 +53,7 @@ def measure_apply(runs: int) -> Result:
         repos = {"ours": _repo(folder / "lakes", uris, "HybridSparkSource", store)}
         repos["files"] = _repo(folder / "files", locals_, "FileSource", "{type: file}")
         repos["empty"] = _repo(folder / "empty", [], "FileSource", "{type: file}")
-        marks, environment = _no_java(folder)
+        marks, environment = no_java(folder)
         outcomes = {name: Outcome(warm_up=_apply(repo, environment)) for name, repo in repos.items()}
         for contender in ("ours", "files"):
             _require_views(repos[contender])
@@ -101,8 +101,8 @@ def _repo(folder: Path, paths: list[str], source: str, store: str) -> Path:
     return folder
 
 
-def _no_java(folder: Path) -> tuple[Path, dict[str, str]]:
-    """An environment whose Java writes down that it was started, and fails."""
+def no_java(folder: Path) -> tuple[Path, dict[str, str]]:
+    """A file that is not there yet, and an environment whose Java writes into it that it was started, and fails."""
     marks, binary = folder / "java-was-started", folder / "java" / "bin" / "java"
     binary.parent.mkdir(parents=True)
     binary.write_text(f"#!/bin/sh\necho started >> {marks}\nexit 1\n")

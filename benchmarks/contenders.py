@@ -71,7 +71,7 @@ class _ByFeast(SparkContender):
     def job(self, entities: pd.DataFrame | DataFrame) -> Any:
         return self._store.get_historical_features(
             entity_df=entities,  # type: ignore[arg-type]  # Feast's annotation leaves Spark's frames out
-            features=[f"{view.name}:{feature}" for view in self.task.views for feature in view.features],
+            features=feature_references(self.task),
             full_feature_names=True,
         )
 
@@ -85,7 +85,7 @@ class _ByFeast(SparkContender):
 
 
 class Ours(_ByFeast):
-    """This package; ``strategy`` as in ``join.strategy``."""
+    """This package in Spark; ``strategy`` as in ``join.strategy``."""
 
     strategy = "auto"
 
@@ -93,14 +93,13 @@ class Ours(_ByFeast):
         sites = self.lakes.sites() if self.lakes else []
         return {
             "type": "feast_hybrid.HybridSparkOfflineStore",
+            "engine": "spark",
             "join": {"strategy": self.strategy},
             "sites": sites,
         }
 
     def source(self, view: View) -> DataSource:
-        from feast_hybrid import HybridSparkSource
-
-        return HybridSparkSource(name=f"{view.name}_rows", **form(view).source(view), **columns(view))
+        return our_source(view)
 
 
 class OursOnPaths(Ours):
@@ -187,6 +186,18 @@ SPARK_CONTENDERS: dict[str, type[SparkContender]] = {
 }
 
 
+def feature_references(task: Task) -> list[str]:
+    """What is asked of Feast."""
+    return [f"{view.name}:{feature}" for view in task.views for feature in view.features]
+
+
+def our_source(view: View) -> DataSource:
+    """The view's data source of this package."""
+    from feast_hybrid import HybridSparkSource
+
+    return HybridSparkSource(name=f"{view.name}_rows", **form(view).source(view), **columns(view))
+
+
 def columns(view: View) -> dict[str, Any]:
     """What both kinds of sources call their columns."""
     named = {"timestamp_field": "ts", "created_timestamp_column": "created"}
@@ -198,20 +209,21 @@ def columns(view: View) -> dict[str, Any]:
 def feature_store(
     folder: Path, offline_store: dict[str, Any], source: Callable[[View], DataSource], task: Task
 ) -> FeatureStore:
-    """A repository of the task's views, applied."""
-    from feast import Entity, FeatureStore, FeatureView, Field, RepoConfig, ValueType
+    """A repository of the task's views, applied; ``folder`` can be loaded as one."""
+    import yaml
+    from feast import Entity, FeatureStore, FeatureView, Field, ValueType
     from feast.types import Float64, Int64
 
-    store = FeatureStore(
-        config=RepoConfig(
-            project="benchmarks",
-            provider="local",
-            registry=str(folder / "registry.db"),
-            offline_store=offline_store,
-            online_store={"type": "sqlite", "path": str(folder / "online.db")},
-            entity_key_serialization_version=3,
-        )
-    )
+    config = {
+        "project": "benchmarks",
+        "provider": "local",
+        "registry": str(folder / "registry.db"),
+        "offline_store": offline_store,
+        "online_store": {"type": "sqlite", "path": str(folder / "online.db")},
+        "entity_key_serialization_version": 3,
+    }
+    (folder / "feature_store.yaml").write_text(yaml.safe_dump(config))
+    store = FeatureStore(repo_path=str(folder))
     entities = {key: Entity(name=key, join_keys=[key], value_type=ValueType.INT64) for key in task.keys}
     views = [
         FeatureView(

@@ -1,8 +1,8 @@
 """Measures one shape, in a process and a JVM of its own: ``python -m benchmarks.measure``, which ``make bench`` runs.
 
-All contenders share one session. Each has a first run, in which its answer is compared with the oracle's, and further
-ones until it has run for long enough that the JVM is warm; then they take turns (A B C A B C …), so that whatever
-drifts hits them all.
+All contenders of Spark's share one session; the local engine has a process of its own. Each has a first run, in which
+its answer is compared with the oracle's, and further ones until it has run for long enough that the JVM is warm; then
+they take turns (A B C A B C …), so that whatever drifts hits them all.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import click
 
 from benchmarks import contenders, data, far, forms, oracle
 from benchmarks.environment import read_environment
+from benchmarks.local import LocalProcess
 from benchmarks.results import Outcome, Result, save
 from benchmarks.session import (
     OverLimitError,
@@ -48,14 +49,21 @@ FLOOR = 30.0
 
 
 class Contest:
-    """One shape, its session and those who take part."""
+    """One shape, its session and those who take part.
 
-    def __init__(self, shape: Shape, task: data.Task, spark: SparkSession, lakes: far.Lakes | None) -> None:
+    Args:
+        limited: whether peers are stopped after a while: without ours, nothing says what is too long.
+    """
+
+    def __init__(
+        self, shape: Shape, task: data.Task, spark: SparkSession, lakes: far.Lakes | None, *, limited: bool
+    ) -> None:
         self.shape = shape
         self.task = task
         self.spark = spark
         self.lakes = lakes
-        self.limit = FLOOR
+        self.limit = FLOOR if limited else None
+        self.local: LocalProcess | None = None
         self.outcomes: dict[str, Outcome] = {}
         self._runs: dict[str, Callable[[bool], list[str]]] = {}
         self._pandas: pd.DataFrame | None = None
@@ -67,14 +75,16 @@ class Contest:
     def enter(self, name: str) -> None:
         """Let a contender take part: its first run, and those that warm it up."""
         self.outcomes[name] = Outcome()
-        if name == "duckdb":
-            self._runs[name] = self._duckdb()
-        else:
-            try:
+        try:
+            if name == "duckdb":
+                self._runs[name] = self._duckdb()
+            elif name == "local":
+                self._runs[name] = self._local()
+            else:
                 self._runs[name] = self._spark(contenders.SPARK_CONTENDERS[name](self.spark, self.task, self.lakes))
-            except Exception as error:
-                self._fail(name, error)
-                return
+        except Exception as error:
+            self._fail(name, error)
+            return
         took = self._run(name, check=True, counts=False)
         self.outcomes[name].warm_up = took
         if name == "ours" and took is not None:
@@ -97,11 +107,13 @@ class Contest:
 
     def _run(self, name: str, *, check: bool, counts: bool = True) -> float | None:
         tidy(self.spark)
+        if name == "local" and self.local is not None:
+            self.local.tidy()
         outcome = self.outcomes[name]
         before = stages_so_far(self.spark)
         began = time.monotonic()
         # Ours is what all is about: it may take what it takes.
-        limit = None if name == "ours" else self.limit
+        limit = None if name in ("ours", "local") else self.limit
         try:
             with limited(self.spark, limit):
                 outcome.differs += self._runs[name](check)
@@ -143,6 +155,20 @@ class Contest:
 
         return run
 
+    def _local(self) -> Callable[[bool], list[str]]:
+        local = self.local = LocalProcess(self.task, self.shape.heap, self.lakes)
+
+        def run(check: bool) -> list[str]:
+            found = local.run(hand_over=check)
+            return [] if found is None else self._compare_rows(found)
+
+        return run
+
+    def close(self) -> None:
+        """End the process that it has started."""
+        if self.local is not None:
+            self.local.close()
+
     def _duckdb(self) -> Callable[[bool], list[str]]:
         duck, task = oracle.connection(self.shape.heap.upper() + "B"), self.task_on_disk
 
@@ -154,8 +180,7 @@ class Contest:
 
     def _compare_rows(self, found: pd.DataFrame) -> list[str]:
         with oracle.connection("8GB") as duck:
-            expected = oracle.run(duck, self.task_on_disk, self._pandas)
-        assert expected is not None
+            expected = oracle.answer(duck, self.task_on_disk, self._pandas)
         return oracle.row_differences(self.task, expected, found)
 
     @property
@@ -179,7 +204,8 @@ def measure(shape: Shape, names: list[str], runs: int, without: Mapping[str, flo
         stack.callback(spark.stop)
         warm_up(spark, task.views[0].path, task.views[0].history.key)
         task = forms.prepared(spark, task)
-        contest = Contest(shape, task, spark, lakes)
+        contest = Contest(shape, task, spark, lakes, limited="ours" in names)
+        stack.callback(contest.close)
         try:
             for name in names:
                 if name not in without:

@@ -61,7 +61,13 @@ def run(duck: duckdb.DuckDBPyConnection, task: Task, entities: pd.DataFrame | No
         for _ in batches:
             pass
         return None
-    duck.register("entity_rows", entities)
+    return answer(duck, task, entities)
+
+
+def answer(duck: duckdb.DuckDBPyConnection, task: Task, entities: pd.DataFrame | None) -> pd.DataFrame:
+    """The join, all of it, in a pandas frame."""
+    if entities is not None:
+        duck.register("entity_rows", entities)
     joined: pd.DataFrame = duck.execute(query(task)).df()
     return joined
 

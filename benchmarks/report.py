@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from benchmarks.measure import FLOOR, WARM
 from benchmarks.session import SETTINGS, THREADS
 from benchmarks.shapes import shapes
-from benchmarks.targets import TARGETS, bytes_ratio, fastest_peer
+from benchmarks.targets import LOCAL_TARGETS, TARGETS, Target, bytes_ratio, fastest_peer, over_feast
 
 if TYPE_CHECKING:
     from benchmarks.results import Outcome, Result
 
 TITLES = {
     "ours": "ours",
+    "local": "ours (local)",
     "ours-path": "ours, on Parquet paths",
     "ours-columnar": "ours, columnar",
     "ours-window": "ours, window",
@@ -24,6 +25,8 @@ TITLES = {
     "tempo": "dbl-tempo",
     "duckdb": "DuckDB",
 }
+#: What is measured beside the shapes.
+ASIDE = ("apply", "cold")
 #: The shapes that differ in nothing but the length of the history.
 GROWING = ("dense", "twice", "four", "large")
 PLOT = "benchmarks.svg"
@@ -87,16 +90,16 @@ def seconds_table(results: Mapping[str, Result]) -> str:
     return table(["shape", *(TITLES.get(name, name) for name in names), "ours ÷ fastest Spark peer"], rows)
 
 
-def targets_table(results: Mapping[str, Result]) -> str:
-    """A line for each target that could be measured."""
+def targets_table(results: Mapping[str, Result], targets: Iterable[Target] = TARGETS) -> str:
+    """A line for each target that could be measured; nothing where none could."""
     rows = []
-    for target in TARGETS:
+    for target in targets:
         value = target.value(results)
         if value is not None:
             rows.append(
                 [target.text, f"≤ {target.bound:g}", number(value), "yes" if target.met(results) else "**no**"]
             )
-    return table(["target", "wanted", "found", "met"], rows)
+    return table(["target", "wanted", "found", "met"], rows) if rows else ""
 
 
 def remarks(results: Mapping[str, Result]) -> list[str]:
@@ -138,7 +141,9 @@ def report(results: Mapping[str, Result], scale: float, plot: str | None) -> str
     if scale != 1:
         parts.append(f"**At {scale:g} of the size.** Only the full size counts.")
     parts += [seconds_table(results), "`> n` was stopped after n seconds; `≠` gave another answer (below)."]
-    parts += ["## Targets", targets_table(results)]
+    for title, targets in (("Targets", TARGETS), ("Targets of the local engine", LOCAL_TARGETS)):
+        if found := targets_table(results, targets):
+            parts += [f"## {title}", found]
     if plot:
         parts += ["## Time and the size of the history", f"![seconds against rows of history]({plot})"]
     if "far" in results and results["far"].needed:
@@ -151,7 +156,9 @@ def report(results: Mapping[str, Result], scale: float, plot: str | None) -> str
     if "apply" in results:
         environment = results["apply"].environment
         parts += ["## feast apply of 50 views", _apply(results["apply"]), environment.get("where the time goes", "")]
-    left = [name for name in [*shapes(scale), "apply"] if name not in results]
+    if "cold" in results:
+        parts += ["## A new process", _cold(results["cold"])]
+    left = [name for name in [*shapes(scale), *ASIDE] if name not in results]
     if left:
         parts.append(f"Not measured in this report: {', '.join(left)}.")
     notes = remarks(results)
@@ -172,6 +179,24 @@ def _apply(result: Result) -> str:
     return table(["sources", "seconds"], rows)
 
 
+def _cold(result: Result) -> str:
+    names = {
+        "start": "Feast starts: `import feast`, the repository, its registry",
+        "start-file": "the same with Feast's file store",
+        "local": "the same as the first, and ours (local) retrieves",
+        "duckdb": "DuckDB's join alone, without Feast",
+    }
+    rows = []
+    for name, text in names.items():
+        seconds, over = result.median(name), over_feast(result, name)
+        if seconds is not None:
+            rows.append([text, number(seconds), f"{over:+.2f}" if over is not None and name == "local" else ""])
+    return (
+        table(["process", "seconds", "over the quicker start of Feast"], rows)
+        + f"\n\nWhole processes, {result.what}; each reads the same pandas frame of entity rows."
+    )
+
+
 def _how() -> str:
     settings = ", ".join(f"`{key}={value}`" for key, value in SETTINGS.items() if key.startswith("spark.sql"))
     return f"""\
@@ -188,8 +213,12 @@ def _how() -> str:
 - Ours and Feast's Spark store go through Feast's `get_historical_features`. The chain is SQL that reads only the
   columns asked for, and applies the ttl afterwards; dbl-tempo gets only those columns too. DuckDB reads the same
   files with {THREADS} threads, and as much memory as the heap.
-- `ours` is what the planner chooses; `ours, columnar` and `ours, window` are held to one strategy, in the shapes
-  where the choice is not plain from the size.
+- `ours` is in Spark (`engine: spark`), and what the planner chooses; `ours, columnar` and `ours, window` are held to
+  one strategy, in the shapes where the choice is not plain from the size.
+- `ours (local)` has a process of its own, without Spark (`engine: local`), with {THREADS} threads and as much memory
+  as the heap. It takes turns with the others, and goes through Feast too. Its run begins with reading the file of
+  entity rows into the pandas frame that it is given, and ends with an Arrow table; where the shape has a pandas frame
+  it goes from that into one. Every value of its first answer is compared with DuckDB's.
 - A peer that takes more than 5 times the first run of ours (10 times in `hot`), and more than {FLOOR:g} s, is
   stopped, and counts with that.
 - Histories have no two rows of one key and time, so there is one right answer. Files are in the order of time.

@@ -12,9 +12,12 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 
 SPARK_PEERS = ("feast", "chain", "tempo")
-EVERYBODY = ("ours", *SPARK_PEERS, "duckdb")
+EVERYBODY = ("ours", "local", *SPARK_PEERS, "duckdb")
 ON_FORMS = ("ours", "ours-path", "chain", "tempo")
 """Over other forms than paths of Parquet files, ours takes part on those too."""
+ON_LISTED_FORMS = ("ours", "ours-path", "local", "chain", "tempo")
+"""Of those forms the local engine reads what needs no catalog of Spark's."""
+LISTED_FORMS = ("orc", "delta", "iceberg")
 FORMS = {
     "table": "Hive tables of Parquet",
     "orc": "paths of ORC files",
@@ -190,7 +193,7 @@ def shapes(scale: float = 1.0) -> dict[str, Shape]:
         "1,000 entity rows in a pandas frame, 3 views × 100,000 rows",
         histories=tuple(History(name=f"v{i}", keys=1_000, steps=100) for i in range(3)),
         entities=Entities(rows=1_000, keys=(("k", 1_000),), until=START + 100 * HOUR, pandas=True),
-        contenders=("ours", *STRATEGIES, *SPARK_PEERS, "duckdb"),
+        contenders=("ours", "local", *STRATEGIES, *SPARK_PEERS, "duckdb"),
     )
     for pandas, name in ((False, "views"), (True, "views-pandas")):
         add(
@@ -200,14 +203,14 @@ def shapes(scale: float = 1.0) -> dict[str, Shape]:
                 History(name=f"v{i}", keys=1_000, steps=10, features=8, used_features=8) for i in range(40)
             ),
             entities=Entities(rows=1_000, keys=(("k", 1_000),), until=START + 10 * HOUR, pandas=pandas),
-            contenders=("ours", *STRATEGIES, "feast", "chain", "duckdb"),
+            contenders=("ours", "local", *STRATEGIES, "feast", "chain", "duckdb"),
         )
     add(
         "files",
         f"3 views of 1,000 files with 1,000 rows each, {n(100_000):,} entity rows",
         histories=tuple(History(name=f"v{i}", keys=1_000, steps=1_000, file_steps=1) for i in range(3)),
         entities=Entities(rows=n(100_000), keys=(("k", 1_000),), until=START + 1_000 * HOUR),
-        contenders=("ours", *STRATEGIES, *SPARK_PEERS, "duckdb"),
+        contenders=("ours", "local", *STRATEGIES, *SPARK_PEERS, "duckdb"),
     )
     fewer = replace(dense.entities, rows=n(200_000), keys=(("k", n(40_000)),))
 
@@ -227,7 +230,7 @@ def shapes(scale: float = 1.0) -> dict[str, Shape]:
             f"3 views × {n(4_000_000):,} rows as {what}, {n(200_000):,} entity rows",
             histories=people_have(form),
             entities=fewer,
-            contenders=ON_FORMS,
+            contenders=ON_LISTED_FORMS if form in LISTED_FORMS else ON_FORMS,
         )
     add(
         "hive",
@@ -249,7 +252,7 @@ def shapes(scale: float = 1.0) -> dict[str, Shape]:
             f"3 views × {rows:,} rows ({keys:,} keys × {100 * times})" + (", 3 GiB of heap" if times == 5 else ""),
             histories=tuple(History(name=f"v{i}", keys=keys, steps=100 * times) for i in range(3)),
             entities=replace(dense.entities, until=START + 100 * times * HOUR),
-            contenders=("ours", "chain"),
+            contenders=("ours", "local", "chain"),
             heap="3g" if times == 5 else "4g",
         )
     return {shape.name: shape for shape in found}

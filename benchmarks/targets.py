@@ -57,15 +57,15 @@ def _worst_choice(results: Results) -> float | None:
     return max(found, default=None)
 
 
-def _ratio(shape: str, to: str) -> Callable[[Results], float | None]:
-    return lambda results: results[shape].ratio(to) if shape in results else None
+def _ratio(shape: str, to: str, of: str = "ours") -> Callable[[Results], float | None]:
+    return lambda results: results[shape].ratio(to, of) if shape in results else None
 
 
-def _between(shape: str, other: str) -> Callable[[Results], float | None]:
+def _between(shape: str, other: str, of: str = "ours") -> Callable[[Results], float | None]:
     def value(results: Results) -> float | None:
         if shape not in results or other not in results:
             return None
-        ours, base = results[shape].median("ours"), results[other].median("ours")
+        ours, base = results[shape].median(of), results[other].median(of)
         return None if ours is None or base is None else ours / base
 
     return value
@@ -103,6 +103,20 @@ def _jvms(results: Results) -> float | None:
     return None if started is None else float(started)
 
 
+def over_feast(result: Result, contender: str) -> float | None:
+    """The seconds that a contender's cold start takes beyond Feast's, the quicker of the two that are measured."""
+    seconds = result.median(contender)
+    starts = [found for name in FEAST_STARTS if (found := result.median(name)) is not None]
+    return None if seconds is None or not starts else seconds - min(starts)
+
+
+def _cold(results: Results) -> float | None:
+    return over_feast(results["cold"], "local") if "cold" in results else None
+
+
+FEAST_STARTS = ("start", "start-file")
+"""In the shape ``cold``: Feast loads the same repository, or one of its own file store, and nothing is retrieved."""
+
 TARGETS = (
     Target("every shape: ours ÷ the fastest Spark peer, the worst of them", 1, _worst),
     Target("every shape: answers that differ from the oracle's", 0, _wrong),
@@ -131,4 +145,21 @@ TARGETS = (
     Target("large: runs of ours that did not finish", 0, _unfinished("large")),
     Target("feast apply of 50 views on both lakes: JVMs started", 0, _jvms),
     Target("feast apply of 50 views: both lakes ÷ local FileSources", 3, _ratio("apply", "files")),
+)
+
+#: Each of them against what the same run measured of the others.
+LOCAL_TARGETS = (
+    Target("dense: ours (local) ÷ DuckDB", 0.7, _ratio("dense", "duckdb", "local")),
+    Target("dense: ours (local) ÷ the chain", 0.18, _ratio("dense", "chain", "local")),
+    Target("sparse: ours (local) ÷ DuckDB", 0.3, _ratio("sparse", "duckdb", "local")),
+    Target("sparse: ours (local) ÷ the chain", 0.1, _ratio("sparse", "chain", "local")),
+    *(
+        Target(f"{shape}: ours (local) ÷ DuckDB", bound, _ratio(shape, "duckdb", "local"))
+        for shape, bound in (
+            *(("recent", 0.8), ("wide", 0.8), ("skew", 0.8)),
+            *(("hot", 1.0), ("many", 1.0), ("small", 1.2)),
+        )
+    ),
+    Target("four times the history: ours (local) ÷ itself in dense", 4.2, _between("four", "dense", "local")),
+    Target("cold: seconds of ours (local) over what Feast itself takes to start", 0.5, _cold),
 )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from feast_hybrid.offline_store import HybridSparkOfflineStore
     from feast_hybrid.retrieval.job import HybridSparkRetrievalJob
     from feast_hybrid.sources.data_source import HybridSparkSource
+    from feast_hybrid.sources.key_vault import KeyVaultProvider
     from feast_hybrid.sources.saved_datasets import HybridSparkLoggingDestination, SavedDatasetHybridSparkStorage
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "HybridSparkOfflineStoreConfig",
     "HybridSparkRetrievalJob",
     "HybridSparkSource",
+    "KeyVaultProvider",
     "SavedDatasetHybridSparkStorage",
     "__version__",
 ]
@@ -33,6 +35,7 @@ _HOMES = {
     "HybridSparkRetrievalJob": "feast_hybrid.retrieval.job",
     # A process that reads a source from the registry then knows the other kinds of entries too.
     "HybridSparkSource": "feast_hybrid.sources.saved_datasets",
+    "KeyVaultProvider": "feast_hybrid.sources.key_vault",
     "SavedDatasetHybridSparkStorage": "feast_hybrid.sources.saved_datasets",
 }
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, PrivateAttr, Valida
 from feast_hybrid.asof.local.work import cores, machine_memory
 from feast_hybrid.asof.request import REMOVED_STRATEGIES, Strategy
 from feast_hybrid.errors import ConfigError, CredentialError
-from feast_hybrid.lakes import Allowed, BarePaths, Router, Site
+from feast_hybrid.lakes import Allowed, BarePaths, ConnectionRule, Router, Site, SourceRule
 from feast_hybrid.lakes.bare_paths import SERVER
 from feast_hybrid.lakes.credentials import CREDENTIALS
 from feast_hybrid.sources import feast_hooks
@@ -89,6 +89,8 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
     Attributes:
         type: ``feast_hybrid.HybridSparkOfflineStore``.
         sites: the lakes; with none, the scheme of each URI decides and the platform signs in.
+        sources: on which site a source is that does not say it itself, by its name; the first match counts.
+        connection_refs: the secrets of Feast's credential providers with which single sources may sign in.
         spark: the session to start; an active one wins. ``spark_conf``, as Feast's own Spark store calls its
             settings, is taken for it.
         engine: which engine answers: ``spark``, ``local``, or ``auto`` for the local one where it can and there is
@@ -111,6 +113,8 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
         "feast_hybrid.HybridSparkOfflineStore"
     )
     sites: list[Site] = Field(default_factory=list)
+    sources: list[SourceRule] = Field(default_factory=list)
+    connection_refs: list[ConnectionRule] = Field(default_factory=list)
     spark: SparkConfig = Field(default_factory=SparkConfig)
     engine: Literal["auto", "local", "spark"] = "auto"
     local: LocalConfig = Field(default_factory=LocalConfig)
@@ -145,7 +149,13 @@ class HybridSparkOfflineStoreConfig(FeastConfigBaseModel):
         if self.spark.remote:
             elsewhere = SERVER
         bare_paths = BarePaths(settings=self.spark.conf, elsewhere=elsewhere)
-        self._router = Router(self.sites, allowed=allowed, bare_paths=bare_paths)
+        self._router = Router(
+            self.sites,
+            allowed=allowed,
+            bare_paths=bare_paths,
+            rules=self.sources,
+            connection_rules=self.connection_refs,
+        )
         for name in ("staging_location", "monitoring_location"):
             if uri := getattr(self, name):
                 self._router.locate(uri, what=f"offline_store.{name}", configured=True)
@@ -240,6 +250,8 @@ def _place(loc: tuple[int | str, ...]) -> tuple[str, type[BaseModel]]:
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "sites": Site,
+    "sources": SourceRule,
+    "connection_refs": ConnectionRule,
     "spark": SparkConfig,
     "local": LocalConfig,
     "join": JoinConfig,

@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING
 from pyspark.errors import PySparkException
 
 from feast_hybrid.asof.scan import Ineligible
+from feast_hybrid.spark.sparks_reader import wants_sparks_reader
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-#: Settings with which Spark's reader does what pyarrow does not, and the value at which it does not.
-_READER_SETTINGS = {
-    "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
-    "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
-    "spark.sql.files.ignoreCorruptFiles": "false",
-    "spark.sql.files.ignoreMissingFiles": "false",
-}
 
 
 def get_setting(session: SparkSession, name: str) -> str | None:
@@ -39,8 +32,5 @@ def parallelism_of(session: SparkSession) -> int:
 
 def check_settings(session: SparkSession) -> Ineligible | None:
     """What in a session wants Spark's reader, if anything does."""
-    for name, without_effect in _READER_SETTINGS.items():
-        value = get_setting(session, name)
-        if value is not None and value.upper() != without_effect.upper():
-            return Ineligible(f"{name} is {value}, which only Spark's reader knows")
-    return None
+    reason = wants_sparks_reader(lambda name: get_setting(session, name))
+    return None if reason is None else Ineligible(reason)

@@ -92,7 +92,7 @@ def _read_entity_rows(file: Path) -> pd.DataFrame:
     """Entity rows of a file; of a CSV file, ``event_timestamp`` as times."""
     import pandas as pd
 
-    from feast_hybrid.retrieval.entity_rows import EVENT_TIMESTAMP
+    from feast_hybrid.retrieval.entity_times import EVENT_TIMESTAMP
 
     is_csv = file.suffix.lower() == ".csv"
     try:

@@ -69,25 +69,49 @@ class BarePaths:
         """
         if not is_bare(path):
             return path
-        if may_hold_secret(path):
-            parse_uri(path, what=what)  # which refuses it
-        if path.startswith("//"):
-            raise RoutingError(
-                f"{what}: {path!r} begins with two slashes, after which Hadoop expects a server's name; write one "
-                "slash, or the whole URI."
-            )
+        _refuse_unclear(path, what)
         setting = self.of_session or self.settings.get(f"{_OF_SPARK}{_SETTING}") or _of_files()
         if setting is None and self.elsewhere is not None:
             parse_uri(path, what=f"{what} (Spark runs at {self.elsewhere})")  # which refuses it, with the spellings
         default = parse_uri(setting, what=f"{_SETTING}, which a path without a scheme needs,") if setting else None
         if default is None or default.lake is LakeType.LOCAL:
             return BarePaths().on_this_machine(path, what=what)
-        if not path.startswith("/"):
-            raise RoutingError(
-                f"{what}: {path!r} is relative to a user's folder of {default.scheme}://{default.authority}; write "
-                "it out from there."
-            )
-        return str(LakeUri(default.lake, default.scheme, default.authority, path))
+        return _below(default, path, what)
+
+    def on_site(self, path: str, root: LakeUri, *, what: str) -> str:
+        """The URI of a path as Spark would read it whose ``fs.defaultFS`` is a site; any other URI as it is.
+
+        Args:
+            path: as the source has it.
+            root: the site's URI. Only its scheme and authority count: the path begins at the root of the file system.
+            what: how an error names the thing.
+
+        Raises:
+            RoutingError: as :meth:`by_hadoop`.
+        """
+        if not is_bare(path):
+            return path
+        _refuse_unclear(path, what)
+        return self.on_this_machine(path, what=what) if root.lake is LakeType.LOCAL else _below(root, path, what)
+
+
+def _refuse_unclear(path: str, what: str) -> None:
+    if may_hold_secret(path):
+        parse_uri(path, what=what)  # which refuses it
+    if path.startswith("//"):
+        raise RoutingError(
+            f"{what}: {path!r} begins with two slashes, after which Hadoop expects a server's name; write one "
+            "slash, or the whole URI."
+        )
+
+
+def _below(default: LakeUri, path: str, what: str) -> str:
+    if not path.startswith("/"):
+        raise RoutingError(
+            f"{what}: {path!r} is relative to a user's folder of {default.scheme}://{default.authority}; write "
+            "it out from there."
+        )
+    return str(LakeUri(default.lake, default.scheme, default.authority, path))
 
 
 def is_bare(path: str) -> bool:

@@ -41,6 +41,8 @@ class _Credential(BaseModel):
     lakes: ClassVar[frozenset[LakeType]] = frozenset({LakeType.ADLS})
     #: What the names of the environment variables begin with that the client reads by itself.
     variables: ClassVar[tuple[str, ...]] = ()
+    #: Whether a single source is signed in to, and not its site.
+    of_one_source: ClassVar[bool] = False
     type: str
 
     def check(self, site: str) -> None:

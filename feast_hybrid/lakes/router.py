@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 from feast_hybrid.errors import ConfigError, CredentialError, RoutingError
 from feast_hybrid.lakes.bare_paths import BarePaths
+from feast_hybrid.lakes.connections import Connection, ConnectionRule, Reference, require_lake
 from feast_hybrid.lakes.credentials import Kerberos
 from feast_hybrid.lakes.location import Location
 from feast_hybrid.lakes.site import Site
+from feast_hybrid.lakes.source_sites import SourceRule, described, first_match
 from feast_hybrid.lakes.uri import LakeType, LakeUri, parse_uri
 
 
@@ -37,17 +39,29 @@ class Router:
         sites: as configured.
         allowed: what sources may use there.
         bare_paths: what paths without a scheme mean, which only Feast's own sources may have.
+        rules: which site a source is on that does not say it itself; the first one that its name matches counts.
+
+        connection_rules: what sources may sign in with by themselves, and where.
 
     Raises:
-        ConfigError: two sites have one name or one prefix.
+        ConfigError: two sites have one name or one prefix; or a rule names a site that is not configured, or
+            repeats the pattern of another.
         CredentialError: two sites have one authority but different credentials, of which a session for tables
             and queries could hold one alone.
     """
 
     def __init__(
-        self, sites: Sequence[Site] = (), *, allowed: Allowed | None = None, bare_paths: BarePaths | None = None
+        self,
+        sites: Sequence[Site] = (),
+        *,
+        allowed: Allowed | None = None,
+        bare_paths: BarePaths | None = None,
+        rules: Sequence[SourceRule] = (),
+        connection_rules: Sequence[ConnectionRule] = (),
     ) -> None:
         self.sites = tuple(sites)
+        self.rules = tuple(rules)
+        self.connection_rules = tuple(connection_rules)
         self.allowed = allowed or Allowed()
         self.bare_paths = bare_paths or BarePaths()
         by_name: dict[str, Site] = {}
@@ -74,6 +88,25 @@ class Router:
                 )
         _one_principal(self.sites)
         self._by_name = by_name
+        self._of_sources: dict[tuple[str, Reference], Site] = {}
+        self._check_rules()
+
+    def _check_rules(self) -> None:
+        for position, allowed in enumerate(self.connection_rules):
+            what = f"offline_store.connection_refs[{position}] (name: {allowed.name!r})"
+            if allowed.site not in self._by_name:
+                raise ConfigError(f"{what}: {self._not_configured(allowed.site)}")
+            require_lake(self._by_name[allowed.site].lake, what)
+        first: dict[str, int] = {}
+        for position, rule in enumerate(self.rules):
+            if rule.site not in self._by_name:
+                raise ConfigError(f"{described(position, rule)}: {self._not_configured(rule.site)}")
+            other = first.setdefault(rule.match, position)
+            if other != position:
+                raise ConfigError(
+                    f"{described(position, rule)}: {described(other, rule)} has the same pattern, and the first "
+                    "match counts; leave one out."
+                )
 
     def route(self, uri: str | LakeUri, *, what: str = "the path") -> Site:
         """The site that a URI belongs to.
@@ -141,16 +174,33 @@ class Router:
         if name is not None:
             if name in self._by_name:
                 return self._by_name[name]
-            known = ", ".join(sorted(self._by_name)) or "none: offline_store.sites is empty"
-            near = difflib.get_close_matches(name, self._by_name, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise RoutingError(f"{what}: site {name!r} is not configured (configured: {known}).{hint}")
+            raise RoutingError(f"{what}: {self._not_configured(name)}")
         if len(self.sites) > 1:
             raise RoutingError(
                 f"{what}: a table or query has no URI to tell its site by; set site= to one of "
-                f"{', '.join(sorted(self._by_name))}."
+                f"{', '.join(sorted(self._by_name))}, or write a rule in offline_store.sources."
             )
         return self.sites[0] if self.sites else None
+
+    def by_rule(self, source: str) -> str | None:
+        """The site that a rule gives a source of this name that does not say its site itself; None without one."""
+        found = first_match(self.rules, source)
+        return found[1].site if found else None
+
+    def signed_in(self, location: Location, reference: Reference) -> Location:
+        """A place, signed in to by what a source refers to: the same site each time, which keeps its file system."""
+        site = location.site
+        key = site.name, reference
+        if key not in self._of_sources:
+            credential = Connection(reference=reference, of_site=site.credential)
+            self._of_sources.setdefault(key, site.signed_in_by(credential))
+        return Location(self._of_sources[key], location.uri)
+
+    def _not_configured(self, name: str) -> str:
+        known = ", ".join(sorted(self._by_name)) or "none: offline_store.sites is empty"
+        near = difflib.get_close_matches(name, self._by_name, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        return f"site {name!r} is not configured (configured: {known}).{hint}"
 
     @property
     def lakes(self) -> set[LakeType]:

@@ -93,11 +93,13 @@ class Secret:
         env: the name of an environment variable.
         file: an absolute path.
         literal: the secret itself. One of the three is given.
+        origin: where a literal came from, if not from the configuration; for messages.
     """
 
     env: str | None = None
     file: str | None = None
     literal: SecretStr | None = None
+    origin: str = "the configuration itself"
 
     @classmethod
     def parse(cls, value: Any) -> Secret:
@@ -147,7 +149,7 @@ class Secret:
         """Where the secret is, for messages."""
         if self.env is not None:
             return f"environment variable {self.env}"
-        return "the configuration itself" if self.file is None else f"file {self.file}"
+        return self.origin if self.file is None else f"file {self.file}"
 
     def warn_if_literal(self, what: str) -> None:
         """Warn of a literal, with all places where it shows.

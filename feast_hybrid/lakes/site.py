@@ -132,6 +132,11 @@ class Site(BaseModel):
             **self.options,
         }
 
+    def signed_in_by(self, credential: Any) -> Site:
+        """This site, signed in to in another way: for the reads and writes of a single source."""
+        # Deep: one that is not would share what this site keeps open.
+        return self.model_copy(update={"credential": credential}, deep=True)
+
     def session_conf(self) -> dict[str, str]:
         """What a Spark session must be started with for this site, if it is ours to start."""
         return self.credential.session() if isinstance(self.credential, Kerberos) else {}

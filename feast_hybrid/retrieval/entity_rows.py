@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from feast_hybrid.errors import EntityFrameError
+from feast_hybrid.retrieval.entity_times import EVENT_TIMESTAMP
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from feast_hybrid.asof import EntityStats
     from feast_hybrid.retrieval.job_rows import JobRows
     from feast_hybrid.retrieval.join import RetrievalJoin
-
-#: The time column that Feast looks for first.
-EVENT_TIMESTAMP = "event_timestamp"
 
 #: The first and the last time of entity rows, in UTC.
 Bounds = tuple[datetime, datetime]

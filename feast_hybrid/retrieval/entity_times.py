@@ -16,6 +16,9 @@ from feast_hybrid.arrow.convert import combined
 from feast_hybrid.arrow.utc import INSTANT, epoch_micros_of_array, floor_to_micros, to_epoch_micros
 from feast_hybrid.errors import EntityFrameError
 
+#: The time column that Feast looks for first.
+EVENT_TIMESTAMP = "event_timestamp"
+
 #: ISO 8601 as far as Python reads it, with a space for the T, as pandas and Spark print times.
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d|\d{8})"

@@ -13,7 +13,8 @@ from pyspark.sql import functions as F
 
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.retrieval.dates import date_range, require_one_type_for_each_key
-from feast_hybrid.retrieval.entity_rows import EVENT_TIMESTAMP, Bounds
+from feast_hybrid.retrieval.entity_rows import Bounds
+from feast_hybrid.retrieval.entity_times import EVENT_TIMESTAMP
 from feast_hybrid.retrieval.spark_rows import SparkRows
 from feast_hybrid.retrieval.spark_views import view_rows
 from feast_hybrid.spark.columns import quoted

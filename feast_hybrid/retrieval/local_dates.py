@@ -16,7 +16,7 @@ from feast_hybrid.asof.local.reading import Reading, estimate
 from feast_hybrid.asof.local.rows import read_rows, rows_spec
 from feast_hybrid.asof.scan import Ineligible
 from feast_hybrid.retrieval.dates import date_range, require_one_type_for_each_key
-from feast_hybrid.retrieval.entity_rows import EVENT_TIMESTAMP
+from feast_hybrid.retrieval.entity_times import EVENT_TIMESTAMP
 from feast_hybrid.retrieval.local_frames import rows_of_arrow
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from feast_hybrid.asof.scan import Ineligible
 from feast_hybrid.retrieval.entity_rows import require_keys
 from feast_hybrid.retrieval.history import History
 from feast_hybrid.retrieval.local_dates import DatedRows, dated_rows
-from feast_hybrid.retrieval.local_run import LocalRun
+from feast_hybrid.retrieval.local_run import LocalRun, sparks_by_settings
 from feast_hybrid.retrieval.request import retrieval_metadata
 from feast_hybrid.sources.local_files import LocalFiles, LocalReader
 from feast_hybrid.spark.columns import refuse_clashes
@@ -91,7 +91,7 @@ def _sparks(request: HistoryRequest) -> Ineligible | None:
     for view in request.views:
         if view.transformed is not None:
             return Ineligible(f"view {view.name!r}: a transformation makes its rows")
-    return None
+    return sparks_by_settings(request.store)
 
 
 def _require_keys_of_source(

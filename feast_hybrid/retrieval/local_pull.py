@@ -19,7 +19,7 @@ from feast_hybrid.asof.local.rows import latest_spec, read_latest, read_rows, ro
 from feast_hybrid.asof.local.view import ColumnFinder
 from feast_hybrid.asof.scan import Ineligible
 from feast_hybrid.retrieval.local_encoding import encode_locally
-from feast_hybrid.retrieval.local_run import LocalRun
+from feast_hybrid.retrieval.local_run import LocalRun, sparks_by_settings
 from feast_hybrid.retrieval.pulled import visible_in_feast
 from feast_hybrid.sources.local_files import LocalReader
 
@@ -48,6 +48,8 @@ def local_pull(pull: Pull, by_spark: Callable[[], JobRows]) -> LocalPullRows | I
     store = pull.store
     if pull.for_spark:
         return Ineligible("Feast's batch engine works on Spark")
+    if (refused := sparks_by_settings(store)) is not None:
+        return refused
     reader = LocalReader(store.router, elsewhere=store.spark.remote is not None)
     files = reader.open(pull.source, pull.columns, required=pull.required, between=(pull.start, pull.end))
     if isinstance(files, Ineligible):

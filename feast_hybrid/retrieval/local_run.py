@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from feast_hybrid.asof.local.work import DeadlineError, Watch
+from feast_hybrid.asof.scan import Ineligible
 from feast_hybrid.errors import HybridError, RetrievalError, RetrievalTimeoutError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
 from feast_hybrid.spark.progress import is_watched
+from feast_hybrid.spark.sparks_reader import setting_of_process, wants_sparks_reader
 
 if TYPE_CHECKING:
-    from feast_hybrid.config import LocalConfig
+    from feast_hybrid.config import HybridSparkOfflineStoreConfig, LocalConfig
     from feast_hybrid.lakes import Site
 
 T = TypeVar("T")
@@ -91,3 +93,10 @@ def _bar(what: str, size: float) -> Iterator[Callable[[float], None] | None]:
         yield bar.update
     finally:
         bar.close()
+
+
+def sparks_by_settings(store: HybridSparkOfflineStoreConfig) -> Ineligible | None:
+    """What in the settings that Spark has, or would have, wants its own reader."""
+    conf = store.spark.conf
+    reason = wants_sparks_reader(lambda name: conf[name] if name in conf else setting_of_process(name))
+    return None if reason is None else Ineligible(reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from feast.credentials import TAG_PREFIX, ConnectionRef
 from feast.data_format import FileFormat
 from feast.data_source import DataSource
 from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
@@ -12,6 +13,7 @@ from feast.protos.feast.core.DataSource_pb2 import DataSource as DataSourceProto
 from feast_hybrid.errors import SourceError
 from feast_hybrid.lakes import parse_uri
 from feast_hybrid.lakes.uri import shown
+from feast_hybrid.sources.connections import refuse_unless_of_a_path, signed_in
 from feast_hybrid.sources.feast_types import value_type_of_spark
 from feast_hybrid.sources.registry_entry import parse_entry, write_entry
 from feast_hybrid.sources.source_rules import checked_options, refuse_format
@@ -46,8 +48,8 @@ class HybridSparkSource(DataSource):
         options: reader options of that format, such as ``{"header": "true"}``. Never credentials.
         table: a table of the session's catalogs, by its full name.
         query: one SELECT.
-        site: the configured site of a table or query; needed where several sites are configured. A path's site
-            is that of its URI.
+        site: the configured site of a table or query; needed where several sites are configured, and no rule of
+            ``offline_store.sources`` gives it one. A path's site is that of its URI.
         timestamp_field: the event time. A ``timestamp`` column is an instant; ``timestamp_ntz`` is UTC; a ``date``
             is its midnight in UTC. Feast infers it only for its own sources, so name it, but for a source that
             only stores a saved dataset.
@@ -62,10 +64,13 @@ class HybridSparkSource(DataSource):
             ``feast_hybrid.lake``, ``feast_hybrid.site`` and ``feast_hybrid.location`` besides, for whoever looks
             for data in Feast's UI, REST API or command line.
         owner: for people; an e-mail address as a rule.
+        connection_ref: a secret of one of Feast's credential providers, with which this source's path is read and
+            written in place of its site's credential; only on ADLS, and only as far as
+            ``offline_store.connection_refs`` allows it.
 
     Raises:
         SourceError: none or several of path, table and query; an option that belongs to a site; a query that is
-            not one SELECT.
+            not one SELECT; a connection_ref without a path.
         RoutingError: the path names no lake that is known.
     """
 
@@ -87,6 +92,7 @@ class HybridSparkSource(DataSource):
         description: str | None = "",
         tags: dict[str, str] | None = None,
         owner: str | None = "",
+        connection_ref: ConnectionRef | None = None,
     ) -> None:
         name = name or table
         if not name:
@@ -106,6 +112,7 @@ class HybridSparkSource(DataSource):
             tags=tags,
             owner=owner,
             date_partition_column=date_partition_column,
+            connection_ref=connection_ref,
         )
         given = [key for key, value in (("path", path), ("table", table), ("query", query)) if value]
         if len(given) != 1:
@@ -122,6 +129,8 @@ class HybridSparkSource(DataSource):
 
             single_select(query, what=f"{what}: query", error=SourceError)
             query = query.strip().rstrip("; \t\r\n")
+        if connection_ref is not None:
+            refuse_unless_of_a_path(connection_ref, path, what=what)
         for tag in tags or {}:
             if tag.startswith(_PLACE_TAG):
                 raise SourceError(f"{what}: the tag {tag!r} is written by the source itself; leave it out.")
@@ -153,6 +162,7 @@ class HybridSparkSource(DataSource):
 
         Raises:
             RoutingError: it is on none of the configured sites, or does not say on which of several.
+            CredentialError: its connection_ref is not allowed, or signs in to no lake of this kind.
             SourceError: its format, its table's name or its query is one that may do more than to read its rows.
         """
         what = f"source {shown(self.name)}"
@@ -166,11 +176,14 @@ class HybridSparkSource(DataSource):
                 refuse_table(self.table, what=what)
             if self.query is not None:
                 refuse_query(self.query, router.allowed, what=what)
+        if location is not None and self.connection_ref is not None:
+            location = signed_in(location, self.connection_ref, router, what=what)
         if location is not None:
             site: Site | None = location.site
         else:
-            is_home = at_home and self.site is None and len(router.sites) > 1
-            site = None if is_home else router.named(self.site, what=what)
+            named = self.site if self.site is not None else router.by_rule(self.name)
+            is_home = at_home and named is None and len(router.sites) > 1
+            site = None if is_home else router.named(named, what=what)
         return SourceSpec(
             name=self.name,
             location=location,
@@ -224,8 +237,13 @@ class HybridSparkSource(DataSource):
             date_partition_column=data_source.date_partition_column,
             field_mapping=dict(data_source.field_mapping),
             description=data_source.description,
-            tags={tag: value for tag, value in data_source.tags.items() if not tag.startswith(_PLACE_TAG)},
+            tags={
+                tag: value
+                for tag, value in data_source.tags.items()
+                if not tag.startswith((_PLACE_TAG, TAG_PREFIX))  # which the entry alone has
+            },
             owner=data_source.owner,
+            connection_ref=ConnectionRef.from_tags(dict(data_source.tags)),
             **own_fields,
         )
 

@@ -6,7 +6,7 @@ Feast's. What each attribute becomes is in docs/feast-sources.md.
 
 from __future__ import annotations
 
-import logging
+import difflib
 import os
 import re
 import sys
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
     from feast_hybrid.lakes import BarePaths, Router
 
-logger = logging.getLogger(__name__)
-
 #: The classes of Feast's sources that are read as they are.
 FEAST_SOURCES: tuple[type[DataSource], ...] = (SparkSource, FileSource, IcebergSource)
 #: Methods by which these classes read. A subclass that has its own reads other rows than its attributes say.
@@ -56,6 +54,9 @@ _READING = (
 SOURCES_READ = "HybridSparkSource, and Feast's own SparkSource, FileSource, IcebergSource and UnityCatalogSource"
 #: The tag of a source of Feast's that says on which of several sites its table or query is.
 SITE_TAG = "feast_hybrid.site"
+#: With which this store's tags begin, and those that a source of Feast's may have.
+_OUR_TAGS = "feast_hybrid."
+_KNOWN_TAGS = (SITE_TAG,)
 
 #: Properties that Feast's table formats repeat beside Spark's options, or that say how a table was made. Neither
 #: format's reader knows them: Feast hands them over, and nothing comes of it.
@@ -67,8 +68,6 @@ _WITHOUT_EFFECT = {
 }
 #: What Spark's parser takes for a name without quotes: no number, and no letters but ASCII's.
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: Sources of whose ``connection_ref`` it was said that it is not followed.
-_noted: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,8 @@ class Translated:
     Attributes:
         read: where its rows are.
         written: where batches go, if elsewhere.
-        site: what its tag names, which a path's URI has to agree with; None without the tag.
+        site: what its tag names, which a path's URI has to agree with; None without the tag. A rule of the
+            configuration counts where there is no tag, and no URI.
     """
 
     read: HybridSparkSource
@@ -102,11 +102,13 @@ def translate(source: DataSource, router: Router) -> Translated:
 
     Raises:
         SourceError: it asks for what is not answered; it names what, and what to change.
-        RoutingError: its path names no lake that is known.
+        RoutingError: its path names no lake that is known, or its tag a site that is not configured.
     """
-    _note_connection(source)
     what = f"source {shown(source.name)}"
+    _refuse_unknown_tags(source, what)
     site = source.tags.get(SITE_TAG)
+    if site is not None:
+        router.named(site, what=f"{what}, tag {SITE_TAG}")
     if isinstance(source, IcebergSource):
         # Databricks has a warehouse's name for a catalog; for others the session knows it by Feast's name for it.
         catalog = source.warehouse if isinstance(source, UnityCatalogSource) else source.catalog_name
@@ -120,7 +122,8 @@ def translate(source: DataSource, router: Router) -> Translated:
         return Translated(_source(source, table=_quoted_table(source.table), site=site), site=site)
     stored = None
     if source.path:
-        place = _of_spark(source.path, source.file_format, source.table_format, router, what=what)
+        named = site if site is not None else router.by_rule(source.name)
+        place = _of_spark(source.path, source.file_format, source.table_format, router, what=what, site=named)
         stored = _source(source, **place, **({"site": site} if "table" in place else {}))
     if source.query:
         return Translated(_source(source, query=source.query, site=site), written=stored, site=site)
@@ -147,9 +150,11 @@ def translate_storage(storage: SavedDatasetStorage, router: Router) -> HybridSpa
                 f"{what} needs a path or a table to be kept in; this SavedDatasetSparkStorage has a query."
             )
         if spark.table:
-            return HybridSparkSource(table=_quoted_table(spark.table))
+            return HybridSparkSource(name=spark.table, table=_quoted_table(spark.table))
         # Feast's own store writes Parquet where no format is given.
-        place = _of_spark(spark.path, spark.file_format or "parquet", spark.table_format, router, what=what)
+        named = router.by_rule(spark.path)
+        kind = spark.file_format or "parquet"
+        place = _of_spark(spark.path, kind, spark.table_format, router, what=what, site=named)
         return HybridSparkSource(name=spark.path, **place)
     return None
 
@@ -191,6 +196,7 @@ def _source(source: DataSource, **place: Any) -> HybridSparkSource:
         timestamp_field=source.timestamp_field,
         created_timestamp_column=source.created_timestamp_column,
         field_mapping=source.field_mapping,
+        connection_ref=source.connection_ref,
         **by_days,
         **place,
     )
@@ -214,9 +220,18 @@ def _of_file(path: str, file_format: FileFormat | None, router: Router, *, what:
 
 
 def _of_spark(
-    path: str, file_format: str | None, table_format: TableFormat | None, router: Router, *, what: str
+    path: str,
+    file_format: str | None,
+    table_format: TableFormat | None,
+    router: Router,
+    *,
+    what: str,
+    site: str | None,
 ) -> dict[str, Any]:
-    """The place of a ``SparkSource``: Feast has Spark read it, so a bare path is where Hadoop's default points."""
+    """The place of a ``SparkSource``: Feast has Spark read it, so a bare path is where Hadoop's default points.
+
+    But where a tag or a rule names a site, it is there.
+    """
     kind = table_format.format_type.value if table_format is not None else None
     options = _options(table_format) if table_format is not None else {}
     if kind == "iceberg" and is_bare(path) and "/" not in path:
@@ -227,7 +242,12 @@ def _of_spark(
                 f"{', '.join(sorted(options))}. Give the table's folder as path, or read a version by a query."
             )
         return {"table": _quoted_table(path)}
-    uri = _paths(path, router).by_hadoop(path, what=f"path of {what}")
+    where = f"path of {what}"
+    home = router.named(site, what=what) if site is not None and is_bare(path) else None
+    if home is not None:
+        uri = router.bare_paths.on_site(path, home.root, what=where)
+    else:
+        uri = _paths(path, router).by_hadoop(path, what=where)
     return {"path": uri, "file_format": kind or file_format, "options": options}
 
 
@@ -263,10 +283,13 @@ def _quoted_table(name: str) -> str:
     return ".".join(quoted(part) for part in name.split("."))
 
 
-def _note_connection(source: DataSource) -> None:
-    if source.connection_ref is not None and source.name not in _noted:
-        _noted.add(source.name)
-        logger.warning(
-            "source %s has a connection_ref, which is not followed: its site signs in, as offline_store.sites says.",
-            shown(source.name),
-        )
+def _refuse_unknown_tags(source: DataSource, what: str) -> None:
+    """A tag of ours that is misspelt would say nothing to anybody."""
+    for tag in source.tags:
+        if tag.lower().startswith(_OUR_TAGS) and tag not in _KNOWN_TAGS:
+            near = difflib.get_close_matches(tag.lower(), _KNOWN_TAGS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise SourceError(
+                f"{what}: the tag {tag!r} is none that this store knows, and tags that begin with {_OUR_TAGS!r} are "
+                f"its own: there is {', '.join(_KNOWN_TAGS)}.{hint}"
+            )

@@ -24,7 +24,7 @@ from feast_hybrid.sources.file_schema import (
 from feast_hybrid.sources.moved_rows import open_where_rows_are
 from feast_hybrid.sources.resolved_columns import not_to_be_had, only_sparks
 from feast_hybrid.sources.scan import renamed_scan, scan_of
-from feast_hybrid.sources.tables import lists_its_files, open_table_version
+from feast_hybrid.sources.tables import lists_its_files, open_table_version, version_key
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from feast_hybrid.files.resolved import ResolvedSchema
     from feast_hybrid.lakes import Router
     from feast_hybrid.sources.spec import SourceSpec
+    from feast_hybrid.sources.tables import VersionKey
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ class LocalReader:
         self.versions: dict[str, str] = {}
         self._elsewhere = elsewhere
         self._lock = threading.Lock()
-        self._tables: dict[tuple[str, tuple[tuple[str, str], ...]], ListedTable] = {}
+        self._tables: dict[VersionKey, ListedTable] = {}
 
     def open(
         self,
@@ -148,7 +149,7 @@ class LocalReader:
 
     def _table_version(self, source: SourceSpec) -> ListedTable:
         """A source's table, in one version for all that is read of it in a call."""
-        key = str(source.location), tuple(sorted(source.options.items()))
+        key = version_key(source)
         with self._lock:
             found = self._tables.get(key)
         if found is None:

@@ -28,7 +28,7 @@ from feast_hybrid.sources.spark_listing import MovedWhileListedError
 from feast_hybrid.sources.spec import sites_of
 from feast_hybrid.sources.table_folders import refuse_unread_tables
 from feast_hybrid.sources.table_scan import table_scan
-from feast_hybrid.sources.tables import lists_its_files, open_table_version
+from feast_hybrid.sources.tables import lists_its_files, open_table_version, version_key
 from feast_hybrid.sources.text_frame import frame_as_declared, is_zoned, text_frame
 from feast_hybrid.sources.time_filter import partitions_between
 from feast_hybrid.spark.catalog import describe, table_entry
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from feast_hybrid.files.listed_tables import ListedTable
     from feast_hybrid.lakes import Location, Router
     from feast_hybrid.sources.spec import SourceSpec
+    from feast_hybrid.sources.tables import VersionKey
     from feast_hybrid.spark.config import SparkConfig
     from feast_hybrid.spark.iceberg_catalogs import CatalogTable
 
@@ -74,7 +75,7 @@ class Reader:
         self._child = child
         #: Which version of its table each view, or source by itself, was read in.
         self.versions: dict[str, str] = {}
-        self._tables: dict[tuple[str, tuple[tuple[str, str], ...]], ListedTable] = {}
+        self._tables: dict[VersionKey, ListedTable] = {}
         self._in_catalogs: dict[str | None, Location | Ineligible] = {}
 
     def child(self) -> SparkSession:
@@ -206,6 +207,12 @@ class Reader:
         if isinstance(found, SourceFrame):
             return found
         assert source.location is not None
+        if source.file_format in SESSION_FORMATS and source.location.site.credential.of_one_source:
+            raise SourceError(
+                f"{str(found).rstrip('.')}. By Spark: its package of {(source.file_format or '').capitalize()} takes "
+                "no sign-in of a single source, which a connection_ref is. Leave it out, and have the site sign in "
+                "(offline_store.sites)."
+            )
         try:
             own = self.child() if session is None and source.file_format in SESSION_FORMATS else session or self.spark
             frame, notes = text_frame(own, source, source.location, self.router, required)
@@ -285,7 +292,7 @@ class Reader:
 
     def _table_version(self, source: SourceSpec) -> ListedTable:
         """A source's table, in one version for all that is read of it in a call."""
-        key = str(source.location), tuple(sorted(source.options.items()))
+        key = version_key(source)
         if key not in self._tables:
             self._tables[key] = open_table_version(source, self.router)
         return self._tables[key]

@@ -170,8 +170,6 @@ def _with_declared(spec: SourceSpec, views: Sequence[FeatureView]) -> SourceSpec
 
 
 def _resolved(translated: Translated, router: Router, *, what: str) -> SourceSpec:
-    if translated.site is not None:
-        router.named(translated.site, what=f"{what}, tag {SITE_TAG}")
     spec = translated.read.resolve(router, at_home=True)
     written = translated.written.resolve(router, at_home=True) if translated.written is not None else None
     for location in (spec.location, written.location if written is not None else None):

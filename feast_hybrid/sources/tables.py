@@ -46,3 +46,14 @@ def open_table_version(source: SourceSpec, router: Router) -> ListedTable:
     from feast_hybrid.sources.iceberg import iceberg_table
 
     return iceberg_table(source, router)
+
+
+#: A table, how it is read, and who reads it.
+VersionKey = tuple[str, tuple[tuple[str, str], ...], bytes]
+
+
+def version_key(source: SourceSpec) -> VersionKey:
+    """What tells a source's table from others in one call: what one source may read is not for another."""
+    assert source.location is not None
+    sign_in = source.location.site.sign_in_key(source.location.uri)
+    return str(source.location), tuple(sorted(source.options.items())), sign_in

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 SCRIPT = Path(__file__).with_name("entra_server.py")
 _STORE_PASSWORD = "changeit"  # noqa: S105  # Java's own; it guards certificates only
-_HOSTS = ("*.blob.core.windows.net", "*.dfs.core.windows.net", "login.microsoftonline.com", "localhost")
+_HOSTS = (
+    *("*.blob.core.windows.net", "*.dfs.core.windows.net", "*.vault.azure.net"),
+    *("login.microsoftonline.com", "localhost"),
+)
 
 
 class EntraLake(AdlsLake):
@@ -35,6 +38,7 @@ class EntraLake(AdlsLake):
     Args:
         container: the name of the container to create.
         seconds: for which a token is good.
+        vault: whether any vault of Azure Key Vault has the account's key, as the secret ``account-key``.
         clock: by how many seconds the account's clock is ahead of this machine's; negative where it is behind.
 
     Attributes:
@@ -43,12 +47,12 @@ class EntraLake(AdlsLake):
         secret: the application's, as it is in :meth:`environment`.
     """
 
-    def __init__(self, *, container: str = "lake", seconds: int = 3600, clock: int = 0) -> None:
+    def __init__(self, *, container: str = "lake", seconds: int = 3600, clock: int = 0, vault: bool = False) -> None:
         super().__init__("process", container=container)
-        self.seconds, self.clock = seconds, clock
+        self.seconds, self.clock, self.vault = seconds, clock, vault
         self.tenant, self.client = str(uuid.uuid4()), str(uuid.uuid4())
         self.secret = secrets.token_urlsafe(24)
-        self._proxy_port = self._login_port = 0
+        self._proxy_port = self._login_port = self._vault_port = 0
 
     @property
     def uri(self) -> str:
@@ -175,12 +179,14 @@ class EntraLake(AdlsLake):
 
     def _plan(self, folder: Path) -> list[Service]:
         (azurite,) = super()._plan(folder)
-        self._proxy_port, self._login_port = free_ports(2)
+        self._proxy_port, self._login_port, self._vault_port = free_ports(3)
         _write_certificates(folder)
         (folder / "assertion").write_text(secrets.token_urlsafe(24))
         config = {
             "port": self._proxy_port,
             "login_port": self._login_port,
+            "vault_port": self._vault_port,
+            "secrets": {"account-key": json.dumps({"account_key": self.key})} if self.vault else {},
             "storage_port": self._port,
             "certificate": str(folder / "server.pem"),
             "key": str(folder / "server.key"),

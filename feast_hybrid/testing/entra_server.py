@@ -6,9 +6,9 @@ as a script, with the standard library alone::
 
     python entra_server.py CONFIG.json
 
-The file has ``port`` (of the proxy), ``login_port``, ``storage_port`` (Azurite's), ``certificate`` and
-``key`` (files), ``tenant``, ``client``, ``secret``, ``assertion_file``, ``audience`` and ``seconds``
-(for which a token is good).
+The file has ``port`` (of the proxy), ``login_port``, ``vault_port``, ``storage_port`` (Azurite's), ``secrets`` (of
+the vault, by their names), ``certificate`` and ``key`` (files), ``tenant``, ``client``, ``secret``,
+``assertion_file``, ``audience`` and ``seconds`` (for which a token is good).
 """
 
 from __future__ import annotations
@@ -30,11 +30,14 @@ from typing import Any
 METADATA = "169.254.169.254"
 
 
-def token(config: dict[str, Any]) -> str:
+VAULT = "https://vault.azure.net"
+
+
+def token(config: dict[str, Any], audience: str) -> str:
     """A token as Azurite checks it: issuer, audience and times, and no signature."""
     now = int(time.time())
     claims = {
-        "aud": config["audience"],
+        "aud": audience,
         "iss": f"https://sts.windows.net/{config['tenant']}/",
         "iat": now,
         "nbf": now - 60,
@@ -45,15 +48,16 @@ def token(config: dict[str, Any]) -> str:
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
 
 
-def answer_with_token(config: dict[str, Any]) -> dict[str, Any]:
-    """What a token endpoint sends."""
+def answer_with_token(config: dict[str, Any], wanted: str) -> dict[str, Any]:
+    """What a token endpoint sends; a token is for storage, unless what is wanted is Key Vault."""
     seconds = config["seconds"]
+    audience = VAULT if wanted.startswith(VAULT) else config["audience"]
     return {
-        "access_token": token(config),
+        "access_token": token(config, audience),
         "token_type": "Bearer",
         "expires_in": str(seconds),
         "expires_on": str(int(time.time()) + seconds),
-        "resource": config["audience"],
+        "resource": audience,
     }
 
 
@@ -97,7 +101,50 @@ class Login(Handler):
                 {"error": "invalid_client", "error_description": "AADSTS7000215: Invalid client secret provided."},
             )
         else:
-            self.reply(200, answer_with_token(self.config))
+            self.reply(200, answer_with_token(self.config, form.get("scope", form.get("resource", ""))))
+
+    def do_GET(self) -> None:
+        """Where the endpoints of the tenant are, which some clients ask first."""
+        tenant = self.config["tenant"]
+        if self.path.partition("?")[0] != f"/{tenant}/v2.0/.well-known/openid-configuration":
+            self.reply(404, {"error": "only the tenant is stood for"})
+            return
+        of_tenant = f"https://login.microsoftonline.com/{tenant}"
+        self.reply(
+            200,
+            {
+                "issuer": f"{of_tenant}/v2.0",
+                "authorization_endpoint": f"{of_tenant}/oauth2/v2.0/authorize",
+                "token_endpoint": f"{of_tenant}/oauth2/v2.0/token",
+            },
+        )
+
+
+class Vault(Handler):
+    """A vault of Azure Key Vault, with the secrets of its configuration."""
+
+    def do_GET(self) -> None:
+        """A secret, to whom Entra gave a token for Key Vault."""
+        path, _, query = self.path.partition("?")
+        kind, _, token_given = self.headers.get("Authorization", "").partition(" ")
+        if kind != "Bearer" or audience_of(token_given) != VAULT:
+            self.reply(401, {"error": {"code": "Unauthorized"}})
+        elif not path.startswith("/secrets/") or "api-version=" not in query:
+            self.reply(400, {"error": {"code": "BadParameter"}})
+        elif (name := path.removeprefix("/secrets/")) not in self.config["secrets"]:
+            self.reply(404, {"error": {"code": "SecretNotFound"}})
+        else:
+            place = f"https://{self.headers['Host']}/secrets/{name}/{'0' * 32}"
+            self.reply(200, {"value": self.config["secrets"][name], "id": place, "attributes": {"enabled": True}})
+
+
+def audience_of(given: str) -> str:
+    """Whom a token is for; empty where it is none."""
+    try:
+        claims = given.split(".")[1]
+        return str(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["aud"])
+    except (IndexError, KeyError, ValueError):
+        return ""
 
 
 class Proxy(Handler):
@@ -108,6 +155,8 @@ class Proxy(Handler):
         host = self.path.rpartition(":")[0]
         if host.startswith("login."):
             port = self.config["login_port"]
+        elif host.endswith(".vault.azure.net"):
+            port = self.config["vault_port"]
         elif ".blob." in host or ".dfs." in host:
             port = self.config["storage_port"]
         else:
@@ -129,7 +178,7 @@ class Proxy(Handler):
         elif query.get("client_id", self.config["client"]) != self.config["client"]:
             self.reply(400, {"error": "invalid_request", "error_description": "Identity not found"})
         else:
-            self.reply(200, answer_with_token(self.config))
+            self.reply(200, answer_with_token(self.config, query.get("resource", "")))
 
 
 def pump(one: socket.socket, other: socket.socket) -> None:
@@ -158,11 +207,12 @@ def main(file: str) -> None:
     """Serve until the process is ended."""
     config = json.loads(Path(file).read_text())
     Handler.config = config
-    login = Server(("127.0.0.1", config["login_port"]), Login)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(config["certificate"], config["key"])
-    login.socket = context.wrap_socket(login.socket, server_side=True)
-    threading.Thread(target=login.serve_forever, daemon=True).start()
+    for port, handler in (("login_port", Login), ("vault_port", Vault)):
+        server = Server(("127.0.0.1", config[port]), handler)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
     Server(("127.0.0.1", config["port"]), Proxy).serve_forever()
 
 

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.contenders import chain
+from benchmarks.contenders import SPARK_CONTENDERS, Ours, chain
 from benchmarks.data import Task, View, write_history
 from benchmarks.far import view_bytes
+from benchmarks.local import LocalProcess
 from benchmarks.oracle import differences
 from benchmarks.report import number, report, seconds_table, table, targets_table
 from benchmarks.results import Outcome, Result, load, missing, save
 from benchmarks.shapes import START, History, shapes
-from benchmarks.targets import TARGETS, against_best_strategy, against_fastest
+from benchmarks.targets import LOCAL_TARGETS, TARGETS, Target, against_best_strategy, against_fastest
 
 HOUR = timedelta(hours=1)
 
@@ -69,8 +70,44 @@ def test_targets_between_shapes_need_both_of_them() -> None:
     assert four.met({"four": result("four", ours=8.0), "dense": result(ours=2.0)}) is True
 
 
-def test_every_target_is_silent_about_what_was_not_measured() -> None:
-    assert [target.value({}) for target in TARGETS] == [None] * len(TARGETS)
+@pytest.mark.parametrize("targets", [TARGETS, LOCAL_TARGETS], ids=["all", "local"])
+def test_every_target_is_silent_about_what_was_not_measured(targets: tuple[Target, ...]) -> None:
+    assert [target.value({}) for target in targets] == [None] * len(targets)
+
+
+def test_the_local_engine_is_measured_against_duckdb_the_chain_and_its_own_time_for_less() -> None:
+    results = {
+        "dense": result(ours=9.0, local=2.0, duckdb=4.0, chain=20.0),
+        "four": result("four", ours=9.0, local=10.0),
+    }
+    found = {target.text: target.value(results) for target in LOCAL_TARGETS}
+    assert {text: value for text, value in found.items() if value is not None} == {
+        "dense: ours (local) ÷ DuckDB": 0.5,
+        "dense: ours (local) ÷ the chain": 0.1,
+        "four times the history: ours (local) ÷ itself in dense": 5.0,
+    }
+
+
+def test_a_cold_start_counts_from_the_quicker_of_feast_s_own() -> None:
+    cold = result("cold", local=3.5, start=2.5, **{"start-file": 2.75})
+    (target,) = [target for target in LOCAL_TARGETS if target.text.startswith("cold")]
+    assert target.value({"cold": cold}) == pytest.approx(1.0)
+    assert target.met({"cold": cold}) is False
+
+
+def test_a_report_has_a_table_of_the_local_engine_s_targets_where_one_of_them_was_measured() -> None:
+    title = "## Targets of the local engine"
+    assert title in report({"dense": result(ours=1.0, local=1.0, duckdb=2.0)}, 1.0, None)
+    assert title not in report({"dense": result(ours=1.0, duckdb=2.0)}, 1.0, None)
+
+
+def test_all_of_ours_beside_the_local_engine_are_in_spark() -> None:
+    ours = [kind for kind in SPARK_CONTENDERS.values() if issubclass(kind, Ours)]
+    assert len(ours) == 4
+    for kind in ours:
+        contender = kind.__new__(kind)
+        contender.lakes = None
+        assert contender.store_config()["engine"] == "spark"
 
 
 def test_bytes_are_compared_at_the_worst_run() -> None:
@@ -216,3 +253,39 @@ def test_the_chain_reads_only_what_is_asked_for_and_applies_the_ttl() -> None:
     text = chain(Task(entities="/entities", keys=("k",), views=(view,), pandas=False))
     assert "LEFT ASOF JOIN (SELECT k, ts, f0 FROM v0) v0 MATCH_CONDITION (e.event_timestamp >= v0.ts)" in text
     assert "CASE WHEN v0.ts >= e.event_timestamp - INTERVAL '172800' SECOND THEN v0.f0 END AS v0__f0" in text
+
+
+def test_the_local_engine_answers_in_a_process_of_its_own_and_says_why_it_cannot(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    features = history(used_features=1)
+    write_history(features, tmp_path / "rows")
+    entities = {
+        "row": [0, 1],
+        "k": [3, 99],
+        "event_timestamp": pa.array([features.end] * 2, pa.timestamp("us", "UTC")),
+    }
+    pq.write_table(pa.table(entities), tmp_path / "entities.parquet")
+
+    def task(form: str) -> Task:
+        view = View(history=history(used_features=1, form=form), path=str(tmp_path / "rows"))
+        return Task(entities=str(tmp_path / "entities.parquet"), keys=("k",), views=(view,), pandas=False)
+
+    local = LocalProcess(task("parquet"), "1g")
+    try:
+        local.tidy()
+        assert local.run(hand_over=False) is None
+        answer = local.run(hand_over=True)
+    finally:
+        local.close()
+    assert answer is not None
+    found = answer.sort_values("row")["v0__f0"]
+    assert list(found.isna()) == [False, True]
+
+    local = LocalProcess(task("query"), "1g")
+    try:
+        with pytest.raises(RuntimeError, match=r"NotSupportedError: .*the local engine cannot answer this"):
+            local.run(hand_over=False)
+    finally:
+        local.close()

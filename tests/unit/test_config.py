@@ -105,8 +105,9 @@ def test_settings_are_text_whatever_yaml_reads_them_as() -> None:
         (
             "sitez: []",
             (
-                "offline_store.sitez: unknown key; did you mean 'sites'? there are type, sites, spark, engine, "
-                "local, join, sql, file_formats, staging_location, monitoring_location."
+                "offline_store.sitez: unknown key; did you mean 'sites'? there are type, sites, sources, "
+                "connection_refs, spark, engine, local, join, sql, file_formats, staging_location, "
+                "monitoring_location."
             ),
         ),
         (
@@ -188,6 +189,55 @@ def test_settings_are_text_whatever_yaml_reads_them_as() -> None:
         (
             "spark: {conf: {spark.master: local}}",
             "offline_store.spark.conf: spark.master belongs in offline_store.spark.master.",
+        ),
+        ("connection_refs: [{provider: env, name: X}]", "offline_store.connection_refs[0].site: missing."),
+        (
+            "connection_refs: [{provider: '', name: X, site: a}]",
+            "offline_store.connection_refs[0].provider: is empty.",
+        ),
+        (
+            "connection_refs: [{provider: env, name: X, site: a, vault: y}]",
+            ("offline_store.connection_refs[0].vault: unknown key; there are provider, name, namespace, site."),
+        ),
+        (
+            "{sites: [{name: azure, uri: hdfs://one}], connection_refs: [{provider: env, name: X, site: azur}]}",
+            (
+                "offline_store.connection_refs[0] (name: 'X'): site 'azur' is not configured (configured: azure). "
+                "Did you mean 'azure'?"
+            ),
+        ),
+        ("sources: [{match: bank_*}]", "offline_store.sources[0].site: missing."),
+        (
+            "{sites: [{name: a, uri: hdfs://one}], sources: [{match: b, site: a}, {mach: bank_*, site: a}]}",
+            (
+                "offline_store.sources[1].match: missing; offline_store.sources[1].mach: unknown key; did you mean "
+                "'match'? there are match, site."
+            ),
+        ),
+        (
+            "{sites: [{name: a, uri: hdfs://one}], sources: [{match: ' ', site: a}]}",
+            "offline_store.sources[0].match: is empty: write a pattern of names, such as bank_*.",
+        ),
+        (
+            "{sites: [{name: azure, uri: hdfs://one}], sources: [{match: '*', site: azure}, {match: b, site: azur}]}",
+            (
+                "offline_store.sources[1] (match: 'b'): site 'azur' is not configured (configured: azure). Did you "
+                "mean 'azure'?"
+            ),
+        ),
+        (
+            "sources: [{match: b, site: azure}]",
+            (
+                "offline_store.sources[0] (match: 'b'): site 'azure' is not configured (configured: none: "
+                "offline_store.sites is empty)."
+            ),
+        ),
+        (
+            "{sites: [{name: a, uri: hdfs://one}], sources: [{match: b, site: a}, {match: b, site: a}]}",
+            (
+                "offline_store.sources[1] (match: 'b'): offline_store.sources[0] (match: 'b') has the same pattern, "
+                "and the first match counts; leave one out."
+            ),
         ),
         (
             "sites: [{name: a, uri: hdfs://one}, {name: a, uri: hdfs://two}]",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import traceback
 import warnings
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import pytest
 from feast import BatchFeatureView, BigQuerySource, FeatureView, Field, FileSource, RepoConfig
-from feast.credentials import ConnectionRef
 from feast.data_format import DeltaFormat as DeltaFiles
 from feast.data_format import ParquetFormat
 from feast.data_source import DataSource
@@ -28,7 +26,7 @@ from feast.types import Int64
 from feast_hybrid import HybridSparkSource, SavedDatasetHybridSparkStorage
 from feast_hybrid.config import HybridSparkOfflineStoreConfig
 from feast_hybrid.errors import NotSupportedError, RoutingError, SourceError, WriteError
-from feast_hybrid.lakes import Allowed, BarePaths, Router, Site
+from feast_hybrid.lakes import Allowed, BarePaths, Router, Site, SourceRule
 from feast_hybrid.sources.feast_sources import type_words
 from feast_hybrid.sources.feast_types import value_type_of_spark
 from feast_hybrid.sources.resolve import destination_spec, engine_source_spec, is_read, source_spec, storage_spec
@@ -231,6 +229,69 @@ class TestSites:
     )
     def test_a_tag_that_is_wrong(self, source: DataSource, error: str) -> None:
         with pytest.raises(RoutingError, match=error):
+            source_spec(source, self.router)
+
+    @pytest.mark.parametrize(
+        ("source", "site"),
+        [
+            (spark_source(name="bank_a", table="t"), "cloud"),
+            (spark_source(name="bank_a", query="SELECT 1 AS a"), "cloud"),
+            (iceberg_source(name="bank_a"), "cloud"),
+            (ours(name="bank_a", table="t"), "cloud"),
+            (ours(name="bank_old_a", table="t"), "onprem"),
+            (ours(name="bank_a", query="SELECT 1 AS a", site="onprem"), "onprem"),
+            (spark_source(name="bank_a", table="t", tags={"feast_hybrid.site": "onprem"}), "onprem"),
+            (spark_source(name="bank_a", path=HDFS, file_format="parquet"), "onprem"),
+            (ours(name="bank_a", path=HDFS), "onprem"),
+            (spark_source(name="Bank_a", table="t"), None),
+            (spark_source(name="of_bank_a", table="t"), None),
+        ],
+        ids=str.split(
+            "a_table a_query of_Iceberg ours the_first_match explicit a_tag a_URI ours_with_a_URI case the_whole_name"
+        ),
+    )
+    def test_a_rule_says_where_a_source_is_that_does_not_say_it(self, source: DataSource, site: str | None) -> None:
+        rules = [SourceRule(match="bank_old_*", site="onprem"), SourceRule(match="bank_*", site="cloud")]
+        found = source_spec(from_registry(source), Router(self.router.sites, rules=rules)).site
+        assert (found.name if found else None) == site
+
+    @pytest.mark.parametrize("by", ["a rule", "a tag"])
+    def test_a_bare_path_of_spark_is_on_the_site_that_a_rule_or_a_tag_names(self, by: str) -> None:
+        rules = [SourceRule(match="s", site="cloud")] if by == "a rule" else []
+        tags = {"feast_hybrid.site": "cloud"} if by == "a tag" else {}
+        router = Router(self.router.sites, rules=rules)
+        found = source_spec(spark_source(path="/cards", file_format="parquet", tags=tags), router)
+        assert str(found.location) == ADLS
+        with pytest.raises(RoutingError, match=r"'cards' is relative to a user's folder of abfss://features@acct"):
+            source_spec(spark_source(path="cards", file_format="parquet", tags=tags), router)
+
+    def test_a_rule_leaves_a_bare_path_of_this_machine(self) -> None:
+        local = Site(name="local", uri="file:///data")
+        router = Router([*self.router.sites, local], rules=[SourceRule(match="*", site="cloud")])
+        assert str(source_spec(file_source("/data/x.parquet"), router).location) == "file:///data/x.parquet"
+
+    def test_a_saved_dataset_is_on_the_site_of_a_rule_to_write_and_to_read(self) -> None:
+        router = Router(self.router.sites, rules=[SourceRule(match="of-bank*", site="cloud")])
+        storage = SavedDatasetSparkStorage(table="of-bank")
+        kept = storage_spec(storage, router)
+        assert kept.site is not None
+        assert kept.site.name == "cloud"
+        assert source_spec(storage.to_data_source(), router).site == kept.site
+
+    @pytest.mark.parametrize("feasts", [spark_source, iceberg_source], ids=["SparkSource", "IcebergSource"])
+    @pytest.mark.parametrize(
+        ("tag", "hint"),
+        [
+            ("feast_hybrid.sites", r" Did you mean 'feast_hybrid\.site'\?"),
+            ("Feast_Hybrid.Site", r" Did you mean 'feast_hybrid\.site'\?"),
+            ("feast_hybrid.owner", ""),
+        ],
+    )
+    def test_a_tag_that_is_misspelt_is_refused(self, feasts: Any, tag: str, hint: str) -> None:
+        source = from_registry(feasts(table="t", tags={"team": "risk", tag: "cloud"}))
+        with pytest.raises(
+            SourceError, match=rf"^source 's': the tag '{tag}' is none .*: there is feast_hybrid\.site\.{hint}"
+        ):
             source_spec(source, self.router)
 
     def test_files_of_this_machine_need_a_site_where_there_are_sites(self) -> None:
@@ -564,15 +625,6 @@ def test_a_call_without_a_configuration_is_for_feasts_own_methods() -> None:
     """Feast's ``IcebergSource`` looks at none: it says that nothing is at an empty address."""
     with pytest.raises(ValueError, match=r"Could not load table 'w\.risk\.loans' from catalog"):
         iceberg_source().validate(None)  # type: ignore[arg-type]
-
-
-def test_a_connection_that_is_not_followed_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    source = spark_source(name="of a vault", table="t", connection_ref=ConnectionRef(provider="vault", name="x"))
-    with caplog.at_level(logging.WARNING):
-        for _ in range(2):
-            source_spec(source, Router())
-    (said,) = [record.message for record in caplog.records]
-    assert said.startswith("source 'of a vault' has a connection_ref, which is not followed: its site signs in")
 
 
 WORDS = ["boolean", "int", "bigint", "float", "double", "string", "binary"]

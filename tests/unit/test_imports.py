@@ -78,6 +78,7 @@ def test_the_public_names_are_listed() -> None:
         "HybridSparkOfflineStoreConfig",
         "HybridSparkRetrievalJob",
         "HybridSparkSource",
+        "KeyVaultProvider",
         "SavedDatasetHybridSparkStorage",
         "__version__",
     }

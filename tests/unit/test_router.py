@@ -214,7 +214,7 @@ class TestTablesAndQueries:
             ROUTER.named(None, what="source 's'")
         assert str(refused.value) == (
             "source 's': a table or query has no URI to tell its site by; set site= to one of cloud, models, onprem, "
-            "risk."
+            "risk, or write a rule in offline_store.sources."
         )
 
     def test_a_site_is_found_by_its_name(self) -> None:

@@ -43,8 +43,8 @@ def test_a_run_that_broke_off_is_not_perfect_whatever_passed_before(code: int) -
     assert outcome.failures == (f"failed: pytest ended with {code}",)
 
 
-def test_all_lakes_on_both_kinds_of_spark_are_run_unless_said_otherwise() -> None:
-    assert len(configurations((), (), peer=False)) == 6
+def test_all_lakes_on_each_kind_of_spark_and_without_it_are_run_unless_said_otherwise() -> None:
+    assert len(configurations((), (), peer=False)) == 9
     assert configurations(("connect",), ("hdfs",), peer=True) == [HDFS, Configuration("classic", "feast")]
 
 

@@ -67,13 +67,14 @@ service = FeatureService(name="balances", features=[by_parquet], logging_config=
 
 ROUND = """
 import json, sys
+from datetime import timedelta
 from pathlib import Path
-import pandas as pd, pyarrow as pa, pyarrow.orc
+import pandas as pd, pyarrow as pa, pyarrow.orc, pyarrow.parquet as pq
 from feast import FeatureStore
 from feast.feature_logging import FeatureServiceLoggingSource
 from feast.repo_config import load_repo_config
 from feast.repo_operations import apply_total, plan
-from feast_hybrid import HybridSparkOfflineStore, HybridSparkRetrievalJob, HybridSparkSource
+from feast_hybrid import HybridSparkOfflineStore, HybridSparkSource, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import SparkNotInstalledError
 from feast_hybrid.sources.inference import source_columns
 import features
@@ -111,16 +112,30 @@ avro = features.FeatureView(
     source=HybridSparkSource(name="a", path=f"file://{repo}/avro", file_format="avro", timestamp_field="seen"),
 )
 entities = pd.DataFrame({"account": [1], "event_timestamp": [pd.Timestamp("2026-01-10", tz="UTC")]})
+refs = [f"by_{name}:balance" for name in features.FORMATS]
+job = store.get_historical_features(entities, refs, full_feature_names=True)
+dates = {"start_date": now[0].as_py(), "end_date": now[0].as_py()}
+storage = SavedDatasetHybridSparkStorage(path=f"file://{repo}/saved")
+store.create_saved_dataset(job, "saved", storage)
+store.materialize(now[0].as_py() - timedelta(days=1), now[0].as_py() + timedelta(days=1))
 found = {
     "columns": {
-        name: list(store.get_feature_view(f"by_{name}").features[0].name for _ in "1")
-        + [file.suffix for file in sorted((repo / name).rglob("*")) if file.is_file()][:1]
+        name: source_columns(source(path=f"file://{repo}/{name}", file_format=name), spark, router)
         for name in features.FORMATS
+    },
+    "rows": {
+        name: sum(pq.read_metadata(file).num_rows for file in (repo / name).rglob("*.parquet"))
+        for name in ("parquet", "delta", "iceberg")
     },
     "logs": len(list((repo / "logs").glob("*.parquet"))),
     "a query": refusal(lambda: source_columns(query, spark, router)),
     "a batch of Avro": refusal(lambda: HybridSparkOfflineStore.offline_write_batch(config, avro, rows, None)),
-    "a retrieval": refusal(lambda: store.get_historical_features(entities, ["by_parquet:balance"]).to_df()),
+    "a Spark frame": refusal(job.to_spark_df),
+    "history": job.to_df().filter(like="balance").to_dict("records"),
+    "by dates": sorted(store.get_historical_features(None, refs[:1], **dates).to_df()["balance"]),
+    "saved": len(store.get_saved_dataset("saved").to_df()),
+    "exported": len(store.get_historical_features(entities, refs[:1]).to_remote_storage()),
+    "online": store.get_online_features(refs[:1], [{"account": 2}]).to_dict()["balance"],
     "loaded": "pyspark" in sys.modules,
 }
 print(json.dumps(found))
@@ -137,7 +152,9 @@ def repo(tmp_path: Path) -> Path:
     (tmp_path / "feature_store.yaml").write_text(
         "project: p\nprovider: local\nregistry: registry.db\nentity_key_serialization_version: 3\n"
         "online_store: {type: sqlite, path: online.db}\n"
-        "offline_store: {type: feast_hybrid.HybridSparkOfflineStore}\n"
+        "offline_store: {type: feast_hybrid.HybridSparkOfflineStore, staging_location: 'file:///STAGING'}\n".replace(
+            "/STAGING", f"{tmp_path}/staging"
+        )
     )
     return tmp_path
 
@@ -154,11 +171,18 @@ def test_every_module_but_those_of_spark_is_imported(python: PythonWithoutSpark)
 def test_a_repository_is_applied_and_written_to(python: PythonWithoutSpark, repo: Path) -> None:
     (repo / "features.py").write_text(FEATURES.replace("FOLDER", str(repo)))
     found = json.loads(python.program(ROUND, cwd=repo).splitlines()[-1])
-    print(found)
     install = "PySpark is not installed: pip install 'feast-hybrid[spark]'"
     assert found.pop("a query").startswith(f"source 'elsewhere' (a query) needs Spark, and {install}")
     assert install in found.pop("a batch of Avro")
-    assert install in found.pop("a retrieval")
+    assert install in found.pop("a Spark frame")
+    assert found.pop("history") == [{f"by_{name}__balance": 0.5 for name in ("parquet", "delta", "iceberg", "orc")}]
+    assert (found.pop("by dates"), found.pop("online")) == ([0.5, 1.5], [1.5])
+    assert (found.pop("saved"), found.pop("exported")) == (1, 1)
+    columns = [["account", "bigint"], ["balance", "double"], ["seen", "timestamp"]]
+    assert {name: sorted(of_it) for name, of_it in found["columns"].items()} == dict.fromkeys(
+        ("parquet", "delta", "iceberg", "orc"), columns
+    )
+    assert found["rows"] == {"parquet": 2, "delta": 2, "iceberg": 2}
     assert (found["logs"], found["loaded"]) == (1, False)
 
 

@@ -16,7 +16,7 @@ from feast_hybrid.asof.columnar.match import keep_best_matches
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from feast_hybrid.asof.columnar.spec import KeyFilter, ViewSpec
+    from feast_hybrid.asof.columnar.spec import ViewSpec
 
 #: After as many rows, a key filter that keeps more than this share of them is no longer used.
 _TRIAL_ROWS, _USELESS_SHARE = 100_000, 0.8
@@ -35,10 +35,8 @@ class Candidates:
     def __init__(self, view: ViewSpec) -> None:
         self._view = view
         self._schema = view.block_schema()
-        self._filter: KeyFilter | None = view.key_filter
-        self._slots: NDArray[np.uint8] | None = None
-        if view.key_filter is not None:
-            self._slots = np.unpackbits(view.key_filter.slots)
+        #: Says which keys the entity rows have, as long as it leaves out enough of the others.
+        self._known = _known_keys(view)
         self._seen = self._kept = 0
 
     def choose(
@@ -87,19 +85,30 @@ class Candidates:
                 found.append(values >= low)
             if view.high is not None and span["max"] > view.high:
                 found.append(values <= view.high)
-        if self._filter is not None and self._slots is not None:
-            passes = self._slots[key_filter_slot(hashed(keys), self._filter.bits)].view(np.bool_)
+        if self._known is not None:
+            passes = self._known(keys)
             self._seen += len(passes)
             self._kept += int(np.count_nonzero(passes))
             found.append(passes)
             if self._seen > _TRIAL_ROWS and self._kept > _USELESS_SHARE * self._seen:
-                self._filter = None
+                self._known = None
         if not found:
             return None
         mask = found[0]
         for other in found[1:]:
             mask = mask & other
         return np.asarray(mask)
+
+
+def _known_keys(view: ViewSpec) -> Callable[[Sequence[pa.Array]], NDArray[np.bool_]] | None:
+    """Which of a history's keys the entity rows have: exactly, where that is cheap, or else but for a few more."""
+    entity_keys, key_filter = view.entity_keys, view.key_filter
+    if entity_keys is not None and entity_keys.are_near:
+        return lambda keys: entity_keys.contain(keys[0])
+    if key_filter is None:
+        return None
+    slots = np.unpackbits(key_filter.slots)
+    return lambda keys: slots[key_filter_slot(hashed(keys), key_filter.bits)].view(np.bool_)
 
 
 class BlockWriter:

@@ -80,7 +80,7 @@ def join_locally(
     for view, reading in readings:
         group = groups.get(view.keys) or groups.setdefault(view.keys, _group(view.keys, entities, times))
         spec, files = pushed_down(
-            reading.spec, reading.scan, low=low, high=high, key_filter=group.key_filter, entity_keys=None
+            reading.spec, reading.scan, low=low, high=high, key_filter=group.key_filter, entity_keys=group.keys
         )
         specs.append(spec)
         matches.append(BestMatches(spec, group.keys))

@@ -145,7 +145,7 @@ def run_all(
             watch.give_up()
 
     running = [
-        threading.Thread(target=work, name=f"feast-hybrid-{n}", daemon=True)
+        threading.Thread(target=work, name=f"feast-hybrid-read-{n}", daemon=True)
         for n in range(max(1, min(threads, len(items))))
     ]
     for thread in running:

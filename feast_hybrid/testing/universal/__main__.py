@@ -15,13 +15,13 @@ import click
 
 from feast_hybrid.errors import MissingDependencyError
 from feast_hybrid.testing.universal.report import console_table, markdown_page
-from feast_hybrid.testing.universal.runs import PEER, Configuration, run_suite
+from feast_hybrid.testing.universal.runs import LOCAL, PEER, Configuration, run_suite
 
 #: What "the suite" means: the tests of offline stores.
 OFFLINE_STORE_TESTS = "tests/integration/offline_store"
 
 LAKES = ("hdfs", "adls", "hybrid")
-SPARKS = ("classic", "connect")
+SPARKS = ("classic", "connect", LOCAL)
 
 
 def suite_version(repository: Path) -> str:
@@ -62,7 +62,7 @@ def copy_suite(repository: Path, folder: Path) -> None:
 
 
 def configurations(sparks: tuple[str, ...], lakes: tuple[str, ...], *, peer: bool) -> list[Configuration]:
-    """What is to be run: each lake on each kind of Spark, and Feast's own store on Spark Classic."""
+    """What is to be run: each lake on each kind of Spark and without it; Feast's own store on Spark Classic."""
     ours = [Configuration(spark, lake) for spark in sparks or SPARKS for lake in lakes or LAKES]
     return [*ours, Configuration("classic", PEER)] if peer else ours
 
@@ -87,7 +87,7 @@ def configurations(sparks: tuple[str, ...], lakes: tuple[str, ...], *, peer: boo
     "sparks",
     multiple=True,
     type=click.Choice(SPARKS),
-    help="The kind of Spark session; may be repeated. Both by default.",
+    help="The kind of Spark session, or 'local' for the local engine; may be repeated. All three by default.",
 )
 @click.option("--peer", is_flag=True, help="Run the suite on Feast's own Spark store too; it does not have to pass.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the table to this file.")

@@ -20,8 +20,9 @@ from feast_hybrid import (
     HybridSparkSource,
     SavedDatasetHybridSparkStorage,
 )
+from feast_hybrid.spark.installed import find_pyspark
 from feast_hybrid.testing import Lakes, session_conf, start_adls, start_connect, start_hdfs
-from feast_hybrid.testing.universal.runs import SPARK_VARIABLE
+from feast_hybrid.testing.universal.runs import LOCAL, SPARK_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,14 +94,17 @@ class LakeDataSourceCreator:
         )
 
     def create_offline_store_config(self) -> HybridSparkOfflineStoreConfig:
-        """Both lakes as sites, and a session that can read them: local, or on a Connect server."""
-        if os.environ.get(SPARK_VARIABLE) == "connect":
-            spark: dict[str, Any] = {"remote": session_connect().uri}
-        else:
+        """Both lakes as sites, and a session that can read them, or the local engine."""
+        kind = os.environ.get(SPARK_VARIABLE)
+        spark: dict[str, Any] = {}
+        if kind == "connect":
+            spark = {"remote": session_connect().uri}
+        elif find_pyspark() is not None:  # the local engine needs it for SQL text alone
             spark = {"master": "local[2]", "conf": {**session_conf(), **SMALL}}
         return HybridSparkOfflineStoreConfig(
             sites=self._lakes.sites(),
             spark=spark,
+            engine="auto" if kind == LOCAL else "spark",
             staging_location=self._lakes[self.turns[0]].uri + "/_staging",
         )
 

@@ -1,7 +1,8 @@
 """A pytest plugin for runs of Feast's suite.
 
 It writes down what became of each test, and which tests of the suite were not run at all. In the hybrid
-configuration, each retrieval over several tables must read both lakes, as its plan shows.
+configuration, each retrieval over several tables must read both lakes, as its plan shows; where the local engine is
+tested, it must be what answers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from feast_hybrid import HybridSparkOfflineStore
-from feast_hybrid.testing.universal.runs import CREATOR_VARIABLE, REPORT_VARIABLE
+from feast_hybrid.testing.universal.runs import CREATOR_VARIABLE, LOCAL, REPORT_VARIABLE, SPARK_VARIABLE
 
 _seen: list[tuple[str, list[str]]] = []
 _tests: dict[str, str] = {}
@@ -29,6 +30,10 @@ def _watch_plans(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
     def watched(*args: Any, **kwargs: Any) -> Any:
         job = retrieve(*args, **kwargs)
+        is_local = os.environ.get(SPARK_VARIABLE) == LOCAL
+        rows = kwargs["entity_df"] if "entity_df" in kwargs else args[3]
+        if is_local and not isinstance(rows, str):  # SQL text is Spark's to read
+            assert "engine: local" in job.explain(), job.explain()
         views = kwargs.get("feature_views") or args[1]
         tables = {view.batch_source.path for view in views}
         if len(tables) > 1:
@@ -42,10 +47,12 @@ def _watch_plans(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 
 def _schemes(job: Any, config: Any) -> set[str]:
-    """Of what the plan reads: by Spark's readers, and by tasks that open a site's files themselves."""
-    # A credential of a process may have a scheme of its own, such as abfs-k3fq.
-    found = {uri.partition(":")[0].partition("-")[0] for uri in job.to_spark_df().inputFiles()}
-    by_tasks = re.findall(r": columnar .* on site '([^']+)'", job.explain())
+    """Of what the plan reads: by Spark's readers, and by tasks or threads that open a site's files themselves."""
+    found: set[str] = set()
+    if "engine: local" not in job.explain():
+        # A credential of a process may have a scheme of its own, such as abfs-k3fq.
+        found = {uri.partition(":")[0].partition("-")[0] for uri in job.to_spark_df().inputFiles()}
+    by_tasks = re.findall(r": (?:columnar|local) .* on site '([^']+)'", job.explain())
     return found | {site.uri.partition(":")[0] for site in config.offline_store.sites if site.name in by_tasks}
 
 

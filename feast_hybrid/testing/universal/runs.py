@@ -20,13 +20,16 @@ CREATOR_IDS = {"hdfs": "Hdfs", "adls": "Adls", "hybrid": "Hybrid", "feast": "Fea
 
 PEER = "feast"
 
+LOCAL = "local"
+"""What stands for the kind of Spark session where the local engine answers, and no Spark may be started."""
+
 
 @dataclass(frozen=True)
 class Configuration:
     """What is run.
 
     Attributes:
-        spark: ``classic`` or ``connect``.
+        spark: ``classic``, ``connect``, or ``local`` for the local engine.
         lake: ``hdfs``, ``adls`` or ``hybrid``; ``feast`` for Feast's own Spark store on local files.
     """
 

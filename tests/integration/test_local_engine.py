@@ -1,0 +1,162 @@
+"""The local engine on both lakes: it answers as Spark does, without Spark, and leaves to Spark what is Spark's."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from feast_hybrid import HybridSparkOfflineStore, SavedDatasetHybridSparkStorage
+from feast_hybrid.errors import NotSupportedError, RetrievalTimeoutError, SchemaError
+from tests.integration.places import entity, hour, retrieve, rows_of, source, view
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+    from feast_hybrid import HybridSparkRetrievalJob
+    from tests.integration.places import Places
+
+DRIVER, CITY = entity("driver_id"), entity("city")
+FEATURES = ["stats:rate", "stats:words", "stats:day", "weather:temp", "weather:exact", "weather:nested"]
+ENGINES = ("spark", "local")
+
+
+def history(seed: int, key: str, **columns: Any) -> pa.Table:
+    """Rows whose times, created times and values tie often."""
+    random = np.random.default_rng(seed)
+    times = [hour(float(n)) for n in random.integers(0, 8, 400)]
+    created = [None if n == 0 else hour(float(n)) for n in random.integers(0, 6, 400)]
+    keys = [None if n == 0 else int(n) for n in random.integers(0, 12, 400)]
+    made = {name: [values[n] for n in random.integers(0, len(values), 400)] for name, values in columns.items()}
+    return pa.table({key: pa.array(keys, pa.int64()), "event_timestamp": times, "created": created, **made})
+
+
+@pytest.fixture(scope="module")
+def stores(lakes_to_test: Places, tmp_path_factory: pytest.TempPathFactory) -> dict[str, FeatureStore]:
+    """One repository on two lakes, for each engine."""
+    from tests.integration.places import feature_store
+
+    onprem, cloud = lakes_to_test
+    rates, words = [0.5, -0.0, 0.0, float("nan"), None], [["a"], ["a", None], [], None]
+    stats = history(1, "driver_id", rate=rates, words=words, day=[hour(0).date(), None])
+    weather = history(2, "city", temp=[1, 2, None], exact=[1, 7], nested=[{"a": 1, "b": [1.5]}, None])
+    places = {
+        "stats": onprem.write(f"{onprem.uri}/local_engine/stats", stats),
+        "weather": cloud.write(f"{cloud.uri}/local_engine/weather", weather),
+    }
+    made = {}
+    for engine in ENGINES:
+        views = [
+            view("stats", source("stats_rows", places["stats"], "created"), DRIVER, ttl=timedelta(hours=3)),
+            view("weather", source("weather_rows", places["weather"], "created"), CITY),
+        ]
+        folder = tmp_path_factory.mktemp(engine)
+        made[engine] = feature_store(lakes_to_test.sites(), folder, DRIVER, CITY, *views, engine=engine)
+    return made
+
+
+def entity_rows(count: int = 300) -> pd.DataFrame:
+    random = np.random.default_rng(3)
+    return pd.DataFrame(
+        {
+            "driver_id": random.integers(0, 14, count),
+            "city": [None if n == 0 else float(n) for n in random.integers(0, 14, count)],
+            "event_timestamp": [hour(float(n) / 2) for n in random.integers(0, 20, count)],
+            "label": random.random(count),
+        }
+    )
+
+
+def both(stores: dict[str, FeatureStore], rows: Any, *features: str, **more: Any) -> list[HybridSparkRetrievalJob]:
+    return [retrieve(stores[engine], rows, list(features or FEATURES), **more) for engine in ENGINES]
+
+
+@pytest.mark.parametrize("by_created", [False, True])
+def test_both_engines_give_the_same_table(stores: dict[str, FeatureStore], by_created: bool) -> None:
+    by_spark, local = both(stores, entity_rows(), filter_by_created_timestamp=by_created)
+    assert local.explain().count(": local (asked for)") == 2
+    wanted, found = by_spark.to_arrow(), local.to_arrow()
+    assert found.schema.equals(wanted.schema)
+    # In text, since NaN is not equal to itself.
+    assert str(found.to_pylist()) == str(wanted.to_pylist())
+    assert any(value is not None for value in found["nested"].to_pylist())
+
+
+def test_entity_rows_of_dates_are_the_same(stores: dict[str, FeatureStore]) -> None:
+    tables = [job.to_arrow() for job in both(stores, None, "stats:rate", start_date=hour(1), end_date=hour(4.5))]
+    wanted, found = ([str(row) for row in table.to_pylist()] for table in tables)
+    assert tables[0].schema.equals(tables[1].schema)
+    assert sorted(found) == sorted(wanted)
+    assert len(found) > 20
+
+
+@pytest.mark.parametrize("verb", ["latest", "all"])
+@pytest.mark.parametrize("features", [["temp", "nested"], []])
+def test_pulls_are_the_same(stores: dict[str, FeatureStore], verb: str, features: list[str]) -> None:
+    pull = getattr(HybridSparkOfflineStore, f"pull_{verb}_from_table_or_query")
+    tables = []
+    for engine in ENGINES:
+        of = stores[engine].get_feature_view("weather").batch_source
+        created = "created" if verb == "latest" else None
+        job = pull(stores[engine].config, of, ["city"], features, "event_timestamp", created, hour(1), hour(6))
+        tables.append(job.to_arrow())
+    assert tables[0].schema.equals(tables[1].schema)
+    wanted, found = (sorted(map(str, table.to_pylist())) for table in tables)
+    assert found == wanted
+    assert len(found) > 8
+
+
+@pytest.mark.parametrize("role", ["onprem", "cloud"])
+def test_a_dataset_is_saved_whole_and_replaced(
+    stores: dict[str, FeatureStore], lakes_to_test: Places, role: str
+) -> None:
+    path = f"{getattr(lakes_to_test, role).uri}/local_engine/saved"
+    storage = SavedDatasetHybridSparkStorage(path=path)
+    for count in (300, 20):
+        job = both(stores, entity_rows(count))[1]
+        job.persist(storage, allow_overwrite=count == 20)
+        saved = HybridSparkOfflineStore.pull_all_from_table_or_query(
+            stores["spark"].config, storage.to_data_source(), ["driver_id"], ["label", "words"], "event_timestamp"
+        )
+        wanted = rows_of(job.to_arrow(), "driver_id", "label", "words")
+        assert sorted(map(str, rows_of(saved.to_arrow(), "driver_id", "label", "words"))) == sorted(map(str, wanted))
+
+
+def test_what_is_sparks_is_said_and_refused(stores: dict[str, FeatureStore]) -> None:
+    with pytest.raises(NotSupportedError, match=r"cannot answer this: entity_df is SQL text\. Set it"):
+        retrieve(stores["local"], "SELECT * FROM stats_rows", ["stats:rate"])
+
+
+def test_errors_name_what_spark_names(stores: dict[str, FeatureStore]) -> None:
+    rows = entity_rows(5).assign(driver_id="seven")
+    messages = []
+    for engine in ENGINES:
+        with pytest.raises(SchemaError) as refused:
+            retrieve(stores[engine], rows, ["stats:rate"])
+        messages.append(str(refused.value))
+    assert messages[0] == messages[1]
+    assert "keys are compared by value, never by text" in messages[0]
+
+
+def test_a_timeout_stops_it_and_leaves_no_thread(
+    stores: dict[str, FeatureStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from feast_hybrid.asof.local import join
+
+    given_up = threading.Event()
+
+    def endless(*_: Any) -> Any:
+        while True:
+            yield pa.record_batch({"k0": pa.array([1])})
+            given_up.wait(0.01)
+
+    monkeypatch.setattr(join, "read_split", endless)
+    job = both(stores, entity_rows())[1]
+    with pytest.raises(RetrievalTimeoutError, match=r"historical features of stats, weather did not end within 1 s"):
+        job.to_arrow(timeout=1)
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("feast-hybrid-read-")] == []
