@@ -87,6 +87,14 @@ def feature_store(
     return store
 
 
+def with_offline_store(config: RepoConfig, **update: Any) -> RepoConfig:
+    """The configuration with other values of its offline store; ``model_copy`` of Feast's would not take them."""
+    changed: Any = config.model_copy()
+    changed._offline_store = changed.offline_store.model_copy(update=update)
+    assert all(getattr(changed.offline_store, name) == value for name, value in update.items())
+    return changed
+
+
 def retrieve(store: FeatureStore, entity_df: Any, features: Any, **more: Any) -> HybridSparkRetrievalJob:
     """``get_historical_features``, which takes Spark frames too, and gives this store's kind of job."""
     job = store.get_historical_features(entity_df, features, **more)

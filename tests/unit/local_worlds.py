@@ -262,7 +262,7 @@ class Draw:
         files = []
         for n in range(count):
             # Taken and not sliced: of structs in a slice pyarrow's ORC writer writes other rows.
-            part = table.take(pa.array(range(ends[n], ends[n + 1])))
+            part = table.take(pa.array(range(ends[n], ends[n + 1]), pa.int64()))
             path = folder / f"{n}.{self.file_format}"
             if self.file_format == "orc":
                 orc.write_table(part, path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,10 +20,12 @@ from feast_hybrid.asof.local.reading import Reading, estimate
 from feast_hybrid.asof.local.rows import latest_spec, read_latest, read_rows, rows_spec
 from feast_hybrid.asof.local.view import bind_view
 from feast_hybrid.asof.local.work import Watch
-from feast_hybrid.asof.scan import Scan
 from tests.unit.local_worlds import Draw, Row, plain_values
 
-SEEDS = range(int(__import__("os").environ.get("N", "150")))
+if TYPE_CHECKING:
+    from feast_hybrid.asof.scan import Scan
+
+SEEDS = range(50)
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +106,14 @@ def test_pulled_rows_are_as_brute_force_says(seed: int, tmp_path: Path) -> None:
     found = as_rows(read_latest(reading_of(latest, view.scan), Watch(), threads=threads, memory=memory))
     names = list(found[0]) if found else []
     wanted = [{name: row[name] for name in names} for row in history.latest(keys, values, low, high)]
-    assert sorted(map(repr, found)) == sorted(map(repr, wanted))
+    assert in_one_order(found, keys) == in_one_order(wanted, keys)
+
+
+def in_one_order(rows: Sequence[Row], keys: Sequence[str]) -> list[str]:
+    """Rows that compare; which zero of equal keys comes back is not said."""
+    return sorted(
+        repr({k: 0.0 if k in keys and v == 0 and isinstance(v, float) else v for k, v in r.items()}) for r in rows
+    )
 
 
 def as_rows(table: pa.Table) -> Sequence[Row]:

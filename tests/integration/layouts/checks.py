@@ -26,6 +26,7 @@ from feast_hybrid.errors import SchemaError
 from tests.integration.layouts.cases import KEY, Case, Stored
 from tests.integration.layouts.drifts import END, KEY_NUMBERS, KEY_TEXTS, START
 from tests.integration.layouts.oracle import instant
+from tests.integration.places import with_offline_store
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -210,9 +211,8 @@ class Agreement:
     # How it is asked.
 
     def _historical(self, cases: Sequence[Case], strategy: str, entity_df: Any, **dates: Any) -> pa.Table:
-        offline = self.store.config.offline_store
-        join = offline.join.model_copy(update={"strategy": strategy})
-        config = self.store.config.model_copy(update={"offline_store": offline.model_copy(update={"join": join})})
+        join = self.store.config.offline_store.join.model_copy(update={"strategy": strategy})
+        config = with_offline_store(self.store.config, join=join)
         job = HybridSparkOfflineStore.get_historical_features(
             config,
             [self.store.get_feature_view(case.name) for case in cases],

@@ -22,7 +22,7 @@ from feast.types import Array, Int64, Map, String, Struct, UnixTimestamp
 
 from feast_hybrid import HybridSparkOfflineStore, HybridSparkRetrievalJob
 from feast_hybrid.errors import HybridError, SchemaError, SourceError
-from tests.integration.places import Place, classic_only, entity, hour, source
+from tests.integration.places import Place, classic_only, entity, hour, source, with_offline_store
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -98,9 +98,8 @@ class OneView:
         return self._job(strategy).explain().splitlines()[0]
 
     def _job(self, strategy: str) -> HybridSparkRetrievalJob:
-        offline = self.store.config.offline_store
-        join = offline.join.model_copy(update={"strategy": strategy})
-        config = self.store.config.model_copy(update={"offline_store": offline.model_copy(update={"join": join})})
+        join = self.store.config.offline_store.join.model_copy(update={"strategy": strategy})
+        config = with_offline_store(self.store.config, join=join)
         job = HybridSparkOfflineStore.get_historical_features(
             config,
             [self.view],

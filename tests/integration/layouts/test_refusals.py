@@ -20,7 +20,7 @@ from polars import selectors
 
 from feast_hybrid import HybridSparkOfflineStore
 from feast_hybrid.errors import HybridError, SchemaError, SourceError
-from tests.integration.places import Place, Places, entity, feature_store, hour, retrieve, source
+from tests.integration.places import Place, Places, entity, feature_store, hour, retrieve, source, with_offline_store
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -260,9 +260,8 @@ def verbs(store: FeatureStore, view: FeatureView) -> dict[str, Callable[[], Any]
     of: Any = view.batch_source
 
     def history(strategy: str) -> Any:
-        offline = store.config.offline_store
-        join = offline.join.model_copy(update={"strategy": strategy})
-        config = store.config.model_copy(update={"offline_store": offline.model_copy(update={"join": join})})
+        join = store.config.offline_store.join.model_copy(update={"strategy": strategy})
+        config = with_offline_store(store.config, join=join)
         return HybridSparkOfflineStore.get_historical_features(
             config, [view], [f"{view.name}:v"], frame, store.registry, store.project
         )
