@@ -132,14 +132,8 @@ def test_a_line_of_seconds_has_ratios_limits_and_other_answers() -> None:
 
 
 def test_numbers_keep_what_counts() -> None:
-    assert [number(value) for value in (0.0, 0.0711, 0.711, 7.11, 71.1, 711.1)] == [
-        "0",
-        "0.071",
-        "0.71",
-        "7.11",
-        "71.1",
-        "711",
-    ]
+    numbers = (0.0, 0.0711, 0.711, 7.11, 71.1, 711.1, -0.554)
+    assert [number(value) for value in numbers] == ["0", "0.071", "0.71", "7.11", "71.1", "711", "-0.55"]
 
 
 def test_a_target_that_is_missed_shows() -> None:
