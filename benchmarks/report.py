@@ -206,8 +206,8 @@ def _how() -> str:
   runs temporary views and caches are dropped and garbage is collected.
 - A first run of each contender is not counted, and its answer is compared with DuckDB's: number of rows, and of each
   column count, sum and sum weighted by row; where entity rows are a pandas frame every value of every row. Further
-  ones are not counted until it has run for {WARM:g} seconds, so that the JVM is as warm for each; for {WARM_WITHOUT_JVM:g},
-  where there is none. Then they take turns: A B C A B C ….
+  ones are not counted until it has run for {WARM:g} seconds, so that the JVM is as warm for each, or for
+  {WARM_WITHOUT_JVM:g} where it has none. Then they take turns: A B C A B C ….
 - A run begins with reading the schemas or looking up the registry. It ends when all values are computed: in Spark's
   `noop` sink, in DuckDB's batches, of which none is kept; in `small` and `views-pandas` from a pandas frame into a
   pandas frame.
