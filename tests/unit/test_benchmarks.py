@@ -183,7 +183,8 @@ def test_rows_are_compared_value_by_value_in_whatever_order_they_come() -> None:
     task = Task(entities="/entities", keys=("k",), views=(view,), pandas=False)
     expected = pd.DataFrame({"row": [0, 1, 2], "k": [5, 6, 7], "v0__f0": [0.5, None, 0.25]})
     assert row_differences(task, expected, expected.iloc[::-1]) == []
-    assert row_differences(task, expected, expected.assign(v0__f0=[0.5, 0.25, None])) == ["v0__f0 differs in 2 rows"]
+    changed: Any = [0.5, 0.25, None]
+    assert row_differences(task, expected, expected.assign(v0__f0=changed)) == ["v0__f0 differs in 2 rows"]
     assert row_differences(task, expected, expected[:2]) == ["2 rows instead of 3"]
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from feast_hybrid.asof.columnar.entity_keys import EntityKeys, Longs
 
 _LONG_MIN = -(2**63)
+#: To mark which rows are matches takes as long as to sort the matches where there are so many rows for each.
+_MARKED_PER_MATCH = 32
 
 
 class BestMatches:
@@ -110,9 +112,17 @@ def _within_ttl(rows: pa.RecordBatch, matches: Longs, view: ViewSpec, entities: 
 
 def _compact(rows: pa.RecordBatch, matches: Longs) -> tuple[pa.RecordBatch, Longs]:
     """Only the rows that are referred to."""
-    used, inverse = np.unique(matches, return_inverse=True)
-    first = 1 if len(used) and used[0] < 0 else 0
-    return rows.take(pa.array(used[first:])), inverse.astype(np.int64) - first
+    if len(matches) * _MARKED_PER_MATCH < rows.num_rows:
+        used, inverse = np.unique(matches, return_inverse=True)
+        first = 1 if len(used) and used[0] < 0 else 0
+        return rows.take(pa.array(used[first:])), inverse.astype(np.int64) - first
+    is_used = np.zeros(rows.num_rows, bool)
+    is_used[matches[matches >= 0]] = True
+    kept = np.flatnonzero(is_used)
+    if len(kept) == rows.num_rows:
+        return rows, matches
+    places = np.cumsum(is_used) - 1
+    return rows.take(pa.array(kept)), np.where(matches < 0, -1, places[matches])
 
 
 def _best(history: pa.RecordBatch, view: ViewSpec, entities: EntityKeys) -> Longs:

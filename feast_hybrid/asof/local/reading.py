@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Of scans below this nobody reads a footer to know how much is read of them: all of it is.
 _SMALL_SCAN = 16 << 20
 #: Bytes of rows that a thread looks through at once, at the most and at the least.
-_MAX_CHUNK, _MIN_CHUNK = 192 << 20, 4 << 20
+_MAX_CHUNK, _MIN_CHUNK = 64 << 20, 4 << 20
 #: Bytes of needed columns in a part of a file, at the least.
 _MIN_PART = 1 << 20
 #: How many times its chunk a thread holds: rows as they are decoded, in one piece, and what is made to rank them.
