@@ -44,6 +44,9 @@ STUCK = 75
 
 #: For so many seconds each contender runs before its runs count.
 WARM = 15.0
+#: The same of those that no JVM has to get warm for.
+WARM_WITHOUT_JVM = 3.0
+WITHOUT_JVM = ("local", "duckdb")
 #: For so many seconds any peer is waited for, however fast ours is.
 FLOOR = 30.0
 
@@ -89,8 +92,8 @@ class Contest:
         self.outcomes[name].warm_up = took
         if name == "ours" and took is not None:
             self.limit = max(FLOOR, self.shape.give_up_factor * took)
-        warm = took
-        while warm is not None and warm < WARM:
+        warm, enough = took, WARM_WITHOUT_JVM if name in WITHOUT_JVM else WARM
+        while warm is not None and warm < enough:
             took = self._run(name, check=False, counts=False)
             warm = None if took is None else warm + took
 

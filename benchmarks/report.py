@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import FLOOR, WARM
+from benchmarks.measure import FLOOR, WARM, WARM_WITHOUT_JVM
 from benchmarks.session import SETTINGS, THREADS
 from benchmarks.shapes import shapes
 from benchmarks.targets import LOCAL_TARGETS, TARGETS, Target, bytes_ratio, fastest_peer, over_feast
@@ -74,7 +74,8 @@ def _time(outcome: Outcome) -> str:
 
 def number(value: float) -> str:
     """Two digits that count, or three: 0.071, 1.4, 33.6, 120."""
-    digits = 0 if value >= 100 or value == 0 else 1 if value >= 10 else 2 if value >= 0.1 else 3
+    size = abs(value)
+    digits = 0 if size >= 100 or size == 0 else 1 if size >= 10 else 2 if size >= 0.1 else 3
     return f"{value:.{digits}f}"
 
 
@@ -205,8 +206,8 @@ def _how() -> str:
   runs temporary views and caches are dropped and garbage is collected.
 - A first run of each contender is not counted, and its answer is compared with DuckDB's: number of rows, and of each
   column count, sum and sum weighted by row; where entity rows are a pandas frame every value of every row. Further
-  ones are not counted until it has run for {WARM:g} seconds, so that the JVM is as warm for each. Then they take
-  turns: A B C A B C ….
+  ones are not counted until it has run for {WARM:g} seconds, so that the JVM is as warm for each, or for
+  {WARM_WITHOUT_JVM:g} where it has none. Then they take turns: A B C A B C ….
 - A run begins with reading the schemas or looking up the registry. It ends when all values are computed: in Spark's
   `noop` sink, in DuckDB's batches, of which none is kept; in `small` and `views-pandas` from a pandas frame into a
   pandas frame.

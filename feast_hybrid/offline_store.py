@@ -364,7 +364,7 @@ def _pull(
     between: tuple[datetime | None, datetime | None],
 ) -> Pull:
     from feast_hybrid.retrieval.pulled import Pull
-    from feast_hybrid.sources.resolve import engine_source_spec
+    from feast_hybrid.sources.resolve import engine_is_spark, engine_source_spec
 
     store = _store_config(config)
     start, end = between
@@ -378,7 +378,7 @@ def _pull(
         start=start,
         end=end,
         latest=False,
-        for_spark="spark" in config.batch_engine.type.lower(),
+        for_spark=engine_is_spark(config),
     )
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import click
 
+from feast_hybrid.cli.check import check
 from feast_hybrid.cli.demo import demo
 from feast_hybrid.cli.doctor import doctor
 from feast_hybrid.cli.explain import explain
+from feast_hybrid.cli.migrate import migrate
 from feast_hybrid.cli.optimize import optimize
 from feast_hybrid.errors import HybridError
 
@@ -33,7 +35,9 @@ def main(debug: bool) -> None:  # read from the context where an error is shown
     """Features from HDFS and from Azure Data Lake Gen2, joined as of a time by Feast on Spark."""
 
 
+main.add_command(check)
 main.add_command(demo)
 main.add_command(doctor)
 main.add_command(explain)
+main.add_command(migrate)
 main.add_command(optimize)

@@ -13,7 +13,6 @@ from pyspark.sql import functions as F
 
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.retrieval.dates import date_range, require_one_type_for_each_key
-from feast_hybrid.retrieval.entity_rows import Bounds
 from feast_hybrid.retrieval.entity_times import EVENT_TIMESTAMP
 from feast_hybrid.retrieval.spark_rows import SparkRows
 from feast_hybrid.retrieval.spark_views import view_rows
@@ -23,6 +22,7 @@ from feast_hybrid.spark.times import micros, require_time
 if TYPE_CHECKING:
     from pyspark.sql.types import DataType
 
+    from feast_hybrid.retrieval.entity_rows import Bounds
     from feast_hybrid.retrieval.request import RequestedView
     from feast_hybrid.sources.reader import Reader
 

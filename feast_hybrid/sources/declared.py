@@ -113,7 +113,9 @@ class LiveObjects:
         entities, views, label_views = map(_with_subclasses, (Entity, FeatureView, LabelView))
         classes = entities | views | label_views
         # Not gc.get_objects(): while it holds a tuple that another thread is making, that thread fails.
-        found = [thing for thing in gc.get_referrers(*classes) if type(thing) in classes]
+        referring = [thing for thing in gc.get_referrers(*classes) if type(thing) in classes]
+        # One whose making failed may live on in the error, without a name.
+        found = [thing for thing in referring if hasattr(thing, "name")]
         return cls(
             entities=tuple(thing for thing in found if type(thing) in entities),
             views=tuple(thing for thing in found if type(thing) in views),

@@ -145,9 +145,9 @@ def require_written_here(source: DataSource, config: RepoConfig) -> None:
         NotSupportedError: a view of this source, or one that is made of it, has ``offline=True`` and a
             ``SparkSource``, and the engine is Spark.
     """
-    engine = _engine_type(config)
-    if "spark" not in engine.lower():
+    if not engine_is_spark(config):
         return
+    engine = _engine_type(config)
     for view in LiveObjects.find().views_made_of(source):
         if getattr(view, "offline", False) and isinstance(view.batch_source, SparkSource):
             raise NotSupportedError(
@@ -155,6 +155,11 @@ def require_written_here(source: DataSource, config: RepoConfig) -> None:
                 "writes by itself, past this store and its sites. Make that source a HybridSparkSource, or "
                 "materialise by the local engine (batch_engine: {type: local})."
             )
+
+
+def engine_is_spark(config: RepoConfig) -> bool:
+    """Whether the engine by which Feast materialises works on Spark."""
+    return "spark" in _engine_type(config).lower()
 
 
 def _engine_type(config: RepoConfig) -> str:

@@ -92,7 +92,8 @@ def with_offline_store(config: RepoConfig, **update: Any) -> RepoConfig:
     changed: Any = config.model_copy()
     changed._offline_store = changed.offline_store.model_copy(update=update)
     assert all(getattr(changed.offline_store, name) == value for name, value in update.items())
-    return changed
+    found: RepoConfig = changed
+    return found
 
 
 def retrieve(store: FeatureStore, entity_df: Any, features: Any, **more: Any) -> HybridSparkRetrievalJob:

@@ -33,7 +33,8 @@ settings = json.loads(sys.stdin.read())
 store = FeatureStore(config=RepoConfig(
     project="p", provider="local", registry=settings["registry"], online_store=None,
     offline_store={
-        "type": "feast_hybrid.HybridSparkOfflineStore", "sites": settings["sites"], "spark": settings["spark"]},
+        "type": "feast_hybrid.HybridSparkOfflineStore", "engine": "spark", "sites": settings["sites"],
+        "spark": settings["spark"]},
     entity_key_serialization_version=3))
 driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
 views = [

@@ -33,7 +33,11 @@ def repo(lakes_to_test: Places, spark: SparkSession, write: Write, tmp_path: Pat
     service = FeatureService(name="both", features=[near, far])
     store = feature_store(lakes_to_test.sites(), tmp_path, DRIVER, near, far, service)
     config = store.config.model_dump(exclude_unset=True, mode="json", by_alias=True)
-    config["offline_store"] = {"type": "feast_hybrid.HybridSparkOfflineStore", "sites": lakes_to_test.sites()}
+    config["offline_store"] = {
+        "type": "feast_hybrid.HybridSparkOfflineStore",
+        "engine": "spark",
+        "sites": lakes_to_test.sites(),
+    }
     (tmp_path / "feature_store.yaml").write_text(yaml.safe_dump(config))
     pd.DataFrame(ROWS).to_parquet(tmp_path / "rows.parquet")
     pd.DataFrame(ROWS).to_csv(tmp_path / "rows.csv", index=False)

@@ -54,7 +54,11 @@ def init(folder: Path, template: str, lakes: Places) -> Repo:
     (repo.folder / "test_workflow.py").unlink()
     settings = repo.folder / "feature_store.yaml"
     config = yaml.safe_load(settings.read_text())
-    config["offline_store"] = {"type": "feast_hybrid.HybridSparkOfflineStore", "sites": lakes.sites()}
+    config["offline_store"] = {
+        "type": "feast_hybrid.HybridSparkOfflineStore",
+        "engine": "spark",
+        "sites": lakes.sites(),
+    }
     settings.write_text(yaml.safe_dump(config))
     return repo
 

@@ -105,7 +105,11 @@ def test_the_driver_stays_small_while_the_executors_fill_the_online_store(
             "provider": "local",
             "registry": "data/registry.db",
             "online_store": {"type": "sqlite", "path": str(tmp_path / "data" / "online.db")},
-            "offline_store": {"type": "feast_hybrid.HybridSparkOfflineStore", "sites": lakes_to_test.sites()},
+            "offline_store": {
+                "type": "feast_hybrid.HybridSparkOfflineStore",
+                "engine": "spark",
+                "sites": lakes_to_test.sites(),
+            },
             "batch_engine": {"type": "spark.engine", **settings},
             "entity_key_serialization_version": 3,
         }

@@ -12,7 +12,7 @@ from benchmarks.contenders import SPARK_CONTENDERS, Ours, chain
 from benchmarks.data import Task, View, write_history
 from benchmarks.far import view_bytes
 from benchmarks.local import LocalProcess
-from benchmarks.oracle import differences
+from benchmarks.oracle import differences, row_differences
 from benchmarks.report import number, report, seconds_table, table, targets_table
 from benchmarks.results import Outcome, Result, load, missing, save
 from benchmarks.shapes import START, History, shapes
@@ -132,14 +132,8 @@ def test_a_line_of_seconds_has_ratios_limits_and_other_answers() -> None:
 
 
 def test_numbers_keep_what_counts() -> None:
-    assert [number(value) for value in (0.0, 0.0711, 0.711, 7.11, 71.1, 711.1)] == [
-        "0",
-        "0.071",
-        "0.71",
-        "7.11",
-        "71.1",
-        "711",
-    ]
+    numbers = (0.0, 0.0711, 0.711, 7.11, 71.1, 711.1, -0.554)
+    assert [number(value) for value in numbers] == ["0", "0.071", "0.71", "7.11", "71.1", "711", "-0.55"]
 
 
 def test_a_target_that_is_missed_shows() -> None:
@@ -180,6 +174,17 @@ def test_a_checksum_may_differ_in_the_order_of_additions_only() -> None:
         "rows is 4 instead of 3",
         "sum of a is 1.00001 instead of 1.0",
     ]
+
+
+def test_rows_are_compared_value_by_value_in_whatever_order_they_come() -> None:
+    import pandas as pd
+
+    view = View(history=history(used_features=1), path="/rows")
+    task = Task(entities="/entities", keys=("k",), views=(view,), pandas=False)
+    expected = pd.DataFrame({"row": [0, 1, 2], "k": [5, 6, 7], "v0__f0": [0.5, None, 0.25]})
+    assert row_differences(task, expected, expected.iloc[::-1]) == []
+    assert row_differences(task, expected, expected.assign(v0__f0=[0.5, 0.25, None])) == ["v0__f0 differs in 2 rows"]
+    assert row_differences(task, expected, expected[:2]) == ["2 rows instead of 3"]
 
 
 @pytest.mark.parametrize("name", list(shapes()))

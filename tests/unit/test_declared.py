@@ -6,12 +6,13 @@ import gc
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from feast import Entity, FeatureView, Field, ValueType
 from feast.types import Float64, Int64, String
 
 from feast_hybrid import HybridSparkSource
 from feast_hybrid.lakes import Router
-from feast_hybrid.sources.declared import agreed_types, declared_types, join_keys, views_of
+from feast_hybrid.sources.declared import LiveObjects, agreed_types, declared_types, join_keys, views_of
 from feast_hybrid.sources.resolve import pulled_source_spec, source_spec
 
 DRIVER = Entity(name="declared_driver", join_keys=["driver_id"], value_type=ValueType.INT64)
@@ -33,6 +34,18 @@ def test_the_views_of_a_source_are_those_that_hold_it() -> None:
     assert views_of(other) == [unrelated]
     vars(first), vars(second)  # makes their attributes dictionaries of their own
     assert {found.name for found in views_of(one)} == {"a", "b"}
+
+
+def test_a_view_whose_making_failed_is_none() -> None:
+    """The error holds it, without a name, for as long as somebody holds the error."""
+    unfit: Any = ["an entity's name"]
+    with pytest.raises(Exception, match="entities") as failed:
+        FeatureView(name="failed", entities=unfit, source=rows())
+    made = view("a", rows(), v=Int64)
+    views = LiveObjects.find().views
+    assert any(each is made for each in views)
+    assert all(hasattr(each, "name") for each in views)
+    assert failed.value.__traceback__ is not None
 
 
 def test_a_view_that_was_read_from_the_registry_is_found() -> None:

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pytest
 
 from feast_hybrid.asof import Ineligible
-from feast_hybrid.asof.columnar import entity_keys
 from feast_hybrid.asof.columnar.entity_keys import EntityKeys
 from feast_hybrid.asof.columnar.spec import SourceColumn, ViewSpec
 from feast_hybrid.asof.local import reading
@@ -128,10 +127,10 @@ def test_a_table_of_codes_that_another_thread_is_making_is_not_seen(monkeypatch:
     arange = np.arange
 
     def meanwhile(count: int) -> Any:
-        monkeypatch.setattr(entity_keys.np, "arange", arange)
+        monkeypatch.setattr(np, "arange", arange)
         seen.append(known.encode([keys], 3).tolist())
         return arange(count)
 
-    monkeypatch.setattr(entity_keys.np, "arange", meanwhile)
+    monkeypatch.setattr(np, "arange", meanwhile)
     assert known.encode([keys], 3).tolist() == [2, 0, 1]
     assert seen == [[2, 0, 1]]
