@@ -101,7 +101,7 @@ class DatedRows:
                 ]
                 arrays.append(pa.chunked_array(times, INSTANT))
             elif field.name in of_key:
-                arrays.append(table.column(of_key[field.name]).cast(field.type))
+                arrays.append(_as_key(table.column(of_key[field.name]).cast(field.type)))
             else:
                 arrays.append(pa.chunked_array([pa.nulls(table.num_rows, field.type)]))
         rows = pa.Table.from_arrays(arrays, schema=self.schema)
@@ -159,6 +159,15 @@ def _history(view: RequestedView, reader: LocalReader, bounds: Bounds) -> _Histo
     low, high = map(to_epoch_micros, bounds)
     spec = rows_spec(columns, time, low, high, what=f"view {view.name!r} ({files.scan.where})")
     return _History(view, Reading(spec, files.scan, files.scan.files, estimate(spec, files.scan)), types)
+
+
+def _as_key(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Numbers that are equal as keys in one form, so that they make one row: both zeros, and each NaN."""
+    if not pa.types.is_floating(column.type):
+        return column
+    zero, nan = pa.scalar(0.0, column.type), pa.scalar(float("nan"), column.type)
+    column = pc.if_else(pc.equal(column, zero), zero, column)
+    return pc.if_else(pc.is_nan(column), nan, column)
 
 
 def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType:

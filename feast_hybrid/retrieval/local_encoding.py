@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from feast_hybrid.arrow.maps import find_key_twice
+from feast_hybrid.arrow.types import as_spark_returns
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.retrieval.online_rules import holds_maps, is_given_as_text, is_list_of_dates
 
@@ -41,7 +42,7 @@ def encode_locally(
         if field.name in as_text and pa.types.is_integer(field.type):
             column = column.cast(pa.string())
         elif is_list_of_dates(field.type):
-            column = column.cast(pa.list_(pa.timestamp("us")))
+            column = column.cast(as_spark_returns(pa.list_(pa.timestamp("us"))))
         elif is_given_as_text(field.type):
             column = pa.chunked_array([_json(chunk, field, what) for chunk in column.chunks], pa.string())
         else:

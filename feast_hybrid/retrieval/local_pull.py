@@ -138,7 +138,7 @@ class LocalPullRows:
             table = encode_locally(table, pull.features, pull.source.declared, what=self.what)
             if not pull.keys:
                 dummy = pa.array([DUMMY_ENTITY_VAL]).take(pa.array([0] * table.num_rows, pa.int64()))
-                table = table.append_column(DUMMY_ENTITY_ID, dummy)
+                table = table.append_column(pa.field(DUMMY_ENTITY_ID, dummy.type, nullable=False), dummy)
         return table.combine_chunks()
 
     def kept_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:

@@ -148,13 +148,13 @@ def run_all(
         threading.Thread(target=work, name=f"feast-hybrid-read-{n}", daemon=True)
         for n in range(max(1, min(threads, len(items))))
     ]
-    for thread in running:
-        thread.start()
     try:
+        for thread in running:
+            thread.start()
         _wait(running, deadline)
-    except BaseException:  # an interrupt too
+    except BaseException:  # an interrupt too, and that there are no more threads
         watch.give_up()
-        _join(running, time.monotonic() + _GRACE)
+        _join([thread for thread in running if thread.ident is not None], time.monotonic() + _GRACE)
         raise
     if errors:
         raise errors[0]
