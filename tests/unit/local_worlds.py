@@ -64,10 +64,11 @@ def fits(value: Any, data_type: pa.DataType) -> bool:
     if value is None or not isinstance(value, (int, float, Decimal)) or isinstance(value, bool):
         return True
     if pa.types.is_integer(data_type):
-        return not isinstance(value, float | Decimal) or bool(value == value and value == int(value))  # noqa: PLR0124
+        return not isinstance(value, float | Decimal) or (value == value and value == int(value))  # noqa: PLR0124
     if pa.types.is_decimal(data_type):
         exponent = int(Decimal(value).as_tuple().exponent)
-        return -exponent <= data_type.scale and abs(Decimal(value)) < 10 ** (data_type.precision - data_type.scale)
+        fits = -exponent <= data_type.scale and abs(Decimal(value)) < 10 ** (data_type.precision - data_type.scale)
+        return bool(fits)
     return True
 
 

@@ -41,7 +41,7 @@ def run(begin: Callable[[], None] = lambda: None, **more: float) -> None:
 def test_an_interrupt_ends_all_threads() -> None:
     begun = threading.Barrier(4, _thread.interrupt_main)
     with pytest.raises(KeyboardInterrupt):
-        run(lambda: begun.wait(10) and None)
+        run(lambda: None if begun.wait(10) else None)
     assert own_threads() == []
 
 
@@ -64,7 +64,8 @@ def test_a_fault_of_one_thread_ends_all() -> None:
 
 
 def test_threads_that_were_started_end_where_no_more_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    start, started = threading.Thread.start, []
+    start = threading.Thread.start
+    started: list[threading.Thread] = []
 
     def start_two(thread: threading.Thread) -> None:
         if len(started) == 2:
