@@ -40,8 +40,12 @@ def run(begin: Callable[[], None] = lambda: None, **more: float) -> None:
 
 def test_an_interrupt_ends_all_threads() -> None:
     begun = threading.Barrier(4, _thread.interrupt_main)
+
+    def begin() -> None:
+        begun.wait(10)
+
     with pytest.raises(KeyboardInterrupt):
-        run(lambda: None if begun.wait(10) else None)
+        run(begin)
     assert own_threads() == []
 
 
