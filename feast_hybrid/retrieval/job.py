@@ -161,8 +161,14 @@ class HybridSparkRetrievalJob(RetrievalJob):
         target = storage_spec(storage, self._router)
         sites = sites_of(target, self._router)
         if self._rows.is_local and can_save_locally(target):
-            table = self._rows_to_save(timeout)
-            save_locally(table, target, Cancellation(), overwrite=allow_overwrite, sites=sites, order=self._order)
+            save_locally(
+                lambda: self._rows_to_save(timeout),
+                target,
+                timeout=timeout,
+                overwrite=allow_overwrite,
+                sites=sites,
+                order=self._order,
+            )
             return
         from feast_hybrid.spark.jobs import run
         from feast_hybrid.writing.datasets import save
@@ -205,7 +211,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
             )
         if self._rows.is_local:
             table = self._rows_to_save(None)
-            return export_locally(table, self._staging_location, self._router, Cancellation(), order=self._order)
+            return export_locally(table, self._staging_location, self._router, order=self._order)
         from feast_hybrid.spark.jobs import run
         from feast_hybrid.writing.datasets import export
 

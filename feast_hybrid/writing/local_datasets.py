@@ -6,14 +6,17 @@ then put into it.
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from feast_hybrid.arrow.convert import combined, spark_compatible
-from feast_hybrid.errors import WriteError
+from feast_hybrid.arrow.types import has_spark_type
+from feast_hybrid.arrow.utc import in_microseconds
+from feast_hybrid.errors import RetrievalTimeoutError, WriteError
 from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.lakes.replace import aside, put_in_place, recover, remove
@@ -24,7 +27,6 @@ from feast_hybrid.writing.readable import require_readable
 if TYPE_CHECKING:
     from feast_hybrid.lakes import Location, Router, Site
     from feast_hybrid.sources.spec import SourceSpec
-    from feast_hybrid.spark.cancellation import Cancellation
 
 #: Bytes of rows of a file, as they are in memory, at the most.
 _FILE_BYTES = 256 << 20
@@ -39,22 +41,31 @@ def can_save_locally(target: SourceSpec) -> bool:
 
 
 def save_locally(
-    table: pa.Table,
+    make_rows: Callable[[], pa.Table],
     target: SourceSpec,
-    cancellation: Cancellation,
     *,
+    timeout: float | None,
     overwrite: bool,
     sites: Sequence[Site] = (),
     order: Sequence[str] = (),
 ) -> None:
     """Write rows as the whole content of a path; see :func:`feast_hybrid.writing.datasets.save`.
 
+    Args:
+        make_rows: makes the rows, once it is known that they may be put there.
+        target: the path.
+        timeout: seconds; None for no limit. What has begun to take its place by then is waited for.
+        overwrite: whether what is there may be replaced.
+        sites: those that are read and written, which an error may be of.
+        order: columns by which each file's rows are sorted, where they have them.
+
     Raises:
         WriteError: something is there and may not be replaced, the source's own options would hide the rows from
-            its readers, or the write failed.
+            its readers, a column has a type that a lake's readers do not have, or the write failed.
         ReplacementError: it failed, and the old rows could not be put back; it says where they are.
-        WriteCancelledError: the caller has given up.
+        RetrievalTimeoutError: the time ran out; nothing was changed.
     """
+    began = time.monotonic()
     location = target.location
     assert location is not None
     what = f"saving to {target.describe()}"
@@ -65,11 +76,12 @@ def save_locally(
         taken = DatasetExistsError(f"{what}: something is there already; allow_overwrite=True replaces it.")
         if location.exists() and not overwrite:
             raise taken
+        table = _for_readers(make_rows(), what)
         new = aside(location)
         try:
             _write(table, new, order, compression)
-            with cancellation.committing():
-                put_in_place(new, location, overwrite=overwrite)
+            _refuse_if_late(began, timeout, what)
+            put_in_place(new, location, overwrite=overwrite)
         except FileExistsError as error:
             remove(new)
             if not overwrite:
@@ -81,11 +93,15 @@ def save_locally(
         remove(new)
 
 
+def _refuse_if_late(began: float, timeout: float | None, what: str) -> None:
+    if timeout is not None and time.monotonic() > began + timeout:
+        raise RetrievalTimeoutError(f"{what} did not end within {timeout:g} s and was cancelled.")
+
+
 def export_locally(
     table: pa.Table,
     staging_location: str,
     router: Router,
-    cancellation: Cancellation,
     *,
     order: Sequence[str] = (),
 ) -> list[str]:
@@ -95,24 +111,39 @@ def export_locally(
         The URIs of the files.
 
     Raises:
-        WriteError: they could not be written.
-        WriteCancelledError: the caller has given up.
+        WriteError: they could not be written, or a column has a type that a lake's readers do not have.
     """
     staging = router.locate(staging_location, what="offline_store.staging_location", configured=True)
     folder = staging.child(f"export-{uuid.uuid4().hex}")
     with translate_client_errors(WriteError, f"exporting to {folder}", "failed", sites=[folder.site]):
         try:
-            files = _write(table, folder, order, None)
-            with cancellation.committing():
-                return [str(file) for file in files]
+            files = _write(_for_readers(table, f"exporting to {folder}"), folder, order, None)
         except BaseException:
             remove(folder)
             raise
+    return [str(file) for file in files]
+
+
+def _for_readers(table: pa.Table, what: str) -> pa.Table:
+    """The rows in types that the readers of a lake have; times to the microsecond.
+
+    Raises:
+        WriteError: a column has none; it is named.
+    """
+    columns = [spark_compatible(combined(column)) for column in table.columns]
+    for name, column in zip(table.column_names, columns, strict=True):
+        if not has_spark_type(column.type) or pa.types.is_duration(column.type):
+            raise WriteError(
+                f"{what}: column {name!r} is {column.type}, which readers of a lake have no type for: cast it, or "
+                "leave it out of entity_df."
+            )
+    found = pa.Table.from_arrays(columns, table.column_names)
+    schema = in_microseconds(found.schema)
+    return found if schema.equals(found.schema) else found.cast(schema, safe=False)
 
 
 def _write(table: pa.Table, folder: Location, order: Sequence[str], compression: str | None) -> list[Location]:
     """The rows in Parquet files of a folder: one where they are few."""
-    table = pa.Table.from_arrays([spark_compatible(combined(column)) for column in table.columns], table.column_names)
     files = []
     for number, part in enumerate(_parts(table)):
         columns = sort_columns(part.schema, order) if part.nbytes <= SORTED_BYTES else ()
