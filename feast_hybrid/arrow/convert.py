@@ -115,8 +115,11 @@ def require_columns(names: Sequence[str], wanted: Sequence[str], *, what: str) -
 def spark_compatible(array: pa.Array) -> pa.Array:
     """The values in a type that Spark has, for local frames; other types stay, those too that Spark will refuse.
 
-    Unsigned integers become the next wider signed type, nanoseconds are floored to microseconds, dictionaries are
-    decoded, views of text and bytes are laid out plainly, half-precision numbers become floats.
+    Unsigned integers become the next wider signed type, times are in microseconds, nanoseconds being floored,
+    dictionaries are decoded, text and bytes are laid out plainly, half-precision numbers become floats.
+
+    Raises:
+        pyarrow.ArrowInvalid: microseconds in 64 bits do not hold a time.
     """
     data_type = array.type
     if pa.types.is_dictionary(data_type):
@@ -125,9 +128,12 @@ def spark_compatible(array: pa.Array) -> pa.Array:
         return array.cast(_SPARK_OF_UNSIGNED[data_type.bit_width])
     if pa.types.is_timestamp(data_type) and data_type.unit == "ns":
         return floor_to_micros(array)
+    if pa.types.is_timestamp(data_type) and data_type.unit != "us":
+        return array.cast(pa.timestamp("us", data_type.tz))
     if pa.types.is_large_string(data_type) or pa.types.is_string_view(data_type):
         return array.cast(pa.string())
-    if pa.types.is_binary_view(data_type):
+    is_binary = (pa.types.is_binary_view, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    if any(is_it(data_type) for is_it in is_binary):
         return array.cast(pa.binary())
     if pa.types.is_float16(data_type):
         return array.cast(pa.float32())

@@ -39,6 +39,10 @@ class FrameRows:
 
     is_local = False
 
+    def as_saved(self, table: pa.Table) -> pa.Table:
+        """See :meth:`JobRows.as_saved`."""
+        return table
+
     def to_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
         """The frame, collected; planned anew, since Spark keeps the failure of a stage that was cancelled.
 

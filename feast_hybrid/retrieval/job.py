@@ -186,7 +186,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
     def _rows_to_save(self, timeout: int | None) -> pa.Table:
         """The rows as they are saved, on-demand features included, of an engine in this process."""
         if self._on_demand_feature_views:
-            return self.to_arrow(timeout=timeout)
+            return self._rows.as_saved(self.to_arrow(timeout=timeout))
         return self._rows.kept_arrow(timeout, self._router.sites)
 
     def supports_remote_storage_export(self) -> bool:

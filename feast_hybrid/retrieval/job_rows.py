@@ -39,3 +39,6 @@ class JobRows(Protocol):
 
     def kept_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
         """The rows as they are saved, where this process makes them."""
+
+    def as_saved(self, table: pa.Table) -> pa.Table:
+        """The rows of a table that this process made for a caller, as they are saved: their time is an instant."""

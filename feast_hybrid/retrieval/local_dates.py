@@ -73,6 +73,11 @@ class DatedRows:
         """How many there can be, about."""
         return sum(history.reading.estimate.rows for history in self.histories)
 
+    @property
+    def read_bytes(self) -> int:
+        """Bytes of needed columns that are read for them, about."""
+        return sum(history.reading.estimate.read_bytes for history in self.histories)
+
     def rows(self, watch: Watch, deadline: float | None) -> PandasRows:
         """Read them."""
         tables = [self._of(history, watch, deadline) for history in self.histories]

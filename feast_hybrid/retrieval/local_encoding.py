@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from feast_hybrid.arrow.maps import find_key_twice
@@ -57,19 +58,25 @@ def _json(array: pa.Array, field: pa.Field, what: str) -> pa.Array:
             f"{what}: column {field.name!r} has a map with a key twice; write it anew with each key once"
         )
     values = array.to_pylist(maps_as_pydicts="strict")
-    return pa.array([None if value is None else _text(value) for value in values], pa.string())
+    return pa.array([None if value is None else _text(value, field.type) for value in values], pa.string())
 
 
-def _text(value: Any) -> str:
-    return json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"))
+def _text(value: Any, data_type: pa.DataType) -> str:
+    return json.dumps(_for_json(value, data_type), ensure_ascii=False, separators=(",", ":"))
 
 
-def _finite(value: Any) -> Any:
-    """The value with texts for numbers that JSON has not, as Spark writes them."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+def _for_json(value: Any, data_type: pa.DataType) -> Any:
+    """The value with texts for numbers that JSON has not, and short floats in their shortest digits, as in Spark."""
+    if value is None:
+        return None
+    if pa.types.is_floating(data_type):
+        if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        return float(str(np.float32(value))) if pa.types.is_float32(data_type) else value
+    if pa.types.is_list(data_type):
+        return [_for_json(item, data_type.value_type) for item in value]
+    if pa.types.is_map(data_type):
+        return {key: _for_json(item, data_type.item_type) for key, item in value.items()}
+    if pa.types.is_struct(data_type):
+        return {field.name: _for_json(value[field.name], field.type) for field in data_type}
     return value

@@ -26,6 +26,7 @@ from feast_hybrid.retrieval.local_run import LocalRun, sparks_by_settings
 from feast_hybrid.retrieval.request import retrieval_metadata
 from feast_hybrid.sources.local_files import LocalFiles, LocalReader
 from feast_hybrid.spark.columns import refuse_clashes
+from feast_hybrid.spark.sparks_reader import spark_is_elsewhere
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -58,7 +59,7 @@ def local_history(request: HistoryRequest, by_spark: Callable[[], JobRows]) -> H
     store, views = request.store, request.views
     if (reason := _sparks(request)) is not None:
         return reason
-    reader = LocalReader(store.router, elsewhere=store.spark.remote is not None)
+    reader = LocalReader(store.router, elsewhere=spark_is_elsewhere(store.spark.remote))
     rows = request.given_rows or dated_rows(request, reader)
     if isinstance(rows, Ineligible):
         return rows
@@ -139,8 +140,11 @@ def _readings(
     if len(places) == 1:
         found = [opened(0)]
     else:
-        with ThreadPoolExecutor(min(_LISTED_AT_ONCE, max(1, len(places))), "feast-hybrid-list") as pool:
+        pool = ThreadPoolExecutor(min(_LISTED_AT_ONCE, max(1, len(places))), "feast-hybrid-list")
+        try:
             found = [future.result() for future in [pool.submit(opened, place) for place in places]]
+        finally:  # after an error nobody waits for the others
+            pool.shutdown(wait=False, cancel_futures=True)
     readings: list[tuple[BoundView, Reading]] = []
     for view, each in zip(request.views, found, strict=True):
         if isinstance(each, Ineligible):
@@ -177,6 +181,8 @@ def _too_much(
 ) -> Ineligible | None:
     """Why a request is too large for this process."""
     size = sum(reading.estimate.read_bytes for _, reading in readings)
+    if isinstance(rows, DatedRows):
+        size += rows.read_bytes
     limit = int(store.local.max_read)
     if store.engine == "auto" and size > limit:
         return Ineligible(
@@ -187,8 +193,9 @@ def _too_much(
     memory = store.local.memory_bytes
     if needed > memory:
         return Ineligible(
-            f"{rows.most_rows:,} entity rows with these features take about {described_size(needed)}, and "
-            f"offline_store.local.memory is {described_size(memory)}"
+            f"{rows.most_rows:,} entity rows with these features take about {described_size(needed)} in "
+            f"{store.local.thread_count} threads (offline_store.local.threads), and offline_store.local.memory is "
+            f"{described_size(memory)}"
         )
     return None
 
@@ -241,7 +248,14 @@ class LocalRows:
 
     def kept_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
         """See :meth:`feast_hybrid.retrieval.job_rows.JobRows.kept_arrow`."""
-        return self.to_arrow(timeout, sites)
+        return self.as_saved(self.to_arrow(timeout, sites))
+
+    def as_saved(self, table: pa.Table) -> pa.Table:
+        """See :meth:`feast_hybrid.retrieval.job_rows.JobRows.as_saved`."""
+        if isinstance(self.entities, DatedRows):
+            return table
+        place = table.column_names.index(self.entities.timestamp)
+        return table.set_column(place, self.entities.timestamp, self.entities.times)
 
     def to_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
         """All columns; see :meth:`feast_hybrid.retrieval.job_rows.JobRows.to_arrow`."""

@@ -22,6 +22,7 @@ from feast_hybrid.retrieval.local_encoding import encode_locally
 from feast_hybrid.retrieval.local_run import LocalRun, sparks_by_settings
 from feast_hybrid.retrieval.pulled import visible_in_feast
 from feast_hybrid.sources.local_files import LocalReader
+from feast_hybrid.spark.sparks_reader import spark_is_elsewhere
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -50,7 +51,7 @@ def local_pull(pull: Pull, by_spark: Callable[[], JobRows]) -> LocalPullRows | I
         return Ineligible("Feast's batch engine works on Spark")
     if (refused := sparks_by_settings(store)) is not None:
         return refused
-    reader = LocalReader(store.router, elsewhere=store.spark.remote is not None)
+    reader = LocalReader(store.router, elsewhere=spark_is_elsewhere(store.spark.remote))
     files = reader.open(pull.source, pull.columns, required=pull.required, between=(pull.start, pull.end))
     if isinstance(files, Ineligible):
         return files
@@ -95,7 +96,7 @@ def _too_much(pull: Pull, reading: Reading) -> Ineligible | None:
             f"about {described_size(size)} are to be read, and offline_store.local.max_read is "
             f"{described_size(limit)}"
         )
-    if pull.store.engine == "auto" and not pull.latest and reading.estimate.memory_bytes > local.memory_bytes:
+    if pull.store.engine == "auto" and reading.estimate.memory_bytes > local.memory_bytes:
         return Ineligible(
             f"its rows take about {described_size(reading.estimate.memory_bytes)}, and offline_store.local.memory is "
             f"{described_size(local.memory_bytes)}"
@@ -121,6 +122,10 @@ class LocalPullRows:
 
     is_local = True
 
+    def as_saved(self, table: pa.Table) -> pa.Table:
+        """See :meth:`JobRows.as_saved`."""
+        return table
+
     def to_spark(self) -> DataFrame:
         """All columns, in Spark, by Spark."""
         return self.by_spark().to_spark()
@@ -137,6 +142,8 @@ class LocalPullRows:
             table = table.select(visible_in_feast(table.column_names, pull.source.field_mapping))
             table = encode_locally(table, pull.features, pull.source.declared, what=self.what)
             if not pull.keys:
+                if DUMMY_ENTITY_ID in table.column_names:
+                    table = table.drop_columns(DUMMY_ENTITY_ID)
                 dummy = pa.array([DUMMY_ENTITY_VAL]).take(pa.array([0] * table.num_rows, pa.int64()))
                 table = table.append_column(pa.field(DUMMY_ENTITY_ID, dummy.type, nullable=False), dummy)
         return table.combine_chunks()

@@ -98,5 +98,11 @@ def _bar(what: str, size: float) -> Iterator[Callable[[float], None] | None]:
 def sparks_by_settings(store: HybridSparkOfflineStoreConfig) -> Ineligible | None:
     """What in the settings that Spark has, or would have, wants its own reader."""
     conf = store.spark.conf
-    reason = wants_sparks_reader(lambda name: conf[name] if name in conf else setting_of_process(name))
+
+    def setting(name: str) -> str | None:
+        return conf[name] if name in conf else setting_of_process(name)
+
+    if str(setting("spark.sql.caseSensitive")).lower() == "true":
+        return Ineligible("spark.sql.caseSensitive is true, by which columns of a result may differ by case alone")
+    reason = wants_sparks_reader(setting)
     return None if reason is None else Ineligible(reason)

@@ -17,6 +17,8 @@ from pyspark.sql.types import (
     DataType,
     IntegralType,
     MapType,
+    StringType,
+    StructField,
     StructType,
 )
 
@@ -50,7 +52,7 @@ def encode_for_online(
 
 
 def _online_value(column: Column, data_type: DataType, name: str) -> Column:
-    known = arrow_type_of_spark(data_type)
+    known = _arrow_type(data_type)
     if known is None:
         return column
     if is_list_of_dates(known):
@@ -85,5 +87,24 @@ def _has_a_key_twice(column: Column, data_type: DataType) -> Column:
 
 def _holds_maps(data_type: DataType) -> bool:
     """Whether it is a map, or a list or struct with one in it, and nothing that Arrow has no type for."""
-    known = arrow_type_of_spark(data_type)
+    known = _arrow_type(data_type)
     return known is not None and holds_maps(known)
+
+
+def _arrow_type(data_type: DataType) -> pa.DataType | None:
+    """The type in Arrow, text being text whatever its collation; None for what has none."""
+    return arrow_type_of_spark(_plain(data_type))
+
+
+def _plain(data_type: DataType) -> DataType:
+    if isinstance(data_type, StringType):
+        return StringType()
+    if isinstance(data_type, ArrayType):
+        return ArrayType(_plain(data_type.elementType), data_type.containsNull)
+    if isinstance(data_type, MapType):
+        return MapType(_plain(data_type.keyType), _plain(data_type.valueType), data_type.valueContainsNull)
+    if isinstance(data_type, StructType):
+        return StructType(
+            [StructField(field.name, _plain(field.dataType), field.nullable) for field in data_type.fields]
+        )
+    return data_type

@@ -46,6 +46,10 @@ class JoinedPandasRows:
 
     is_local = False
 
+    def as_saved(self, table: pa.Table) -> pa.Table:
+        """See :meth:`JobRows.as_saved`."""
+        return table
+
     def to_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
         """The features collected and put beside the pandas frame's rows, in their order."""
         names = self._numbered.columns

@@ -127,7 +127,7 @@ class PandasRows(EntityRows):
         Raises:
             EntityFrameError: it holds what has no type in Spark.
         """
-        array = spark_compatible(column_to_arrow(self.frame[name], name))
+        array = _in_sparks_types(self.frame[name], name)
         if not has_spark_type(array.type):
             raise EntityFrameError(
                 f"entity_df column {name!r} is {array.type}, which Spark has no type for: cast it, or collect the "
@@ -170,7 +170,7 @@ def _is_time(dtype: Any) -> bool:
 
 def _key_array(series: pd.Series[Any], name: str) -> pa.Array:
     """A key as Spark can compare it. pandas turns integers with gaps into floats: turn them back."""
-    array = spark_compatible(column_to_arrow(series, name))
+    array = _in_sparks_types(series, name)
     if not has_spark_type(array.type):
         raise EntityFrameError(f"entity_df column {name!r} is {array.type}, which no join key can be: cast it.")
     if pa.types.is_floating(array.type):
@@ -178,3 +178,10 @@ def _key_array(series: pd.Series[Any], name: str) -> pa.Array:
         if whole.as_py() in (True, None):
             return array.cast(pa.int64())
     return array
+
+
+def _in_sparks_types(series: pd.Series[Any], name: str) -> pa.Array:
+    try:
+        return spark_compatible(column_to_arrow(series, name))
+    except pa.ArrowInvalid as fault:
+        raise EntityFrameError(f"entity_df column {name!r} holds what Spark has no type for: {fault}") from None

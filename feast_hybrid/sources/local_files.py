@@ -93,10 +93,11 @@ class LocalReader:
             SchemaError: types of a column do not go together, a file lacks a required column, or a name may mean
                 several columns.
         """
-        reason = None if lists_its_files(source) else ineligibility_reason(source)
+        is_listed = lists_its_files(source)
+        reason = None if is_listed else ineligibility_reason(source)
         if reason is not None:
             return Ineligible(reason)
-        if for_spark := reader_options(source).for_spark:
+        if not is_listed and (for_spark := reader_options(source).for_spark):
             return Ineligible(f"reader options, which are Spark's to follow: {', '.join(for_spark)}")
         try:
             found, note = open_where_rows_are(source, lambda place: self._open(place, columns, required, between))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -29,13 +30,33 @@ def wants_sparks_reader(setting: Callable[[str], Any]) -> str | None:
 
 
 def setting_of_process(name: str) -> str | None:
-    """A setting of the session that is active in this process; None where none is, or it has none.
+    """A setting of the Spark Classic session that is active in this process; None where none is, or it has none.
 
-    PySpark is not imported for it: without it there is no session.
+    PySpark is not imported for it: without it there is no session. A server of Spark Connect is not asked: it may be
+    gone, and the settings of a client's session are those that its own calls give it.
     """
     module: Any = sys.modules.get("pyspark.sql")
-    session = None if module is None else module.SparkSession.getActiveSession()
-    if session is None:
+    try:
+        session = None if module is None else module.SparkSession.getActiveSession()
+        if session is None or _is_connect(session):
+            return None
+        found: str | None = session.conf.get(name, None)
+    except Exception:  # a JVM that has died answers nothing
         return None
-    found: str | None = session.conf.get(name, None)
     return found
+
+
+def spark_is_elsewhere(remote: str | None) -> bool:
+    """Whether Spark would work on a server of Spark Connect, which may reach other lakes than this process.
+
+    Args:
+        remote: the server that the configuration names; None where it names none.
+    """
+    if remote is not None or os.environ.get("SPARK_REMOTE"):
+        return True
+    module: Any = sys.modules.get("pyspark.sql.connect.session")
+    return module is not None and module.SparkSession.getActiveSession() is not None
+
+
+def _is_connect(session: Any) -> bool:
+    return type(session).__module__.startswith("pyspark.sql.connect")

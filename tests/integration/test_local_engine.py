@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from feast import ValueType
 
 from feast_hybrid import HybridSparkOfflineStore, SavedDatasetHybridSparkStorage
-from feast_hybrid.errors import NotSupportedError, RetrievalTimeoutError, SchemaError
-from tests.integration.places import entity, hour, retrieve, rows_of, source, view
+from feast_hybrid.errors import NotSupportedError, RetrievalTimeoutError, SchemaError, WriteError
+from tests.integration.places import entity, feature_store, hour, retrieve, rows_of, source, view
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from feast import FeatureStore
 
     from feast_hybrid import HybridSparkRetrievalJob
@@ -39,8 +42,6 @@ def history(seed: int, key: str, **columns: Any) -> pa.Table:
 @pytest.fixture(scope="module")
 def stores(lakes_to_test: Places, tmp_path_factory: pytest.TempPathFactory) -> dict[str, FeatureStore]:
     """One repository on two lakes, for each engine."""
-    from tests.integration.places import feature_store
-
     onprem, cloud = lakes_to_test
     rates, words = [0.5, -0.0, 0.0, float("nan"), None], [["a"], ["a", None], [], None]
     stats = history(1, "driver_id", rate=rates, words=words, day=[hour(0).date(), None])
@@ -160,3 +161,30 @@ def test_a_timeout_stops_it_and_leaves_no_thread(
     with pytest.raises(RetrievalTimeoutError, match=r"historical features of stats, weather did not end within 1 s"):
         job.to_arrow(timeout=1)
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("feast-hybrid-read-")] == []
+
+
+def test_times_in_any_unit_are_keys(lakes_to_test: Places, tmp_path: Path) -> None:
+    seen = [hour(0), hour(1)]
+    rows = {"seen": seen, "event_timestamp": [hour(0), hour(0)], "n": [1, 2]}
+    path = lakes_to_test.onprem.write(f"{lakes_to_test.onprem.uri}/local_engine/times", pa.table(rows))
+    key = entity("seen", ValueType.UNIX_TIMESTAMP)
+    store = feature_store(lakes_to_test.sites(), tmp_path, key, view("times", source("t", path), key), engine="local")
+    for unit in ("s", "ms", "us", "ns"):
+        asked = pa.table({"seen": pa.array(seen, pa.timestamp(unit, "UTC")), "event_timestamp": [hour(2)] * 2})
+        assert retrieve(store, asked, ["times:n"]).to_arrow()["n"].to_pylist() == [1, 2], unit
+
+
+def test_a_saved_time_is_an_instant_however_it_was_written(
+    stores: dict[str, FeatureStore], lakes_to_test: Places
+) -> None:
+    storage = SavedDatasetHybridSparkStorage(path=f"{lakes_to_test.onprem.uri}/local_engine/texts")
+    rows = pd.DataFrame({"driver_id": [1], "event_timestamp": ["2026-01-10T05:00:00Z"]})
+    retrieve(stores["local"], rows, ["stats:words"]).persist(storage)
+    saved = HybridSparkOfflineStore.pull_all_from_table_or_query(
+        stores["spark"].config, storage.to_data_source(), [], [], "event_timestamp", None, hour(5), hour(5)
+    )
+    assert saved.to_arrow()["event_timestamp"].to_pylist() == [hour(5)]
+    times: Any = [time(7, 30)]
+    odd = rows.assign(odd=times)
+    with pytest.raises(WriteError, match=r"column 'odd' is time64\[us\], which readers of a lake have no type for"):
+        retrieve(stores["local"], odd, ["stats:words"]).persist(storage, allow_overwrite=True)

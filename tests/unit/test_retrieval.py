@@ -49,6 +49,10 @@ class Collected:
 
     is_local = False
 
+    def as_saved(self, table: pa.Table) -> pa.Table:
+        """See :meth:`JobRows.as_saved`."""
+        return table
+
     def to_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:  # noqa: ARG002
         return TABLE
 

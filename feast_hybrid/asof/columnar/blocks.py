@@ -140,7 +140,8 @@ def concat_batches(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch | None:
     if len(whole) != 1:
         raise JoinError(
             f"{sum(batch.num_rows for batch in batches):,} rows hold more than 2 GiB in a column, and blocks of "
-            "columns cannot: ask for fewer columns, or set offline_store.join.strategy to 'window'"
+            "columns cannot: ask for fewer columns, or set offline_store.engine to 'spark' and join.strategy to "
+            "'window'"
         )
     return whole[0]
 

@@ -115,7 +115,7 @@ class FileColumns:
             raise SourceError(
                 f"{self._describe(column)} holds times before 1900 in the calendar of an old Spark, which Spark's "
                 "own reader converts, and feast-hybrid's does not. Write the file anew with a newer Spark; where "
-                "all files are alike, offline_store.join.strategy 'window' has Spark read them"
+                "all files are alike, Spark reads them with offline_store.engine 'spark' and join.strategy 'window'"
             )
         return array
 

@@ -49,6 +49,11 @@ class BestMatches:
         if other._rows is not None:
             self._take(other._rows, other._matches)
 
+    def compact(self) -> None:
+        """Keep no more rows of the history than are a match."""
+        if self._rows is not None:
+            self._rows, self._matches = _compact(self._rows, self._matches)
+
     def _take(self, history: pa.RecordBatch, matches: Longs) -> None:
         if self._rows is None:
             self._rows, self._matches = history, matches

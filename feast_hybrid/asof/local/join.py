@@ -157,4 +157,5 @@ class _HistoryWorker:
         if best is None:
             best = self._matches[self._view] = BestMatches(self._specs[self._view], self._keys[self._view])
         best.add(rows)
+        best.compact()
         self._watch.check()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,13 +56,10 @@ class Reading:
 
 
 def estimate(spec: ViewSpec, scan: Scan) -> ScanEstimate:
-    """How much is read of a scan; the footer of its largest file is read where the scan is not small.
-
-    Raises:
-        Exception: Whatever the file system or pyarrow raises where the file cannot be read.
-    """
+    """How much is read of a scan; the footer of its largest file is read where the scan is not small."""
     if scan.size >= _SMALL_SCAN:
-        return estimate_scan(scan, spec)
+        with suppress(Exception):  # who reads the file says what is wrong with it, and names it
+            return estimate_scan(scan, spec)
     width = sum(value_width(field.type) for field in spec.block_schema())
     return ScanEstimate(scan.size // max(1, width // 4), scan.size, 4 * scan.size, 1.0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import threading
@@ -20,6 +21,9 @@ _CONTAINER_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
+
+#: And how many microseconds of each period it may use of cores, or "max".
+_CONTAINER_CORES = Path("/sys/fs/cgroup/cpu.max")
 
 #: Seconds for which threads are waited for that were told to stop: each looks after a batch of rows.
 _GRACE = 10.0
@@ -78,9 +82,16 @@ class Worker(Protocol[Item_contra, Found_co]):
 
 
 def cores() -> int:
-    """How many threads can run at once."""
+    """How many threads can run at once: as many as the machine has cores, or as its container may use."""
     affinity = getattr(os, "sched_getaffinity", None)
-    return max(1, len(affinity(0)) if affinity is not None else os.cpu_count() or 1)
+    found = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    try:
+        quota, period = _CONTAINER_CORES.read_text().split()
+        if quota != "max":
+            found = min(found, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):
+        pass
+    return max(1, found)
 
 
 def machine_memory() -> int:
