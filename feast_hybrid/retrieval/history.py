@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from feast.on_demand_feature_view import OnDemandFeatureView
 
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
+    from feast_hybrid.files.listed_tables import ListedTable
     from feast_hybrid.retrieval.job import HybridRetrievalMetadata
     from feast_hybrid.retrieval.job_rows import JobRows
     from feast_hybrid.retrieval.pandas_rows import PandasRows
     from feast_hybrid.retrieval.request import RequestedView
+    from feast_hybrid.sources.tables import VersionKey
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,6 +38,7 @@ class HistoryRequest:
         on_demand: on-demand views of the request.
         registry: knows the sources that SQL text may name.
         project: the project in the registry.
+        tables: the tables that were opened for it, each in one version for all engines that are asked.
     """
 
     store: HybridSparkOfflineStoreConfig
@@ -47,6 +50,7 @@ class HistoryRequest:
     on_demand: Sequence[OnDemandFeatureView] = field(default_factory=tuple)
     registry: BaseRegistry
     project: str
+    tables: dict[VersionKey, ListedTable] = field(default_factory=dict)
 
     @property
     def what(self) -> str:

@@ -59,7 +59,7 @@ def local_history(request: HistoryRequest, by_spark: Callable[[], JobRows]) -> H
     store, views = request.store, request.views
     if (reason := _sparks(request)) is not None:
         return reason
-    reader = LocalReader(store.router, elsewhere=spark_is_elsewhere(store.spark.remote))
+    reader = LocalReader(store.router, elsewhere=spark_is_elsewhere(store.spark.remote), tables=request.tables)
     rows = request.given_rows or dated_rows(request, reader)
     if isinstance(rows, Ineligible):
         return rows

@@ -30,6 +30,7 @@ def spark_history(request: HistoryRequest, engine: str = "") -> History:
     entity_df = request.entity_df if request.given_rows is None else request.given_rows
     # Resolve: in which session the views' sources are read.
     reader, entity_df = open_reader(request.store, request.views, entity_df)
+    reader.tables = request.tables  # what another engine has opened is read in the same version
     # Collect: the entity rows, and what is known of them without running a job.
     rows = entity_rows_of(entity_df, request.views, reader, request.registry, request.project, request.dates)
     request.require_request_data(rows.columns)

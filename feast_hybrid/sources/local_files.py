@@ -57,15 +57,18 @@ class LocalReader:
     Args:
         router: knows the sites.
         elsewhere: whether Spark, if it is asked instead, runs where lakes may answer that do not answer here.
+        tables: the tables that were opened in the call, which are put here; None where nobody else asks for them.
     """
 
-    def __init__(self, router: Router, *, elsewhere: bool = False) -> None:
+    def __init__(
+        self, router: Router, *, elsewhere: bool = False, tables: dict[VersionKey, ListedTable] | None = None
+    ) -> None:
         self.router = router
         #: Which version of its table each view, or source by itself, was read in.
         self.versions: dict[str, str] = {}
         self._elsewhere = elsewhere
         self._lock = threading.Lock()
-        self._tables: dict[VersionKey, ListedTable] = {}
+        self._tables = {} if tables is None else tables
 
     def open(
         self,

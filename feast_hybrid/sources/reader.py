@@ -75,7 +75,8 @@ class Reader:
         self._child = child
         #: Which version of its table each view, or source by itself, was read in.
         self.versions: dict[str, str] = {}
-        self._tables: dict[VersionKey, ListedTable] = {}
+        #: The tables that were opened, each in one version for all that is read of it in a call.
+        self.tables: dict[VersionKey, ListedTable] = {}
         self._in_catalogs: dict[str | None, Location | Ineligible] = {}
 
     def child(self) -> SparkSession:
@@ -293,9 +294,9 @@ class Reader:
     def _table_version(self, source: SourceSpec) -> ListedTable:
         """A source's table, in one version for all that is read of it in a call."""
         key = version_key(source)
-        if key not in self._tables:
-            self._tables[key] = open_table_version(source, self.router)
-        return self._tables[key]
+        if key not in self.tables:
+            self.tables[key] = open_table_version(source, self.router)
+        return self.tables[key]
 
     def _selected(self, session: SparkSession, source: SourceSpec) -> DataFrame:
         query, functions = source.query or "", self.router.allowed.functions

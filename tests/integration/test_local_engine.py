@@ -14,6 +14,7 @@ from feast import ValueType
 
 from feast_hybrid import HybridSparkOfflineStore, SavedDatasetHybridSparkStorage
 from feast_hybrid.errors import NotSupportedError, RetrievalTimeoutError, SchemaError, WriteError
+from tests.integration import batches
 from tests.integration.places import entity, feature_store, hour, retrieve, rows_of, source, view
 
 if TYPE_CHECKING:
@@ -188,3 +189,16 @@ def test_a_saved_time_is_an_instant_however_it_was_written(
     odd = rows.assign(odd=times)
     with pytest.raises(WriteError, match=r"column 'odd' is time64\[us\], which readers of a lake have no type for"):
         retrieve(stores["local"], odd, ["stats:words"]).persist(storage, allow_overwrite=True)
+
+
+def test_a_job_is_of_one_version_of_a_table_whichever_engine_gives_it(lakes_to_test: Places, tmp_path: Path) -> None:
+    path = f"{lakes_to_test.onprem.uri}/local_engine/{tmp_path.name}"
+    of = batches.stats(path, file_format="delta")
+    store = feature_store(lakes_to_test.sites(), tmp_path, batches.DRIVER, of, engine="auto")
+    batches.add(store, of, batches.rows(7))
+    job = retrieve(store, pd.DataFrame({"driver_id": [7], "event_timestamp": [hour(9)]}), ["stats:trips"])
+    assert "engine: local" in job.explain()
+    batches.add(store, of, batches.rows(7, hours=2).set_column(1, "trips", pa.array([8])))
+    assert job.to_spark_df().toArrow()["trips"].to_pylist() == job.to_arrow()["trips"].to_pylist() == [7]
+    assert job.metadata is not None
+    assert "version 0" in job.metadata.versions["stats"]
