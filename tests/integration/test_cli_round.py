@@ -205,7 +205,8 @@ def test_feasts_spark_engine_works_on_the_server_that_batch_engine_names(
 def test_spark_remote_of_the_environment_names_the_server_where_nothing_else_does(
     repo: Repo, lakes_to_test: Places, connect_server: SparkConnectServer, engine: str
 ) -> None:
-    repo.configure(lakes_to_test, batch_engine={"type": engine})
+    ours = {"type": "feast_hybrid.HybridSparkOfflineStore", "sites": lakes_to_test.sites(), "engine": "spark"}
+    repo.configure(lakes_to_test, offline_store=ours, batch_engine={"type": engine})
     repo.feast("apply")
     before = ConnectJobs(connect_server).last()
     times = (hour(0).isoformat(), hour(5).isoformat())

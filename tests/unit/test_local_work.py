@@ -30,7 +30,7 @@ class Busy:
 
 
 def own_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("feast-hybrid-")]
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("feast-hybrid-read-")]
 
 
 def run(begin: Callable[[], None] = lambda: None, **more: float) -> None:
