@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,33 @@ if TYPE_CHECKING:
     from feast_hybrid.lakes import Site
 
 
-class FrameRows:
+class SparkMadeRows(ABC):
+    """Rows that Spark makes, which it saves too, as they are unless a subclass says otherwise."""
+
+    is_local = False
+
+    @abstractmethod
+    def to_spark(self) -> DataFrame:
+        """See :meth:`JobRows.to_spark`."""
+
+    @abstractmethod
+    def to_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
+        """See :meth:`JobRows.to_arrow`."""
+
+    def kept_spark(self) -> DataFrame:
+        """See :meth:`JobRows.kept_spark`."""
+        return self.to_spark()
+
+    def kept_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
+        """See :meth:`JobRows.kept_arrow`."""
+        return self.to_arrow(timeout, sites)
+
+    def as_saved(self, table: pa.Table) -> pa.Table:
+        """See :meth:`JobRows.as_saved`."""
+        return table
+
+
+class FrameRows(SparkMadeRows):
     """Rows that are a Spark frame."""
 
     def __init__(self, frame: DataFrame, what: str, plan: JoinPlan | None = None) -> None:
@@ -28,20 +55,6 @@ class FrameRows:
     def to_spark(self) -> DataFrame:
         """The frame itself."""
         return self._frame
-
-    def kept_spark(self) -> DataFrame:
-        """See :meth:`JobRows.kept_spark`."""
-        return self.to_spark()
-
-    def kept_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
-        """See :meth:`JobRows.kept_arrow`."""
-        return self.to_arrow(timeout, sites)
-
-    is_local = False
-
-    def as_saved(self, table: pa.Table) -> pa.Table:
-        """See :meth:`JobRows.as_saved`."""
-        return table
 
     def to_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
         """The frame, collected; planned anew, since Spark keeps the failure of a stage that was cancelled.

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from feast_hybrid.arrow.types import spark_type_of_arrow
 from feast_hybrid.arrow.utc import INSTANT, epoch_micros_of_array, is_time, no_time, to_epoch_micros
-from feast_hybrid.asof.columnar.spec import SourceColumn
+from feast_hybrid.asof.columnar.spec import SourceColumn, rows_spec
 from feast_hybrid.asof.local.reading import Reading, estimate
-from feast_hybrid.asof.local.rows import read_rows, rows_spec
+from feast_hybrid.asof.local.rows import read_rows
 from feast_hybrid.asof.scan import Ineligible
 from feast_hybrid.retrieval.dates import date_range, require_one_type_for_each_key
 from feast_hybrid.retrieval.entity_times import EVENT_TIMESTAMP

@@ -22,7 +22,7 @@ from feast_hybrid.asof.scan import Ineligible
 from feast_hybrid.retrieval.entity_rows import require_keys
 from feast_hybrid.retrieval.history import History
 from feast_hybrid.retrieval.local_dates import DatedRows, dated_rows
-from feast_hybrid.retrieval.local_run import LocalRun, sparks_by_settings
+from feast_hybrid.retrieval.local_run import LocalRun, reads_too_much, sparks_by_settings
 from feast_hybrid.retrieval.request import retrieval_metadata
 from feast_hybrid.sources.local_files import LocalFiles, LocalReader
 from feast_hybrid.spark.columns import refuse_clashes
@@ -183,12 +183,8 @@ def _too_much(
     size = sum(reading.estimate.read_bytes for _, reading in readings)
     if isinstance(rows, DatedRows):
         size += rows.read_bytes
-    limit = int(store.local.max_read)
-    if store.engine == "auto" and size > limit:
-        return Ineligible(
-            f"about {described_size(size)} are to be read, and offline_store.local.max_read is "
-            f"{described_size(limit)}"
-        )
+    if (refused := reads_too_much(store, size)) is not None:
+        return refused
     needed = memory_needed([view for view, _ in readings], rows.most_rows, store.local.thread_count)
     memory = store.local.memory_bytes
     if needed > memory:

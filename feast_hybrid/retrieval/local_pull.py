@@ -13,13 +13,14 @@ from feast_hybrid.arrow.required_values import require_values
 from feast_hybrid.arrow.types import as_spark_returns
 from feast_hybrid.arrow.utc import in_utc, to_epoch_micros
 from feast_hybrid.asof.columnar.estimate import MAX_PART_BYTES
+from feast_hybrid.asof.columnar.spec import rows_spec
 from feast_hybrid.asof.join_plan import described_size
 from feast_hybrid.asof.local.reading import Reading, estimate
-from feast_hybrid.asof.local.rows import latest_spec, read_latest, read_rows, rows_spec
+from feast_hybrid.asof.local.rows import latest_spec, read_latest, read_rows
 from feast_hybrid.asof.local.view import ColumnFinder
 from feast_hybrid.asof.scan import Ineligible
 from feast_hybrid.retrieval.local_encoding import encode_locally
-from feast_hybrid.retrieval.local_run import LocalRun, sparks_by_settings
+from feast_hybrid.retrieval.local_run import LocalRun, reads_too_much, sparks_by_settings
 from feast_hybrid.retrieval.pulled import visible_in_feast
 from feast_hybrid.sources.local_files import LocalReader
 from feast_hybrid.spark.sparks_reader import spark_is_elsewhere
@@ -89,13 +90,9 @@ def _spec(pull: Pull, files: LocalFiles) -> ViewSpec | Ineligible:
 
 def _too_much(pull: Pull, reading: Reading) -> Ineligible | None:
     """Why a pull is too large for this process."""
-    local, size = pull.store.local, reading.estimate.read_bytes
-    limit = int(local.max_read)
-    if pull.store.engine == "auto" and size > limit:
-        return Ineligible(
-            f"about {described_size(size)} are to be read, and offline_store.local.max_read is "
-            f"{described_size(limit)}"
-        )
+    if (refused := reads_too_much(pull.store, reading.estimate.read_bytes)) is not None:
+        return refused
+    local = pull.store.local
     if pull.store.engine == "auto" and reading.estimate.memory_bytes > local.memory_bytes:
         return Ineligible(
             f"its rows take about {described_size(reading.estimate.memory_bytes)}, and offline_store.local.memory is "

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from feast_hybrid.asof.join_plan import described_size
 from feast_hybrid.asof.local.work import DeadlineError, Watch
 from feast_hybrid.asof.scan import Ineligible
 from feast_hybrid.errors import HybridError, RetrievalError, RetrievalTimeoutError
@@ -106,3 +107,13 @@ def sparks_by_settings(store: HybridSparkOfflineStoreConfig) -> Ineligible | Non
         return Ineligible("spark.sql.caseSensitive is true, by which columns of a result may differ by case alone")
     reason = wants_sparks_reader(setting)
     return None if reason is None else Ineligible(reason)
+
+
+def reads_too_much(store: HybridSparkOfflineStoreConfig, size: int) -> Ineligible | None:
+    """Why so many bytes of files are Spark's to read, where the engine is chosen here."""
+    limit = int(store.local.max_read)
+    if store.engine != "auto" or size <= limit:
+        return None
+    return Ineligible(
+        f"about {described_size(size)} are to be read, and offline_store.local.max_read is {described_size(limit)}"
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feast_hybrid.retrieval.frame_rows import SparkMadeRows
 from feast_hybrid.spark.arrow_frames import frame_of
 from feast_hybrid.spark.frames import collect
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from feast_hybrid.retrieval.pandas_rows import PandasRows
 
 
-class JoinedPandasRows:
+class JoinedPandasRows(SparkMadeRows):
     """Entity rows of a pandas frame joined with features: the features go through Spark, the rows stay here.
 
     The join is planned at once, so that what is wrong with keys or columns is raised by the call that caused it.
@@ -35,20 +36,6 @@ class JoinedPandasRows:
     def to_spark(self) -> DataFrame:
         """All columns of the pandas frame, and the features, in Spark."""
         return self._join.apply(full(self._rows, self._join.spark))[0]
-
-    def kept_spark(self) -> DataFrame:
-        """See :meth:`feast_hybrid.retrieval.job_rows.JobRows.kept_spark`."""
-        return self.to_spark()
-
-    def kept_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
-        """See :meth:`JobRows.kept_arrow`."""
-        return self.to_arrow(timeout, sites)
-
-    is_local = False
-
-    def as_saved(self, table: pa.Table) -> pa.Table:
-        """See :meth:`JobRows.as_saved`."""
-        return table
 
     def to_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
         """The features collected and put beside the pandas frame's rows, in their order."""

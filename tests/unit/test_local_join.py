@@ -12,11 +12,11 @@ import pytest
 
 from feast_hybrid.asof import Ineligible
 from feast_hybrid.asof.columnar.entity_keys import EntityKeys
-from feast_hybrid.asof.columnar.spec import SourceColumn, ViewSpec
+from feast_hybrid.asof.columnar.spec import SourceColumn, ViewSpec, rows_spec
 from feast_hybrid.asof.local import reading
 from feast_hybrid.asof.local.join import join_locally
 from feast_hybrid.asof.local.reading import Reading, estimate
-from feast_hybrid.asof.local.rows import latest_spec, read_latest, read_rows, rows_spec
+from feast_hybrid.asof.local.rows import latest_spec, read_latest, read_rows
 from feast_hybrid.asof.local.view import bind_view
 from feast_hybrid.asof.local.work import Watch
 from tests.unit.local_worlds import Draw, Row, plain_values

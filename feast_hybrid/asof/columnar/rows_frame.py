@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from pyspark.sql.types import StructField, StructType
 
 from feast_hybrid.asof.columnar.read_rows import ReadRows
-from feast_hybrid.asof.columnar.spec import SourceColumn, ViewSpec
+from feast_hybrid.asof.columnar.spec import rows_spec
 from feast_hybrid.asof.columnar.splits import MAX_SPLIT_BYTES, pack_tasks, split_file
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-    from feast_hybrid.asof.columnar.spec import FileSplit
+    from feast_hybrid.asof.columnar.spec import FileSplit, SourceColumn
     from feast_hybrid.asof.scan import Scan
 
 
@@ -43,22 +43,7 @@ def rows_frame(
         what: Names the source and its place, for errors.
     """
     by_name = {column.name: column for _, column in columns}
-    values = tuple(by_name.values())
-    time = by_name.get(timestamp or "")
-    view = ViewSpec(
-        view_id=0,
-        what=what,
-        keys=(),
-        timestamp=time or values[0],
-        created=None,
-        by_created=False,
-        ttl=None,
-        values=values,
-        ranked=(),
-        outputs=(),
-        low=low if time else None,
-        high=high if time else None,
-    )
+    view = rows_spec(tuple(by_name.values()), by_name.get(timestamp or ""), low, high, what=what)
     tasks = pack_tasks(_splits(scan), MAX_SPLIT_BYTES)
     read = ReadRows(tasks, view, frozenset(required))
     schema = StructType([field for field, _ in columns])

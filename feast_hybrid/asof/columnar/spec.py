@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -178,3 +178,31 @@ class EntitySpec:
 
     timestamp: str
     schema: pa.Schema
+
+
+def rows_spec(
+    columns: Sequence[SourceColumn], timestamp: SourceColumn | None, low: int | None, high: int | None, *, what: str
+) -> ViewSpec:
+    """What is read of a source of whose rows all are wanted within a time range.
+
+    Args:
+        columns: That are read, one or more.
+        timestamp: The event time, one of them; None where no time counts.
+        low: No earlier microsecond.
+        high: Nor a later one.
+        what: Names the source and its place, for errors.
+    """
+    return ViewSpec(
+        view_id=0,
+        what=what,
+        keys=(),
+        timestamp=timestamp or columns[0],
+        created=None,
+        by_created=False,
+        ttl=None,
+        values=tuple(columns),
+        ranked=(),
+        outputs=(),
+        low=low if timestamp else None,
+        high=high if timestamp else None,
+    )

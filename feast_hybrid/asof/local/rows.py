@@ -15,7 +15,7 @@ from feast_hybrid.asof.columnar.entity_keys import EntityKeys
 from feast_hybrid.asof.columnar.file_batches import read_columns
 from feast_hybrid.asof.columnar.match import keep_best_matches
 from feast_hybrid.asof.columnar.read import read_split
-from feast_hybrid.asof.columnar.spec import KeyColumn, SourceColumn, ViewSpec
+from feast_hybrid.asof.columnar.spec import KeyColumn, ViewSpec
 from feast_hybrid.asof.local.reading import chunk_bytes
 from feast_hybrid.asof.local.view import ColumnFinder, form_of_key, not_rankable
 from feast_hybrid.asof.local.work import run_all
@@ -27,34 +27,6 @@ if TYPE_CHECKING:
     from feast_hybrid.asof.local.work import Watch
 
 _LATEST = 2**63 - 1
-
-
-def rows_spec(
-    columns: Sequence[SourceColumn], timestamp: SourceColumn | None, low: int | None, high: int | None, *, what: str
-) -> ViewSpec:
-    """What is read of a source of whose rows all are wanted within a time range.
-
-    Args:
-        columns: That are read, one or more.
-        timestamp: The event time, one of them; None where no time counts.
-        low: No earlier microsecond.
-        high: Nor a later one.
-        what: Names the source and its place, for errors.
-    """
-    return ViewSpec(
-        view_id=0,
-        what=what,
-        keys=(),
-        timestamp=timestamp or columns[0],
-        created=None,
-        by_created=False,
-        ttl=None,
-        values=tuple(columns),
-        ranked=(),
-        outputs=(),
-        low=low if timestamp else None,
-        high=high if timestamp else None,
-    )
 
 
 def latest_spec(
@@ -132,7 +104,7 @@ def read_rows(
     memory: int,
     deadline: float | None = None,
 ) -> pa.Table:
-    """The rows of a source within the time range of its :func:`rows_spec`, in the order of its files.
+    """The rows of a source within the time range of its ``rows_spec``, in the order of its files.
 
     Args:
         reading: What is read.
