@@ -16,6 +16,7 @@ from feast_hybrid.asof.columnar.match import keep_best_matches
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from feast_hybrid.asof.columnar.entity_keys import Longs
     from feast_hybrid.asof.columnar.spec import ViewSpec
 
 #: After as many rows, a key filter that keeps more than this share of them is no longer used.
@@ -80,11 +81,10 @@ class Candidates:
             span = pc.min_max(array).as_py()
             if span["min"] is None:
                 continue
-            values = array.fill_null(0).to_numpy()
             if low is not None and span["min"] < low:
-                found.append(values >= low)
+                found.append(_without_nulls(array) >= low)
             if view.high is not None and span["max"] > view.high:
-                found.append(values <= view.high)
+                found.append(_without_nulls(array) <= view.high)
         if self._known is not None:
             passes = self._known(keys)
             self._seen += len(passes)
@@ -98,6 +98,10 @@ class Candidates:
         for other in found[1:]:
             mask = mask & other
         return np.asarray(mask)
+
+
+def _without_nulls(times: pa.Array) -> Longs:
+    return np.asarray((times.fill_null(0) if times.null_count else times).to_numpy())
 
 
 def _known_keys(view: ViewSpec) -> Callable[[Sequence[pa.Array]], NDArray[np.bool_]] | None:

@@ -75,6 +75,12 @@ class EntityKeys:
         self.timestamps, self.codes = self.timestamps[order], self.codes[order]
         return order
 
+    def some(self, places: Longs) -> EntityKeys:
+        """Some of the rows, by their places; with the same codes."""
+        found = copy(self)
+        found.timestamps, found.codes = self.timestamps[places], self.codes[places]
+        return found
+
     def distinct(self) -> EntityKeys:
         """The same keys and times, each pair once and in order, without those that match nothing."""
         found = copy(self)
@@ -108,7 +114,7 @@ class EntityKeys:
 
     def contain(self, key: pa.Array) -> NDArray[np.bool_]:
         """Which of a history's keys are among them, where :attr:`are_near`; false for null."""
-        known = np.asarray(self._encoders[0].encode(key.fill_null(0) if key.null_count else key) >= 0)
+        known = self._encoders[0].knows(key.fill_null(0) if key.null_count else key)
         return known & np.asarray(key.is_valid()) if key.null_count else known
 
     def encode(self, keys: Sequence[pa.Array], rows: int) -> Longs:
@@ -132,7 +138,7 @@ class KeyEncoder:
     def __init__(self, values: Any, *, integers: bool) -> None:
         self._values = values
         self._integers = integers
-        self._table: Longs | None = None
+        self._table: _CodeTable | None = None
         self.count = len(values)
 
     @classmethod
@@ -156,7 +162,7 @@ class KeyEncoder:
     @property
     def has_table(self) -> bool:
         """Whether the values are integers near each other, so that their codes stand in a table."""
-        return self._integers and self._code_table() is not None
+        return self._code_table() is not None
 
     def values(self, codes: Longs) -> pa.Array:
         """The values of some codes, none below zero."""
@@ -172,25 +178,51 @@ class KeyEncoder:
         if not self._integers:
             found = pc.index_in(keys, value_set=self._values)
             return np.asarray(found.fill_null(-1).to_numpy().astype(np.int64))
-        values = keys.to_numpy()
         table = self._code_table()
-        if table is None:
-            return positions_in(self._values, values)
-        first, last = self._values[0], self._values[-1]
-        inside = (values >= first) & (values <= last)
-        if inside.all():
-            return np.asarray(table[values - first])
-        return np.where(inside, table[np.where(inside, values - first, 0)], -1)
+        return positions_in(self._values, keys.to_numpy()) if table is None else table.codes(keys.to_numpy())
 
-    def _code_table(self) -> Longs | None:
-        """The codes in the places of the values, where these lie near each other."""
-        if self._table is None and self.count:
-            first, last = int(self._values[0]), int(self._values[-1])
-            if last - first < max(_TABLE, _TABLE_PER_KEY * self.count):
-                table = np.full(last - first + 1, -1, np.int64)
-                table[self._values - first] = np.arange(self.count)
-                self._table = table  # whole: other threads take it as it is
+    def knows(self, keys: pa.Array) -> NDArray[np.bool_]:
+        """Which other rows, none of them null, have one of these values."""
+        table = self._code_table()
+        return self.encode(keys) >= 0 if table is None else table.knows(keys.to_numpy())
+
+    def _code_table(self) -> _CodeTable | None:
+        """The codes in the places of the values, where these are integers near each other."""
+        if self._table is None and self._integers and self.count:
+            span = int(self._values[-1]) - int(self._values[0]) + 1
+            if span <= max(_TABLE, _TABLE_PER_KEY * self.count):
+                self._table = _CodeTable(self._values)  # whole: other threads take it as it is
         return self._table
+
+
+class _CodeTable:
+    """The codes of integers near each other, in the places that these have from the first of them on.
+
+    Args:
+        values: Sorted, each once, one at the least.
+    """
+
+    def __init__(self, values: Longs) -> None:
+        self._first = values[0]
+        #: The place of all other integers, behind the last one.
+        self._others = np.uint64(int(values[-1]) - int(values[0]) + 1)
+        self._codes: Longs = np.full(int(self._others) + 1, -1, np.int64)
+        self._codes[values - self._first] = np.arange(len(values))
+        self._is_known = self._codes >= 0
+
+    def codes(self, values: Longs) -> Longs:
+        """The code of each value, -1 for those without one."""
+        return np.asarray(self._codes[self._places(values)])
+
+    def knows(self, values: Longs) -> NDArray[np.bool_]:
+        """Which values have a code."""
+        return np.asarray(self._is_known[self._places(values)])
+
+    def _places(self, values: Longs) -> Longs:
+        # Unsigned, all before the first one are far behind the last; a difference that wraps is right all the same.
+        places = (values - self._first).view(np.uint64)
+        np.minimum(places, self._others, out=places)
+        return np.asarray(places.view(np.int64))
 
 
 def _paired(codes: Longs, of_key: Longs, count: int) -> Longs:

@@ -23,13 +23,17 @@ if TYPE_CHECKING:
 _LONG_MIN = -(2**63)
 #: To mark which rows are matches takes as long as to sort the matches where there are so many rows for each.
 _MARKED_PER_MATCH = 32
+#: So many rows for each match are not worth the time to leave out those that are none.
+_KEPT_PER_MATCH = 1.25
+#: To take the entity rows that are wanted from the others pays where they are less than this share.
+_FEW_WANTED = 0.75
 
 
 class BestMatches:
     """The best row of a view's history for each entity row, so far.
 
     Args:
-        view: Whose history it is.
+        view: Whose history it is. Where it knows what was found, it gets to know what is found here.
         entities: The bucket's entity rows.
     """
 
@@ -42,7 +46,22 @@ class BestMatches:
 
     def add(self, history: pa.RecordBatch) -> None:
         """Look through a further chunk of the history."""
-        self._take(history, _best(history, self._view, self._entities))
+        if self._view.found is None or not history.num_rows:
+            self._take(history, _best(history, self._view, self._entities))
+            return
+        ts = history.column(history.schema.get_field_index(TS)).to_numpy()
+        places = np.flatnonzero(self._view.found.wanted(int(ts.min()), int(ts.max())))
+        if not len(places):
+            return
+        if len(places) < _FEW_WANTED * len(self._matches):
+            matches = np.full(len(self._matches), -1, np.int64)
+            matches[places] = _best(history, self._view, self._entities.some(places))
+        else:
+            matches = _best(history, self._view, self._entities)
+        places = np.flatnonzero(matches >= 0)
+        if len(places):
+            self._view.found.found(places, ts[matches[places]])
+            self._take(history, matches)
 
     def merge(self, other: BestMatches) -> None:
         """Take what another has found in other parts of the history, for the same entity rows."""
@@ -50,8 +69,8 @@ class BestMatches:
             self._take(other._rows, other._matches)
 
     def compact(self) -> None:
-        """Keep no more rows of the history than are a match."""
-        if self._rows is not None:
+        """Keep hardly more rows of the history than there are entity rows with a match."""
+        if self._rows is not None and self._rows.num_rows > _KEPT_PER_MATCH * np.count_nonzero(self._matches >= 0):
             self._rows, self._matches = _compact(self._rows, self._matches)
 
     def _take(self, history: pa.RecordBatch, matches: Longs) -> None:
@@ -59,9 +78,9 @@ class BestMatches:
             self._rows, self._matches = history, matches
             return
         # What is kept of each chunk is what is a match, so that chunks do not add up.
-        self._rows, old = _compact(self._rows, self._matches)
+        self.compact()
+        old, kept = self._matches, self._rows.num_rows
         rows, new = _compact(history, matches)
-        kept = self._rows.num_rows
         self._rows = concat_batches([self._rows, rows]) or history.slice(0, 0)
         new = np.where(new < 0, -1, new + kept)
         contested = np.flatnonzero((old >= 0) & (new >= 0))
@@ -163,9 +182,8 @@ def _best(history: pa.RecordBatch, view: ViewSpec, entities: EntityKeys) -> Long
     names = history.schema.names
     none = np.full(len(entities.codes), -1, np.int64)
     codes = entities.encode([history.column(n) for n in range(len(view.forms))], history.num_rows)
-    history_of_known: Longs | None = None
-    if len(codes) and codes.min() < 0:
-        history_of_known = np.flatnonzero(codes >= 0)
+    history_of_known = _known(codes, entities)
+    if history_of_known is not None:
         codes = codes[history_of_known]
     if len(codes) == 0:
         return none
@@ -197,6 +215,16 @@ def _best(history: pa.RecordBatch, view: ViewSpec, entities: EntityKeys) -> Long
         known_rows = known_of_ranked[ranked_places]
     history_rows = known_rows if history_of_known is None else history_of_known[known_rows]
     return np.where(has_match, history_rows, -1)
+
+
+def _known(codes: Longs, entities: EntityKeys) -> Longs | None:
+    """The places of a history's codes that some entity row has; None where that are all."""
+    if len(entities.codes) < _FEW_WANTED * entities.count:  # rows of which others have been left out
+        has_row = np.zeros(entities.count + 1, bool)
+        has_row[entities.codes] = True
+        has_row[-1] = False  # of the code -1
+        return np.flatnonzero(has_row[codes])
+    return np.flatnonzero(codes >= 0) if len(codes) and codes.min() < 0 else None
 
 
 class CompositeSortKey:

@@ -38,6 +38,8 @@ def may_match(
         (view.high is not None and ts[0] > view.high) or (view.low is not None and ts[1] < view.low)
     ):
         return False
+    if ts is not None and view.found is not None and not view.found.may_match(*ts):
+        return False
     if view.by_created and view.created is not None and view.high is not None:
         created = time_range(view.created)
         if created is not None and created[0] > view.high:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from feast_hybrid.asof.columnar.entity_keys import EntityKeys
+    from feast_hybrid.asof.columnar.found_times import FoundTimes
     from feast_hybrid.asof.columnar.keys import KeyForm
     from feast_hybrid.asof.scan import DeletedRows, StoredColumn
 
@@ -82,6 +83,7 @@ class ViewSpec:
         high: Nor after this one.
         key_filter: The keys of the entity rows, where they are known.
         entity_keys: Their keys and times, each pair once and in order, where they are known and few.
+        found: What was found already for the entity rows, where who reads knows it.
     """
 
     view_id: int
@@ -98,6 +100,7 @@ class ViewSpec:
     high: int | None = None
     key_filter: KeyFilter | None = None
     entity_keys: EntityKeys | None = None
+    found: FoundTimes | None = None
 
     @property
     def forms(self) -> tuple[KeyForm, ...]:

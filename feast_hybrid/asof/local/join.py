@@ -13,6 +13,7 @@ from feast_hybrid.arrow.convert import combined
 from feast_hybrid.asof.columnar.blocks import concat_batches
 from feast_hybrid.asof.columnar.entity_keys import EntityKeys
 from feast_hybrid.asof.columnar.estimate import pushed_down
+from feast_hybrid.asof.columnar.found_times import FoundTimes
 from feast_hybrid.asof.columnar.match import BestMatches
 from feast_hybrid.asof.columnar.read import read_split
 from feast_hybrid.asof.entity_stats.model import distinct_hashes, make_key_filter
@@ -82,10 +83,12 @@ def join_locally(
         spec, files = pushed_down(
             reading.spec, reading.scan, low=low, high=high, key_filter=group.key_filter, entity_keys=group.keys
         )
+        spec = replace(spec, found=FoundTimes(group.keys))
         specs.append(spec)
         matches.append(BestMatches(spec, group.keys))
         if (group.keys.codes >= 0).any():
-            work += replace(reading, spec=spec, files=files).splits(threads)
+            # The last files are mostly the latest ones: with their matches most rows of the others are none.
+            work += reversed([*replace(reading, spec=spec, files=files).splits(threads)])
     by_id = {spec.view_id: n for n, spec in enumerate(specs)}
     keys = [groups[view.keys].keys for view, _ in readings]
     chunk = chunk_bytes(memory, threads)
@@ -127,7 +130,8 @@ class _HistoryWorker:
         self._specs, self._keys, self._by_id, self._chunk, self._watch = specs, keys, by_id, chunk, watch
         self._matches: dict[int, BestMatches] = {}
         self._view = -1
-        self._pending: list[pa.RecordBatch] = []
+        #: Rows of each part of a file, the part that was read last at the end.
+        self._pending: list[list[pa.RecordBatch]] = []
         self._size = 0
 
     def take(self, item: tuple[FileSplit, float]) -> None:
@@ -136,12 +140,14 @@ class _HistoryWorker:
         if view != self._view:
             self._look_through()
             self._view = view
+        self._pending.append([])
         for rows in read_split(split, self._specs[view]):
             self._watch.check()
-            self._pending.append(rows)
+            self._pending[-1].append(rows)
             self._size += rows.nbytes
             if self._size >= self._chunk:
                 self._look_through()
+                self._pending.append([])
         self._watch.advance(size)
 
     def finish(self) -> dict[int, BestMatches]:
@@ -149,7 +155,8 @@ class _HistoryWorker:
         return self._matches
 
     def _look_through(self) -> None:
-        rows = concat_batches(self._pending)
+        # As they lie in the files, since rows in the order of their times are sorted faster.
+        rows = concat_batches([batch for part in reversed(self._pending) for batch in part])
         self._pending, self._size = [], 0
         if rows is None:
             return

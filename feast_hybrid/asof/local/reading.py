@@ -69,7 +69,7 @@ def memory_needed(views: Sequence[BoundView], rows: int, threads: int) -> int:
     needed = 0
     for view in views:
         width = sum(value_width(value.data_type) for value in view.spec.values)
-        needed += rows * (threads * (16 + width) + width)
+        needed += rows * (threads * (16 + width) + width + 8)
     return needed + threads * rows * _ROW_BYTES
 
 
