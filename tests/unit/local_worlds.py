@@ -236,6 +236,8 @@ class Draw:
             draws[name] = lambda values=values: chance.choice(values)  # type: ignore[misc]
         wanted = [*names, *chance.choices([*types], k=chance.choice([0, 1, 2]))]
         rows = [{name: draws[name]() for name in types} for _ in range(chance.choice([0, 3, 60, 60]))]
+        if chance.random() < 0.5:  # as a lake is that is appended to
+            rows.sort(key=lambda row: -math.inf if row["ts"] is None else row["ts"])
         folder = self._folder / str(number)
         scan = self._write(folder, rows, types)
         lists = {name: plain_values(column([row[name] for row in rows], types[name])) for name in types}
