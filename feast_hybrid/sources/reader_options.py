@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 #: Options that change nothing in what is read: the first is a writer's, and the schemas of files are always merged.
 #: Times in options are read in the time zone; those in the names of folders are UTC.
-_WITHOUT_EFFECT = frozenset({"compression", "mergeschema", "timezone"})
+_WITHOUT_EFFECT = frozenset({"compression", "mergeschema", "parquet.writer.version", "timezone"})
 
 #: Options that say what is read without them.
 _DEFAULTS = {

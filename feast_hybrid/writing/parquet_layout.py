@@ -18,6 +18,8 @@ ROW_GROUP_ROWS = 128 * 1024
 SORTED_BYTES = 2**31 - 1
 
 _COMPRESSION = "zstd"
+#: Times of which each value stands so often, or more often, are written by a dictionary: it is smaller then.
+_REPEATS = 8
 
 
 def sort_columns(schema: pa.Schema, wanted: Iterable[str | None]) -> tuple[str, ...]:
@@ -60,23 +62,31 @@ def encoded(
     sorted_by: Sequence[str] = (),
     *,
     compression: str | None = None,
+    packed_times: bool = True,
     int96: bool = False,
     store_schema: bool = True,
 ) -> pa.Buffer:
     """A Parquet file of rows: statistics and a page index, in row groups that are small enough to pass over.
 
+    Times are written as differences (``DELTA_BINARY_PACKED``): of a view sorted by keys that takes 60 % of the space
+    of its keys and times, and of the time to read them, 40 % (docs/adr/0012).
+
     Args:
         table: the rows.
         sorted_by: what they are sorted by, as :func:`sorted_rows` does; the file says so.
         compression: as Spark's option names it; ours where None.
+        packed_times: whether times may be written as differences, which readers of Parquet 1 do not know.
         int96: whether times are written as INT96.
         store_schema: whether Arrow notes its own schema in the file.
     """
     codec = (compression or _COMPRESSION).lower()
     sink = pa.BufferOutputStream()
+    packed = _packed_times(table) if packed_times and not int96 else []
     pq.write_table(
         table,
         sink,
+        use_dictionary=[path for path in _paths(table.schema) if path not in packed] if packed else True,
+        column_encoding=dict.fromkeys(packed, "DELTA_BINARY_PACKED") or None,
         compression="none" if codec == "uncompressed" else codec,
         row_group_size=ROW_GROUP_ROWS,
         write_page_index=True,
@@ -85,6 +95,21 @@ def encoded(
         store_schema=store_schema,
     )
     return sink.getvalue()
+
+
+def _packed_times(table: pa.Table) -> list[str]:
+    """The columns of times that are smaller as differences than by a dictionary."""
+    paths = _paths(table.schema)
+    return [
+        field.name
+        for field, column in zip(table.schema, table.columns, strict=True)
+        if pa.types.is_timestamp(field.type) and paths.count(field.name) == 1 and not _repeats(column)
+    ]
+
+
+def _repeats(column: pa.ChunkedArray) -> bool:
+    sample = column.slice(0, ROW_GROUP_ROWS)
+    return bool(pc.count_distinct(sample, mode="all").as_py() * _REPEATS <= len(sample))
 
 
 def is_sorted_by(metadata: pq.FileMetaData, columns: Sequence[str]) -> bool:
@@ -99,10 +124,20 @@ def is_sorted_by(metadata: pq.FileMetaData, columns: Sequence[str]) -> bool:
 
 
 def _sorting_columns(schema: pa.Schema, columns: Sequence[str]) -> list[pq.SortingColumn]:
-    places = _leaves(pq.read_metadata(io.BytesIO(empty_file(schema))).schema) if columns else {}
+    places = _leaves(_in_parquet(schema)) if columns else {}
     # The rows are sorted by the columns up to one whose place is not known, too.
     known = next((number for number, name in enumerate(columns) if name not in places), len(columns))
     return [pq.SortingColumn(places[name]) for name in columns[:known]]
+
+
+def _in_parquet(schema: pa.Schema) -> pq.ParquetSchema:
+    return pq.read_metadata(io.BytesIO(empty_file(schema))).schema
+
+
+def _paths(schema: pa.Schema) -> list[str]:
+    """The path of each column that Parquet makes of a schema's."""
+    found = _in_parquet(schema)
+    return [found.column(place).path for place in range(len(found))]
 
 
 def empty_file(schema: pa.Schema, **options: Any) -> bytes:
