@@ -9,7 +9,7 @@ from typing import Any, Literal
 from feast.repo_config import FeastConfigBaseModel
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
-from feast_hybrid.asof.local.work import cores, machine_memory
+from feast_hybrid.asof.local.work import machine_memory, threads_for
 from feast_hybrid.asof.request import REMOVED_STRATEGIES, Strategy
 from feast_hybrid.errors import ConfigError, CredentialError
 from feast_hybrid.lakes import Allowed, BarePaths, ConnectionRule, Router, Site, SourceRule
@@ -49,7 +49,8 @@ class LocalConfig(BaseModel):
 
     Attributes:
         memory: what it may take for what it reads, such as ``4GiB``; a quarter of the machine's by default.
-        threads: how many read at once; as many as there are cores by default.
+        threads: how many read at once; by default as many as there are cores, and twice as many where they read from
+            a lake's servers.
         max_read: with ``engine: auto``, what it reads of files at the most, such as ``2GiB``; Spark reads more.
     """
 
@@ -64,10 +65,13 @@ class LocalConfig(BaseModel):
         """What the engine may take."""
         return int(self.memory) if self.memory is not None else max(_LEAST_MEMORY, machine_memory() // 4)
 
-    @property
-    def thread_count(self) -> int:
-        """How many threads read at once."""
-        return self.threads or cores()
+    def thread_count(self, *, far: bool) -> int:
+        """How many threads read at once.
+
+        Args:
+            far: whether something is read from servers, and not only from this machine's disk.
+        """
+        return self.threads or threads_for(far=far)
 
 
 class SqlConfig(BaseModel):

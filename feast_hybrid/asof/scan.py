@@ -81,6 +81,7 @@ class Scan:
             its rows would be read in part. None where that cannot be known.
         where: Names the place in plans, such as ``site 'onprem'``.
         check: Raises where tasks cannot open files: run in executors, until they once could.
+        is_far: Whether the files are on servers, for whose answers a reader waits.
         within: Chooses from ``files`` those that can hold rows between two times in microseconds, None for no bound;
             None where nothing is known of a file's times without opening it.
     """
@@ -91,6 +92,7 @@ class Scan:
     version: Callable[[str], object] | None = None
     where: str = "local files"
     check: Callable[[], None] | None = None
+    is_far: bool = False
     within: Callable[[int | None, int | None], tuple[ScanFile, ...]] | None = None
 
     @property

@@ -92,7 +92,7 @@ class DatedRows:
             required,
             watch,
             distinct=True,
-            threads=self.local.thread_count,
+            threads=self.local.thread_count(far=history.reading.scan.is_far),
             memory=self.local.memory_bytes,
             deadline=deadline,
         )

@@ -185,15 +185,20 @@ def _too_much(
         size += rows.read_bytes
     if (refused := reads_too_much(store, size)) is not None:
         return refused
-    needed = memory_needed([view for view, _ in readings], rows.most_rows, store.local.thread_count)
+    threads = _threads(store, readings)
+    needed = memory_needed([view for view, _ in readings], rows.most_rows, threads)
     memory = store.local.memory_bytes
     if needed > memory:
         return Ineligible(
             f"{rows.most_rows:,} entity rows with these features take about {described_size(needed)} in "
-            f"{store.local.thread_count} threads (offline_store.local.threads), and offline_store.local.memory is "
+            f"{threads} threads (offline_store.local.threads), and offline_store.local.memory is "
             f"{described_size(memory)}"
         )
     return None
+
+
+def _threads(store: HybridSparkOfflineStoreConfig, readings: Sequence[tuple[BoundView, Reading]]) -> int:
+    return store.local.thread_count(far=any(reading.scan.is_far for _, reading in readings))
 
 
 def _plan(
@@ -213,7 +218,8 @@ def _plan(
         for bound, reading in readings
     )
     count = None if isinstance(rows, DatedRows) else len(rows.frame)
-    engine = f"local ({store.local.thread_count} threads, up to {described_size(store.local.memory_bytes)} of memory)"
+    threads = _threads(store, readings)
+    engine = f"local ({threads} threads, up to {described_size(store.local.memory_bytes)} of memory)"
     return JoinPlan(steps=steps, entities="" if count is None else f"{count:,}", entity_rows=count, engine=engine)
 
 
@@ -269,7 +275,7 @@ class LocalRows:
             keys,
             rows.times.view(pa.int64()),
             watch,
-            threads=local.thread_count,
+            threads=_threads(self.request.store, self.readings),
             memory=local.memory_bytes,
             deadline=deadline,
         )

@@ -154,16 +154,15 @@ class LocalPullRows:
 
     def _read(self, watch: Watch, deadline: float | None) -> pa.Table:
         pull, local = self.pull, self.pull.store.local
+        threads = local.thread_count(far=self.reading.scan.is_far)
         if pull.latest:
-            found = read_latest(
-                self.reading, watch, threads=local.thread_count, memory=local.memory_bytes, deadline=deadline
-            )
+            found = read_latest(self.reading, watch, threads=threads, memory=local.memory_bytes, deadline=deadline)
         else:
             found = read_rows(
                 self.reading,
                 pull.required,
                 watch,
-                threads=local.thread_count,
+                threads=threads,
                 memory=local.memory_bytes,
                 deadline=deadline,
             )

@@ -132,6 +132,7 @@ def scan_of_files(
         file_format=file_format,
         where=f"site {site.name!r}",
         check=CanOpen(opener, files[0].path) if files else None,
+        is_far=location.lake is not LakeType.LOCAL,
         within=within_micros if day in partition_types or timed is not None else None,
     )
 

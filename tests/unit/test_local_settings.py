@@ -79,9 +79,21 @@ def test_a_container_s_share_of_cores_counts(
     assert work.cores() == cores
 
 
+@pytest.mark.parametrize(("cores", "far"), [(1, 2), (2, 4), (8, 16), (12, 16), (64, 64)])
+def test_more_threads_read_from_servers_than_from_a_disk(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cores: int, far: int
+) -> None:
+    monkeypatch.setattr(work, "_CONTAINER_CORES", tmp_path / "none")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(cores))
+    local = HybridSparkOfflineStoreConfig().local
+    assert local.thread_count(far=True) == far
+    assert local.thread_count(far=False) == cores
+
+
 def test_sizes_are_read_as_people_write_them() -> None:
     local = HybridSparkOfflineStoreConfig(local={"memory": "1GiB", "max_read": "10MB", "threads": 3}).local
-    assert (local.memory_bytes, int(local.max_read), local.thread_count) == (1 << 30, 10_000_000, 3)
+    assert (local.memory_bytes, int(local.max_read)) == (1 << 30, 10_000_000)
+    assert local.thread_count(far=True) == local.thread_count(far=False) == 3
     with pytest.raises(ConfigError, match=r"offline_store\.local\.memory: "):
         HybridSparkOfflineStoreConfig(local={"memory": "1MiB"})
 

@@ -48,7 +48,9 @@ def encodings(file: pq.ParquetFile) -> dict[str, set[str]]:
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
 @pytest.mark.parametrize("zone", [None, "UTC"])
 def test_times_are_written_as_differences(unit: str, zone: str | None) -> None:
-    times = pa.array([1_700_000_000_000 + 7 * n * n for n in range(1000)], pa.int64()).cast(pa.timestamp(unit, tz=zone))
+    times = pa.array([1_700_000_000_000 + 7 * n * n for n in range(1000)], pa.int64()).cast(
+        pa.timestamp(unit, tz=zone)
+    )
     found = encodings(file_of(times))
     assert "DELTA_BINARY_PACKED" in found["ts"] & found["a.b"]
     assert "RLE_DICTIONARY" not in found["ts"]

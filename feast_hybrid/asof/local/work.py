@@ -25,6 +25,8 @@ _CONTAINER_LIMITS = (
 #: And how many microseconds of each period it may use of cores, or "max".
 _CONTAINER_CORES = Path("/sys/fs/cgroup/cpu.max")
 
+#: Threads that read from servers, at the most, but for machines with more cores.
+_MOST_FAR = 16
 #: Seconds for which threads are waited for that were told to stop: each looks after a batch of rows.
 _GRACE = 10.0
 #: Seconds after which the waiting thread looks whether it was interrupted.
@@ -92,6 +94,17 @@ def cores() -> int:
     except (OSError, ValueError):
         pass
     return max(1, found)
+
+
+def threads_for(*, far: bool) -> int:
+    """How many threads read at once where nobody says it: one for each core.
+
+    Args:
+        far: Whether files are on servers. Then there are twice as many, up to 16, or the cores if these are more: a
+            thread waits for the servers half of the time (docs/adr/0016 has the figures).
+    """
+    found = cores()
+    return max(found, min(2 * found, _MOST_FAR)) if far else found
 
 
 def machine_memory() -> int:
