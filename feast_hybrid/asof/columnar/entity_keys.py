@@ -15,6 +15,8 @@ Longs = NDArray[np.int64]
 
 #: A table of codes by key is made where it has no more places than this, or than this many for each key.
 _TABLE, _TABLE_PER_KEY = 1 << 20, 16
+#: Distinct values are found by counting where there is room for no more than this many for each row.
+_COUNTED_PER_ROW = 4
 
 
 class EntityKeys:
@@ -145,7 +147,7 @@ class KeyEncoder:
     def of_rows(cls, keys: pa.Array) -> tuple[KeyEncoder, Longs]:
         """Of a column's values; and the code of each row, -1 for null."""
         if pa.types.is_int64(keys.type):
-            values, codes = np.unique(keys.fill_null(0).to_numpy(), return_inverse=True)
+            values, codes = _numbered((keys.fill_null(0) if keys.null_count else keys).to_numpy())
             encoder = cls(values, integers=True)
         else:
             dictionary = keys.dictionary_encode()
@@ -223,6 +225,19 @@ class _CodeTable:
         places = (values - self._first).view(np.uint64)
         np.minimum(places, self._others, out=places)
         return np.asarray(places.view(np.int64))
+
+
+def _numbered(values: Longs) -> tuple[Longs, Longs]:
+    """The distinct values in order, and for each value its place among them."""
+    if len(values):
+        low, high = int(values.min()), int(values.max())
+        if high - low < _COUNTED_PER_ROW * len(values):  # faster than to sort them
+            places = values - low
+            is_there = np.zeros(high - low + 1, bool)
+            is_there[places] = True
+            return np.flatnonzero(is_there) + low, (np.cumsum(is_there) - 1)[places]
+    distinct, inverse = np.unique(values, return_inverse=True)
+    return distinct, inverse
 
 
 def _paired(codes: Longs, of_key: Longs, count: int) -> Longs:
