@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from feast_hybrid.testing.lake import FIRST_PORT
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -70,7 +68,7 @@ def test_each_line_of_the_page_works_and_the_rows_are_there_at_the_next_start(tm
         assert second[0].endswith("&& cd quickstart")
         for line in second[1:]:
             done = _run(line, repo)
-        expected = PAGE.rpartition("```\n")[0].rpartition("```\n")[2]
+        (expected,) = re.findall(r"^```\n(   driver .*?)```", PAGE, re.DOTALL | re.MULTILINE)
         assert done.startswith(expected)
         assert "view 'stats': " in done
         for command, error in ((up, "feature_store.yaml is there already: name another"), (again, "runs already")):
