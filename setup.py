@@ -1,14 +1,12 @@
 """The text of the package's page on an index. All else is in pyproject.toml.
 
-Links of README.md lead to files beside it, and an index has none of them. Where ``project.urls`` has a ``Repository``,
-they lead there, to the files of the version that is built; without one they are given as text.
+Links of README.md lead to files beside it, and an index has none of them. They lead to the ``Repository`` of
+``project.urls`` there, or are text where there is none.
 """
 
 import re
 import tomllib
 from pathlib import Path
-
-from setuptools import setup
 
 HERE = Path(__file__).parent
 LINK = re.compile(r"\[([^\]]+)\]\((?![a-z]+:|#)([^)\s]+)\)")
@@ -33,6 +31,8 @@ def page(readme: str, repository: str | None) -> str:
 
 
 if __name__ == "__main__":
+    from setuptools import setup
+
     urls = tomllib.loads((HERE / "pyproject.toml").read_text(encoding="utf-8"))["project"].get("urls", {})
     address = urls.get("Repository")
     setup(

@@ -127,7 +127,7 @@ JOIN_KEYS = {
 @classic_only("Feast's own Spark store")
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # Feast's Spark store changes the filters when it is loaded
 def test_the_spark_template_goes_to_this_store_and_back_by_one_line(spark: SparkSession, tmp_path: Path) -> None:
-    """All of Feast's commands give the same, and what the registry says of sources stays."""
+    """Feast's commands give the same, and what the registry says of sources stays."""
     repo = begun(tmp_path, "spark")
     replace(repo, JOIN_KEYS)
     for data in (repo.folder / "data").glob("*.parquet"):
@@ -144,17 +144,20 @@ def test_the_spark_template_goes_to_this_store_and_back_by_one_line(spark: Spark
         for text in (before, after, before):
             settings.write_text(text)
             sys.modules.pop("feature_definitions", None)
-            repo.feast("plan")
             repo.feast("apply")  # to the registry that the other store has left
             entries.append(sources(repo))
-            repo.feast("teardown")
-            repo.feast("apply")
             found = history(repo, *features, driver_id=1001, customer_id=201)
-            repo.feast("materialize", (NOW - timedelta(days=20)).isoformat(), (NOW - timedelta(days=9)).isoformat())
-            early = online(repo, "driver_id=1001", features[0]), online(repo, "customer_id=201", features[1])
-            repo.feast("materialize-incremental", NOW.isoformat())
-            late = online(repo, "driver_id=1001", features[0]), online(repo, "customer_id=201", features[1])
-            answers.append((found, early, late))
+            # Of days that have other values than the last one, so that each round has all of them to write.
+            online_values = []
+            for end in (NOW - timedelta(days=9), NOW):
+                repo.feast("materialize", (NOW - timedelta(days=20)).isoformat(), end.isoformat())
+                online_values += [
+                    online(repo, "driver_id=1001", features[0]),
+                    online(repo, "customer_id=201", features[1]),
+                ]
+            answers.append((found, online_values))
+        repo.feast("materialize-incremental", (NOW + timedelta(seconds=1)).isoformat())
+        repo.feast("teardown")
     finally:
         spark.conf.set(setting, kept)
         for table in spark.catalog.listTables():  # Feast's own store leaves its views in the session
@@ -162,6 +165,7 @@ def test_the_spark_template_goes_to_this_store_and_back_by_one_line(spark: Spark
                 spark.catalog.dropTempView(table.name)
     assert answers[1] == answers[0] == answers[2]
     assert None not in answers[0][0].values()
+    assert answers[0][1][:2] != answers[0][1][2:]
     assert entries[1] == entries[0] == entries[2]
     assert {entry["type"] for entry in entries[0].values()} == {"BATCH_SPARK"}
 
