@@ -76,7 +76,7 @@ def test_each_line_of_the_page_works_and_the_rows_are_there_at_the_next_start(tm
                 command, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False
             )
             assert error in refused.stderr
-    put = [*TESTING, "put", "--data", "lakes", "stats.parquet", "onprem:/stats"]
+    put = [*TESTING, "put", "--data", "lakes", "quickstart/stats.parquet", "onprem:/stats"]
     gone = subprocess.run(put, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert "does not run" in gone.stderr
     with _lakes_up(again, tmp_path, signal.SIGINT) as said:
