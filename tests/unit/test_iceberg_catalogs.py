@@ -83,8 +83,8 @@ class TestTheWarehouseThatASourceSays:
             self.require("hdfs://lake/another", WAREHOUSE, **more)
         assert str(refused.value) == (
             "source 'rides': its IcebergSource has the warehouse 'hdfs://lake/another', and the session's catalog "
-            "'lake' (spark.sql.catalog.lake.warehouse) has 'hdfs://lake/warehouse/'. Give each warehouse a catalog of "
-            "its own in offline_store.spark.conf, and the source its name (catalog_name)."
+            "'lake' (spark.sql.catalog.lake.warehouse) has 'hdfs://lake/warehouse/'. Give each warehouse a catalog "
+            "of its own in offline_store.spark.conf, and the source its name (catalog_name)."
         )
 
     def test_is_the_session_s_business_where_its_settings_do_not_say_it(self) -> None:
