@@ -21,6 +21,7 @@ ELSEWHERE = {
     "online.py",
     "past.py",
     "rows.py",
+    "test_workflow.py",
     "train.py",
     "benchmarks/.results/",
     "tests/integration/offline_store",

@@ -1,11 +1,11 @@
 from datetime import timedelta
 
-from feast import Entity, FeatureView, Field
+from feast import Entity, FeatureView, Field, ValueType
 from feast.types import Float64, Int64
 from feast_hybrid import HybridSparkSource
 
-driver = Entity(name="driver", join_keys=["driver"])
-city = Entity(name="city", join_keys=["city"])
+driver = Entity(name="driver", join_keys=["driver"], value_type=ValueType.INT64)
+city = Entity(name="city", join_keys=["city"], value_type=ValueType.STRING)
 stats = FeatureView(
     name="stats",
     entities=[driver],
