@@ -77,6 +77,7 @@ def describe_reads(spec: ViewSpec, scan: Scan, files: Sequence[ScanFile], estima
     """What is read of a view's files, in words."""
     parts = [
         f"{len(spec.columns)} columns of {len(files)} files on {scan.where}",
+        *([] if estimate.rows_are_guessed else [f"about {estimate.rows:,} rows"]),
         f"about {described_size(estimate.read_bytes)} of {described_size(scan.size)}",
     ]
     if spec.high is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import logging
 import os
 import weakref
 from collections.abc import Mapping
@@ -27,8 +28,22 @@ from feast_hybrid.lakes.patience import Patience, PatientRetry, read_whole
 _SECONDS_TO_CLOSE = 2.0
 
 
+#: Azure's client tells each request here, in twenty lines at ``INFO``, the level that Feast's commands set for all.
+_REQUESTS = "azure.core.pipeline.policies.http_logging_policy"
+
 #: fsspec would pickle the arguments, secrets included.
 _NOT_PICKLED = "a site's file system holds its sign-in and is not pickled; pickle a Location"
+
+
+def _keep_requests_to_debug() -> None:
+    """Leave Azure's requests out of a log of level ``INFO``, unless a level of Azure's own asks for them."""
+    found = logging.getLogger(_REQUESTS)
+    while found.parent is not None:
+        if found.level != logging.NOTSET:
+            return
+        found = found.parent
+    if logging.DEBUG < found.level <= logging.INFO:
+        logging.getLogger(_REQUESTS).setLevel(logging.WARNING)
 
 
 class SiteBlobFileSystem(AzureBlobFileSystem):
@@ -45,6 +60,7 @@ class SiteBlobFileSystem(AzureBlobFileSystem):
         self.patience = Patience.of(self._limits)
         # Others write too: a listing is not kept. It would be for as long as the file system, which is long.
         super().__init__(account_name=account_name, anon=True, use_listings_cache=False, **arguments)
+        _keep_requests_to_debug()
         self._close_with_last_user()
 
     def _close_with_last_user(self) -> None:

@@ -22,6 +22,7 @@ class SparkMadeRows(ABC):
     """Rows that Spark makes, which it saves too, as they are unless a subclass says otherwise."""
 
     is_local = False
+    reads = ""
 
     @abstractmethod
     def to_spark(self) -> DataFrame:
@@ -47,10 +48,11 @@ class SparkMadeRows(ABC):
 class FrameRows(SparkMadeRows):
     """Rows that are a Spark frame."""
 
-    def __init__(self, frame: DataFrame, what: str, plan: JoinPlan | None = None) -> None:
+    def __init__(self, frame: DataFrame, what: str, plan: JoinPlan | None = None, reads: str = "") -> None:
         self._frame = frame
         self.what = what
         self.plan = plan
+        self.reads = reads
 
     def to_spark(self) -> DataFrame:
         """The frame itself."""
@@ -75,13 +77,21 @@ class SourceRows(FrameRows):
         what: how errors call them.
         field_mapping: column in the source → name in Feast.
         keys: the join keys, by the source's names.
+        reads: where they are.
         kept: the rows with the source's own columns, names and types, as they are saved.
     """
 
     def __init__(
-        self, frame: DataFrame, what: str, field_mapping: Mapping[str, str], keys: Sequence[str], *, kept: DataFrame
+        self,
+        frame: DataFrame,
+        what: str,
+        field_mapping: Mapping[str, str],
+        keys: Sequence[str],
+        *,
+        kept: DataFrame,
+        reads: str,
     ) -> None:
-        super().__init__(frame, what)
+        super().__init__(frame, what, reads=reads)
         self._kept = kept
         self._field_mapping = field_mapping
         self._keys = keys

@@ -86,9 +86,12 @@ class HybridSparkRetrievalJob(RetrievalJob):
     def explain(self) -> str:
         """How each feature view is joined, why so, and what is read of it: a line each. Runs nothing.
 
-        Rows that are read as they are, of ``pull_latest`` and ``pull_all``, have no join to explain.
+        Rows that are read as they are, of ``pull_latest`` and ``pull_all``, have no join to explain: where they are,
+        what is read of them, and by which engine.
         """
-        return "no join: the rows of one source" if self._rows.plan is None else self._rows.plan.describe()
+        if self._rows.plan is None:
+            return f"no join: the rows of {self._rows.reads or 'one source'}"
+        return self._rows.plan.describe()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self._rows.what}>\n{self.explain()}"
@@ -97,7 +100,8 @@ class HybridSparkRetrievalJob(RetrievalJob):
         """What a notebook shows of the job: its views, where they are read, how they are joined. Runs nothing."""
         from feast_hybrid.retrieval.notebook import as_html
 
-        return as_html(self._rows.what, self._rows.plan)
+        plan = self._rows.plan
+        return as_html(self._rows.what, plan, self._rows.reads if plan is None else "")
 
     def to_spark_df(self) -> DataFrame:
         """The result as a lazy Spark frame, on-demand feature views included.

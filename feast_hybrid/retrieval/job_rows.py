@@ -24,6 +24,10 @@ class JobRows(Protocol):
     def plan(self) -> JoinPlan | None:
         """How they are joined; None for the rows of one source."""
 
+    @property
+    def reads(self) -> str:
+        """Of the rows of one source: where they are and what is read of them, in words; empty for joined rows."""
+
     def to_spark(self) -> DataFrame:
         """All columns, in Spark."""
 

@@ -239,6 +239,7 @@ class LocalRows:
         return self.request.what
 
     is_local = True
+    reads = ""
 
     def to_spark(self) -> DataFrame:
         """All columns, in Spark, by Spark."""

@@ -14,7 +14,7 @@ from feast_hybrid.arrow.types import as_spark_returns
 from feast_hybrid.arrow.utc import in_utc, to_epoch_micros
 from feast_hybrid.asof.columnar.estimate import MAX_PART_BYTES
 from feast_hybrid.asof.columnar.spec import rows_spec
-from feast_hybrid.asof.join_plan import described_size
+from feast_hybrid.asof.join_plan import describe_reads, described_size
 from feast_hybrid.asof.local.reading import Reading, estimate
 from feast_hybrid.asof.local.rows import latest_spec, read_latest, read_rows
 from feast_hybrid.asof.local.view import ColumnFinder
@@ -118,6 +118,13 @@ class LocalPullRows:
         return self.pull.what
 
     is_local = True
+
+    @property
+    def reads(self) -> str:
+        """See :attr:`JobRows.reads`."""
+        read = self.reading
+        files = describe_reads(read.spec, read.scan, read.files, read.estimate)
+        return f"{self.pull.source.describe()}, by the local engine: {files}"
 
     def as_saved(self, table: pa.Table) -> pa.Table:
         """See :meth:`JobRows.as_saved`."""

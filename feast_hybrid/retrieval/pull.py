@@ -110,7 +110,7 @@ def spark_pull(pull: Pull) -> FrameRows:
         selected = select_columns(frame, source, pull.named)
         frame = selected if pull.features else frame
     if not source.timestamp_field:
-        return FrameRows(frame, pull.what)
+        return FrameRows(frame, pull.what, reads=_by_spark(source))
     return engine_rows(source, frame, pull.keys, pull.features)
 
 
@@ -128,7 +128,12 @@ def engine_rows(
     encoded = encode_for_online(_visible_in_feast(frame, source.field_mapping), features, source.declared)
     if not join_keys:
         encoded = encoded.withColumn(DUMMY_ENTITY_ID, F.lit(DUMMY_ENTITY_VAL))
-    return SourceRows(encoded, f"source {source.name!r}", source.field_mapping, join_keys, kept=frame)
+    what = f"source {source.name!r}"
+    return SourceRows(encoded, what, source.field_mapping, join_keys, kept=frame, reads=_by_spark(source))
+
+
+def _by_spark(source: SourceSpec) -> str:
+    return f"{source.describe()}, by Spark"
 
 
 def _visible_in_feast(frame: DataFrame, field_mapping: Mapping[str, str]) -> DataFrame:

@@ -61,8 +61,8 @@ class HybridSparkSource(DataSource):
             unless it is given another name too.
         description: for people.
         tags: for people and tools; none may begin with ``feast_hybrid.``. The registry's entry gets
-            ``feast_hybrid.lake``, ``feast_hybrid.site`` and ``feast_hybrid.location`` besides, for whoever looks
-            for data in Feast's UI, REST API or command line.
+            ``feast_hybrid.lake``, ``feast_hybrid.site`` and ``feast_hybrid.location`` besides, and its description
+            ends with where the rows are, for whoever looks for data in Feast's UI, REST API or command line.
         owner: for people; an e-mail address as a rule.
         connection_ref: a secret of one of Feast's credential providers, with which this source's path is read and
             written in place of its site's credential; only on ADLS, and only as far as
@@ -209,6 +209,12 @@ class HybridSparkSource(DataSource):
             place["site"] = self.site
         return {_PLACE_TAG + key: value for key, value in place.items()}
 
+    def _place_in_words(self) -> str:
+        """Where the rows are, at the end of the entry's description: of a custom source Feast's UI shows no more."""
+        if self.path is not None:
+            return f"[{parse_uri(self.path).lake.value}: {self.path}]"
+        return f"[{self.location}{f' of site {self.site}' if self.site else ''}]"
+
     def source_type(self) -> DataSourceProto.SourceType.ValueType:
         """Feast's word for a source that it does not ship."""
         return DataSourceProto.CUSTOM_SOURCE
@@ -230,13 +236,12 @@ class HybridSparkSource(DataSource):
             what=f"source {data_source.name!r}",
             class_name="HybridSparkSource",
         )
-        return HybridSparkSource(
+        source = HybridSparkSource(
             name=data_source.name,
             timestamp_field=data_source.timestamp_field,
             created_timestamp_column=data_source.created_timestamp_column,
             date_partition_column=data_source.date_partition_column,
             field_mapping=dict(data_source.field_mapping),
-            description=data_source.description,
             tags={
                 tag: value
                 for tag, value in data_source.tags.items()
@@ -246,6 +251,9 @@ class HybridSparkSource(DataSource):
             connection_ref=ConnectionRef.from_tags(dict(data_source.tags)),
             **own_fields,
         )
+        written, place = data_source.description, source._place_in_words()
+        source.description = written.removesuffix(place).removesuffix(" ") if written.endswith(place) else written
+        return source
 
     def _to_proto_impl(self) -> DataSourceProto:
         return DataSourceProto(
@@ -257,7 +265,7 @@ class HybridSparkSource(DataSource):
             created_timestamp_column=self.created_timestamp_column,
             date_partition_column=self.date_partition_column,
             field_mapping=self.field_mapping,
-            description=self.description,
+            description=" ".join(filter(None, (self.description, self._place_in_words()))),
             tags={**self.tags, **self._place_tags()},
             owner=self.owner,
         )

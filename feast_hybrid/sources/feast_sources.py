@@ -79,11 +79,13 @@ class Translated:
         written: where batches go, if elsewhere.
         site: what its tag names, which a path's URI has to agree with; None without the tag. A rule of the
             configuration counts where there is no tag, and no URI.
+        warehouse: what an ``IcebergSource`` says of its catalog; empty for others.
     """
 
     read: HybridSparkSource
     written: HybridSparkSource | None = None
     site: str | None = None
+    warehouse: str = ""
 
 
 def is_feasts(source: DataSource | None) -> bool:
@@ -111,9 +113,11 @@ def translate(source: DataSource, router: Router) -> Translated:
         router.named(site, what=f"{what}, tag {SITE_TAG}")
     if isinstance(source, IcebergSource):
         # Databricks has a warehouse's name for a catalog; for others the session knows it by Feast's name for it.
-        catalog = source.warehouse if isinstance(source, UnityCatalogSource) else source.catalog_name
+        is_unity = isinstance(source, UnityCatalogSource)
+        catalog = source.warehouse if is_unity else source.catalog_name
         table = _quoted_table(f"{catalog}.{source.namespace}.{source.iceberg_table}")
-        return Translated(_source(source, table=table, site=site), site=site)
+        warehouse = "" if is_unity else source.warehouse
+        return Translated(_source(source, table=table, site=site), site=site, warehouse=warehouse)
     if isinstance(source, FileSource):
         place = _of_file(source.path, source.file_format, router, what=what)
         return Translated(_source(source, **place), site=site)

@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING
 from feast_hybrid.asof import Ineligible
 from feast_hybrid.errors import RoutingError, SourceError
 from feast_hybrid.files.globs import SIGNS
+from feast_hybrid.lakes.uri import shown
+from feast_hybrid.spark.iceberg_catalogs import warehouse_of
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from feast_hybrid.lakes import Location, Router
+    from feast_hybrid.sources.spec import SourceSpec
     from feast_hybrid.spark.iceberg_catalogs import CatalogTable
 
 #: Kind of a catalog → the settings of it that are known here.
@@ -21,6 +26,28 @@ _SETTINGS = {
     "hadoop": frozenset({"type", "warehouse"}),
     "rest": frozenset({"type", "uri", "warehouse", "prefix", "token", "credential", "scope", "oauth2-server-uri"}),
 }
+
+
+def require_warehouse(session: SparkSession, source: SourceSpec) -> None:
+    """Refuse a table of a catalog whose warehouse is another in the session than the source says.
+
+    Feast opens the catalog by what the source says, and the session has one catalog of a name: of two sources whose
+    catalogs are called alike, one would get the other's rows.
+
+    Raises:
+        SourceError: they differ; it names both.
+    """
+    if not source.warehouse or source.table is None:
+        return
+    found = warehouse_of(session, source.table)
+    if found is None or found[1].rstrip("/") == source.warehouse.rstrip("/"):
+        return
+    catalog, warehouse = found
+    raise SourceError(
+        f"{source.label}: its IcebergSource has the warehouse {shown(source.warehouse)}, and the session's catalog "
+        f"{catalog!r} (spark.sql.catalog.{catalog}.warehouse) has {shown(warehouse)}. Give each warehouse a catalog "
+        "of its own in offline_store.spark.conf, and the source its name (catalog_name)."
+    )
 
 
 def location_in_catalog(table: CatalogTable, router: Router) -> Location | Ineligible:

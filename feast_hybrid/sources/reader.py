@@ -22,7 +22,7 @@ from feast_hybrid.files.listed_tables import TableFeatureError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary, was_reached
 from feast_hybrid.sources.file_schema import file_schema, ineligibility_reason, note_once, source_errors
 from feast_hybrid.sources.files_frame import NoReaderError, SourceFrame, files_frame
-from feast_hybrid.sources.iceberg_catalogs import location_in_catalog
+from feast_hybrid.sources.iceberg_catalogs import location_in_catalog, require_warehouse
 from feast_hybrid.sources.moved_rows import open_where_rows_are
 from feast_hybrid.sources.spark_listing import MovedWhileListedError
 from feast_hybrid.sources.spec import sites_of
@@ -180,6 +180,7 @@ class Reader:
                 refuse_unread_tables(rows, self.router, source.label)
                 return SourceFrame(rows, Ineligible(reason))
             in_catalog = iceberg_table_name(child, source.table)
+        require_warehouse(child, source)
         if in_catalog is not None:
             return self._open_in_catalog(source, in_catalog, columns, required, between, session)
         with translate_spark_errors(source.label, source.describe(), sites_of(source, self.router)):

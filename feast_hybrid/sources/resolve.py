@@ -183,7 +183,7 @@ def _resolved(translated: Translated, router: Router, *, what: str) -> SourceSpe
                 f"{what}: its tag {SITE_TAG} is {translated.site!r}, but its path belongs to {location.describe()}. "
                 "Leave the tag out: the URI tells a path's site."
             )
-    return replace(spec, written_to=written)
+    return replace(spec, written_to=written, warehouse=translated.warehouse)
 
 
 def _not_read(source: DataSource | None, view: FeatureView | None) -> str:

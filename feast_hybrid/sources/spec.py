@@ -23,6 +23,8 @@ class SourceSpec:
         name: the source's name in the registry; in SQL text it stands for the rows.
         location: a path, on its site.
         table: a table of the session's catalogs, by its full name.
+        warehouse: the warehouse that the source says its catalog has, which the session's catalog of that name must
+            not contradict; empty where it says none.
         query: one SELECT.
         site: where a table or query is, or a path; None where no sites are configured.
         file_format: what Spark's ``format()`` takes for a path; None for a table or a query.
@@ -41,6 +43,7 @@ class SourceSpec:
     name: str
     location: Location | None = None
     table: str | None = None
+    warehouse: str = field(default="", compare=False)
     query: str | None = None
     site: Site | None = None
     file_format: str | None = None

@@ -67,6 +67,22 @@ def iceberg_table_name(session: SparkSession, table: str) -> CatalogTable | None
     return CatalogTable(parts[0], settings, tuple(parts[1:-1]), parts[-1], tuple(others))
 
 
+def warehouse_of(session: SparkSession, table: str) -> tuple[str, str] | None:
+    """The catalog that a table's name begins with, and its warehouse as the session's settings have it.
+
+    None where that catalog is none of Iceberg's, or its settings leave the warehouse to others.
+    """
+    parts = _parts(table)
+    if len(parts) < 3:
+        return None
+    prefix = f"{_CATALOGS}{parts[0]}"
+    if not str(session.conf.get(prefix, None) or "").startswith("org.apache.iceberg.spark."):
+        return None
+    with unlogged():  # it may hold a secret
+        found = session.conf.get(f"{prefix}.warehouse", None)
+    return (parts[0], str(found)) if found else None
+
+
 def _parts(table: str) -> list[str]:
     """The parts of a name; none where it is no name that Spark's SQL has."""
     if not _NAME.fullmatch(table):

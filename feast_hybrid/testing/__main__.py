@@ -31,6 +31,10 @@ def main() -> None:
 #: How the lakes are called in what is printed, and by who puts files there.
 SITES = ("onprem", "cloud")
 _STORE = "feature_store.yaml"
+#: A small repository for the lakes, whose URIs are those of ``up --data FOLDER``.
+_EXAMPLE = Path(__file__).with_name("example")
+_EXAMPLE_ADLS = "abfs://lake@feasthybrid.dfs.core.windows.net"
+_EXAMPLE_FILES = ("features.py", "rows.py", "train.py")
 _REPOSITORY = """\
 project: quickstart
 provider: local
@@ -69,8 +73,17 @@ _MODE = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="Write a feature_store.yaml for the lakes into this folder, which has none.",
 )
+@click.option(
+    "--example", is_flag=True, help=f"With --repo: write an example there too, {', '.join(_EXAMPLE_FILES)}."
+)
 def up(
-    mode: str | None, with_spark: bool, with_connect: bool, data: Path | None, first_port: int, repo: Path | None
+    mode: str | None,
+    with_spark: bool,
+    with_connect: bool,
+    data: Path | None,
+    first_port: int,
+    repo: Path | None,
+    example: bool,
 ) -> None:
     """Start both lakes, print an offline_store section for them, and stay until Ctrl-C or another signal ends it.
 
@@ -80,8 +93,11 @@ def up(
         hdfs, adls = _lakes(mode, data, first_port)
     except HybridError as error:
         raise click.ClickException(str(error)) from error
-    if repo is not None and (repo / _STORE).exists():
-        raise click.ClickException(f"{repo / _STORE} is there already: name another folder, or leave --repo out.")
+    if example and repo is None:
+        raise click.UsageError("--example is written into the folder of --repo: name one")
+    for name in (_STORE, *(_EXAMPLE_FILES if example else ())):
+        if repo is not None and (repo / name).exists():
+            raise click.ClickException(f"{repo / name} is there already: name another folder, or leave --repo out.")
     servers: list[Server] = []
     spark = SparkCluster(mode) if with_spark else None
     if spark is not None:
@@ -100,6 +116,8 @@ def up(
             if repo is not None:
                 repo.mkdir(parents=True, exist_ok=True)
                 (repo / _STORE).write_text(f"{_REPOSITORY}{section}\n", encoding="utf-8")
+                if example:
+                    _write_example(repo, hdfs, adls)
             kept = "; their data stay" if data is not None else ", and all their data with them"
             click.echo(f"Ready. Ctrl-C ends them{kept}.", err=True)
             over.wait()
@@ -151,6 +169,14 @@ def fetch() -> None:
             click.echo(f"{name}: {artifact.path} ({took})")
     except HybridError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _write_example(repo: Path, hdfs: HdfsLake, adls: AdlsLake) -> None:
+    for name in _EXAMPLE_FILES:
+        text = (_EXAMPLE / name).read_text(encoding="utf-8")
+        for written, uri in ((f"hdfs://127.0.0.1:{FIRST_PORT}", hdfs.uri), (_EXAMPLE_ADLS, adls.uri)):
+            text = text.replace(written, uri)
+        (repo / name).write_text(text, encoding="utf-8")
 
 
 def _lakes(mode: str | None, data: Path | None, first_port: int = FIRST_PORT) -> tuple[HdfsLake, AdlsLake]:

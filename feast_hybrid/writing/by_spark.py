@@ -16,6 +16,7 @@ from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.lakes.replace import aside, remove
 from feast_hybrid.sources.file_schema import reader_options, source_errors
+from feast_hybrid.sources.iceberg_catalogs import require_warehouse
 from feast_hybrid.sources.reader import reader_for
 from feast_hybrid.sources.spec import sites_of
 from feast_hybrid.spark.arrow_frames import frame_of
@@ -163,8 +164,10 @@ def _existing_schema(source: SourceSpec, reader: Reader) -> StructType | None:
 
     Whether something is there is seen from here: what reading refuses is no empty place, and takes no rows either.
     """
-    if source.table is not None and not reader.child().catalog.tableExists(source.table):
-        return None
+    if source.table is not None:
+        require_warehouse(reader.child(), source)
+        if not reader.child().catalog.tableExists(source.table):
+            return None
     if source.location is not None and not _holds_rows(source, source.location):
         return None
     return reader.read(source).schema

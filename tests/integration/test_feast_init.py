@@ -1,4 +1,4 @@
-"""A repository as ``feast init`` makes it, moved onto both lakes by the words that docs/migrating.md changes."""
+"""A repository as ``feast init`` makes it: with one line changed and changed back, and moved onto both lakes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from feast import FeatureStore
 from feast.data_source import PushMode
 
 from feast_hybrid.errors import SchemaError
+from tests.integration.places import classic_only
 from tests.integration.test_cli_round import Repo
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ def _modules_of_this_repo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         sys.modules.pop(name, None)
 
 
-def init(folder: Path, template: str, lakes: Places) -> Repo:
-    """``feast init``, and ``offline_store`` in the repository's ``feature_store.yaml`` ours."""
+def begun(folder: Path, template: str) -> Repo:
+    """``feast init``."""
     from feast.cli.cli import cli
 
     done = CliRunner().invoke(
@@ -52,6 +53,12 @@ def init(folder: Path, template: str, lakes: Places) -> Repo:
     repo = Repo(folder / "begun" / "feature_repo")
     # Scripts that show the template, which Feast would import as definitions.
     (repo.folder / "test_workflow.py").unlink()
+    return repo
+
+
+def init(folder: Path, template: str, lakes: Places) -> Repo:
+    """``feast init``, and ``offline_store`` in the repository's ``feature_store.yaml`` ours."""
+    repo = begun(folder, template)
     settings = repo.folder / "feature_store.yaml"
     config = yaml.safe_load(settings.read_text())
     config["offline_store"] = {
@@ -63,14 +70,19 @@ def init(folder: Path, template: str, lakes: Places) -> Repo:
     return repo
 
 
-def move(data: Path, place: Place, folder: str) -> str:
-    """Put a Parquet file of a template onto a lake, its nanoseconds as microseconds: Spark reads no others."""
+def in_microseconds(data: Path) -> pa.Table:
+    """A Parquet file of a template without nanoseconds, which Spark does not read."""
     table = pq.read_table(data)
     types = [
         field.with_type(pa.timestamp("us", tz=field.type.tz)) if pa.types.is_timestamp(field.type) else field
         for field in table.schema
     ]
-    return place.write(f"{place.uri}{folder}/{data.stem}", table.cast(pa.schema(types)))
+    return table.cast(pa.schema(types))
+
+
+def move(data: Path, place: Place, folder: str) -> str:
+    """Put a Parquet file of a template onto a lake."""
+    return place.write(f"{place.uri}{folder}/{data.stem}", in_microseconds(data))
 
 
 def replace(repo: Repo, words: Mapping[str, str]) -> None:
@@ -98,6 +110,66 @@ def online(repo: Repo, entity: str, *features: str) -> dict[str, Any]:
     return {name: values[0] for name, values in json.loads(printed[printed.index("{") :]).items()}
 
 
+def sources(repo: Repo) -> dict[str, Any]:
+    """The registry's entries of data sources by name, without the times of ``feast apply``."""
+    printed = repo.feast("registry-dump")
+    dump = json.loads(printed[printed.index("{") :])
+    return {entry["name"]: {**entry, "meta": None} for entry in dump["dataSources"]}
+
+
+#: What the ``spark`` template of Feast 0.67 leaves out. Feast's own store then joins any driver's rows to a driver.
+JOIN_KEYS = {
+    'name="driver",': 'name="driver", join_keys=["driver_id"],',
+    'name="customer",': 'name="customer", join_keys=["customer_id"],',
+}
+
+
+@classic_only("Feast's own Spark store")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # Feast's Spark store changes the filters when it is loaded
+def test_the_spark_template_goes_to_this_store_and_back_by_one_line(spark: SparkSession, tmp_path: Path) -> None:
+    """Feast's commands give the same, and what the registry says of sources stays."""
+    repo = begun(tmp_path, "spark")
+    replace(repo, JOIN_KEYS)
+    for data in (repo.folder / "data").glob("*.parquet"):
+        pq.write_table(in_microseconds(data), data)
+    settings = repo.folder / "feature_store.yaml"
+    before = settings.read_text()
+    assert before.count("type: spark\n") == 1
+    after = before.replace("type: spark\n", "type: feast_hybrid.HybridSparkOfflineStore\n")
+    setting = "spark.sql.parser.quotedRegexColumnNames"
+    kept = str(spark.conf.get(setting))
+    features = ["driver_hourly_stats:avg_daily_trips", "customer_daily_profile:lifetime_trip_count"]
+    answers, entries = [], []
+    try:
+        for text in (before, after, before):
+            settings.write_text(text)
+            sys.modules.pop("feature_definitions", None)
+            repo.feast("apply")  # to the registry that the other store has left
+            entries.append(sources(repo))
+            found = history(repo, *features, driver_id=1001, customer_id=201)
+            # Of days that have other values than the last one, so that each round has all of them to write.
+            online_values = []
+            for end in (NOW - timedelta(days=9), NOW):
+                repo.feast("materialize", (NOW - timedelta(days=20)).isoformat(), end.isoformat())
+                online_values += [
+                    online(repo, "driver_id=1001", features[0]),
+                    online(repo, "customer_id=201", features[1]),
+                ]
+            answers.append((found, online_values))
+        repo.feast("materialize-incremental", (NOW + timedelta(seconds=1)).isoformat())
+        repo.feast("teardown")
+    finally:
+        spark.conf.set(setting, kept)
+        for table in spark.catalog.listTables():  # Feast's own store leaves its views in the session
+            if table.isTemporary:
+                spark.catalog.dropTempView(table.name)
+    assert answers[1] == answers[0] == answers[2]
+    assert None not in answers[0][0].values()
+    assert answers[0][1][:2] != answers[0][1][2:]
+    assert entries[1] == entries[0] == entries[2]
+    assert {entry["type"] for entry in entries[0].values()} == {"BATCH_SPARK"}
+
+
 def test_the_spark_template_works_with_one_class_name_and_the_paths_changed(
     lakes_to_test: Places, spark: SparkSession, folder: str, tmp_path: Path
 ) -> None:
@@ -119,13 +191,7 @@ def test_the_spark_template_works_with_one_class_name_and_the_paths_changed(
     with pytest.raises(SchemaError, match=missing):
         repo.feast("apply")
     del sys.modules["feature_definitions"]
-    replace(
-        repo,
-        {
-            'name="driver",': 'name="driver", join_keys=["driver_id"],',
-            'name="customer",': 'name="customer", join_keys=["customer_id"],',
-        },
-    )
+    replace(repo, JOIN_KEYS)
     assert "Created feature view customer_daily_profile" in repo.feast("apply")
     features = ["driver_hourly_stats:avg_daily_trips", "customer_daily_profile:lifetime_trip_count"]
     joined = history(repo, *features, driver_id=1001, customer_id=201)

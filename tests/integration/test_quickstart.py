@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from feast_hybrid.testing.lake import FIRST_PORT
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE = (Path(__file__).parents[2] / "docs" / "quickstart.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+#: The lines of the first terminal, and those of the second.
+BLOCKS = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
 TESTING = [sys.executable, "-m", "feast_hybrid.testing"]
 SECONDS = 120
 
@@ -53,37 +54,50 @@ def _lakes_up(command: list[str], folder: Path, ends: signal.Signals) -> Iterato
 
 def test_each_line_of_the_page_works_and_the_rows_are_there_at_the_next_start(tmp_path: Path) -> None:
     first = str(_free_ports(6))
-    features, rows, train = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    install, second = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
-    start = install.splitlines()[-1].split()
-    assert start[:4] == ["python", "-m", "feast_hybrid.testing", "up"]
-    up = [*TESTING, *start[3:], "--first-port", first]
+    install, second = (block.splitlines() for block in BLOCKS)
+    assert install[-1].split()[:4] == ["python", "-m", "feast_hybrid.testing", "up"]
+    up = [*TESTING, *install[-1].split()[3:], "--first-port", first]
+    again = [*TESTING, "up", "--mode", "process", "--data", "lakes", "--first-port", first]
+    repo = tmp_path / "quickstart"
     with _lakes_up(up, tmp_path, signal.SIGHUP) as said:
         assert f"uri: hdfs://127.0.0.1:{first}" in said
         assert "; their data stay." in said
-        (tmp_path / "quickstart" / "features.py").write_text(features.replace(str(FIRST_PORT), first))
-        (tmp_path / "rows.py").write_text(rows)
-        (tmp_path / "train.py").write_text(train)
+        assert f"hdfs://127.0.0.1:{first}/stats" in (repo / "features.py").read_text()
         key = (tmp_path / "lakes" / "adls" / "account.key").read_text()
         assert key not in said
-        lines = second.splitlines()
-        for line in lines:
-            done = _run(line, tmp_path)
-        expected = PAGE.rpartition("```\n")[0].rpartition("```\n")[2]
+        assert second[0].endswith("&& cd quickstart")
+        for line in second[1:]:
+            done = _run(line, repo)
+        (expected,) = re.findall(r"^```\n(   driver .*?)```", PAGE, re.DOTALL | re.MULTILINE)
         assert done.startswith(expected)
         assert "view 'stats': " in done
-        again = subprocess.run(up, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False)
-        assert "feature_store.yaml is there already: name another folder" in again.stderr
-        again = subprocess.run(
-            up[:-4] + up[-2:], cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False
-        )
-        assert "runs already" in again.stderr
-    put = [*TESTING, "put", "--data", "lakes", "stats.parquet", "onprem:/stats"]
+        for command, error in ((up, "feature_store.yaml is there already: name another"), (again, "runs already")):
+            refused = subprocess.run(
+                command, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False
+            )
+            assert error in refused.stderr
+    put = [*TESTING, "put", "--data", "lakes", "quickstart/stats.parquet", "onprem:/stats"]
     gone = subprocess.run(put, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert "does not run" in gone.stderr
-    with _lakes_up(up[:-4], tmp_path, signal.SIGINT) as said:
+    with _lakes_up(again, tmp_path, signal.SIGINT) as said:
         assert f"uri: hdfs://127.0.0.1:{first}" in said
-        assert _run(lines[-1], tmp_path).startswith(expected)
+        assert _run(second[-1], repo).startswith(expected)
+
+
+def test_the_readme_has_the_same_lines_and_the_page_the_example_s_files() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Quickstart")[2]
+    assert re.findall(r"```console\n(.*?)```", readme, re.DOTALL)[:2] == BLOCKS
+    assert sum(len(block.splitlines()) for block in BLOCKS) <= 10
+    example = ROOT / "feast_hybrid" / "testing" / "example"
+    shown = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    assert shown == [(example / name).read_text() for name in ("features.py", "rows.py", "train.py")]
+
+
+def test_the_example_is_of_a_repository(tmp_path: Path) -> None:
+    up = [*TESTING, "up", "--example"]
+    done = subprocess.run(up, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == 2
+    assert "--example is written into the folder of --repo" in done.stderr
 
 
 def _run(line: str, folder: Path) -> str:

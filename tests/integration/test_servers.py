@@ -268,6 +268,10 @@ def listed(address: str, **parameters: Any) -> dict[str, dict[str, Any]]:
     return {entry["name"]: entry for entry in answer.json()["dataSources"]}
 
 
+def _lake(place: Place) -> str:
+    return place.scheme.replace("abfs", "adls")
+
+
 def app_of(server: str, store: FeatureStore) -> Any:
     """The registry's REST server, or the UI's; the API of both is below ``/api/v1``."""
     if server == "rest":
@@ -289,11 +293,16 @@ def test_sources_are_found_by_where_their_rows_are(
         assert set(found) == {"trip_rows", "mood_rows"}
         tags = found["trip_rows"]["tags"]
         assert tags["team"] == "fleet"
-        assert tags["feast_hybrid.lake"] == onprem.scheme.replace("abfs", "adls")
+        assert tags["feast_hybrid.lake"] == _lake(onprem)
         assert onprem.uri.startswith(tags["feast_hybrid.site"])
         assert tags["feast_hybrid.location"].startswith(f"{onprem.uri}/")
-        assert found["mood_rows"]["tags"]["feast_hybrid.location"].startswith(f"{cloud.uri}/")
-        assert found["mood_rows"]["description"] == "how they felt"
+        moods = found["mood_rows"]["tags"]["feast_hybrid.location"]
+        assert moods.startswith(f"{cloud.uri}/")
+        # The UI's page of a feature view has of its source the class and this.
+        shown = requests.get(f"{address}/feature_views/moods", params={"project": "integration"}, timeout=30).json()
+        assert shown["spec"]["batchSource"]["dataSourceClassType"] == "feast_hybrid.HybridSparkSource"
+        assert shown["spec"]["batchSource"]["description"] == f"how they felt [{_lake(cloud)}: {moods}]"
+        assert found["mood_rows"]["description"] == shown["spec"]["batchSource"]["description"]
 
         location = tags["feast_hybrid.location"]
         assert set(listed(address, tags=f"feast_hybrid.location:{location}")) == {"trip_rows"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ ELSEWHERE = {
     "online.py",
     "past.py",
     "rows.py",
+    "test_workflow.py",
     "train.py",
     "benchmarks/.results/",
     "tests/integration/offline_store",
@@ -47,3 +49,16 @@ def test_contributing_names_each_room_and_make_s_targets() -> None:
     assert [room for room in ROOMS if f"`{room}/`" not in text] == []
     targets = set(re.findall(r"make (test-[a-z]+|lint|bench)", text))
     assert targets <= set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_links_of_the_readme_can_be_followed_from_an_index() -> None:
+    page = runpy.run_path(str(ROOT / "setup.py"))["page"]
+    readme = (ROOT / "README.md").read_text()
+    assert LINK.findall(readme)
+    assert LINK.findall(page(readme, None)) == []
+    assert "[Feast](https://feast.dev)" in page(readme, None)
+    there = page(readme, "https://example.org/blob/main")
+    assert len(LINK.findall(readme)) == there.count("](https://example.org/blob/main/")
+    assert page("the [demo](docs/demo.md#run), [docs/a.md](docs/a.md), [x](#x)", None) == (
+        "the demo (docs/demo.md#run), docs/a.md, [x](#x)"
+    )

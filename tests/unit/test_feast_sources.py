@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
 import warnings
 from pathlib import Path
@@ -153,6 +154,18 @@ def test_a_source_means_what_one_of_ours_means(
     router = Router()
     assert is_read(feasts)
     assert source_spec(read(feasts), router) == same.resolve(router)
+
+
+def test_what_an_iceberg_source_says_of_its_catalog_is_kept_to_be_checked() -> None:
+    assert source_spec(from_registry(iceberg_source()), Router()).warehouse == "w"
+    assert source_spec(iceberg_source(UnityCatalogSource, endpoint="https://x"), Router()).warehouse == ""
+
+
+@pytest.mark.parametrize("cls", [SparkSource, FileSource, IcebergSource, UnityCatalogSource])
+def test_the_page_says_what_becomes_of_each_argument(cls: type[DataSource]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "feast-sources.md").read_text()
+    given = [name for name in inspect.signature(cls).parameters if f"`{name}`" not in page]
+    assert given == []
 
 
 def test_hudi_is_a_format_that_the_configuration_allows() -> None:

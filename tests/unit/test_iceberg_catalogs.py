@@ -14,10 +14,10 @@ import pyarrow as pa
 import pytest
 
 from feast_hybrid.asof import Ineligible
-from feast_hybrid.errors import AccessDeniedError, AuthenticationError, HybridError, SchemaError
+from feast_hybrid.errors import AccessDeniedError, AuthenticationError, HybridError, SchemaError, SourceError
 from feast_hybrid.files.iceberg_table import SnapshotChoice, read_table
 from feast_hybrid.lakes import Location, Router
-from feast_hybrid.sources.iceberg_catalogs import location_in_catalog
+from feast_hybrid.sources.iceberg_catalogs import location_in_catalog, require_warehouse
 from feast_hybrid.sources.reader import Reader
 from feast_hybrid.sources.spec import SourceSpec
 from feast_hybrid.spark.iceberg_catalogs import CatalogTable, iceberg_table_name
@@ -68,6 +68,37 @@ def test_other_tables_are_none_of_icebergs_catalogs(name: str) -> None:
 )
 def test_catalogs_of_other_classes_are_spark_s(of_class: str) -> None:
     assert iceberg_table_name(session(WAREHOUSE, **{"spark.sql.catalog.lake": of_class}), "lake.db.rides") is None
+
+
+class TestTheWarehouseThatASourceSays:
+    @staticmethod
+    def require(warehouse: str, settings: dict[str, str], table: str = "lake.db.rides", **more: str) -> None:
+        require_warehouse(session(settings, **more), SourceSpec(name="rides", table=table, warehouse=warehouse))
+
+    @pytest.mark.parametrize("of_class", ["SparkCatalog", "SparkSessionCatalog"])
+    def test_is_that_of_the_session_s_catalog(self, of_class: str) -> None:
+        more = {"spark.sql.catalog.lake": f"org.apache.iceberg.spark.{of_class}"}
+        self.require("hdfs://lake/warehouse", WAREHOUSE, **more)
+        with pytest.raises(SourceError) as refused:
+            self.require("hdfs://lake/another", WAREHOUSE, **more)
+        assert str(refused.value) == (
+            "source 'rides': its IcebergSource has the warehouse 'hdfs://lake/another', and the session's catalog "
+            "'lake' (spark.sql.catalog.lake.warehouse) has 'hdfs://lake/warehouse/'. Give each warehouse a catalog "
+            "of its own in offline_store.spark.conf, and the source its name (catalog_name)."
+        )
+
+    def test_is_the_session_s_business_where_its_settings_do_not_say_it(self) -> None:
+        self.require("hdfs://lake/another", {"type": "rest"})
+        self.require("hdfs://lake/another", WAREHOUSE, table="rides")
+        self.require(
+            "hdfs://lake/another", WAREHOUSE, **{"spark.sql.catalog.lake": "io.unitycatalog.UCSingleCatalog"}
+        )
+        self.require("", WAREHOUSE)
+
+    def test_is_not_shown_where_it_may_hold_a_secret(self) -> None:
+        with pytest.raises(SourceError) as refused:
+            self.require("s3://key:S3CRET@bucket/w", {"warehouse": "s3://key:S3CRETS@bucket/v"})
+        assert "S3CRET" not in str(refused.value)
 
 
 def test_what_is_shown_of_a_table_holds_no_settings() -> None:

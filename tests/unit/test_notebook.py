@@ -29,7 +29,10 @@ def test_each_view_is_a_row_with_its_place_its_strategy_and_its_notes() -> None:
         ),
         Step(view="a<b>&c", strategy="window", reason="not columnar: `<x>`", where="a query"),
     )
-    html = as_html("historical features of stats, a<b>&c", JoinPlan(steps=steps, entities="2, counted by a pass"))
+    html = as_html(
+        "historical features of stats, a<b>&c",
+        JoinPlan(steps=steps, entities="2, counted by a pass", engine="Spark: <x>"),
+    )
     assert _shown(html) == [
         ["feature view", "read from", "joined", "reads"],
         [
@@ -41,6 +44,7 @@ def test_each_view_is_a_row_with_its_place_its_strategy_and_its_notes() -> None:
         ["a<b>&c", "a query", "window (not columnar: `<x>`)", ""],
     ]
     assert "entity rows: 2, counted by a pass" in html
+    assert "engine: Spark: &lt;x&gt;" in html
     assert "a&lt;b&gt;&amp;c</b>" in html
 
 
@@ -49,6 +53,14 @@ def test_without_views_there_is_no_table(plan: JoinPlan | None) -> None:
     html = as_html("rows of stats", plan)
     assert _shown(html) == []
     assert "rows of stats" in html
+
+
+def test_rows_of_one_source_say_where_they_are() -> None:
+    reads = "site 'a<b', hdfs://lake/stats, by Spark"
+    rows: Any = type("Rows", (), {"what": "source 'stats'", "plan": None, "reads": reads})()
+    job = HybridSparkRetrievalJob(rows, router=None)  # type: ignore[arg-type]
+    assert job.explain() == f"no join: the rows of {reads}"
+    assert "read from site &#x27;a&lt;b&#x27;, hdfs://lake/stats, by Spark</div>" in job._repr_html_()
 
 
 def test_a_prompt_shows_what_explain_says() -> None:

@@ -64,11 +64,12 @@ definitions = st.tuples(
 
 class TestRegistry:
     @pytest.mark.parametrize(
-        ("definition", "place"),
+        ("definition", "place", "in_words"),
         [
             (
                 {"path": "hdfs://lake/flights"},
                 {"lake": "hdfs", "site": "hdfs://lake", "location": "hdfs://lake/flights"},
+                "[hdfs: hdfs://lake/flights]",
             ),
             (
                 {"path": "abfss://raw@acct.dfs.core.windows.net/w"},
@@ -77,19 +78,39 @@ class TestRegistry:
                     "site": "abfss://raw@acct.dfs.core.windows.net",
                     "location": "abfss://raw@acct.dfs.core.windows.net/w",
                 },
+                "[adls: abfss://raw@acct.dfs.core.windows.net/w]",
             ),
-            ({"table": "db.t", "site": "onprem"}, {"site": "onprem", "location": "db.t"}),
-            ({"query": "select 1 as a"}, {"location": "select 1 as a"}),
+            (
+                {"table": "db.t", "site": "onprem"},
+                {"site": "onprem", "location": "db.t"},
+                "[table db.t of site onprem]",
+            ),
+            ({"query": "select 1 as a"}, {"location": "select 1 as a"}, "[a query]"),
         ],
         ids=["hdfs", "adls", "table", "query"],
     )
-    def test_its_entry_says_in_tags_where_the_rows_are(
-        self, definition: dict[str, Any], place: dict[str, str]
+    def test_its_entry_says_in_tags_and_in_words_where_the_rows_are(
+        self, definition: dict[str, Any], place: dict[str, str], in_words: str
     ) -> None:
         tagged = HybridSparkSource(name="s", tags={"team": "risk"}, **definition)
         entry = tagged.to_proto()
         assert dict(entry.tags) == {"team": "risk"} | {f"feast_hybrid.{key}": value for key, value in place.items()}
         assert tagged.tags == DataSource.from_proto(entry).tags == {"team": "risk"}
+        for description, written in (
+            ("", in_words),
+            ("how they felt", f"how they felt {in_words}"),
+            (" ", f"  {in_words}"),
+        ):
+            described = HybridSparkSource(name="s", description=description, **definition)
+            entry = described.to_proto()
+            assert entry.description == written
+            assert described.description == DataSource.from_proto(entry).description == description
+
+    @pytest.mark.parametrize("description", ["", "as it was", "as it was "])
+    def test_an_entry_that_says_it_in_tags_alone_keeps_its_description(self, description: str) -> None:
+        entry = source().to_proto()
+        entry.description = description
+        assert DataSource.from_proto(entry).description == description
 
     def test_a_tag_of_ours_is_refused(self) -> None:
         with pytest.raises(SourceError, match=r"the tag 'feast_hybrid\.site' is written by the source itself"):

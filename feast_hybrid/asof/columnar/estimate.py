@@ -35,6 +35,7 @@ class ScanEstimate:
         memory_bytes: Bytes of the needed columns in memory.
         column_share: Which share of the files' bytes the needed columns are, from 0 to 1.
         part_bytes: Bytes in memory of the largest part that is read at once, where parts may be of any size.
+        rows_are_guessed: Whether no footer was read, and the rows are guessed from the size of the files.
     """
 
     rows: int
@@ -42,6 +43,7 @@ class ScanEstimate:
     memory_bytes: int
     column_share: float
     part_bytes: int = 0
+    rows_are_guessed: bool = False
 
     def scaled(self, factor: float) -> ScanEstimate:
         """Of a share of the files."""
@@ -51,6 +53,7 @@ class ScanEstimate:
             int(self.memory_bytes * factor),
             self.column_share,
             self.part_bytes,
+            self.rows_are_guessed,
         )
 
 

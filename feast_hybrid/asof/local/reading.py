@@ -61,7 +61,7 @@ def estimate(spec: ViewSpec, scan: Scan) -> ScanEstimate:
         with suppress(Exception):  # who reads the file says what is wrong with it, and names it
             return estimate_scan(scan, spec)
     width = sum(value_width(field.type) for field in spec.block_schema())
-    return ScanEstimate(scan.size // max(1, width // 4), scan.size, 4 * scan.size, 1.0)
+    return ScanEstimate(scan.size // max(1, width // 4), scan.size, 4 * scan.size, 1.0, rows_are_guessed=True)
 
 
 def memory_needed(views: Sequence[BoundView], rows: int, threads: int) -> int:
