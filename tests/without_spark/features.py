@@ -29,8 +29,6 @@ def view_of(place: int, file_format: str) -> FeatureView:
 
 
 views = {(place, each): view_of(place, each) for place in range(len(PLACES)) for each in FORMATS}
-# Feast looks for what is to be applied among a module's names and in its lists.
-all_views = list(views.values())
 services = [
     FeatureService(
         name=f"balances_{place}",
@@ -39,3 +37,5 @@ services = [
     )
     for place, uri in enumerate(PLACES)
 ]
+# Feast applies what has a name of its own in a module.
+globals().update({each.name: each for each in (*views.values(), *services)})

@@ -79,10 +79,10 @@ query = source(query="select * from t")
 avro = FeatureView(
     name="by_avro",
     entities=[features.account],
-    schema=features.all_views[0].schema,
+    schema=features.views[0, "parquet"].schema,
     source=HybridSparkSource(name="a", path=f"{features.PLACES[0]}/avro", file_format="avro", timestamp_field="seen"),
 )
-refs = [f"{view.name}:balance" for view in features.all_views]
+refs = [f"{view.name}:balance" for view in features.views.values()]
 job = store.get_historical_features(ENTITIES, refs, full_feature_names=True)
 dates = {"start_date": WHEN, "end_date": WHEN}
 for number, place in enumerate(features.PLACES):
