@@ -53,6 +53,8 @@ def check(printed: str, places: int) -> None:
     assert found.pop("a query").startswith(f"source 'elsewhere' (a query) needs Spark, and {install}")
     assert install in found.pop("a batch of Avro")
     assert install in found.pop("a Spark frame")
+    history = "historical features of by_parquet_0 (entity_df is SQL text)"
+    assert found.pop("SQL text").startswith(f"{history} needs Spark, and {install}")
     columns = [["account", "bigint"], ["balance", "double"], ["seen", "timestamp"]]
     assert found == {
         "columns": dict.fromkeys(names, columns),

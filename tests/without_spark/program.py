@@ -103,6 +103,7 @@ found = {
     "a query": refusal(lambda: source_columns(query, spark, router)),
     "a batch of Avro": refusal(lambda: HybridSparkOfflineStore.offline_write_batch(config, avro, ROWS, None)),
     "a Spark frame": refusal(job.to_spark_df),
+    "SQL text": refusal(lambda: store.get_historical_features("select 1 as account", refs[:1])),
     "history": job.to_df().filter(like="balance").to_dict("records"),
     "by dates": sorted(store.get_historical_features(None, refs[:1], **dates).to_df()["balance"]),
     "saved": [len(store.get_saved_dataset(f"saved_{number}").to_df()) for number in range(len(features.PLACES))],
