@@ -128,6 +128,8 @@ def run(command: tuple[str, ...]) -> None:
     FEAST_HYBRID_LAKES in the command's environment names the folder by which a Python without PySpark, or a container
     without Java, finds these lakes (feast_hybrid.testing.running_lakes). All their data go with them.
     """
+    for ends in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ends, lambda number, _: sys.exit(128 + number))  # and the command is ended
     with tempfile.TemporaryDirectory(prefix="feast-hybrid-lakes-") as folder:
         both = _lakes("process", Path(folder), None)
         try:
