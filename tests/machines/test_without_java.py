@@ -43,12 +43,13 @@ def test_a_round_on_both_lakes_without_java(tmp_path: Path) -> None:
     subprocess.run(build, check=True)
     repo = tmp_path / "repo"
     repo.mkdir()
+    client = images.engine()
+    image = images.ensure("python", client)
     with lakes() as both:
         make_repository(repo, [f"{lake.uri}/round" for lake in both], both.sites())
         passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        client = images.engine()
         container = client.containers.run(
-            images.ensure("python", client),
+            image,
             ["sh", "-c", SCRIPT],
             detach=True,
             network_mode="host",  # where the lakes listen
