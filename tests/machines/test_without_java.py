@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from feast_hybrid.testing import images, lakes
@@ -43,24 +44,24 @@ def test_a_round_on_both_lakes_without_java(tmp_path: Path) -> None:
     subprocess.run(build, check=True)
     repo = tmp_path / "repo"
     repo.mkdir()
-    client = images.engine()
-    image = images.ensure("python", client)
-    with lakes() as both:
-        make_repository(repo, [f"{lake.uri}/round" for lake in both], both.sites())
-        passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        container = client.containers.run(
-            image,
-            ["sh", "-c", SCRIPT],
-            detach=True,
-            network_mode="host",  # where the lakes listen
-            volumes=[f"{tmp_path}:/given:ro"],
-            environment={**passed_on, both.adls.key_variable: both.adls.key, "HADOOP_USER_NAME": both.hdfs.superuser},
-        )
-        try:
-            ended = container.wait()["StatusCode"]
-            printed = container.logs(stderr=False).decode()
-            assert ended == 0, container.logs().decode()[-6000:]
-        finally:
-            container.remove(force=True)
-            client.close()
+    with closing(images.engine()) as client:
+        image = images.ensure("python", client)
+        with lakes() as both:
+            make_repository(repo, [f"{lake.uri}/round" for lake in both], both.sites())
+            passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+            of_lakes = {both.adls.key_variable: both.adls.key, "HADOOP_USER_NAME": both.hdfs.superuser}
+            container = client.containers.run(
+                image,
+                ["sh", "-c", SCRIPT],
+                detach=True,
+                network_mode="host",  # where the lakes listen
+                volumes=[f"{tmp_path}:/given:ro"],
+                environment={**passed_on, **of_lakes},
+            )
+            try:
+                ended = container.wait()["StatusCode"]
+                printed = container.logs(stderr=False).decode()
+                assert ended == 0, container.logs().decode()[-6000:]
+            finally:
+                container.remove(force=True)
     check(printed, places=2)
