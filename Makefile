@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo images test test-unit test-integration test-faults test-universal test-matrix test-lowest lint bench lab docs clean
+.PHONY: help demo images test test-unit test-integration test-faults test-universal test-without-spark test-without-java test-matrix test-lowest lint bench lab docs clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -70,6 +70,16 @@ test-universal: $(VENV)-universal/.installed ## Feast's universal suite; FEAST_R
 	PYTHON=$(VENV)-universal/bin/python scripts/with-engine \
 		$(VENV)-universal/bin/python -m pytest tests/integration/test_feast_validate.py -q
 
+test-without-spark: $(VENV)/.dev $(VENV)-without-spark/.installed ## Feast's universal suite where PySpark is not installed
+	@test -n "$(FEAST_REPO)" || { echo "Say where Feast's repository is: make $@ FEAST_REPO=<checkout>"; exit 2; }
+	# The lakes' servers need PySpark's jars: they run from the other environment.
+	$(BIN)/python -m feast_hybrid.testing run \
+		$(VENV)-without-spark/bin/python -m feast_hybrid.testing.universal --feast-repo "$(FEAST_REPO)" \
+		$(or $(UNIVERSAL_ARGS),--report docs/conformance-without-spark.md)
+
+test-without-java: $(VENV)/.dev ## the wheel on a machine without Java: a container, which reads both lakes
+	PYTHON=$(BIN)/python scripts/with-engine env LAKES=process $(BIN)/python -m pytest tests/machines -q $(PYTEST_ARGS)
+
 test-matrix: ## the retrieval tests on PySpark 4.0, 4.1, 4.2 and 4.3 (make test has 4.3 alone)
 	scripts/test-matrix "$(PYTHON)" $(SPARKS)
 
@@ -84,7 +94,7 @@ lint: $(VENV)/.dev ## ruff, types, layers, requirements, generated docs, how Mar
 	$(BIN)/deptry .
 	scripts/write-reliability --check
 	scripts/write-format-limits --check
-	scripts/wrap-markdown --check $(filter-out docs/benchmarks.md docs/conformance.md,$(wildcard *.md docs/*.md docs/adr/*.md))
+	scripts/wrap-markdown --check $(filter-out docs/benchmarks.md docs/conformance%.md,$(wildcard *.md docs/*.md docs/adr/*.md))
 
 bench: $(VENV)/.bench ## the as-of join against its peers; SHAPES=dense,sparse SCALE=0.1 AGAIN=1
 	$(BIN)/python -m benchmarks $(if $(SHAPES),--shapes $(SHAPES)) $(if $(SCALE),--scale $(SCALE)) \
@@ -98,7 +108,7 @@ docs: $(VENV)/.docs ## the documentation as a site, in site/
 	@echo "site/index.html"
 
 clean: ## remove what the other targets made here; the download cache stays
-	rm -rf $(VENV) $(VENV)-universal $(VENV)-spark-* $(VENV)-lowest build dist site *.egg-info .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-universal $(VENV)-without-spark $(VENV)-spark-* $(VENV)-lowest build dist site *.egg-info .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 define install
@@ -124,3 +134,6 @@ $(VENV)/.docs: pyproject.toml setup.cfg
 
 $(VENV)-universal/.installed: pyproject.toml setup.cfg
 	$(call install,$(VENV)-universal,universal)
+
+$(VENV)-without-spark/.installed: pyproject.toml setup.cfg
+	$(call install,$(VENV)-without-spark,suite)

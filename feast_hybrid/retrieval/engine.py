@@ -30,7 +30,7 @@ def history_of(request: HistoryRequest) -> History:
     if not isinstance(found, Ineligible):
         return found
     refuse_where_local(request.store, request.what, found)
-    return _by_spark(request, f"spark ({found.reason})")
+    return _by_spark(request, found.reason)
 
 
 def pull_of(pull: Pull) -> JobRows:
@@ -46,7 +46,7 @@ def pull_of(pull: Pull) -> JobRows:
     if not isinstance(found, Ineligible):
         return found
     refuse_where_local(pull.store, pull.what, found)
-    return _pulled_by_spark(pull)
+    return _pulled_by_spark(pull, found.reason)
 
 
 def refuse_where_local(store: HybridSparkOfflineStoreConfig, what: str, found: Ineligible) -> None:
@@ -62,15 +62,20 @@ def refuse_where_local(store: HybridSparkOfflineStoreConfig, what: str, found: I
         )
 
 
-def _by_spark(request: HistoryRequest, engine: str = "") -> History:
-    require_pyspark(request.what)
+def _by_spark(request: HistoryRequest, reason: str | None = None) -> History:
+    """By Spark, since it was asked for, or for the reason why the local engine cannot answer."""
+    require_pyspark(_with_reason(request.what, reason))
     from feast_hybrid.retrieval.spark_history import spark_history
 
-    return spark_history(request, engine)
+    return spark_history(request, "" if reason is None else f"spark ({reason})")
 
 
-def _pulled_by_spark(pull: Pull) -> JobRows:
-    require_pyspark(pull.what)
+def _with_reason(what: str, reason: str | None) -> str:
+    return what if reason is None else f"{what} ({reason})"
+
+
+def _pulled_by_spark(pull: Pull, reason: str | None = None) -> JobRows:
+    require_pyspark(_with_reason(pull.what, reason))
     from feast_hybrid.retrieval.pull import spark_pull
 
     return spark_pull(pull)

@@ -10,8 +10,10 @@ Feast or Spark is imported here.
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from feast_hybrid.testing.adls import AdlsLake
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 __all__ = [
+    "RUNNING_LAKES",
     "AdlsLake",
     "Fault",
     "FaultProxy",
@@ -48,6 +51,7 @@ __all__ = [
     "azure_jars",
     "lakes",
     "resolve_mode",
+    "running_lakes",
     "session_conf",
     "start_adls",
     "start_all",
@@ -57,6 +61,13 @@ __all__ = [
     "start_secure_hdfs",
     "start_spark",
 ]
+
+
+RUNNING_LAKES = "FEAST_HYBRID_LAKES"
+"""The environment variable that names the data folder of lakes which run already, started by another program.
+
+``python -m feast_hybrid.testing run COMMAND`` sets it for its command.
+"""
 
 
 def start_hdfs(mode: str | None = None) -> HdfsLake:
@@ -106,6 +117,21 @@ def lakes(mode: str | None = None) -> Iterator[Lakes]:
     both = Lakes(HdfsLake(mode), AdlsLake(mode))
     with start_all(both):
         yield both
+
+
+def running_lakes() -> Lakes | None:
+    """Both lakes, which another program has started and will end; None where ``FEAST_HYBRID_LAKES`` names none.
+
+    It needs neither Java nor PySpark, as the lakes' servers do.
+
+    Raises:
+        TestServerError: they do not run, or have no data there.
+    """
+    named = os.environ.get(RUNNING_LAKES)
+    if not named:
+        return None
+    data = Path(named)
+    return Lakes(HdfsLake("process", data=data).attach(), AdlsLake("process", data=data).attach())
 
 
 @contextmanager

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import signal
+import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +17,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from feast_hybrid.errors import HybridError
-from feast_hybrid.testing import AdlsLake, HdfsLake, SparkCluster, SparkConnectServer, artifacts, start_all
+from feast_hybrid.testing import (
+    RUNNING_LAKES,
+    AdlsLake,
+    HdfsLake,
+    SparkCluster,
+    SparkConnectServer,
+    artifacts,
+    start_all,
+)
 from feast_hybrid.testing.lake import FIRST_PORT
 
 if TYPE_CHECKING:
@@ -127,6 +138,26 @@ def up(
         raise click.ClickException(str(error)) from error
 
 
+@main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(command: tuple[str, ...]) -> None:
+    """Start both lakes as processes, run COMMAND, and end them; ends with what the command ended with.
+
+    FEAST_HYBRID_LAKES in the command's environment names the folder by which a Python without PySpark, or a container
+    without Java, finds these lakes (feast_hybrid.testing.running_lakes). All their data go with them.
+    """
+    for ends in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ends, lambda number, _: sys.exit(128 + number))  # and the command is ended
+    with tempfile.TemporaryDirectory(prefix="feast-hybrid-lakes-") as folder:
+        both = _lakes("process", Path(folder), None)
+        try:
+            with start_all(both):
+                ended = subprocess.run(command, env={**os.environ, RUNNING_LAKES: folder}, check=False).returncode
+        except (HybridError, OSError) as error:
+            raise click.ClickException(str(error)) from error
+    sys.exit(ended if ended >= 0 else 128 - ended)  # of a signal, as shells say it
+
+
 @main.command()
 @_DATA_NEEDED
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
@@ -179,9 +210,11 @@ def _write_example(repo: Path, hdfs: HdfsLake, adls: AdlsLake) -> None:
         (repo / name).write_text(text, encoding="utf-8")
 
 
-def _lakes(mode: str | None, data: Path | None, first_port: int = FIRST_PORT) -> tuple[HdfsLake, AdlsLake]:
+def _lakes(mode: str | None, data: Path | None, first_port: int | None = FIRST_PORT) -> tuple[HdfsLake, AdlsLake]:
+    """Both lakes; one after another from the first port on, where data are kept, or on any that are free."""
     hdfs = HdfsLake(mode, data=data, first_port=first_port)
-    return hdfs, AdlsLake(mode, data=data, first_port=first_port + HdfsLake.ports)
+    after = None if first_port is None else first_port + HdfsLake.ports
+    return hdfs, AdlsLake(mode, data=data, first_port=after)
 
 
 def offline_store_section(

@@ -117,7 +117,7 @@ class AdlsLake(Lake):
         if self.mode == "process":
             artifacts.azurite()
 
-    def _plan(self, folder: Path) -> list[Service]:
+    def _locate(self) -> None:
         (self._port,) = self._own_ports(1)
         self.account = "lake" + secrets.token_hex(6)  # 3 to 24 lower-case letters and digits
         self._key = base64.b64encode(secrets.token_bytes(64)).decode()
@@ -127,6 +127,8 @@ class AdlsLake(Lake):
                 self._key_file.touch(mode=0o600)
                 self._key_file.write_text(self._key, encoding="utf-8")
             self._key = self._key_file.read_text(encoding="utf-8")
+
+    def _plan(self, folder: Path) -> list[Service]:
         where = str(folder / "azurite") if self.mode == "process" else "/data"
         options = (
             *("--blobHost", HOST, "--blobPort", str(self._port), "--location", where),

@@ -85,9 +85,11 @@ class HaHdfsLake(HdfsLake):
         force = ["--forceactive"] if state == "active" else []
         self.administer(f"-transitionTo{state.capitalize()}", *force, namenode, tool=HA_ADMIN)
 
-    def _plan(self, folder: Path) -> list[Service]:
-        *ports, data, ipc, self._data_web_port = free_ports(2 * len(NAMENODES) + 3)
+    def _locate(self) -> None:
+        *ports, self._data_port, self._data_ipc_port, self._data_web_port = free_ports(2 * len(NAMENODES) + 3)
         self._ports = {each: (ports.pop(), ports.pop()) for each in NAMENODES}
+
+    def _plan(self, folder: Path) -> list[Service]:
         service, kept = self.nameservice, folder / "data"
         settings = {
             **self.hadoop_options(),
@@ -97,7 +99,7 @@ class HaHdfsLake(HdfsLake):
             "dfs.ha.standby.checkpoints": "false",
             "dfs.ha.tail-edits.period": "1s",
             "dfs.datanode.data.dir": f"file://{kept}/datanode",
-            **self._settings_of_a_datanode(data, ipc),
+            **self._settings_of_a_datanode(),
             **self._more_settings(),
         }
         first, second = NAMENODES

@@ -47,7 +47,7 @@ class HdfsLake(Lake):
     ) -> None:
         super().__init__(mode, **kept)
         self._given = dict(more_settings or {})
-        self._port = self._web_port = self._data_web_port = 0
+        self._port = self._web_port = self._data_web_port = self._data_port = self._data_ipc_port = 0
 
     @property
     def uri(self) -> str:
@@ -111,8 +111,11 @@ class HdfsLake(Lake):
         if self.mode == "process":
             artifacts.hdfs_jars()
 
+    def _locate(self) -> None:
+        ports = self._own_ports(self.ports)
+        self._port, self._web_port, self._data_web_port, self._data_port, self._data_ipc_port = ports
+
     def _plan(self, folder: Path) -> list[Service]:
-        self._port, self._web_port, self._data_web_port, data, ipc = self._own_ports(self.ports)
         where = folder if self.mode == "process" else "/data"
         settings = {
             "fs.defaultFS": self.uri,
@@ -121,7 +124,7 @@ class HdfsLake(Lake):
             "dfs.namenode.http-address": f"{HOST}:{self._web_port}",
             "dfs.namenode.name.dir": f"file://{where}/namenode/name",
             "dfs.datanode.data.dir": f"file://{where}/datanode/data",
-            **self._settings_of_a_datanode(data, ipc),
+            **self._settings_of_a_datanode(),
             **self._more_settings(),
         }
         options = as_options(settings)
@@ -130,14 +133,14 @@ class HdfsLake(Lake):
             self._service("datanode", DATANODE, options),
         ]
 
-    def _settings_of_a_datanode(self, data: int, ipc: int) -> dict[str, str]:
+    def _settings_of_a_datanode(self) -> dict[str, str]:
         """Where the one DataNode is, by ports on this machine, and that NameNodes take it at once."""
         return {
             "dfs.namenode.safemode.extension": "0",
             "dfs.namenode.datanode.registration.ip-hostname-check": "false",
             "dfs.datanode.hostname": HOST,
-            "dfs.datanode.address": f"{HOST}:{data}",
-            "dfs.datanode.ipc.address": f"{HOST}:{ipc}",
+            "dfs.datanode.address": f"{HOST}:{self._data_port}",
+            "dfs.datanode.ipc.address": f"{HOST}:{self._data_ipc_port}",
             "dfs.datanode.http.address": f"{HOST}:{self._data_web_port}",
             "dfs.heartbeat.interval": "1s",
             "hadoop.prometheus.endpoint.enabled": "true",

@@ -75,7 +75,7 @@ def _certificates() -> list[Path]:
     return sorted(CERTIFICATES.rglob("*.crt"))
 
 
-def _stage_java(context: Path) -> None:
+def _stage_certificates(context: Path) -> None:
     (context / "certificates").mkdir()
     for certificate in _certificates():
         shutil.copy(certificate, context / "certificates")
@@ -124,7 +124,11 @@ def _package_hash() -> str:
     return digest.hexdigest()
 
 
-JAVA = Image("java", None, lambda: "".join(file.read_text() for file in _certificates()), _stage_java)
+def _certificates_text() -> str:
+    return "".join(file.read_text() for file in _certificates())
+
+
+JAVA = Image("java", None, _certificates_text, _stage_certificates)
 HDFS = Image("hdfs", JAVA, lambda: artifacts.hdfs_jars().path.name, _stage_hdfs)
 ADLS = Image(
     "adls",
@@ -136,7 +140,9 @@ SPARK_BASE = Image("spark-base", JAVA, _spark_base_is_made_of, _stage_spark_base
 # This package changes more often than what it stands on: it is a layer of its own, which takes a second.
 SPARK = Image("spark", SPARK_BASE, _package_hash, _stage_spark)
 REDIS = Image("redis", JAVA, lambda: "", lambda _: None)
-IMAGES = {image.name: image for image in (HDFS, ADLS, SPARK, REDIS)}
+PYTHON = Image("python", None, _certificates_text, _stage_certificates)
+SERVERS = (HDFS, ADLS, SPARK, REDIS)
+IMAGES = {image.name: image for image in (*SERVERS, PYTHON)}
 
 
 def engine() -> Any:
@@ -282,11 +288,11 @@ def _link(source: str | Path, target: str | Path) -> None:
 
 
 def main() -> None:
-    """Build every image that is missing; log what was done to standard error."""
+    """Build every server's image that is missing, or the named ones; log what was done to standard error."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("urllib3").setLevel(logging.WARNING)
     client = engine()
-    for name in sys.argv[1:] or IMAGES:
+    for name in sys.argv[1:] or [image.name for image in SERVERS]:
         sys.stdout.write(f"{ensure(name, client)}\n")
 
 

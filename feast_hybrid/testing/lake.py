@@ -68,7 +68,7 @@ class Server(ABC):
         mode: ``container`` or ``process``; by default what ``LAKES`` says, or else containers.
         data: a folder in which it keeps its data and its addresses, so that it can be started again with them; for
             processes. None for new ones at each start.
-        first_port: of the ports that it has one after another, where data are kept.
+        first_port: of the ports that it has one after another, where data are kept; None for any that are free.
 
     Raises:
         TestServerError: data are to be kept, and it is to run in containers.
@@ -77,7 +77,9 @@ class Server(ABC):
     server_type: str
     image: str
 
-    def __init__(self, mode: str | None = None, *, data: Path | None = None, first_port: int = FIRST_PORT) -> None:
+    def __init__(
+        self, mode: str | None = None, *, data: Path | None = None, first_port: int | None = FIRST_PORT
+    ) -> None:
         self.mode = resolve_mode(mode)
         self._first_port = first_port
         self._data = None if data is None else data.absolute() / self.server_type
@@ -99,9 +101,12 @@ class Server(ABC):
     def _fetch(self) -> None:
         """Get what is to be run as a process; its time is not start time."""
 
+    def _locate(self) -> None:  # noqa: B027  # a hook, not a gap
+        """Know ports and names: those that data were kept with, else new ones. Needs nothing that servers run on."""
+
     @abstractmethod
     def _plan(self, folder: Path) -> list[Service]:
-        """Choose ports and names anew; return the services in the order of their start."""
+        """The services in the order of their start; what :meth:`_locate` does not, is chosen anew."""
 
     @abstractmethod
     def _ready(self) -> str | None:
@@ -131,6 +136,7 @@ class Server(ABC):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock_data()
             try:
+                self._locate()
                 self._services = {service.name: service for service in self._plan(self.folder)}
                 for service in self._services.values():
                     self._running.append(runner.start(service, self.folder, keep=self._data is not None))
@@ -224,7 +230,9 @@ class Server(ABC):
             return free_ports(count)
         file = self._data / ADDRESSES
         if not file.exists():
-            file.write_text(json.dumps([self._first_port + n for n in range(count)]), encoding="utf-8")
+            first = self._first_port
+            ports = free_ports(count) if first is None else [first + n for n in range(count)]
+            file.write_text(json.dumps(ports), encoding="utf-8")
         return [int(port) for port in json.loads(file.read_text(encoding="utf-8"))]
 
     def _wait(self, deadline: float) -> None:
@@ -267,14 +275,14 @@ class Lake(Server):
         """The Hadoop settings that reach it, to be given as reader and writer options."""
 
     def attach(self) -> Self:
-        """Know where it is, which another program has started with the same data.
+        """Know where it is, which another program has started with the same data; needs no Java and no PySpark.
 
         Raises:
             TestServerError: it does not run there.
         """
         if self._data is None or not (self._data / ADDRESSES).exists():
             raise TestServerError(f"No {self.server_type} was started with these data: {self._data}.")
-        self._plan(self._data)
+        self._locate()
         if (waiting_for := self._ready()) is not None:
             raise TestServerError(
                 f"The {self.server_type} of {self._data} does not run: it would wait for {waiting_for}."

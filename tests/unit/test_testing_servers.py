@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from feast_hybrid.errors import MissingDependencyError, TestServerError
+from feast_hybrid.testing import RUNNING_LAKES, HdfsLake, running_lakes
 from feast_hybrid.testing import lake as lake_module
 from feast_hybrid.testing.lake import Server, resolve_mode
 from feast_hybrid.testing.redis import RedisServer
@@ -169,3 +172,51 @@ def test_redis_is_a_program_of_the_path_where_its_wheel_is_for_no_such_python(
     program.touch(mode=0o755)
     (service,) = RedisServer("process")._plan(tmp_path)
     assert service.command[0] == str(program)
+
+
+class TestLakesThatRunAlready:
+    """Started by another program; what finds them needs none of what their servers need."""
+
+    def test_none_are_where_none_are_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv(RUNNING_LAKES, raising=False)
+        assert running_lakes() is None
+
+    def test_they_are_looked_for_without_java(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(RUNNING_LAKES, str(tmp_path))
+        monkeypatch.setenv("PATH", "")
+        monkeypatch.delenv("JAVA_HOME", raising=False)
+        with pytest.raises(TestServerError, match="No hdfs was started with these data"):
+            running_lakes()
+        (tmp_path / "hdfs").mkdir()
+        (tmp_path / "hdfs" / lake_module.ADDRESSES).write_text(json.dumps(free_ports(HdfsLake.ports)))
+        with pytest.raises(TestServerError, match="does not run: it would wait for the NameNode to answer"):
+            running_lakes()
+
+
+#: The command without its lakes.
+RUN = """
+import sys
+from feast_hybrid.testing import __main__ as command
+command._lakes = lambda *_: ()
+command.main(["run", sys.executable, "-c", sys.argv[1]])
+"""
+
+
+class TestRun:
+    def test_it_names_the_lakes_and_ends_as_the_command_does(self) -> None:
+        text = "import os, sys; sys.exit(7 if os.path.isdir(os.environ['FEAST_HYBRID_LAKES']) else 1)"
+        assert subprocess.run([sys.executable, "-c", RUN, text], check=False).returncode == 7
+
+    def test_a_command_that_a_signal_ended_is_told_as_shells_do(self) -> None:
+        text = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+        assert subprocess.run([sys.executable, "-c", RUN, text], check=False).returncode == 128 + signal.SIGKILL
+
+    def test_a_signal_ends_the_command_and_removes_the_data(self) -> None:
+        text = "import os, time; print(os.getpid(), os.environ['FEAST_HYBRID_LAKES'], flush=True); time.sleep(600)"
+        with subprocess.Popen([sys.executable, "-c", RUN, text], stdout=subprocess.PIPE, text=True) as running:
+            assert running.stdout is not None
+            pid, data = running.stdout.readline().split()
+            running.terminate()
+            assert running.wait(60) == 128 + signal.SIGTERM
+        assert wait_for(lambda: gone(int(pid)))
+        assert not Path(data).exists()

@@ -32,8 +32,8 @@ class PythonWithoutSpark:
         command = [sys.executable, "-S", *arguments]
         return subprocess.run(command, env=self._env, cwd=cwd, capture_output=True, text=True, check=False)
 
-    def program(self, text: str, cwd: Path | None = None) -> str:
-        """What a program prints, which must not fail."""
-        done = self.run("-c", text, cwd=cwd)
+    def output(self, *arguments: str, cwd: Path | None = None) -> str:
+        """What Python prints with these arguments, which must not fail."""
+        done = self.run(*arguments, cwd=cwd)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -14,8 +14,9 @@ from pathlib import Path
 import click
 
 from feast_hybrid.errors import MissingDependencyError
+from feast_hybrid.spark.installed import find_pyspark
 from feast_hybrid.testing.universal.report import console_table, markdown_page
-from feast_hybrid.testing.universal.runs import LOCAL, PEER, Configuration, run_suite
+from feast_hybrid.testing.universal.runs import LOCAL, NONE, PEER, Configuration, run_suite
 
 #: What "the suite" means: the tests of offline stores.
 OFFLINE_STORE_TESTS = "tests/integration/offline_store"
@@ -62,8 +63,18 @@ def copy_suite(repository: Path, folder: Path) -> None:
 
 
 def configurations(sparks: tuple[str, ...], lakes: tuple[str, ...], *, peer: bool) -> list[Configuration]:
-    """What is to be run: each lake on each kind of Spark and without it; Feast's own store on Spark Classic."""
-    ours = [Configuration(spark, lake) for spark in sparks or SPARKS for lake in lakes or LAKES]
+    """What is to be run: each lake on each kind of Spark and without it; Feast's own store on Spark Classic.
+
+    Raises:
+        click.UsageError: PySpark is needed and not installed, or installed where it must not be.
+    """
+    is_installed = find_pyspark() is not None
+    sparks = sparks or (SPARKS if is_installed else (NONE,))
+    if is_installed and NONE in sparks:
+        raise click.UsageError("--spark none is for an environment without PySpark, and this one has it.")
+    if not is_installed and (peer or set(sparks) != {NONE}):
+        raise click.UsageError("PySpark is not installed: without it there is --spark none alone, and no --peer.")
+    ours = [Configuration(spark, lake) for spark in sparks for lake in lakes or LAKES]
     return [*ours, Configuration("classic", PEER)] if peer else ours
 
 
@@ -86,8 +97,9 @@ def configurations(sparks: tuple[str, ...], lakes: tuple[str, ...], *, peer: boo
     "--spark",
     "sparks",
     multiple=True,
-    type=click.Choice(SPARKS),
-    help="The kind of Spark session, or 'local' for the local engine; may be repeated. All three by default.",
+    type=click.Choice([*SPARKS, NONE]),
+    help="The kind of Spark session, or 'local' for the local engine, or 'none' for it where PySpark is not "
+    "installed; may be repeated. By default all three, or 'none' there.",
 )
 @click.option("--peer", is_flag=True, help="Run the suite on Feast's own Spark store too; it does not have to pass.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Write the table to this file.")
@@ -105,7 +117,9 @@ def main(
     """Run Feast's universal suite on this offline store, and print the counts.
 
     ARGUMENTS go to pytest. Ends with 1 if a test failed, was skipped, expected to fail or left out, or did not run
-    on this store.
+    on this store. Where PySpark is not installed, the tests that are listed as Spark's must say that they need it.
+
+    Its lakes are started for each configuration; under `python -m feast_hybrid.testing run`, those that run are used.
     """
     suite, package = suite_version(feast_repo), version("feast")
     began = time.monotonic()

@@ -9,17 +9,25 @@ import os
 import sys
 from typing import Any
 
-from feast_hybrid.testing.universal import creators, peer
-from feast_hybrid.testing.universal.runs import CREATOR_VARIABLE
+from feast_hybrid.testing.universal import creators
+from feast_hybrid.testing.universal.runs import CREATOR_VARIABLE, PEER
 
 CREATORS: dict[str, type[Any]] = {
     "hdfs": creators.HdfsDataSourceCreator,
     "adls": creators.AdlsDataSourceCreator,
     "hybrid": creators.HybridDataSourceCreator,
-    "feast": peer.FeastSparkDataSourceCreator,
 }
 
-_chosen = ("local", CREATORS[os.environ.get(CREATOR_VARIABLE, "hybrid")])
+
+def _creator(name: str) -> type[Any]:
+    if name != PEER:
+        return CREATORS[name]
+    from feast_hybrid.testing.universal.peer import FeastSparkDataSourceCreator  # which needs PySpark
+
+    return FeastSparkDataSourceCreator
+
+
+_chosen = ("local", _creator(os.environ.get(CREATOR_VARIABLE, "hybrid")))
 
 AVAILABLE_OFFLINE_STORES = [_chosen]
 AVAILABLE_ONLINE_STORES: dict[str, Any] = {"sqlite": ({"type": "sqlite"}, None)}

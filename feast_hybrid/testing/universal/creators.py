@@ -21,8 +21,8 @@ from feast_hybrid import (
     SavedDatasetHybridSparkStorage,
 )
 from feast_hybrid.spark.installed import find_pyspark
-from feast_hybrid.testing import Lakes, session_conf, start_adls, start_connect, start_hdfs
-from feast_hybrid.testing.universal.runs import LOCAL, SPARK_VARIABLE
+from feast_hybrid.testing import Lakes, running_lakes, session_conf, start_adls, start_connect, start_hdfs
+from feast_hybrid.testing.universal.runs import BY_LOCAL_ENGINE, SPARK_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,8 +38,8 @@ SMALL = {"spark.sql.shuffle.partitions": "4", "spark.default.parallelism": "4"}
 
 @functools.cache
 def session_lakes() -> Lakes:
-    """Both lakes, started at the first call and ended with the process."""
-    return Lakes(start_hdfs(), start_adls())
+    """Both lakes: those that run already, or started at the first call and ended with the process."""
+    return running_lakes() or Lakes(start_hdfs(), start_adls())
 
 
 @functools.cache
@@ -104,7 +104,7 @@ class LakeDataSourceCreator:
         return HybridSparkOfflineStoreConfig(
             sites=self._lakes.sites(),
             spark=spark,
-            engine="auto" if kind == LOCAL else "spark",
+            engine="auto" if kind in BY_LOCAL_ENGINE else "spark",
             staging_location=self._lakes[self.turns[0]].uri + "/_staging",
         )
 

@@ -2,7 +2,7 @@
 
 It writes down what became of each test, and which tests of the suite were not run at all. In the hybrid
 configuration, each retrieval over several tables must read both lakes, as its plan shows; where the local engine is
-tested, it must be what answers.
+tested, it must be what answers. Where PySpark is not installed, each test that needs it must say so, and no other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ from typing import Any
 import pytest
 
 from feast_hybrid import HybridSparkOfflineStore
-from feast_hybrid.testing.universal.runs import CREATOR_VARIABLE, LOCAL, REPORT_VARIABLE, SPARK_VARIABLE
+from feast_hybrid.errors import SparkNotInstalledError
+from feast_hybrid.testing.universal.needs_spark import NEEDS_SPARK, name_of
+from feast_hybrid.testing.universal.runs import (
+    BY_LOCAL_ENGINE,
+    CREATOR_VARIABLE,
+    NONE,
+    REPORT_VARIABLE,
+    SPARK_VARIABLE,
+)
 
 _seen: list[tuple[str, list[str]]] = []
 _tests: dict[str, str] = {}
@@ -30,7 +38,7 @@ def _watch_plans(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
     def watched(*args: Any, **kwargs: Any) -> Any:
         job = retrieve(*args, **kwargs)
-        is_local = os.environ.get(SPARK_VARIABLE) == LOCAL
+        is_local = os.environ.get(SPARK_VARIABLE) in BY_LOCAL_ENGINE
         rows = kwargs["entity_df"] if "entity_df" in kwargs else args[3]
         if is_local and not isinstance(rows, str):  # SQL text is Spark's to read
             assert "engine: local" in job.explain(), job.explain()
@@ -69,6 +77,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
         and item.get_closest_marker("universal_offline_stores")
         and not item.get_closest_marker("benchmark")
     )
+    if os.environ.get(SPARK_VARIABLE) == NONE:
+        for item in items:
+            if (reason := NEEDS_SPARK.get(name_of(item.nodeid))) is not None:
+                item.add_marker(pytest.mark.xfail(raises=SparkNotInstalledError, strict=True, reason=reason))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """A test that needs Spark must fail for the reason that is listed, in the words of its error."""
+    result: Any = yield
+    report = result.get_result()
+    if call.excinfo is not None and call.excinfo.errisinstance(SparkNotInstalledError):
+        reason = NEEDS_SPARK.get(name_of(item.nodeid))
+        if reason is not None and reason not in str(call.excinfo.value):
+            report.outcome = "failed"
+            report.longrepr = f"{reason!r} is listed as the reason, but the error is: {call.excinfo.value}"
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -7,8 +7,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from feast_hybrid.testing.universal.needs_spark import listed_in, name_of
 
 CREATOR_VARIABLE = "FEAST_HYBRID_CREATOR"
 SPARK_VARIABLE = "FEAST_HYBRID_SPARK"
@@ -21,7 +24,12 @@ CREATOR_IDS = {"hdfs": "Hdfs", "adls": "Adls", "hybrid": "Hybrid", "feast": "Fea
 PEER = "feast"
 
 LOCAL = "local"
-"""What stands for the kind of Spark session where the local engine answers, and no Spark may be started."""
+"""What stands for the kind of Spark session where the local engine answers, and Spark only what it alone can."""
+
+NONE = "none"
+"""What stands for it where PySpark is not installed."""
+
+BY_LOCAL_ENGINE = (LOCAL, NONE)
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class Configuration:
     """What is run.
 
     Attributes:
-        spark: ``classic``, ``connect``, or ``local`` for the local engine.
+        spark: ``classic``, ``connect``, ``local`` for the local engine, or ``none`` for it without PySpark.
         lake: ``hdfs``, ``adls`` or ``hybrid``; ``feast`` for Feast's own Spark store on local files.
     """
 
@@ -60,6 +68,7 @@ class Outcome:
         foreign: passed tests whose id does not carry our creator's name, so that they prove nothing.
         failures: what did not pass, with its id.
         seconds: of the whole run, servers included.
+        need_spark: tests that said that they need Spark, where there is none, and are listed so.
     """
 
     configuration: Configuration
@@ -70,10 +79,11 @@ class Outcome:
     foreign: int
     failures: tuple[str, ...]
     seconds: float
+    need_spark: int = 0
 
     @property
     def perfect(self) -> bool:
-        """Whether every test ran, on the store that is meant, and passed."""
+        """Whether every test ran, on the store that is meant, and passed or needs a Spark that is not installed."""
         return self.passed > 0 and not (self.failed or self.skipped or self.left_out or self.foreign)
 
 
@@ -98,11 +108,18 @@ def run_suite(folder: Path, configuration: Configuration, tests: str, arguments:
     if not report.is_file():
         return Outcome(configuration, 0, 1, 0, 0, 0, ("failed: pytest wrote no report",), seconds)
     found = json.loads(report.read_text(encoding="utf-8"))
-    return outcome_of(configuration, found["tests"], found["left_out"], seconds, ended=ended)
+    needing = listed_in(tests) if configuration.spark == NONE else {}
+    return outcome_of(configuration, found["tests"], found["left_out"], seconds, ended=ended, needing=needing)
 
 
 def outcome_of(
-    configuration: Configuration, tests: dict[str, str], left_out: list[str], seconds: float, *, ended: int = 0
+    configuration: Configuration,
+    tests: dict[str, str],
+    left_out: list[str],
+    seconds: float,
+    *,
+    ended: int = 0,
+    needing: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Count what the plugin wrote down.
 
@@ -112,22 +129,26 @@ def outcome_of(
         left_out: the ids of deselected tests.
         seconds: of the whole run.
         ended: pytest's exit code. Where it is neither 0 nor 1 some tests may not have run at all.
+        needing: the tests, by name, that must have said that they need Spark; each has to be among those that ran.
     """
     mark = f":{CREATOR_IDS[configuration.lake]}:"
     failed = [name for name, how in tests.items() if how == "failed"]
     if ended and (ended != 1 or not failed):
         failed.append(f"pytest ended with {ended}")
-    skipped = [name for name, how in tests.items() if how in ("skipped", "expected")]
+    refused = [name for name, how in tests.items() if how == "expected" and name_of(name) in (needing or {})]
+    failed += [f"{name} is listed and was not run" for name in needing or {} if name not in map(name_of, tests)]
+    skipped = [name for name, how in tests.items() if how in ("skipped", "expected") and name not in refused]
     passed = [name for name, how in tests.items() if how == "passed"]
-    foreign = [name for name in passed if mark not in name]
+    foreign = [name for name in (*passed, *refused) if mark not in name]
     named = (("failed", failed), ("skipped", skipped), ("left out", left_out), ("on another store", foreign))
     return Outcome(
         configuration,
-        passed=len(passed) - len(foreign),
+        passed=sum(mark in name for name in passed),
         failed=len(failed),
         skipped=len(skipped),
         left_out=len(left_out),
         foreign=len(foreign),
         failures=tuple(f"{outcome}: {name}" for outcome, names in named for name in names),
         seconds=seconds,
+        need_spark=sum(mark in name for name in refused),
     )
