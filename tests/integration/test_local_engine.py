@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from datetime import time, timedelta
 from typing import TYPE_CHECKING, Any
@@ -9,13 +10,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from feast import ValueType
 
 from feast_hybrid import HybridSparkOfflineStore, SavedDatasetHybridSparkStorage
+from feast_hybrid.config import JoinConfig
 from feast_hybrid.errors import NotSupportedError, RetrievalTimeoutError, SchemaError, WriteError
 from tests.integration import batches
-from tests.integration.places import entity, feature_store, hour, retrieve, rows_of, source, view
+from tests.integration.places import (
+    answers,
+    entity,
+    feature_store,
+    hour,
+    retrieve,
+    rows_of,
+    source,
+    view,
+    with_offline_store,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,6 +202,51 @@ def test_a_saved_time_is_an_instant_however_it_was_written(
     odd = rows.assign(odd=times)
     with pytest.raises(WriteError, match=r"column 'odd' is time64\[us\], which readers of a lake have no type for"):
         retrieve(stores["local"], odd, ["stats:words"]).persist(storage, allow_overwrite=True)
+
+
+def test_a_day_that_partitions_nothing_cuts_nothing(lakes_to_test: Places, tmp_path: Path) -> None:
+    root = f"{lakes_to_test.onprem.uri}/local_engine/days"
+    rows = {"driver_id": [1], "event_timestamp": [hour(0)], "n": [1]}
+    in_file = lakes_to_test.onprem.write(f"{root}/in_file", {**rows, "day": ["2025-01-01"]})
+    in_folder = f"{root}/in_folder"
+    lakes_to_test.onprem.write(f"{in_folder}/day=2025-01-01", rows)
+    views = [
+        view(name, source(f"{name}_rows", path, date_partition_column=column), DRIVER, ttl=timedelta(days=1))
+        for name, path, column in (("file", in_file, "day"), ("folder", in_folder, "day"), ("case", in_folder, "Day"))
+    ]
+    asked = pd.DataFrame({"driver_id": [1], "event_timestamp": [hour(1)]})
+    store = feature_store(lakes_to_test.sites(), tmp_path, DRIVER, *views)
+    for offline_store in ({"engine": "local"}, {"engine": "spark", "join": JoinConfig(strategy="window")}):
+        job = HybridSparkOfflineStore.get_historical_features(
+            with_offline_store(store.config, **offline_store),
+            views,
+            [f"{each.name}:n" for each in views],
+            asked,
+            store.registry,
+            store.project,
+            full_feature_names=True,
+        )
+        assert answers(job, "file__n", "folder__n", "case__n") == [(1, None, None)], offline_store
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_export_of_a_pull_is_what_feasts_engines_take(lakes_to_test: Places, tmp_path: Path, engine: str) -> None:
+    onprem = lakes_to_test.onprem
+    path = f"{onprem.uri}/local_engine/export/{engine}"
+    nested = pa.array([{"x": [1.5]}], pa.struct([("x", pa.list_(pa.float64()))]))
+    rows = {"event_timestamp": [hour(0)], "a": [1], "nested": nested}
+    of = source("export", onprem.write(path, rows), field_mapping={"a": "renamed by who reads the files"})
+    config = feature_store(lakes_to_test.sites(), tmp_path, engine=engine, staging_location=f"{path}_staged").config
+    job = HybridSparkOfflineStore.pull_latest_from_table_or_query(
+        config, of, [], ["a", "nested"], "event_timestamp", None, hour(0), hour(1)
+    )
+    exported = [
+        pq.read_table(io.BytesIO(onprem.lake.filesystem().cat_file(onprem.inside(uri))))
+        for uri in job.to_remote_storage()
+    ]
+    (found,) = pa.concat_tables(exported).to_pylist()
+    assert found == job.to_arrow().to_pylist()[0]
+    assert (found["a"], found["nested"], found["__dummy_id"]) == (1, '{"x":[1.5]}', "")
 
 
 def test_a_job_is_of_one_version_of_a_table_whichever_engine_gives_it(lakes_to_test: Places, tmp_path: Path) -> None:

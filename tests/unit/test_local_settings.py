@@ -95,6 +95,17 @@ def test_values_are_given_to_feast_as_spark_gives_them() -> None:
     assert found["n"].to_pylist() == ["7", None]
 
 
+def test_text_for_feast_is_written_as_spark_writes_it() -> None:
+    data_type = pa.struct([("n", pa.list_(pa.float64())), ("f", pa.float32()), ("t", pa.string()), ("b", pa.bool_())])
+    numbers = [0.0, -0.0, 1e-3, 9.99e-4, -1.5e-5, 9999999.0, 1e7, 1.25e20, 100.0]
+    table = pa.table({"f": pa.array([{"n": numbers, "f": 2.0**24, "t": 'é"\\\x1f\n\x7f', "b": True}], data_type)})
+    (found,) = encode_locally(table, ["f"], what="rows")["f"].to_pylist()
+    assert found == (
+        '{"n":[0.0,-0.0,0.001,9.99E-4,-1.5E-5,9999999.0,1.0E7,1.25E20,100.0],"f":1.6777216E7,'
+        '"t":"é\\"\\\\\\u001F\\n\x7f","b":true}'
+    )
+
+
 @pytest.mark.parametrize("unit", ["s", "ms", "ns"])
 def test_times_that_are_keys_are_in_microseconds(unit: str) -> None:
     keys = pd.Series(pa.array([NOON], pa.timestamp(unit, "UTC")), dtype=pd.ArrowDtype(pa.timestamp(unit, "UTC")))
