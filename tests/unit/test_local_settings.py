@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from feast_hybrid.arrow.convert import spark_compatible
+from feast_hybrid.arrow.types import has_spark_type
 from feast_hybrid.asof.local import work
 from feast_hybrid.config import HybridSparkOfflineStoreConfig
 from feast_hybrid.errors import ConfigError, EntityFrameError
@@ -125,6 +128,16 @@ def test_bytes_are_keys_in_any_layout(data_type: pa.DataType) -> None:
     series = pd.Series([b"ab"], dtype=object)
     rows = PandasRows.of(pd.DataFrame({"event_timestamp": [NOON], "k": series}))
     assert rows.key_arrays(["k"])["k"].type == pa.binary()
-    from feast_hybrid.arrow.convert import spark_compatible
-
     assert spark_compatible(pa.array([b"ab"]).cast(data_type)).type == pa.binary()
+
+
+def test_decimals_are_in_the_bits_that_spark_has_or_refused() -> None:
+    for wide in (pa.decimal256(38, 2), pa.decimal32(5, 2), pa.decimal64(12, 2)):
+        found = spark_compatible(pa.array([Decimal("1.5")], wide))
+        assert (found.type, found.to_pylist()) == (pa.decimal128(wide.precision, 2), [Decimal("1.50")])
+    # pandas' objects of so many digits in all: they come back as they are, and no reader of a lake has them.
+    many = pd.DataFrame({"event_timestamp": [NOON, NOON], "k": [Decimal(10**30), Decimal("1e-12")]})
+    with pytest.raises(EntityFrameError, match=r"entity_df column 'k' is decimal256\(43, 12\), which no join key"):
+        PandasRows.of(many).key_arrays(["k"])
+    for column in (many["k"], many["k"].map(lambda value: [value])):
+        assert not has_spark_type(pa.array(column).type)
