@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from datetime import time, timedelta
+from datetime import date, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -227,6 +227,21 @@ def test_a_day_that_partitions_nothing_cuts_nothing(lakes_to_test: Places, tmp_p
             full_feature_names=True,
         )
         assert answers(job, "file__n", "folder__n", "case__n") == [(1, None, None)], offline_store
+
+
+def test_dates_in_the_calendar_of_an_old_spark_are_sparks(lakes_to_test: Places, tmp_path: Path) -> None:
+    days = pa.array([-719_164, 0], pa.int32()).cast(pa.date32())  # 0001-01-01 in the calendar of Spark 2
+    rows = pa.table({"driver_id": [1, 2], "event_timestamp": [hour(0)] * 2, "day": days, "n": [1, 2]})
+    old = rows.replace_schema_metadata({"org.apache.spark.version": "2.4.8"})
+    path = lakes_to_test.onprem.write(f"{lakes_to_test.onprem.uri}/local_engine/old_spark", old)
+    store = feature_store(
+        lakes_to_test.sites(), tmp_path, DRIVER, view("old", source("o", path), DRIVER), engine="auto"
+    )
+    asked = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [hour(1)] * 2})
+    job = retrieve(store, asked, ["old:day", "old:n"])
+    assert "holds times before 1900 in the calendar of an old Spark: only Spark reads such columns" in job.explain()
+    assert answers(job, "day", "n") == [(date(1, 1, 1), 1), (date(1970, 1, 1), 2)]
+    assert "engine: local" in retrieve(store, asked, ["old:n"]).explain()
 
 
 @pytest.mark.parametrize("engine", ENGINES)

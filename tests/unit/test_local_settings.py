@@ -15,6 +15,7 @@ import pytest
 
 from feast_hybrid.arrow.convert import spark_compatible
 from feast_hybrid.arrow.types import has_spark_type
+from feast_hybrid.asof.key_types import key_type_of_arrow
 from feast_hybrid.asof.local import work
 from feast_hybrid.config import HybridSparkOfflineStoreConfig
 from feast_hybrid.errors import ConfigError, EntityFrameError
@@ -114,6 +115,11 @@ def test_times_that_are_keys_are_in_microseconds(unit: str) -> None:
     keys = pd.Series(pa.array([NOON], pa.timestamp(unit, "UTC")), dtype=pd.ArrowDtype(pa.timestamp(unit, "UTC")))
     rows = PandasRows.of(pd.DataFrame({"event_timestamp": [NOON], "k": keys}))
     assert rows.key_arrays(["k"])["k"].type == pa.timestamp("us", "UTC")
+
+
+def test_errors_call_times_of_any_zone_as_spark_does() -> None:
+    names = [key_type_of_arrow(pa.timestamp("us", zone)).name for zone in (None, "UTC", "Europe/Berlin")]
+    assert names == ["timestamp_ntz", "timestamp", "timestamp"]
 
 
 def test_a_time_beyond_microseconds_is_refused() -> None:
