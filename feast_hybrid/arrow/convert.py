@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from feast_hybrid.arrow.conversion import Conversion, is_bytes, is_text, list_offsets
 from feast_hybrid.arrow.field_ids import positions_by_number
+from feast_hybrid.arrow.types import fits_spark
 from feast_hybrid.arrow.utc import epoch_micros_of_array, floor_to_micros
 from feast_hybrid.errors import SchemaError
 
@@ -116,7 +117,8 @@ def spark_compatible(array: pa.Array) -> pa.Array:
     """The values in a type that Spark has, for local frames; other types stay, those too that Spark will refuse.
 
     Unsigned integers become the next wider signed type, times are in microseconds, nanoseconds being floored,
-    dictionaries are decoded, text and bytes are laid out plainly, half-precision numbers become floats.
+    dictionaries are decoded, text and bytes are laid out plainly, half-precision numbers become floats, and decimals
+    are in 128 bits where these hold their digits.
 
     Raises:
         pyarrow.ArrowInvalid: microseconds in 64 bits do not hold a time.
@@ -137,6 +139,8 @@ def spark_compatible(array: pa.Array) -> pa.Array:
         return array.cast(pa.binary())
     if pa.types.is_float16(data_type):
         return array.cast(pa.float32())
+    if pa.types.is_decimal(data_type) and data_type.bit_width != 128 and fits_spark(data_type):
+        return array.cast(pa.decimal128(data_type.precision, data_type.scale))
     return array
 
 

@@ -32,6 +32,9 @@ _ARROW_OF_SPARK: dict[str, pa.DataType] = {
     "timestamp_ntz": pa.timestamp("us"),
 }
 
+#: Of Spark's decimals.
+MAX_DIGITS = 38
+
 _SPARK_OF_ARROW = {data_type: name for name, data_type in _ARROW_OF_SPARK.items()}
 
 
@@ -115,12 +118,19 @@ def has_spark_type(data_type: pa.DataType) -> bool:
         return all(has_spark_type(field.type) for field in data_type)
     if is_.is_list(data_type) or is_.is_large_list(data_type) or is_.is_fixed_size_list(data_type):
         return has_spark_type(data_type.value_type)
+    if is_.is_decimal(data_type):
+        return fits_spark(data_type)
     plain = (
-        is_.is_boolean, is_.is_signed_integer, is_.is_float32, is_.is_float64, is_.is_decimal, is_.is_string,
+        is_.is_boolean, is_.is_signed_integer, is_.is_float32, is_.is_float64, is_.is_string,
         is_.is_large_string, is_.is_binary, is_.is_large_binary, is_.is_fixed_size_binary, is_.is_date32,
         is_.is_timestamp, is_.is_duration, is_.is_null,
     )  # fmt: skip
     return any(is_it(data_type) for is_it in plain)
+
+
+def fits_spark(decimal: pa.DataType) -> bool:
+    """Whether Spark has a decimal of so many digits, in however many bits Arrow has them."""
+    return bool(0 <= decimal.scale <= decimal.precision <= MAX_DIGITS)
 
 
 def is_any_list(data_type: pa.DataType) -> bool:

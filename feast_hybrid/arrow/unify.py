@@ -14,7 +14,7 @@ from itertools import combinations
 
 import pyarrow as pa
 
-from feast_hybrid.arrow.types import is_any_list, replace_leaf_types
+from feast_hybrid.arrow.types import MAX_DIGITS, fits_spark, is_any_list, replace_leaf_types
 from feast_hybrid.arrow.utc import INSTANT
 from feast_hybrid.errors import SchemaError
 
@@ -45,7 +45,6 @@ _SPARK_FORMS = {
 
 #: Decimal digits that hold every integer of a width in bits.
 _DIGITS = {8: 3, 16: 5, 32: 10, 64: 19}
-_MAX_DIGITS = 38
 
 #: What Spark makes of a column that holds nothing but nulls.
 _TYPE_OF_NULLS = pa.int32()
@@ -105,7 +104,7 @@ def spark_form(data_type: pa.DataType, *, naive_is_instant: bool = False) -> pa.
     if is_.is_timestamp(data_type):
         return INSTANT if data_type.tz or naive_is_instant else pa.timestamp("us")
     if is_.is_decimal(data_type):
-        if 0 <= data_type.scale <= data_type.precision <= _MAX_DIGITS:
+        if fits_spark(data_type):
             return pa.decimal128(data_type.precision, data_type.scale)
     elif is_.is_fixed_size_binary(data_type):
         return pa.binary()
@@ -362,7 +361,7 @@ def _united_number(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
             for found in (left, right)
         ]
         whole, scale = (max(digits) for digits in zip(*sizes, strict=True))
-        return pa.decimal128(whole + scale, scale) if whole + scale <= _MAX_DIGITS else None
+        return pa.decimal128(whole + scale, scale) if whole + scale <= MAX_DIGITS else None
     if is_.is_floating(left) == is_.is_floating(right):
         return left if left.bit_width >= right.bit_width else right
     number, integer = (left, right) if is_.is_floating(left) else (right, left)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from feast_hybrid.arrow.types import spark_type_of_arrow
+from feast_hybrid.arrow.utc import INSTANT as INSTANT_TYPE
 from feast_hybrid.errors import SchemaError
 
 WHOLE = "whole number"
@@ -88,7 +89,8 @@ def compared_as(entity: KeyType, source: KeyType, *, view: str, entity_column: s
 def key_type_of_arrow(data_type: pa.DataType) -> KeyType:
     """What a key column of an Arrow type is."""
     try:
-        name = "void" if pa.types.is_null(data_type) else spark_type_of_arrow(data_type)
+        own = INSTANT_TYPE if getattr(data_type, "tz", None) else data_type  # Spark has no time zones of columns
+        name = "void" if pa.types.is_null(own) else spark_type_of_arrow(own)
     except SchemaError:
         name = str(data_type)
     if pa.types.is_decimal(data_type):

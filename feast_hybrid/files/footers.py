@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feast_hybrid.arrow.faults import is_arrows
+from feast_hybrid.arrow.old_calendar import columns_with_old_times
 from feast_hybrid.arrow.unify import spark_form
 from feast_hybrid.arrow.utc import INSTANT
 from feast_hybrid.errors import SchemaError, SourceError
@@ -240,12 +241,13 @@ def _read_parquet_footer(source: Any) -> FoundSchema:
     with pq.ParquetFile(source) as file:
         schema, rows = file.schema_arrow.remove_metadata(), file.metadata.num_rows  # it is hashed below
         spark_types = _spark_types((file.metadata.metadata or {}).get(_SPARK_SCHEMA, b""))
+        only_sparks = columns_with_old_times(file)
         if not _may_hold_int96(schema):
-            return FoundSchema(schema, frozenset(), rows, spark_types)
+            return FoundSchema(schema, frozenset(), rows, spark_types, only_sparks)
         leaves = [file.schema.column(position) for position in range(len(file.schema))]
         int96 = [leaf.path for leaf in leaves if leaf.physical_type == "INT96"]
     names = [name for name in schema.names if any(leaf == name or leaf.startswith(f"{name}.") for leaf in int96)]
-    return FoundSchema(schema, frozenset(names), rows, spark_types)
+    return FoundSchema(schema, frozenset(names), rows, spark_types, only_sparks)
 
 
 @lru_cache(maxsize=256)

@@ -36,6 +36,10 @@ class SparkMadeRows(ABC):
         """See :meth:`JobRows.kept_spark`."""
         return self.to_spark()
 
+    def exported_spark(self) -> DataFrame:
+        """See :meth:`JobRows.exported_spark`."""
+        return self.to_spark()
+
     def kept_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
         """See :meth:`JobRows.kept_arrow`."""
         return self.to_arrow(timeout, sites)
@@ -99,6 +103,10 @@ class SourceRows(FrameRows):
     def kept_spark(self) -> DataFrame:
         """The rows as they are in the source."""
         return self._kept
+
+    def exported_spark(self) -> DataFrame:
+        """The rows as Feast's engines take them, with the source's names: who reads the files renames them."""
+        return self._frame
 
     def to_spark(self) -> DataFrame:
         """The frame with the names of the field mapping; a renamed join key under both of its names.

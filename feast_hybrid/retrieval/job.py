@@ -200,6 +200,9 @@ class HybridSparkRetrievalJob(RetrievalJob):
     def to_remote_storage(self) -> list[str]:
         """Write the result as Parquet files into a new folder under ``offline_store.staging_location``.
 
+        The rows are those of ``to_arrow``: Feast's engines that read such files take what was pulled as they take it
+        from there, and rename its columns themselves. Times of entity rows are instants.
+
         Returns:
             The URIs of the files. Nobody deletes them: let a rule of the lake do it.
 
@@ -214,12 +217,13 @@ class HybridSparkRetrievalJob(RetrievalJob):
                 "to_remote_storage needs a place on a lake: set offline_store.staging_location in feature_store.yaml."
             )
         if self._rows.is_local:
-            table = self._rows_to_save(None)
+            table = self._rows.as_saved(self.to_arrow())
             return export_locally(table, self._staging_location, self._router, order=self._order)
         from feast_hybrid.spark.jobs import run
         from feast_hybrid.writing.datasets import export
 
-        frame, staging_location = self.to_spark_df(), self._staging_location
+        frame = self.to_spark_df() if self._on_demand_feature_views else self._rows.exported_spark()
+        staging_location = self._staging_location
         cancellation = Cancellation()
         return run(
             frame.sparkSession,

@@ -37,6 +37,9 @@ class JobRows(Protocol):
     def kept_spark(self) -> DataFrame:
         """The rows as they are saved, in Spark."""
 
+    def exported_spark(self) -> DataFrame:
+        """The rows as they are exported, in Spark: those of ``to_arrow``, which Feast's engines read from files."""
+
     @property
     def is_local(self) -> bool:
         """Whether this process makes them, without Spark."""

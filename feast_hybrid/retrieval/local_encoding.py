@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -62,21 +64,44 @@ def _json(array: pa.Array, field: pa.Field, what: str) -> pa.Array:
 
 
 def _text(value: Any, data_type: pa.DataType) -> str:
-    return json.dumps(_for_json(value, data_type), ensure_ascii=False, separators=(",", ":"))
-
-
-def _for_json(value: Any, data_type: pa.DataType) -> Any:
-    """The value with texts for numbers that JSON has not, and short floats in their shortest digits, as in Spark."""
+    """A value as Spark's ``to_json`` writes it: the text is what goes online, and is the same of both engines."""
     if value is None:
-        return None
+        return "null"
     if pa.types.is_floating(data_type):
-        if not math.isfinite(value):
-            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-        return float(str(np.float32(value))) if pa.types.is_float32(data_type) else value
+        return _number(value, data_type)
     if pa.types.is_list(data_type):
-        return [_for_json(item, data_type.value_type) for item in value]
+        return f"[{','.join(_text(item, data_type.value_type) for item in value)}]"
     if pa.types.is_map(data_type):
-        return {key: _for_json(item, data_type.item_type) for key, item in value.items()}
+        return _object((key, _text(item, data_type.item_type)) for key, item in value.items())
     if pa.types.is_struct(data_type):
-        return {field.name: _for_json(value[field.name], field.type) for field in data_type}
-    return value
+        return _object((field.name, _text(value[field.name], field.type)) for field in data_type)
+    return _string(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _object(members: Iterable[tuple[str, str]]) -> str:
+    return f"{{{','.join(f'{_string(name)}:{text}' for name, text in members)}}}"
+
+
+def _string(text: str) -> str:
+    """Control characters without a letter are in capital digits."""
+    return re.sub(r"\\u00[01][0-9a-f]|\\.", _in_capitals, json.dumps(text, ensure_ascii=False))
+
+
+def _in_capitals(escape: re.Match[str]) -> str:
+    found = escape.group()
+    return f"\\u{found[2:].upper()}" if found.startswith("\\u") else found
+
+
+def _number(value: float, data_type: pa.DataType) -> str:
+    """In the fewest digits, as Java writes them; what JSON has no number for is text."""
+    if not math.isfinite(value):
+        return '"NaN"' if math.isnan(value) else '"Infinity"' if value > 0 else '"-Infinity"'
+    shortest = str(np.float32(value)) if pa.types.is_float32(data_type) else repr(value)
+    sign, digits, exponent = Decimal(shortest).normalize().as_tuple()
+    assert isinstance(exponent, int)
+    power = len(digits) + exponent - 1
+    if value == 0 or -3 <= power < 7:
+        text = f"{Decimal(shortest):f}"
+        return text if "." in text else f"{text}.0"
+    whole = "".join(map(str, digits))
+    return f"{'-' * sign}{whole[0]}.{whole[1:] or '0'}E{power}"

@@ -14,7 +14,7 @@ from feast_hybrid.retrieval.pandas_rows import PandasRows
 
 
 def rows_of_frame(entity_df: Any) -> PandasRows:
-    """The entity rows of a frame of this process.
+    """The entity rows of a frame of this process, as it is now: what its owner does to it later changes no answer.
 
     Args:
         entity_df: a pandas frame, whatever exports an Arrow stream, or rows that were made of one already.
@@ -25,7 +25,7 @@ def rows_of_frame(entity_df: Any) -> PandasRows:
     if isinstance(entity_df, PandasRows):
         return entity_df
     if isinstance(entity_df, pd.DataFrame):
-        return PandasRows.of(entity_df)
+        return PandasRows.of(entity_df.copy())
     _refuse_lazy(entity_df)
     if hasattr(entity_df, "__arrow_c_stream__"):
         return rows_of_arrow(entity_df)

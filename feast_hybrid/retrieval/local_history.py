@@ -249,6 +249,10 @@ class LocalRows:
         """See :meth:`feast_hybrid.retrieval.job_rows.JobRows.kept_spark`."""
         return self.to_spark()
 
+    def exported_spark(self) -> DataFrame:
+        """See :meth:`feast_hybrid.retrieval.job_rows.JobRows.exported_spark`."""
+        return self.by_spark().exported_spark()
+
     def kept_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
         """See :meth:`feast_hybrid.retrieval.job_rows.JobRows.kept_arrow`."""
         return self.as_saved(self.to_arrow(timeout, sites))

@@ -152,6 +152,10 @@ class LocalPullRows:
                 table = table.append_column(pa.field(DUMMY_ENTITY_ID, dummy.type, nullable=False), dummy)
         return table.combine_chunks()
 
+    def exported_spark(self) -> DataFrame:
+        """See :meth:`feast_hybrid.retrieval.job_rows.JobRows.exported_spark`."""
+        return self.by_spark().exported_spark()
+
     def kept_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
         """See :meth:`feast_hybrid.retrieval.job_rows.JobRows.kept_arrow`."""
         run = LocalRun(self.pull.store.local, self.what, sites)

@@ -59,7 +59,7 @@ def rows_between(
             f"source {source.name!r} lacks the event time {timestamp!r}; it has {', '.join(frame.columns)}."
         )
     _require(columns or [], frame, source)
-    return filter_time_range(frame, source, timestamp, start, end)
+    return filter_time_range(frame, source, timestamp, start, end, rows.partitions)
 
 
 def select_columns(frame: DataFrame, source: SourceSpec, columns: Sequence[str]) -> DataFrame:

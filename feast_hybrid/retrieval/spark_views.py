@@ -55,16 +55,17 @@ def view_rows(
     if view.transformed is not None:
         frame = view.transformed.frame(reader, end)
         _require_made(view, frame, columns)
-        return SourceFrame(_between(view, frame, start, end), Ineligible("a transformation makes its rows"))
+        made = SourceFrame(frame, Ineligible("a transformation makes its rows"))
+        return replace(made, frame=_between(view, made, start, end))
     rows = reader.open(view.source, columns, required=required, between=(start, end), scan=scan)
-    return replace(rows, frame=_between(view, rows.frame, start, end))
+    return replace(rows, frame=_between(view, rows, start, end))
 
 
-def _between(view: RequestedView, frame: DataFrame, start: datetime | None, end: datetime | None) -> DataFrame:
+def _between(view: RequestedView, rows: SourceFrame, start: datetime | None, end: datetime | None) -> DataFrame:
     """Of the view's rows those between two times."""
     # What partitions the source need not be a column any more of what a transformation makes.
     source = view.source if view.transformed is None else replace(view.source, date_partition_column=None)
-    return filter_time_range(frame, source, view.timestamp, start, end)
+    return filter_time_range(rows.frame, source, view.timestamp, start, end, rows.partitions)
 
 
 def as_of_view(view: RequestedView, reader: Reader, bounds: Bounds | None, *, scan: bool = True) -> AsOfView:
@@ -87,7 +88,7 @@ def as_of_view(view: RequestedView, reader: Reader, bounds: Bounds | None, *, sc
         ttl=view.view.ttl,
         features=view.features,
         scan=rows.scan if scan else Ineligible("the strategy is 'window'"),
-        within=lambda low, high: _between(view, rows.frame, datetime_of(low), datetime_of(high)),
+        within=lambda low, high: _between(view, rows, datetime_of(low), datetime_of(high)),
         where=view.source.describe(),
         notes=rows.notes,
     )

@@ -99,7 +99,7 @@ class TransformedRows:
         source = source_spec(view.batch_source, self._router, view=view)
         keys = [source.column_of(field.name) for field in view.entity_columns if field.name != DUMMY_ENTITY_ID]
         rows = reader.open(source, required=[*keys, source.timestamp], between=(None, end))
-        frame = filter_time_range(rows.frame, source, source.timestamp, None, end)
+        frame = filter_time_range(rows.frame, source, source.timestamp, None, end, rows.partitions)
         return engine_rows(source, frame, keys, [])
 
     def _transformed(self, view: FeatureView, frame: DataFrame, collect_rows: Callable[[], pa.Table]) -> DataFrame:

@@ -51,11 +51,13 @@ class SourceFrame:
         frame: the rows, lazy.
         scan: its files; or why they are not known.
         notes: what a reader of the plan should know, such as files that were left out.
+        partitions: the columns that partition the files; None where only Spark knows them.
     """
 
     frame: DataFrame
     scan: Scan | Ineligible
     notes: tuple[str, ...] = ()
+    partitions: frozenset[str] | None = None
 
     def named(self, wanted: Collection[str], *, what: str, others: bool) -> SourceFrame:
         """The same with the names that are asked for: see :func:`feast_hybrid.arrow.names.names_for`."""
@@ -63,10 +65,13 @@ class SourceFrame:
         names = names_for(wanted, columns, what=what, others=others)
         if names == columns:
             return self
-        scan = self.scan
+        renamed = dict(zip(columns, names, strict=True))
+        scan, partitions = self.scan, self.partitions
         if isinstance(scan, Scan):
-            scan = renamed_scan(scan, dict(zip(columns, names, strict=True)))
-        return replace(self, frame=named(self.frame, names), scan=scan)
+            scan = renamed_scan(scan, renamed)
+        if partitions is not None:
+            partitions = frozenset(renamed[name] or name for name in partitions)
+        return replace(self, frame=named(self.frame, names), scan=scan, partitions=partitions)
 
 
 def files_frame(
@@ -89,6 +94,7 @@ def files_frame(
     what = f"{source.label} ({source.describe()})"
     resolved.require(not_to_be_had(resolved, columns, required), what=what)
     notes = left_out_notes(resolved.empty_files, resolved.damaged_files)
+    partitions = frozenset(resolved.partition_columns)
     with translate_spark_errors(source.label, source.describe(), sites):
         times = _times(resolved, columns, required)
         if of_orc := [name for name, kept in times.items() if kept == "ORC"]:
@@ -100,10 +106,10 @@ def files_frame(
             rows = _by_spark(session, source, schema, options)
             assert source.location is not None
             require_listed(rows, source.location, resolved.files, what=what)
-            return SourceFrame(rows, scan, notes)
+            return SourceFrame(rows, scan, notes, partitions)
         resolved = replace(resolved, only_ours=only_ours)
         rows = _by_us(session, source, resolved, schema, scan, columns, required, between)
-        return SourceFrame(rows, scan, (*notes, f"read without Spark's reader: {only_ours}"))
+        return SourceFrame(rows, scan, (*notes, f"read without Spark's reader: {only_ours}"), partitions)
 
 
 def _times(resolved: ResolvedSchema, columns: Collection[str] | None, required: Collection[str]) -> dict[str, str]:

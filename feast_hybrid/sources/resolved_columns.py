@@ -25,7 +25,7 @@ def only_sparks(resolved: ResolvedSchema, columns: Collection[str] | None, requi
     """Which wanted column our reader would read otherwise than Spark's, and why; empty where it reads all alike."""
     wanted = resolved.only_sparks if columns is None else columns_meant(resolved, [*columns, *required])
     found = [f"column {name!r} {why}" for name, why in resolved.only_sparks.items() if name in wanted]
-    return f"{found[0]}: only Spark reads such columns of ORC" if found else ""
+    return f"{found[0]}: only Spark reads such columns" if found else ""
 
 
 def columns_meant(resolved: ResolvedSchema, names: Collection[str]) -> set[str]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from feast_hybrid.arrow.names import find_name
 from feast_hybrid.arrow.utc import as_utc, datetime_of, to_epoch_micros
 from feast_hybrid.asof import Ineligible, Scan, ScanFile
 from feast_hybrid.lakes import LakeType
@@ -96,7 +97,8 @@ def scan_of_files(
     site = location.site
     if tasks_run_here is not None and not site.credential.safe_to_pickle:
         return Ineligible(f"site {site.name!r} has its secret as text, which is not sent to executors")
-    day = source.date_partition_column or ""
+    day = find_name(source.date_partition_column or "", list(partition_types)) or ""
+    source = replace(source, date_partition_column=day)
     stored, timed = (None, None) if log is None else (log.stored, log.timed)
 
     def within(low: datetime | None, high: datetime | None) -> tuple[ScanFile, ...]:

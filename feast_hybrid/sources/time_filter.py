@@ -16,7 +16,7 @@ from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.times import bounded, require_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import StructField
@@ -30,10 +30,12 @@ def filter_time_range(
     timestamp: str,
     start: datetime | None,
     end: datetime | None,
+    partitions: Collection[str] | None = None,
 ) -> DataFrame:
     """The source's rows with start ≤ ``timestamp`` ≤ end, cut at the partitions where there are any.
 
-    The bounds are literals of the column's own type, so that file formats can skip what lies outside.
+    The bounds are literals of the column's own type, so that file formats can skip what lies outside. A date that
+    partitions nothing cuts nothing: a row's time says when it is of, whatever day stands beside it.
 
     Args:
         frame: all rows.
@@ -41,6 +43,7 @@ def filter_time_range(
         timestamp: the column in the frame.
         start: None for no bound; naive times are UTC.
         end: None for no bound; naive times are UTC.
+        partitions: the columns that partition the rows; None where it is not known which they are.
 
     Raises:
         SchemaError: the column is none that says when, so that a comparison would mean something else.
@@ -54,7 +57,7 @@ def filter_time_range(
             continue
         if timestamp in types:
             conditions.append(bounded(F.col(quoted(timestamp)), types[timestamp], as_utc(bound), at_least=at_least))
-    if source.date_partition_column:
+    if source.date_partition_column and (partitions is None or source.date_partition_column in partitions):
         low, high = partition_bounds(source, _arrow_types(frame.schema.fields), start, end)
         conditions += _partition_conditions(source, low, high)
     for condition in conditions:

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import threading
-from datetime import time, timedelta
+from datetime import date, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from feast import ValueType
 
 from feast_hybrid import HybridSparkOfflineStore, SavedDatasetHybridSparkStorage
+from feast_hybrid.config import JoinConfig
 from feast_hybrid.errors import NotSupportedError, RetrievalTimeoutError, SchemaError, WriteError
 from tests.integration import batches
-from tests.integration.places import entity, feature_store, hour, retrieve, rows_of, source, view
+from tests.integration.places import (
+    answers,
+    entity,
+    feature_store,
+    hour,
+    retrieve,
+    rows_of,
+    source,
+    view,
+    with_offline_store,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,6 +202,63 @@ def test_a_saved_time_is_an_instant_however_it_was_written(
     odd = rows.assign(odd=times)
     with pytest.raises(WriteError, match=r"column 'odd' is time64\[us\], which readers of a lake have no type for"):
         retrieve(stores["local"], odd, ["stats:words"]).persist(storage, allow_overwrite=True)
+
+
+def test_a_day_that_partitions_nothing_cuts_nothing(lakes_to_test: Places, tmp_path: Path) -> None:
+    root = f"{lakes_to_test.onprem.uri}/local_engine/days"
+    rows = {"driver_id": [1], "event_timestamp": [hour(0)], "n": [1]}
+    in_file = lakes_to_test.onprem.write(f"{root}/in_file", {**rows, "day": ["2025-01-01"]})
+    in_folder = f"{root}/in_folder"
+    lakes_to_test.onprem.write(f"{in_folder}/day=2025-01-01", rows)
+    views = [
+        view(name, source(f"{name}_rows", path, date_partition_column=column), DRIVER, ttl=timedelta(days=1))
+        for name, path, column in (("file", in_file, "day"), ("folder", in_folder, "day"), ("case", in_folder, "Day"))
+    ]
+    asked = pd.DataFrame({"driver_id": [1], "event_timestamp": [hour(1)]})
+    store = feature_store(lakes_to_test.sites(), tmp_path, DRIVER, *views)
+    for offline_store in ({"engine": "local"}, {"engine": "spark", "join": JoinConfig(strategy="window")}):
+        job = HybridSparkOfflineStore.get_historical_features(
+            with_offline_store(store.config, **offline_store),
+            views,
+            [f"{each.name}:n" for each in views],
+            asked,
+            store.registry,
+            store.project,
+            full_feature_names=True,
+        )
+        assert answers(job, "file__n", "folder__n", "case__n") == [(1, None, None)], offline_store
+
+
+def test_dates_in_the_calendar_of_an_old_spark_are_sparks(lakes_to_test: Places, tmp_path: Path) -> None:
+    days = pa.array([-719_164, 0], pa.int32()).cast(pa.date32())  # 0001-01-01 in the calendar of Spark 2
+    rows = pa.table({"driver_id": [1, 2], "event_timestamp": [hour(0)] * 2, "day": days, "n": [1, 2]})
+    old = rows.replace_schema_metadata({"org.apache.spark.version": "2.4.8"})
+    path = lakes_to_test.onprem.write(f"{lakes_to_test.onprem.uri}/local_engine/old_spark", old)
+    store = feature_store(
+        lakes_to_test.sites(), tmp_path, DRIVER, view("old", source("o", path), DRIVER), engine="auto"
+    )
+    asked = pd.DataFrame({"driver_id": [1, 2], "event_timestamp": [hour(1)] * 2})
+    job = retrieve(store, asked, ["old:day", "old:n"])
+    assert "holds times before 1900 in the calendar of an old Spark: only Spark reads such columns" in job.explain()
+    assert answers(job, "day", "n") == [(date(1, 1, 1), 1), (date(1970, 1, 1), 2)]
+    assert "engine: local" in retrieve(store, asked, ["old:n"]).explain()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_export_of_a_pull_is_what_feasts_engines_take(lakes_to_test: Places, tmp_path: Path, engine: str) -> None:
+    onprem = lakes_to_test.onprem
+    path = f"{onprem.uri}/local_engine/export/{engine}"
+    nested = pa.array([{"x": [1.5]}], pa.struct([("x", pa.list_(pa.float64()))]))
+    rows = {"event_timestamp": [hour(0)], "a": [1], "nested": nested}
+    of = source("export", onprem.write(path, rows), field_mapping={"a": "renamed by who reads the files"})
+    config = feature_store(lakes_to_test.sites(), tmp_path, engine=engine, staging_location=f"{path}_staged").config
+    job = HybridSparkOfflineStore.pull_latest_from_table_or_query(
+        config, of, [], ["a", "nested"], "event_timestamp", None, hour(0), hour(1)
+    )
+    files = [io.BytesIO(onprem.lake.filesystem().cat_file(onprem.inside(uri))) for uri in job.to_remote_storage()]
+    found = pa.concat_tables(map(pq.read_table, files)).drop_columns("event_timestamp")  # Spark's are INT96
+    assert found.to_pylist() == job.to_arrow().drop_columns("event_timestamp").to_pylist()
+    assert found.to_pydict() == {"a": [1], "nested": ['{"x":[1.5]}'], "__dummy_id": [""]}
 
 
 def test_a_job_is_of_one_version_of_a_table_whichever_engine_gives_it(lakes_to_test: Places, tmp_path: Path) -> None:

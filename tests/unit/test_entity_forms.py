@@ -48,6 +48,16 @@ def micros(values: Any) -> list[int | None]:
 FEATURES = pa.table({"f": ["first", "second"]})
 
 
+def test_what_its_owner_does_to_a_frame_later_changes_no_rows() -> None:
+    frame = pd.DataFrame({"event_timestamp": [NOON, NOON], "k": [1, 2]})
+    rows = rows_of(frame)
+    frame.loc[0, "k"] = 7
+    frame.drop(index=1, inplace=True)  # noqa: PD002
+    frame["more"] = 1
+    assert rows.key_arrays(["k"])["k"].to_pylist() == [1, 2]
+    assert rows.attach(FEATURES).select(["k", "f"]).to_pydict() == {"k": [1, 2], "f": ["first", "second"]}
+
+
 class TestArrow:
     TABLE = pa.table(
         {

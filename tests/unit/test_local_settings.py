@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from feast_hybrid.arrow.convert import spark_compatible
+from feast_hybrid.arrow.types import has_spark_type
+from feast_hybrid.asof.key_types import key_type_of_arrow
 from feast_hybrid.asof.local import work
 from feast_hybrid.config import HybridSparkOfflineStoreConfig
 from feast_hybrid.errors import ConfigError, EntityFrameError
@@ -107,11 +111,27 @@ def test_values_are_given_to_feast_as_spark_gives_them() -> None:
     assert found["n"].to_pylist() == ["7", None]
 
 
+def test_text_for_feast_is_written_as_spark_writes_it() -> None:
+    data_type = pa.struct([("n", pa.list_(pa.float64())), ("f", pa.float32()), ("t", pa.string()), ("b", pa.bool_())])
+    numbers = [0.0, -0.0, 1e-3, 9.99e-4, -1.5e-5, 9999999.0, 1e7, 1.25e20, 100.0]
+    table = pa.table({"f": pa.array([{"n": numbers, "f": 2.0**24, "t": 'é"\\\x1f\n\x7f', "b": True}], data_type)})
+    (found,) = encode_locally(table, ["f"], what="rows")["f"].to_pylist()
+    assert found == (
+        '{"n":[0.0,-0.0,0.001,9.99E-4,-1.5E-5,9999999.0,1.0E7,1.25E20,100.0],"f":1.6777216E7,'
+        '"t":"é\\"\\\\\\u001F\\n\x7f","b":true}'
+    )
+
+
 @pytest.mark.parametrize("unit", ["s", "ms", "ns"])
 def test_times_that_are_keys_are_in_microseconds(unit: str) -> None:
     keys = pd.Series(pa.array([NOON], pa.timestamp(unit, "UTC")), dtype=pd.ArrowDtype(pa.timestamp(unit, "UTC")))
     rows = PandasRows.of(pd.DataFrame({"event_timestamp": [NOON], "k": keys}))
     assert rows.key_arrays(["k"])["k"].type == pa.timestamp("us", "UTC")
+
+
+def test_errors_call_times_of_any_zone_as_spark_does() -> None:
+    names = [key_type_of_arrow(pa.timestamp("us", zone)).name for zone in (None, "UTC", "Europe/Berlin")]
+    assert names == ["timestamp_ntz", "timestamp", "timestamp"]
 
 
 def test_a_time_beyond_microseconds_is_refused() -> None:
@@ -126,6 +146,16 @@ def test_bytes_are_keys_in_any_layout(data_type: pa.DataType) -> None:
     series = pd.Series([b"ab"], dtype=object)
     rows = PandasRows.of(pd.DataFrame({"event_timestamp": [NOON], "k": series}))
     assert rows.key_arrays(["k"])["k"].type == pa.binary()
-    from feast_hybrid.arrow.convert import spark_compatible
-
     assert spark_compatible(pa.array([b"ab"]).cast(data_type)).type == pa.binary()
+
+
+def test_decimals_are_in_the_bits_that_spark_has_or_refused() -> None:
+    for wide in (pa.decimal256(38, 2), pa.decimal32(5, 2), pa.decimal64(12, 2)):
+        found = spark_compatible(pa.array([Decimal("1.5")], wide))
+        assert (found.type, found.to_pylist()) == (pa.decimal128(wide.precision, 2), [Decimal("1.50")])
+    # pandas' objects of so many digits in all: they come back as they are, and no reader of a lake has them.
+    many = pd.DataFrame({"event_timestamp": [NOON, NOON], "k": [Decimal(10**30), Decimal("1e-12")]})
+    with pytest.raises(EntityFrameError, match=r"entity_df column 'k' is decimal256\(43, 12\), which no join key"):
+        PandasRows.of(many).key_arrays(["k"])
+    for column in (many["k"], many["k"].map(lambda value: [value])):
+        assert not has_spark_type(pa.array(column).type)

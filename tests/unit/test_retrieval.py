@@ -43,6 +43,9 @@ class Collected:
     def kept_spark(self) -> DataFrame:
         raise NotImplementedError
 
+    def exported_spark(self) -> DataFrame:
+        raise NotImplementedError
+
     def kept_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
         """See :meth:`JobRows.kept_arrow`."""
         return self.to_arrow(timeout, sites)
