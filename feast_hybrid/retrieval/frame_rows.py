@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from feast_hybrid.errors import NotSupportedError
+from feast_hybrid.retrieval.pulled import in_one_piece
 from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.frames import collect
 
@@ -65,7 +66,7 @@ class FrameRows(SparkMadeRows):
     def to_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
         """The frame, collected; planned anew, since Spark keeps the failure of a stage that was cancelled.
 
-        Its rows are in one piece: of several, Feast's default engine writes the first to the online store.
+        Its rows are in one piece, as far as that can hold them.
         """
         return collect(self._frame.select("*"), timeout=timeout, what=self.what, sites=sites).combine_chunks()
 
@@ -99,6 +100,10 @@ class SourceRows(FrameRows):
         self._kept = kept
         self._field_mapping = field_mapping
         self._keys = keys
+
+    def to_arrow(self, timeout: float | None, sites: Sequence[Site] = ()) -> pa.Table:
+        """The frame, collected; see :func:`in_one_piece`."""
+        return in_one_piece(super().to_arrow(timeout, sites), self.what)
 
     def kept_spark(self) -> DataFrame:
         """The rows as they are in the source."""

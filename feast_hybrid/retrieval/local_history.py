@@ -13,7 +13,6 @@ import pyarrow as pa
 from feast_hybrid.arrow.required_values import require_values
 from feast_hybrid.arrow.types import as_spark_returns
 from feast_hybrid.arrow.utc import in_utc
-from feast_hybrid.asof.columnar.estimate import MAX_PART_BYTES
 from feast_hybrid.asof.join_plan import JoinPlan, Step, describe_reads, described_size
 from feast_hybrid.asof.local.join import join_locally
 from feast_hybrid.asof.local.reading import Reading, estimate, memory_needed
@@ -22,7 +21,7 @@ from feast_hybrid.asof.scan import Ineligible
 from feast_hybrid.retrieval.entity_rows import require_keys
 from feast_hybrid.retrieval.history import History
 from feast_hybrid.retrieval.local_dates import DatedRows, dated_rows
-from feast_hybrid.retrieval.local_run import LocalRun, reads_too_much, sparks_by_settings
+from feast_hybrid.retrieval.local_run import LocalRun, reads_too_much, sparks_by_settings, stripes_too_large
 from feast_hybrid.retrieval.request import retrieval_metadata
 from feast_hybrid.sources.local_files import LocalFiles, LocalReader
 from feast_hybrid.spark.columns import refuse_clashes
@@ -149,8 +148,8 @@ def _readings(
     for view, each in zip(request.views, found, strict=True):
         if isinstance(each, Ineligible):
             return Ineligible(f"view {view.name!r}: {each.reason}")
-        if each[1].estimate.part_bytes > MAX_PART_BYTES:
-            return Ineligible(f"view {view.name!r}: its stripes are too large to be read at once")
+        if (refused := stripes_too_large(request.store, each[1])) is not None:
+            return Ineligible(f"view {view.name!r}: {refused.reason}")
         readings.append(each)
     return readings
 

@@ -12,7 +12,6 @@ from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast_hybrid.arrow.required_values import require_values
 from feast_hybrid.arrow.types import as_spark_returns
 from feast_hybrid.arrow.utc import in_utc, to_epoch_micros
-from feast_hybrid.asof.columnar.estimate import MAX_PART_BYTES
 from feast_hybrid.asof.columnar.spec import rows_spec
 from feast_hybrid.asof.join_plan import describe_reads, described_size
 from feast_hybrid.asof.local.reading import Reading, estimate
@@ -20,8 +19,8 @@ from feast_hybrid.asof.local.rows import latest_spec, read_latest, read_rows
 from feast_hybrid.asof.local.view import ColumnFinder
 from feast_hybrid.asof.scan import Ineligible
 from feast_hybrid.retrieval.local_encoding import encode_locally
-from feast_hybrid.retrieval.local_run import LocalRun, reads_too_much, sparks_by_settings
-from feast_hybrid.retrieval.pulled import visible_in_feast
+from feast_hybrid.retrieval.local_run import LocalRun, reads_too_much, sparks_by_settings, stripes_too_large
+from feast_hybrid.retrieval.pulled import in_one_piece, visible_in_feast
 from feast_hybrid.sources.local_files import LocalReader
 from feast_hybrid.spark.sparks_reader import spark_is_elsewhere
 
@@ -60,8 +59,8 @@ def local_pull(pull: Pull, by_spark: Callable[[], JobRows]) -> LocalPullRows | I
     if isinstance(spec, Ineligible):
         return spec
     reading = Reading(spec, files.scan, files.scan.files, estimate(spec, files.scan))
-    if reading.estimate.part_bytes > MAX_PART_BYTES:
-        return Ineligible("its stripes are too large to be read at once")
+    if (refused := stripes_too_large(store, reading)) is not None:
+        return refused
     if (refused := _too_much(pull, reading)) is not None:
         return refused
     return LocalPullRows(pull, files.schema, reading, by_spark)
@@ -93,10 +92,11 @@ def _too_much(pull: Pull, reading: Reading) -> Ineligible | None:
     if (refused := reads_too_much(pull.store, reading.estimate.read_bytes)) is not None:
         return refused
     local = pull.store.local
-    if pull.store.engine == "auto" and reading.estimate.memory_bytes > local.memory_bytes:
+    # All are held, and once more when they are put in one piece, beside what is being read.
+    if pull.store.engine == "auto" and 4 * reading.estimate.memory_bytes > local.memory_bytes:
         return Ineligible(
-            f"its rows take about {described_size(reading.estimate.memory_bytes)}, and offline_store.local.memory is "
-            f"{described_size(local.memory_bytes)}"
+            f"its rows take about {described_size(reading.estimate.memory_bytes)}, of which a quarter of "
+            f"offline_store.local.memory may be, which is {described_size(local.memory_bytes)}"
         )
     return None
 
@@ -150,7 +150,7 @@ class LocalPullRows:
                     table = table.drop_columns(DUMMY_ENTITY_ID)
                 dummy = pa.array([DUMMY_ENTITY_VAL]).take(pa.array([0] * table.num_rows, pa.int64()))
                 table = table.append_column(pa.field(DUMMY_ENTITY_ID, dummy.type, nullable=False), dummy)
-        return table.combine_chunks()
+        return in_one_piece(table, self.what)
 
     def exported_spark(self) -> DataFrame:
         """See :meth:`feast_hybrid.retrieval.job_rows.JobRows.exported_spark`."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from feast_hybrid.asof.join_plan import described_size
-from feast_hybrid.asof.local.work import DeadlineError, Watch
+from feast_hybrid.asof.local.reading import largest_part
+from feast_hybrid.asof.local.work import DeadlineError, MemoryLimitError, Watch
 from feast_hybrid.asof.scan import Ineligible
 from feast_hybrid.errors import HybridError, RetrievalError, RetrievalTimeoutError
 from feast_hybrid.lakes.errors import raise_from, redacted_summary, storage_error
@@ -18,6 +19,7 @@ from feast_hybrid.spark.progress import is_watched
 from feast_hybrid.spark.sparks_reader import setting_of_process, wants_sparks_reader
 
 if TYPE_CHECKING:
+    from feast_hybrid.asof.local.reading import Reading
     from feast_hybrid.config import HybridSparkOfflineStoreConfig, LocalConfig
     from feast_hybrid.lakes import Site
 
@@ -62,6 +64,13 @@ class LocalRun:
             raise RetrievalTimeoutError(f"{self.what} did not end within {timeout:g} s and was cancelled.") from None
         except HybridError:
             raise
+        except MemoryLimitError as error:
+            raise RetrievalError(
+                f"{self.what}: the rows that are kept take {described_size(error.size)} or more, and they may take "
+                f"{described_size(error.limit)} of offline_store.local.memory, which is "
+                f"{described_size(self.config.memory_bytes)}. Give it more, ask for fewer rows or columns, or set "
+                "offline_store.engine to 'spark'."
+            ) from None
         except MemoryError as error:
             raise RetrievalError(
                 f"{self.what}: there is not enough memory for the local engine. Give offline_store.local.memory a "
@@ -116,4 +125,15 @@ def reads_too_much(store: HybridSparkOfflineStoreConfig, size: int) -> Ineligibl
         return None
     return Ineligible(
         f"about {described_size(size)} are to be read, and offline_store.local.max_read is {described_size(limit)}"
+    )
+
+
+def stripes_too_large(store: HybridSparkOfflineStoreConfig, reading: Reading) -> Ineligible | None:
+    """Why a source of ORC is Spark's to read: its stripes are read whole."""
+    part, limit = reading.estimate.part_bytes, largest_part(store.local.memory_bytes)
+    if part <= limit:
+        return None
+    return Ineligible(
+        f"its stripes have about {described_size(part)} of rows, and are read whole, of which this engine holds "
+        f"{described_size(limit)} (half of offline_store.local.memory, and 768 MiB at the most)"
     )

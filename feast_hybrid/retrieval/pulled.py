@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feast_hybrid.arrow.convert import combined
+from feast_hybrid.errors import RetrievalError
+
 if TYPE_CHECKING:
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
     from feast_hybrid.sources.spec import SourceSpec
@@ -76,3 +82,33 @@ def visible_in_feast(columns: Sequence[str], field_mapping: Mapping[str, str]) -
     """The columns without those whose names are given to others, and which are given none instead."""
     given = {name for column, name in field_mapping.items() if column in columns and column != name}
     return [name for name in columns if name not in given or name in field_mapping]
+
+
+def in_one_piece(table: pa.Table, what: str) -> pa.Table:
+    """The rows with one chunk in each column: of several, Feast's default engine writes the first alone.
+
+    Raises:
+        RetrievalError: a column holds more than one chunk can.
+    """
+    large = [name for name, column in zip(table.column_names, table.columns, strict=True) if _is_too_large(column)]
+    whole = table
+    for name in table.column_names if not large else ():
+        try:
+            column = pa.chunked_array([combined(table.column(name))], table.schema.field(name).type)
+        except pa.ArrowInvalid:  # so it is for lists
+            large = [name]
+            break
+        whole = whole.set_column(whole.column_names.index(name), whole.schema.field(name), column)
+    if large:
+        raise RetrievalError(
+            f"{what}: column {large[0]!r} has more than 2 GiB in {table.num_rows:,} rows, of which Feast's engines "
+            "would take some alone: ask for a shorter range of time, or set batch_engine to 'spark.engine'."
+        )
+    return whole
+
+
+def _is_too_large(column: pa.ChunkedArray) -> bool:
+    """Whether one chunk cannot hold a column of text or bytes, which ``combine_chunks`` leaves in several."""
+    if not (pa.types.is_string(column.type) or pa.types.is_binary(column.type)):
+        return False
+    return sum(pc.sum(pc.binary_length(chunk)).as_py() or 0 for chunk in column.chunks) >= 2**31

@@ -28,6 +28,7 @@ KEYS = range(20)
 def _in_small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each batch is looked through by itself."""
     monkeypatch.setattr(reading, "_MIN_CHUNK", 1)
+    monkeypatch.setattr(reading, "_MAX_CHUNK", 1)
 
 
 def test_which_entity_rows_can_have_a_match_among_rows_of_a_span() -> None:
@@ -108,5 +109,5 @@ def joined(view: LocalView, asked: list[tuple[int, int]], threads: int) -> list[
     assert not isinstance(bound, Ineligible)
     of_view = Reading(bound.spec, view.scan, view.scan.files, estimate(bound.spec, view.scan))
     times = pa.array([1_000_000 * time for _, time in asked], pa.int64())
-    [columns] = join_locally([(bound, of_view)], keys, times, Watch(), threads=threads, memory=1)
+    [columns] = join_locally([(bound, of_view)], keys, times, Watch(), threads=threads, memory=1 << 30)
     return [column.to_pylist() for column in columns]

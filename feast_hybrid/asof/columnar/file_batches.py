@@ -14,6 +14,7 @@ from feast_hybrid.arrow.faults import read_faults
 from feast_hybrid.arrow.orc_footer import UnknownCompressionError
 from feast_hybrid.asof.columnar.file_columns import FileColumns
 from feast_hybrid.asof.columnar.orc_stripes import opened_stripes
+from feast_hybrid.asof.columnar.parquet_batches import OPTIONS, row_group_batches
 from feast_hybrid.asof.columnar.row_groups import RowGroups
 from feast_hybrid.errors import SourceError
 
@@ -22,15 +23,21 @@ if TYPE_CHECKING:
 
     from feast_hybrid.asof.columnar.spec import FileSplit, SourceColumn, ViewSpec
 
-#: Rows of a batch, and the bytes that it has at most while it is decoded.
-_BATCH_ROWS, _BATCH_BYTES = 1 << 18, 64 << 20
+#: Rows of a batch of ORC.
+_BATCH_ROWS = 1 << 18
+#: The bytes that a batch of Parquet has at most, about, where nobody says; see :func:`row_group_batches`.
+BATCH_BYTES = 64 << 20
 
 #: A file's columns, some rows of the file, and how many they are; no rows where none of the wanted columns is in it.
 Batch = tuple[FileColumns, pa.RecordBatch | None, int]
 
 
 def read_columns(
-    split: FileSplit, view: ViewSpec, wanted: Sequence[SourceColumn], required: Collection[str]
+    split: FileSplit,
+    view: ViewSpec,
+    wanted: Sequence[SourceColumn],
+    required: Collection[str],
+    batch_bytes: int = BATCH_BYTES,
 ) -> Iterator[Batch]:
     """The rows of a part of a file, but for row groups and stripes that cannot hold a match.
 
@@ -39,6 +46,8 @@ def read_columns(
         view: Names the source, and says which rows can be a match.
         wanted: The columns that are read.
         required: Those that each file has to have.
+        batch_bytes: What a batch has at most, about, as it is decoded. Of a Parquet file twice as many are held as
+            they are stored. A stripe of ORC is held whole.
 
     Raises:
         SchemaError: The file lacks a required column, or a wanted one could be several of its columns.
@@ -49,13 +58,18 @@ def read_columns(
         if split.file_format == "orc":
             yield from _read_orc(source, split, view, wanted, required)
         else:
-            yield from _read_parquet(source, split, view, wanted, required)
+            yield from _read_parquet(source, split, view, wanted, required, batch_bytes)
 
 
 def _read_parquet(
-    source: Any, split: FileSplit, view: ViewSpec, wanted: Sequence[SourceColumn], required: Collection[str]
+    source: Any,
+    split: FileSplit,
+    view: ViewSpec,
+    wanted: Sequence[SourceColumn],
+    required: Collection[str],
+    batch_bytes: int,
 ) -> Iterator[Batch]:
-    with pq.ParquetFile(source, pre_buffer=True, coerce_int96_timestamp_unit="us") as file:
+    with pq.ParquetFile(source, pre_buffer=True, **OPTIONS) as file:
         metadata = file.metadata.metadata or {}
         columns = _columns(file.schema_arrow, metadata, split, view, wanted, required)
         row_groups = RowGroups(file, columns, view)
@@ -65,7 +79,7 @@ def _read_parquet(
             if split.start <= _offset(file.metadata.row_group(n)) < split.end and row_groups.may_match(n)
         ]
         if groups:
-            batches = _batches(file, groups, list(columns.in_file.values()))
+            batches = row_group_batches(source, file, groups, list(columns.in_file.values()), batch_bytes)
             if split.deleted is not None:
                 batches = _without(split.deleted.rows(split.open), batches, file.metadata, groups)
             for batch, rows in batches:
@@ -109,21 +123,6 @@ def _columns(
         what=view.what,
         stored=split.stored,
     )
-
-
-def _batches(
-    file: pq.ParquetFile, groups: list[int], columns: list[str]
-) -> Iterator[tuple[pa.RecordBatch | None, int]]:
-    """The columns of some row groups in batches, and how many rows each has; no batches where no column is wanted."""
-    found = [file.metadata.row_group(n) for n in groups]
-    if not columns:
-        yield from ((None, group.num_rows) for group in found)
-        return
-    width = sum(group.total_byte_size for group in found) / max(1, sum(group.num_rows for group in found))
-    width *= len(columns) / max(1, file.metadata.num_columns)
-    size = int(min(_BATCH_ROWS, max(1024, _BATCH_BYTES / max(width, 1))))
-    for batch in file.iter_batches(batch_size=size, row_groups=groups, columns=columns, use_threads=False):
-        yield batch, batch.num_rows
 
 
 def _without(

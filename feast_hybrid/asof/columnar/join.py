@@ -105,16 +105,16 @@ class JoinBlocks:
             yield from self._joined(bucket)
 
     def _joined(self, bucket: _Bucket) -> Iterator[pa.RecordBatch]:
-        rows = bucket.joined()
-        if rows is None:
+        table = bucket.joined()
+        if table is None:
             return
         if self.then is not None:
-            yield from entity_blocks([rows], *self.then)
+            yield from entity_blocks(table.to_batches(), *self.then)
             return
-        rows = rows.select(list(self.columns))
-        step = max(1, min(_RESULT_ROWS, rows.num_rows * _RESULT // max(rows.nbytes, 1)))
-        for start in range(0, rows.num_rows, step):
-            yield rows.slice(start, step)
+        for rows in table.select(list(self.columns)).to_batches():
+            step = max(1, min(_RESULT_ROWS, rows.num_rows * _RESULT // max(rows.nbytes, 1)))
+            for start in range(0, rows.num_rows, step):
+                yield rows.slice(start, step)
 
 
 class _Bucket:
@@ -160,18 +160,19 @@ class _Bucket:
         view = self._views[self._view_id]
         self._matches.setdefault(self._view_id, BestMatches(view, self._keys)).add(rows)
 
-    def joined(self) -> pa.RecordBatch | None:
+    def joined(self) -> pa.Table | None:
         """The entity rows with the features of all views; None without entity rows."""
         self._take_up()
         if self._rows is None or self._keys is None:
             return None
-        arrays, names = list(self._rows.columns), list(self._rows.schema.names)
+        arrays: list[pa.Array | pa.ChunkedArray] = [*self._rows.columns]
+        names = list(self._rows.schema.names)
         for view in self._group.views:
             arrays += self._columns(view)
             names += view.outputs
-        return pa.RecordBatch.from_arrays(arrays, names=names)
+        return pa.Table.from_arrays(arrays, names=names)
 
-    def _columns(self, view: ViewSpec) -> list[pa.Array]:
+    def _columns(self, view: ViewSpec) -> list[pa.ChunkedArray]:
         assert self._keys is not None
         return self._matches.get(view.view_id, BestMatches(view, self._keys)).columns()
 

@@ -13,9 +13,12 @@ import pyarrow as pa
 
 from feast_hybrid.asof.columnar.blocks import concat_batches
 from feast_hybrid.asof.columnar.ranks import rank_codes
+from feast_hybrid.asof.columnar.sizes import take_in_pieces
 from feast_hybrid.asof.columnar.spec import CREATED, TS, ViewSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from feast_hybrid.asof.columnar.entity_keys import EntityKeys, Longs
@@ -88,23 +91,33 @@ class BestMatches:
         wins[contested] = _greater(self._rows, self._view, new[contested], old[contested])
         self._matches = np.where(wins, new, old)
 
-    def columns(self, order: Longs | None = None) -> list[pa.Array]:
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes it holds."""
+        return self._matches.nbytes + (0 if self._rows is None else self._rows.nbytes)
+
+    def columns(
+        self, order: Longs | None = None, counted: Callable[[int], None] = lambda _: None
+    ) -> list[pa.ChunkedArray]:
         """The features of each entity row, null where it has no match within the ttl.
+
+        A column has several chunks where one would hold too much text.
 
         Args:
             order: For each entity row the place that it has among the columns' rows; None for its own.
+            counted: Called before each column is made, with about how many bytes it will have.
         """
         view = self._view
         if self._rows is None:
-            return [pa.nulls(len(self._matches), value.data_type) for value in view.values]
+            return [pa.chunked_array([pa.nulls(len(self._matches), value.data_type)]) for value in view.values]
         matches = _within_ttl(self._rows, self._matches, view, self._entities)
         if order is not None:
             in_order = np.empty_like(matches)
             in_order[order] = matches
             matches = in_order
-        indices = pa.array(matches, mask=matches < 0)
         names = self._rows.schema.names
-        return [self._rows.column(names.index(f"v{n}")).take(indices) for n in range(len(view.values))]
+        places = [names.index(f"v{n}") for n in range(len(view.values))]
+        return [take_in_pieces(self._rows.column(place), matches, counted) for place in places]
 
 
 def keep_best_matches(history: pa.RecordBatch, view: ViewSpec, entity_keys: EntityKeys) -> pa.RecordBatch:

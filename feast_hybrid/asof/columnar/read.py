@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from feast_hybrid.arrow.utc import epoch_micros_of_array
 from feast_hybrid.asof.columnar.candidates import BlockWriter, Candidates
-from feast_hybrid.asof.columnar.file_batches import read_columns
+from feast_hybrid.asof.columnar.file_batches import BATCH_BYTES, read_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,8 +57,13 @@ class ReadBlocks:
             yield from writer.finish()
 
 
-def read_split(split: FileSplit, view: ViewSpec) -> Iterator[pa.RecordBatch]:
+def read_split(split: FileSplit, view: ViewSpec, batch_bytes: int = BATCH_BYTES) -> Iterator[pa.RecordBatch]:
     """The rows of a part of a file that can be a match, as the view's blocks have them.
+
+    Args:
+        split: Which part of which file.
+        view: Whose history it is.
+        batch_bytes: See :func:`read_columns`.
 
     Raises:
         SchemaError: A column of the file does not go with the view's frame, or the file lacks a key or the time.
@@ -67,7 +72,7 @@ def read_split(split: FileSplit, view: ViewSpec) -> Iterator[pa.RecordBatch]:
     """
     required = {view.timestamp.name, *(key.source.name for key in view.keys)}
     candidates = Candidates(view)
-    for columns, batch, rows in read_columns(split, view, view.columns, required):
+    for columns, batch, rows in read_columns(split, view, view.columns, required, batch_bytes):
         chosen = _choose(candidates, view, columns, batch, rows)
         if chosen is not None:
             yield chosen

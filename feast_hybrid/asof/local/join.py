@@ -17,8 +17,8 @@ from feast_hybrid.asof.columnar.found_times import FoundTimes
 from feast_hybrid.asof.columnar.match import BestMatches
 from feast_hybrid.asof.columnar.read import read_split
 from feast_hybrid.asof.entity_stats.model import distinct_hashes, make_key_filter
-from feast_hybrid.asof.local.reading import chunk_bytes
-from feast_hybrid.asof.local.work import run_all
+from feast_hybrid.asof.local.reading import ReadingMemory
+from feast_hybrid.asof.local.work import HeldMemory, run_all
 
 if TYPE_CHECKING:
     from feast_hybrid.asof.columnar.entity_keys import Longs
@@ -53,7 +53,7 @@ def join_locally(
     threads: int,
     memory: int,
     deadline: float | None = None,
-) -> list[list[pa.Array]]:
+) -> list[list[pa.ChunkedArray]]:
     """The values of each view's features for each entity row; what they mean is said in :func:`asof_join`.
 
     Args:
@@ -62,7 +62,7 @@ def join_locally(
         times: Their times in microseconds, 64-bit integers.
         watch: Which can give it up.
         threads: How many read at once.
-        memory: Bytes that threads may take for what they read.
+        memory: Bytes that may be taken, for what is read and for what is kept of it.
         deadline: By :func:`time.monotonic`; None for none.
 
     Returns:
@@ -71,7 +71,10 @@ def join_locally(
     Raises:
         SchemaError, SourceError, SourceNotFoundError: A file cannot be read, or not as the source's schema says.
         DeadlineError: The time was over.
+        MemoryLimitError: What is kept for the entity rows does not fit.
     """
+    shared = ReadingMemory.of(memory, threads, [reading for _, reading in readings])
+    held = HeldMemory(shared.kept)
     groups: dict[tuple[tuple[str, KeyForm], ...], _Group] = {}
     span = pc.min_max(times)
     low, high = span["min"].as_py(), span["max"].as_py()
@@ -88,18 +91,19 @@ def join_locally(
         matches.append(BestMatches(spec, group.keys))
         if (group.keys.codes >= 0).any():
             # The last files are mostly the latest ones: with their matches most rows of the others are none.
-            work += reversed([*replace(reading, spec=spec, files=files).splits(threads)])
+            work += reversed([*replace(reading, spec=spec, files=files).splits(shared)])
     by_id = {spec.view_id: n for n, spec in enumerate(specs)}
     keys = [groups[view.keys].keys for view, _ in readings]
-    chunk = chunk_bytes(memory, threads)
 
     def worker() -> _HistoryWorker:
-        return _HistoryWorker(specs, keys, by_id, chunk, watch)
+        return _HistoryWorker(specs, keys, by_id, shared.chunk, watch, held)
 
-    for found in run_all(work, worker, watch, threads=threads, deadline=deadline) if work else ():
+    for found in run_all(work, worker, watch, threads=shared.threads, deadline=deadline) if work else ():
         for n, of_thread in found.items():
             matches[n].merge(of_thread)
-    return [best.columns(groups[view.keys].order) for best, (view, _) in zip(matches, readings, strict=True)]
+    return [
+        best.columns(groups[view.keys].order, held.add) for best, (view, _) in zip(matches, readings, strict=True)
+    ]
 
 
 def _group(keys: Sequence[tuple[str, KeyForm]], entities: Mapping[str, pa.Array], times: pa.Array) -> _Group:
@@ -126,7 +130,9 @@ class _HistoryWorker:
         by_id: Mapping[int, int],
         chunk: int,
         watch: Watch,
+        held: HeldMemory,
     ) -> None:
+        self._held = held
         self._specs, self._keys, self._by_id, self._chunk, self._watch = specs, keys, by_id, chunk, watch
         self._matches: dict[int, BestMatches] = {}
         self._view = -1
@@ -141,7 +147,7 @@ class _HistoryWorker:
             self._look_through()
             self._view = view
         self._pending.append([])
-        for rows in read_split(split, self._specs[view]):
+        for rows in read_split(split, self._specs[view], self._chunk):
             self._watch.check()
             self._pending[-1].append(rows)
             self._size += rows.nbytes
@@ -163,6 +169,8 @@ class _HistoryWorker:
         best = self._matches.get(self._view)
         if best is None:
             best = self._matches[self._view] = BestMatches(self._specs[self._view], self._keys[self._view])
+        before = best.nbytes
         best.add(rows)
         best.compact()
+        self._held.add(best.nbytes - before)
         self._watch.check()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from feast_hybrid.asof.columnar.estimate import ScanEstimate, estimate_scan, value_width
+from feast_hybrid.asof.columnar.estimate import MAX_PART_BYTES, ScanEstimate, estimate_scan, value_width
 from feast_hybrid.asof.columnar.splits import MAX_SPLIT_BYTES, split_file
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ _SMALL_SCAN = 16 << 20
 _MAX_CHUNK, _MIN_CHUNK = 64 << 20, 4 << 20
 #: Bytes of needed columns in a part of a file, at the least.
 _MIN_PART = 1 << 20
-#: How many times its chunk a thread holds: rows as they are decoded, in one piece, and what is made to rank them.
-_COPIES = 6
+#: How many times its chunk a thread holds: bytes of a file, rows as they are decoded, in one piece, and what is made
+#: to rank them.
+_COPIES = 8
 #: Bytes that a thread takes for each entity row while it looks for matches, beside the features.
 _ROW_BYTES = 64
 
@@ -44,11 +45,11 @@ class Reading:
     files: tuple[ScanFile, ...]
     estimate: ScanEstimate
 
-    def splits(self, threads: int) -> Iterator[tuple[FileSplit, float]]:
+    def splits(self, memory: ReadingMemory) -> Iterator[tuple[FileSplit, float]]:
         """The files in parts, and of how many bytes of needed columns each is."""
         share = max(self.estimate.column_share, 1e-6)
         needed = sum(file.size for file in self.files) * share
-        part = min(max(needed / (4 * threads), _MIN_PART), MAX_SPLIT_BYTES)
+        part = min(max(needed / (4 * memory.threads), _MIN_PART), MAX_SPLIT_BYTES)
         for file in self.files:
             count = max(1, math.ceil(file.size * share / part))
             for split in split_file(file, self.scan, count, view_id=self.spec.view_id):
@@ -73,6 +74,33 @@ def memory_needed(views: Sequence[BoundView], rows: int, threads: int) -> int:
     return needed + threads * rows * _ROW_BYTES
 
 
-def chunk_bytes(memory: int, threads: int) -> int:
-    """How many bytes of rows a thread looks through at once, where all of them may take so much memory."""
-    return int(min(max(memory / (_COPIES * threads), _MIN_CHUNK), _MAX_CHUNK))
+@dataclass(frozen=True)
+class ReadingMemory:
+    """What the threads of a job may hold at once.
+
+    Attributes:
+        threads: How many read at once.
+        chunk: Bytes of rows that each looks through at once, and of a batch of them, about.
+        kept: Bytes of rows that all of them may keep.
+    """
+
+    threads: int
+    chunk: int
+    kept: int
+
+    @classmethod
+    def of(cls, memory: int, threads: int, readings: Iterable[Reading]) -> ReadingMemory:
+        """Shared out, where all threads may take so many bytes.
+
+        Half of it at the most is for what they read; where stripes of ORC are large, which are read whole, fewer
+        threads read.
+        """
+        part = max((reading.estimate.part_bytes for reading in readings), default=0)
+        threads = max(1, min(threads, memory // 2 // max(part, 1)))
+        chunk = int(min(max(memory / 2 / (_COPIES * threads), _MIN_CHUNK), _MAX_CHUNK))
+        return cls(threads, chunk, max(memory - _COPIES * threads * chunk, memory // 2))
+
+
+def largest_part(memory: int) -> int:
+    """Bytes in memory that a part may have which is read at once."""
+    return min(memory // 2, MAX_PART_BYTES)

@@ -16,9 +16,9 @@ from feast_hybrid.asof.columnar.file_batches import read_columns
 from feast_hybrid.asof.columnar.match import keep_best_matches
 from feast_hybrid.asof.columnar.read import read_split
 from feast_hybrid.asof.columnar.spec import KeyColumn, ViewSpec
-from feast_hybrid.asof.local.reading import chunk_bytes
+from feast_hybrid.asof.local.reading import ReadingMemory
 from feast_hybrid.asof.local.view import ColumnFinder, form_of_key, not_rankable
-from feast_hybrid.asof.local.work import run_all
+from feast_hybrid.asof.local.work import HeldMemory, run_all
 from feast_hybrid.asof.scan import Ineligible
 
 if TYPE_CHECKING:
@@ -112,18 +112,19 @@ def read_rows(
         watch: Which can give it up.
         distinct: Whether rows that are alike are wanted once.
         threads: How many read at once.
-        memory: Bytes that threads may take for what they read.
+        memory: Bytes that may be taken, for what is read and for what is kept of it.
         deadline: By :func:`time.monotonic`; None for none.
 
     Raises:
         SchemaError, SourceError, SourceNotFoundError: A file cannot be read, or not as the source's schema says.
         DeadlineError: The time was over.
+        MemoryLimitError: The rows do not fit.
     """
     spec = reading.spec
     schema = pa.schema([(column.name, column.data_type) for column in spec.values])
 
-    def read(split: FileSplit) -> Iterator[pa.RecordBatch]:
-        for columns, found, rows in read_columns(split, spec, spec.values, required):
+    def read(split: FileSplit, batch_bytes: int) -> Iterator[pa.RecordBatch]:
+        for columns, found, rows in read_columns(split, spec, spec.values, required, batch_bytes):
             arrays = [columns.get(column, found, rows) for column in spec.values]
             yield _within(pa.RecordBatch.from_arrays(arrays, schema=schema), spec)
 
@@ -142,9 +143,14 @@ def read_latest(
         return _latest(rows, spec)
 
     batches = _read_all(
-        reading, lambda split: read_split(split, spec), reduce, watch, threads=threads, memory=memory,
+        reading,
+        lambda split, batch_bytes: read_split(split, spec, batch_bytes),
+        reduce,
+        watch,
+        threads=threads,
+        memory=memory,
         deadline=deadline,
-    )  # fmt: skip
+    )
     names = spec.block_schema().names
     places = [names.index(f"v{n}") for n in range(len(spec.values))]
     schema = pa.schema([(column.name, column.data_type) for column in spec.values])
@@ -184,7 +190,7 @@ def _distinct(rows: pa.RecordBatch) -> pa.RecordBatch:
 
 def _read_all(
     reading: Reading,
-    read: Callable[[FileSplit], Iterator[pa.RecordBatch]],
+    read: Callable[[FileSplit, int], Iterator[pa.RecordBatch]],
     reduce: Callable[[pa.RecordBatch], pa.RecordBatch] | None,
     watch: Watch,
     *,
@@ -193,13 +199,14 @@ def _read_all(
     deadline: float | None,
 ) -> list[pa.RecordBatch]:
     """The rows of all parts of files in their order; or what is left of them in one batch, where they are reduced."""
-    chunk = chunk_bytes(memory, threads)
-    items = list(enumerate(reading.splits(threads)))
+    shared = ReadingMemory.of(memory, threads, [reading])
+    held = HeldMemory(shared.kept)
+    items = list(enumerate(reading.splits(shared)))
 
     def worker() -> _RowsWorker:
-        return _RowsWorker(read, reduce, chunk, watch)
+        return _RowsWorker(read, reduce, shared.chunk, watch, held)
 
-    found = run_all(items, worker, watch, threads=threads, deadline=deadline) if items else []
+    found = run_all(items, worker, watch, threads=shared.threads, deadline=deadline) if items else []
     if reduce is None:
         numbered = sorted((number, batches) for of_thread in found for number, batches in of_thread)
         return [batch for _, batches in numbered for batch in batches]
@@ -212,11 +219,13 @@ class _RowsWorker:
 
     def __init__(
         self,
-        read: Callable[[FileSplit], Iterator[pa.RecordBatch]],
+        read: Callable[[FileSplit, int], Iterator[pa.RecordBatch]],
         reduce: Callable[[pa.RecordBatch], pa.RecordBatch] | None,
         chunk: int,
         watch: Watch,
+        held: HeldMemory,
     ) -> None:
+        self._held = held
         self._read, self._reduce, self._chunk, self._watch = read, reduce, chunk, watch
         self._found: list[tuple[int, list[pa.RecordBatch]]] = []
         self._pending: list[pa.RecordBatch] = []
@@ -225,9 +234,11 @@ class _RowsWorker:
     def take(self, item: tuple[int, tuple[FileSplit, float]]) -> None:
         number, (split, size) = item
         rows: list[pa.RecordBatch] = []
-        for batch in self._read(split):
+        for batch in self._read(split, self._chunk):
             self._watch.check()
             if self._reduce is None:
+                # Twice: all rows are put in one piece in the end.
+                self._held.add(2 * batch.nbytes)
                 rows.append(batch)
                 continue
             self._pending.append(batch)
@@ -251,6 +262,8 @@ class _RowsWorker:
             self._pending = []
             return
         kept = self._reduce(rows)
+        # Twice: what all threads keep is put in one piece in the end.
+        self._held.add(2 * (kept.nbytes - self._reduced_size))
         self._pending, self._size = [kept], kept.nbytes
         self._reduced_size = kept.nbytes
         self._watch.check()

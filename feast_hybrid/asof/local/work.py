@@ -41,6 +41,44 @@ class DeadlineError(Exception):
     """The time is over."""
 
 
+class MemoryLimitError(Exception):
+    """The rows that are kept take more memory than they may.
+
+    Attributes:
+        size: Bytes that they take by now, about.
+        limit: Those that they may take.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"{size:,} bytes of rows are held, and {limit:,} may be")
+        self.size, self.limit = size, limit
+
+
+class HeldMemory:
+    """How many bytes all threads keep of rows, beside those that they are looking through.
+
+    Args:
+        limit: How many they may keep.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._held = 0
+
+    def add(self, size: int) -> None:
+        """Count more bytes, before they are taken where that can be; fewer where it is below zero.
+
+        Raises:
+            MemoryLimitError: They are too many now.
+        """
+        with self._lock:
+            self._held += size
+            held = self._held
+        if size > 0 and held > self._limit:
+            raise MemoryLimitError(held, self._limit)
+
+
 class Watch:
     """Whether the work is still wanted.
 
