@@ -21,7 +21,8 @@ NEED_PYSPARK = {
     "monitoring": "distribution",
     "retrieval": "entity_df frame_rows history_rows join on_demand online_encoding pandas_join pull spark_history"
     " spark_rows spark_views transformed",
-    "sources": "files_frame iceberg_catalogs missing_columns reader spark_listing table_folders table_scan text_frame time_filter",
+    "sources": "files_frame iceberg_catalogs missing_columns reader spark_listing table_folders table_scan text_frame"
+    " time_filter",
     "spark": "arrow_frames catalog connect driver_version errors frames iceberg_catalogs isolated jobs lake_options"
     " plan_text reader_settings redaction runtime session sql_plans statistics times",
     "testing.universal": "peer",
