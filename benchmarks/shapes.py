@@ -242,7 +242,7 @@ def shapes(scale: float = 1.0) -> dict[str, Shape]:
     add(
         "far",
         "dense, one view on HDFS and two on ADLS, over the real servers",
-        contenders=("ours", *SPARK_PEERS),
+        contenders=("ours", "local", *SPARK_PEERS),
         lakes=True,
     )
     for times, name in ((2, "twice"), (4, "four"), (5, "large")):
