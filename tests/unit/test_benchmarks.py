@@ -76,15 +76,14 @@ def test_every_target_is_silent_about_what_was_not_measured(targets: tuple[Targe
     assert [target.value({}) for target in targets] == [None] * len(targets)
 
 
-def test_the_local_engine_is_measured_against_duckdb_the_chain_and_its_own_time_for_less() -> None:
+def test_the_local_engine_is_measured_against_duckdb_and_its_own_time_for_less() -> None:
     results = {
-        "dense": result(ours=9.0, local=2.0, duckdb=4.0, chain=20.0),
+        "dense": result(ours=9.0, local=2.0, duckdb=4.0),
         "four": result("four", ours=9.0, local=10.0),
     }
     found = {target.text: target.value(results) for target in LOCAL_TARGETS}
     assert {text: value for text, value in found.items() if value is not None} == {
         "dense: ours (local) ÷ DuckDB": 0.5,
-        "dense: ours (local) ÷ the chain": 0.1,
         "four times the history: ours (local) ÷ itself in dense": 5.0,
     }
 
