@@ -12,11 +12,8 @@ from feast_hybrid.asof import Ineligible
 from feast_hybrid.errors import RoutingError, SourceError
 from feast_hybrid.files.globs import SIGNS
 from feast_hybrid.lakes.uri import shown
-from feast_hybrid.spark.iceberg_catalogs import warehouse_of
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
-
     from feast_hybrid.lakes import Location, Router
     from feast_hybrid.sources.spec import SourceSpec
     from feast_hybrid.spark.iceberg_catalogs import CatalogTable
@@ -28,19 +25,21 @@ _SETTINGS = {
 }
 
 
-def require_warehouse(session: SparkSession, source: SourceSpec) -> None:
+def require_warehouse(source: SourceSpec, found: tuple[str, str] | None) -> None:
     """Refuse a table of a catalog whose warehouse is another in the session than the source says.
 
     Feast opens the catalog by what the source says, and the session has one catalog of a name: of two sources whose
     catalogs are called alike, one would get the other's rows.
 
+    Args:
+        source: a table.
+        found: its catalog and that one's warehouse, as :func:`~feast_hybrid.spark.iceberg_catalogs.warehouse_of` has
+            them of the session.
+
     Raises:
         SourceError: they differ; it names both.
     """
-    if not source.warehouse or source.table is None:
-        return
-    found = warehouse_of(session, source.table)
-    if found is None or found[1].rstrip("/") == source.warehouse.rstrip("/"):
+    if not source.warehouse or found is None or found[1].rstrip("/") == source.warehouse.rstrip("/"):
         return
     catalog, warehouse = found
     raise SourceError(

@@ -35,7 +35,7 @@ from feast_hybrid.spark.catalog import describe, table_entry
 from feast_hybrid.spark.errors import translate_spark_errors
 from feast_hybrid.spark.formats import SESSION_FORMATS
 from feast_hybrid.spark.frames import analysed
-from feast_hybrid.spark.iceberg_catalogs import iceberg_table_name
+from feast_hybrid.spark.iceberg_catalogs import iceberg_table_name, warehouse_of
 from feast_hybrid.spark.isolated import child_session, clone_session_for, home_of_frames
 from feast_hybrid.spark.lake_options import session_options
 from feast_hybrid.spark.reader_settings import PLAIN_SETTINGS
@@ -180,7 +180,7 @@ class Reader:
                 refuse_unread_tables(rows, self.router, source.label)
                 return SourceFrame(rows, Ineligible(reason))
             in_catalog = iceberg_table_name(child, source.table)
-        require_warehouse(child, source)
+        require_warehouse(source, warehouse_of(child, source.table))
         if in_catalog is not None:
             return self._open_in_catalog(source, in_catalog, columns, required, between, session)
         with translate_spark_errors(source.label, source.describe(), sites_of(source, self.router)):

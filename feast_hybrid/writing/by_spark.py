@@ -21,6 +21,7 @@ from feast_hybrid.sources.reader import reader_for
 from feast_hybrid.sources.spec import sites_of
 from feast_hybrid.spark.arrow_frames import frame_of
 from feast_hybrid.spark.formats import TABLE_FORMATS
+from feast_hybrid.spark.iceberg_catalogs import warehouse_of
 from feast_hybrid.spark.lake_options import spark_path
 from feast_hybrid.spark.reader_settings import require_utc_for
 from feast_hybrid.writing.commits import known_outcome
@@ -165,7 +166,7 @@ def _existing_schema(source: SourceSpec, reader: Reader) -> StructType | None:
     Whether something is there is seen from here: what reading refuses is no empty place, and takes no rows either.
     """
     if source.table is not None:
-        require_warehouse(reader.child(), source)
+        require_warehouse(source, warehouse_of(reader.child(), source.table))
         if not reader.child().catalog.tableExists(source.table):
             return None
     if source.location is not None and not _holds_rows(source, source.location):

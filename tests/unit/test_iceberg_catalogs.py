@@ -20,7 +20,7 @@ from feast_hybrid.lakes import Location, Router
 from feast_hybrid.sources.iceberg_catalogs import location_in_catalog, require_warehouse
 from feast_hybrid.sources.reader import Reader
 from feast_hybrid.sources.spec import SourceSpec
-from feast_hybrid.spark.iceberg_catalogs import CatalogTable, iceberg_table_name
+from feast_hybrid.spark.iceberg_catalogs import CatalogTable, iceberg_table_name, warehouse_of
 from feast_hybrid.spark.isolated import child_session
 from tests.iceberg_tables import catalog_table, rows_of
 from tests.integration.format_limits import Limit, format_limit
@@ -73,7 +73,8 @@ def test_catalogs_of_other_classes_are_spark_s(of_class: str) -> None:
 class TestTheWarehouseThatASourceSays:
     @staticmethod
     def require(warehouse: str, settings: dict[str, str], table: str = "lake.db.rides", **more: str) -> None:
-        require_warehouse(session(settings, **more), SourceSpec(name="rides", table=table, warehouse=warehouse))
+        source = SourceSpec(name="rides", table=table, warehouse=warehouse)
+        require_warehouse(source, warehouse_of(session(settings, **more), table))
 
     @pytest.mark.parametrize("of_class", ["SparkCatalog", "SparkSessionCatalog"])
     def test_is_that_of_the_session_s_catalog(self, of_class: str) -> None:
