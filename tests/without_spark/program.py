@@ -62,7 +62,7 @@ def rows_of_parquet(uri: str) -> int:
     return sum(pq.read_table(path, filesystem=location.fs).num_rows for path in files)
 
 
-def source(**place: str) -> Any:
+def source(**place: str | None) -> Any:
     return source_spec(HybridSparkSource(name="elsewhere", timestamp_field="seen", **place), router)
 
 
@@ -75,7 +75,8 @@ for service in features.services:
     schema = FeatureServiceLoggingSource(service, config.project).get_schema(store.registry)
     store.write_logged_features(pa.table({field.name: pa.nulls(1, field.type) for field in schema}), service)
 
-query = source(query="select * from t")
+# A query has no URI to tell its site by.
+query = source(query="select * from t", site=next((site.name for site in config.offline_store.sites), None))
 avro = FeatureView(
     name="by_avro",
     entities=[features.account],
