@@ -50,7 +50,8 @@ def check(printed: str, places: int) -> None:
     found = json.loads(printed.splitlines()[-1])
     names = [f"by_{each}_{place}" for place in range(places) for each in FORMATS]
     install = "PySpark is not installed: pip install 'feast-hybrid[spark]'"
-    assert found.pop("a query").startswith(f"source 'elsewhere' (a query) needs Spark, and {install}")
+    refused = found.pop("a query").replace("site 'onprem', ", "")
+    assert refused.startswith(f"source 'elsewhere' (a query) needs Spark, and {install}")
     assert install in found.pop("a batch of Avro")
     assert install in found.pop("a Spark frame")
     history = "historical features of by_parquet_0 (entity_df is SQL text)"

@@ -38,4 +38,4 @@ services = [
     for place, uri in enumerate(PLACES)
 ]
 # Feast applies what has a name of its own in a module.
-globals().update({each.name: each for each in (*views.values(), *services)})
+globals().update({view.name: view for view in views.values()}, **{service.name: service for service in services})

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import features
+import features  # type: ignore[import-not-found]  # of the repository that it runs in
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -62,7 +62,7 @@ def rows_of_parquet(uri: str) -> int:
     return sum(pq.read_table(path, filesystem=location.fs).num_rows for path in files)
 
 
-def source(**place: str) -> Any:
+def source(**place: Any) -> Any:
     return source_spec(HybridSparkSource(name="elsewhere", timestamp_field="seen", **place), router)
 
 
@@ -75,7 +75,8 @@ for service in features.services:
     schema = FeatureServiceLoggingSource(service, config.project).get_schema(store.registry)
     store.write_logged_features(pa.table({field.name: pa.nulls(1, field.type) for field in schema}), service)
 
-query = source(query="select * from t")
+# A query has no URI to tell its site by.
+query = source(query="select * from t", site=next((site.name for site in config.offline_store.sites), None))
 avro = FeatureView(
     name="by_avro",
     entities=[features.account],
@@ -83,11 +84,11 @@ avro = FeatureView(
     source=HybridSparkSource(name="a", path=f"{features.PLACES[0]}/avro", file_format="avro", timestamp_field="seen"),
 )
 refs = [f"{view.name}:balance" for view in features.views.values()]
-job = store.get_historical_features(ENTITIES, refs, full_feature_names=True)
-dates = {"start_date": WHEN, "end_date": WHEN}
+job: Any = store.get_historical_features(ENTITIES, refs, full_feature_names=True)
 for number, place in enumerate(features.PLACES):
     store.create_saved_dataset(job, f"saved_{number}", SavedDatasetHybridSparkStorage(path=f"{place}/saved"))
 store.materialize(WHEN - A_DAY, WHEN + A_DAY)
+by_dates = store.get_historical_features(None, refs[:1], start_date=WHEN, end_date=WHEN)
 online = store.get_online_features(refs, [{"account": 2}], full_feature_names=True).to_dict()
 found = {
     "columns": {
@@ -105,7 +106,7 @@ found = {
     "a Spark frame": refusal(job.to_spark_df),
     "SQL text": refusal(lambda: store.get_historical_features("select 1 as account", refs[:1])),
     "history": job.to_df().filter(like="balance").to_dict("records"),
-    "by dates": sorted(store.get_historical_features(None, refs[:1], **dates).to_df()["balance"]),
+    "by dates": sorted(by_dates.to_df()["balance"]),
     "saved": [len(store.get_saved_dataset(f"saved_{number}").to_df()) for number in range(len(features.PLACES))],
     "exported": len(store.get_historical_features(ENTITIES, refs[:1]).to_remote_storage()),
     "online": {name: values for name, values in online.items() if name != "account"},
