@@ -22,6 +22,8 @@ class SparkMadeRows(ABC):
     """Rows that Spark makes, which it saves too, as they are unless a subclass says otherwise."""
 
     is_local = False
+    #: See :attr:`JobRows.engine`; the plan of a join says it too.
+    engine = ""
 
     @abstractmethod
     def to_spark(self) -> DataFrame:

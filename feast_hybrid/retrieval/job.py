@@ -86,9 +86,15 @@ class HybridSparkRetrievalJob(RetrievalJob):
     def explain(self) -> str:
         """How each feature view is joined, why so, and what is read of it: a line each. Runs nothing.
 
-        Rows that are read as they are, of ``pull_latest`` and ``pull_all``, have no join to explain.
+        Rows that are read as they are, of ``pull_latest`` and ``pull_all``, have no join to explain, but an engine.
         """
-        return "no join: the rows of one source" if self._rows.plan is None else self._rows.plan.describe()
+        if self._rows.plan is not None:
+            return self._rows.plan.describe()
+        return "no join: the rows of one source" + (f"\nengine: {self._engine}" if self._engine else "")
+
+    @property
+    def _engine(self) -> str:
+        return self._rows.engine if self._rows.plan is None else self._rows.plan.engine
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self._rows.what}>\n{self.explain()}"
@@ -97,7 +103,7 @@ class HybridSparkRetrievalJob(RetrievalJob):
         """What a notebook shows of the job: its views, where they are read, how they are joined. Runs nothing."""
         from feast_hybrid.retrieval.notebook import as_html
 
-        return as_html(self._rows.what, self._rows.plan)
+        return as_html(self._rows.what, self._rows.plan, self._engine)
 
     def to_spark_df(self) -> DataFrame:
         """The result as a lazy Spark frame, on-demand feature views included.

@@ -24,6 +24,10 @@ class JobRows(Protocol):
     def plan(self) -> JoinPlan | None:
         """How they are joined; None for the rows of one source."""
 
+    @property
+    def engine(self) -> str:
+        """Which engine gives them, and why, in words; empty where the caller chose Spark."""
+
     def to_spark(self) -> DataFrame:
         """All columns, in Spark."""
 

@@ -20,7 +20,7 @@ from feast_hybrid.asof.local.rows import latest_spec, read_latest, read_rows
 from feast_hybrid.asof.local.view import ColumnFinder
 from feast_hybrid.asof.scan import Ineligible
 from feast_hybrid.retrieval.local_encoding import encode_locally
-from feast_hybrid.retrieval.local_run import LocalRun, reads_too_much, sparks_by_settings
+from feast_hybrid.retrieval.local_run import LocalRun, described_engine, reads_too_much, sparks_by_settings
 from feast_hybrid.retrieval.pulled import visible_in_feast
 from feast_hybrid.sources.local_files import LocalReader
 from feast_hybrid.spark.sparks_reader import spark_is_elsewhere
@@ -116,6 +116,11 @@ class LocalPullRows:
     def what(self) -> str:
         """How errors call the rows."""
         return self.pull.what
+
+    @property
+    def engine(self) -> str:
+        """See :attr:`feast_hybrid.retrieval.job_rows.JobRows.engine`."""
+        return described_engine(self.pull.store.local)
 
     is_local = True
 

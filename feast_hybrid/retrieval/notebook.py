@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 _HEAD = ("feature view", "read from", "joined", "reads")
 
 
-def as_html(what: str, plan: JoinPlan | None) -> str:
+def as_html(what: str, plan: JoinPlan | None, engine: str = "") -> str:
     """A table of a job's feature views for a notebook: where each is read, how it is joined, and what is read of it.
 
     Args:
         what: how errors call the job's rows.
         plan: how they are joined; None for the rows of one source.
+        engine: which engine gives them, and why; empty where the caller chose one.
     """
     paragraphs = [f"<b>{escape(what)}</b>"]
     if plan is not None and plan.steps:
@@ -34,6 +35,8 @@ def as_html(what: str, plan: JoinPlan | None) -> str:
         paragraphs.append(_table(_HEAD, rows))
     if plan is not None and plan.entities:
         paragraphs.append(f"entity rows: {escape(plan.entities)}")
+    if engine:
+        paragraphs.append(f"engine: {escape(engine)}")
     paragraphs.append("Lazy: <code>to_df()</code>, <code>to_arrow()</code> and <code>to_spark_df()</code> run it.")
     return "".join(f"<div>{paragraph}</div>" for paragraph in paragraphs)
 

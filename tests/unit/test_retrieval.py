@@ -36,6 +36,7 @@ class Collected:
 
     what = "rows"
     plan = None
+    engine = ""
 
     def to_spark(self) -> DataFrame:
         raise NotImplementedError
