@@ -12,6 +12,7 @@ from feast_hybrid.spark.installed import require_pyspark
 
 if TYPE_CHECKING:
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
+    from feast_hybrid.retrieval.frame_rows import FrameRows
     from feast_hybrid.retrieval.history import History, HistoryRequest
     from feast_hybrid.retrieval.job_rows import JobRows
     from feast_hybrid.retrieval.pulled import Pull
@@ -46,7 +47,9 @@ def pull_of(pull: Pull) -> JobRows:
     if not isinstance(found, Ineligible):
         return found
     refuse_where_local(pull.store, pull.what, found)
-    return _pulled_by_spark(pull, found.reason)
+    rows = _pulled_by_spark(pull, found.reason)
+    rows.engine = f"spark ({found.reason})"
+    return rows
 
 
 def refuse_where_local(store: HybridSparkOfflineStoreConfig, what: str, found: Ineligible) -> None:
@@ -74,7 +77,7 @@ def _with_reason(what: str, reason: str | None) -> str:
     return what if reason is None else f"{what} ({reason})"
 
 
-def _pulled_by_spark(pull: Pull, reason: str | None = None) -> JobRows:
+def _pulled_by_spark(pull: Pull, reason: str | None = None) -> FrameRows:
     require_pyspark(_with_reason(pull.what, reason))
     from feast_hybrid.retrieval.pull import spark_pull
 

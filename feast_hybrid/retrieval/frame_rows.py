@@ -24,6 +24,8 @@ class SparkMadeRows(ABC):
 
     is_local = False
     reads = ""
+    #: See :attr:`JobRows.engine`; the plan of a join says it too.
+    engine = ""
 
     @abstractmethod
     def to_spark(self) -> DataFrame:

@@ -89,9 +89,10 @@ class HybridSparkRetrievalJob(RetrievalJob):
         Rows that are read as they are, of ``pull_latest`` and ``pull_all``, have no join to explain: where they are,
         what is read of them, and by which engine.
         """
-        if self._rows.plan is None:
-            return f"no join: the rows of {self._rows.reads or 'one source'}"
-        return self._rows.plan.describe()
+        if self._rows.plan is not None:
+            return self._rows.plan.describe()
+        engine = f"\nengine: {self._rows.engine}" if self._rows.engine else ""
+        return f"no join: the rows of {self._rows.reads or 'one source'}{engine}"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self._rows.what}>\n{self.explain()}"
@@ -100,8 +101,10 @@ class HybridSparkRetrievalJob(RetrievalJob):
         """What a notebook shows of the job: its views, where they are read, how they are joined. Runs nothing."""
         from feast_hybrid.retrieval.notebook import as_html
 
-        plan = self._rows.plan
-        return as_html(self._rows.what, plan, self._rows.reads if plan is None else "")
+        rows, plan = self._rows, self._rows.plan
+        if plan is not None:
+            return as_html(rows.what, plan, engine=plan.engine)
+        return as_html(rows.what, None, rows.reads, rows.engine)
 
     def to_spark_df(self) -> DataFrame:
         """The result as a lazy Spark frame, on-demand feature views included.

@@ -28,6 +28,10 @@ class JobRows(Protocol):
     def reads(self) -> str:
         """Of the rows of one source: where they are and what is read of them, in words; empty for joined rows."""
 
+    @property
+    def engine(self) -> str:
+        """Which engine gives them, and why, in words; empty where the caller chose Spark."""
+
     def to_spark(self) -> DataFrame:
         """All columns, in Spark."""
 

@@ -93,7 +93,7 @@ def _in_capitals(escape: re.Match[str]) -> str:
 
 
 def _number(value: float, data_type: pa.DataType) -> str:
-    """In the fewest digits, as Java writes them; what JSON has no number for is text."""
+    """As Java writes it since 19, in the fewest digits; what JSON has no number for is text."""
     if not math.isfinite(value):
         return '"NaN"' if math.isnan(value) else '"Infinity"' if value > 0 else '"-Infinity"'
     shortest = str(np.float32(value)) if pa.types.is_float32(data_type) else repr(value)

@@ -21,7 +21,13 @@ from feast_hybrid.asof.scan import Ineligible
 from feast_hybrid.retrieval.entity_rows import require_keys
 from feast_hybrid.retrieval.history import History
 from feast_hybrid.retrieval.local_dates import DatedRows, dated_rows
-from feast_hybrid.retrieval.local_run import LocalRun, reads_too_much, sparks_by_settings, stripes_too_large
+from feast_hybrid.retrieval.local_run import (
+    LocalRun,
+    described_engine,
+    reads_too_much,
+    sparks_by_settings,
+    stripes_too_large,
+)
 from feast_hybrid.retrieval.request import retrieval_metadata
 from feast_hybrid.sources.local_files import LocalFiles, LocalReader
 from feast_hybrid.spark.columns import refuse_clashes
@@ -217,8 +223,7 @@ def _plan(
         for bound, reading in readings
     )
     count = None if isinstance(rows, DatedRows) else len(rows.frame)
-    threads = _threads(store, readings)
-    engine = f"local ({threads} threads, up to {described_size(store.local.memory_bytes)} of memory)"
+    engine = described_engine(store.local, _threads(store, readings))
     return JoinPlan(steps=steps, entities="" if count is None else f"{count:,}", entity_rows=count, engine=engine)
 
 
@@ -236,6 +241,11 @@ class LocalRows:
     def what(self) -> str:
         """How errors call the rows."""
         return self.request.what
+
+    @property
+    def engine(self) -> str:
+        """See :attr:`feast_hybrid.retrieval.job_rows.JobRows.engine`."""
+        return self.plan.engine
 
     is_local = True
     reads = ""

@@ -19,7 +19,13 @@ from feast_hybrid.asof.local.rows import latest_spec, read_latest, read_rows
 from feast_hybrid.asof.local.view import ColumnFinder
 from feast_hybrid.asof.scan import Ineligible
 from feast_hybrid.retrieval.local_encoding import encode_locally
-from feast_hybrid.retrieval.local_run import LocalRun, reads_too_much, sparks_by_settings, stripes_too_large
+from feast_hybrid.retrieval.local_run import (
+    LocalRun,
+    described_engine,
+    reads_too_much,
+    sparks_by_settings,
+    stripes_too_large,
+)
 from feast_hybrid.retrieval.pulled import in_one_piece, visible_in_feast
 from feast_hybrid.sources.local_files import LocalReader
 from feast_hybrid.spark.sparks_reader import spark_is_elsewhere
@@ -117,6 +123,11 @@ class LocalPullRows:
         """How errors call the rows."""
         return self.pull.what
 
+    @property
+    def engine(self) -> str:
+        """See :attr:`feast_hybrid.retrieval.job_rows.JobRows.engine`."""
+        return described_engine(self.pull.store.local, self._threads)
+
     is_local = True
 
     @property
@@ -124,7 +135,11 @@ class LocalPullRows:
         """See :attr:`JobRows.reads`."""
         read = self.reading
         files = describe_reads(read.spec, read.scan, read.files, read.estimate)
-        return f"{self.pull.source.describe()}, by the local engine: {files}"
+        return f"{self.pull.source.describe()}, {files}"
+
+    @property
+    def _threads(self) -> int:
+        return self.pull.store.local.thread_count(far=self.reading.scan.is_far)
 
     def as_saved(self, table: pa.Table) -> pa.Table:
         """See :meth:`JobRows.as_saved`."""
@@ -165,7 +180,7 @@ class LocalPullRows:
 
     def _read(self, watch: Watch, deadline: float | None) -> pa.Table:
         pull, local = self.pull, self.pull.store.local
-        threads = local.thread_count(far=self.reading.scan.is_far)
+        threads = self._threads
         if pull.latest:
             found = read_latest(self.reading, watch, threads=threads, memory=local.memory_bytes, deadline=deadline)
         else:

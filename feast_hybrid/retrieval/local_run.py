@@ -118,6 +118,11 @@ def sparks_by_settings(store: HybridSparkOfflineStoreConfig) -> Ineligible | Non
     return None if reason is None else Ineligible(reason)
 
 
+def described_engine(local: LocalConfig, threads: int) -> str:
+    """The local engine in words, for plans."""
+    return f"local ({threads} threads, up to {described_size(local.memory_bytes)} of memory)"
+
+
 def reads_too_much(store: HybridSparkOfflineStoreConfig, size: int) -> Ineligible | None:
     """Why so many bytes of files are Spark's to read, where the engine is chosen here."""
     limit = int(store.local.max_read)

@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 _HEAD = ("feature view", "read from", "joined", "reads")
 
 
-def as_html(what: str, plan: JoinPlan | None, reads: str = "") -> str:
+def as_html(what: str, plan: JoinPlan | None, reads: str = "", engine: str = "") -> str:
     """A table of a job's feature views for a notebook: where each is read, how it is joined, and what is read of it.
 
     Args:
         what: how errors call the job's rows.
         plan: how they are joined; None for the rows of one source.
         reads: of these, where they are and what is read of them.
+        engine: which engine gives them, and why; empty where the caller chose one.
     """
     paragraphs = [f"<b>{escape(what)}</b>"]
     if plan is not None and plan.steps:
@@ -35,9 +36,10 @@ def as_html(what: str, plan: JoinPlan | None, reads: str = "") -> str:
         paragraphs.append(_table(_HEAD, rows))
     if reads:
         paragraphs.append(f"read from {escape(reads)}")
-    if plan is not None:
-        told = {"entity rows": plan.entities, "engine": plan.engine}
-        paragraphs += [f"{name}: {escape(found)}" for name, found in told.items() if found]
+    if plan is not None and plan.entities:
+        paragraphs.append(f"entity rows: {escape(plan.entities)}")
+    if engine:
+        paragraphs.append(f"engine: {escape(engine)}")
     paragraphs.append("Lazy: <code>to_df()</code>, <code>to_arrow()</code> and <code>to_spark_df()</code> run it.")
     return "".join(f"<div>{paragraph}</div>" for paragraph in paragraphs)
 

@@ -110,7 +110,7 @@ def spark_pull(pull: Pull) -> FrameRows:
         selected = select_columns(frame, source, pull.named)
         frame = selected if pull.features else frame
     if not source.timestamp_field:
-        return FrameRows(frame, pull.what, reads=_by_spark(source))
+        return FrameRows(frame, pull.what, reads=source.describe())
     return engine_rows(source, frame, pull.keys, pull.features)
 
 
@@ -129,11 +129,7 @@ def engine_rows(
     if not join_keys:
         encoded = encoded.withColumn(DUMMY_ENTITY_ID, F.lit(DUMMY_ENTITY_VAL))
     what = f"source {source.name!r}"
-    return SourceRows(encoded, what, source.field_mapping, join_keys, kept=frame, reads=_by_spark(source))
-
-
-def _by_spark(source: SourceSpec) -> str:
-    return f"{source.describe()}, by Spark"
+    return SourceRows(encoded, what, source.field_mapping, join_keys, kept=frame, reads=source.describe())
 
 
 def _visible_in_feast(frame: DataFrame, field_mapping: Mapping[str, str]) -> DataFrame:

@@ -119,6 +119,7 @@ def test_pulls_are_the_same(stores: dict[str, FeatureStore], verb: str, features
         of = stores[engine].get_feature_view("weather").batch_source
         created = "created" if verb == "latest" else None
         job = pull(stores[engine].config, of, ["city"], features, "event_timestamp", created, hour(1), hour(6))
+        assert ("\nengine: local" in job.explain()) == (engine == "local")
         tables.append(job.to_arrow())
     assert tables[0].schema.equals(tables[1].schema)
     wanted, found = (sorted(map(str, table.to_pylist())) for table in tables)

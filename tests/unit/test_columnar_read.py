@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from feast_hybrid.arrow.old_calendar import columns_with_old_times
 from feast_hybrid.asof.columnar.blocks import read_block
 from feast_hybrid.asof.columnar.entity_keys import EntityKeys
 from feast_hybrid.asof.columnar.keys import hashed
@@ -153,6 +154,7 @@ def test_times_of_an_old_spark_are_found_wherever_they_stand(tmp_path: Path, nes
         file = tmp_path / f"{is_old}.parquet"
         pq.write_table(table.replace_schema_metadata({"org.apache.spark.version": "2.4.8"}), file)
         view = view_of(values=[("v", value.type)], created=False)
+        assert list(columns_with_old_times(pq.ParquetFile(file))) == (["v"] if is_old else [])
         if is_old:
             with pytest.raises(SourceError, match=r"column 'v' of .*before 1900"):
                 rows_read(view, file)

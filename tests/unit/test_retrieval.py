@@ -37,6 +37,7 @@ class Collected:
     what = "rows"
     plan = None
     reads = ""
+    engine = ""
 
     def to_spark(self) -> DataFrame:
         raise NotImplementedError

@@ -64,7 +64,7 @@ def take_in_pieces(
 
 
 def _lengths(lengths: pa.Array) -> NDArray[np.float64]:
-    return np.asarray(lengths.fill_null(0)).astype(np.float64)
+    return np.asarray(lengths.fill_null(0), np.float64)
 
 
 def _has_fixed_width(data_type: pa.DataType) -> bool:
