@@ -78,7 +78,7 @@ class BestMatches:
         return self._matches.nbytes + (0 if self._rows is None else self._rows.nbytes)
 
     def columns(
-        self, order: Longs | None = None, counted: Callable[[int], None] = lambda size: None
+        self, order: Longs | None = None, counted: Callable[[int], None] = lambda _: None
     ) -> list[pa.ChunkedArray]:
         """The features of each entity row, null where it has no match within the ttl.
 

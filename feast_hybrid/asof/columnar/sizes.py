@@ -34,7 +34,7 @@ def value_sizes(array: pa.Array) -> NDArray[np.float64]:
 
 
 def take_in_pieces(
-    column: pa.Array, places: Longs, counted: Callable[[int], None] = lambda size: None
+    column: pa.Array, places: Longs, counted: Callable[[int], None] = lambda _: None
 ) -> pa.ChunkedArray:
     """The values at some places, null where a place is below zero; in several chunks where one could not hold them.
 

@@ -25,8 +25,9 @@ _CONTAINER_LIMITS = (
 #: And how many microseconds of each period it may use of cores, or "max".
 _CONTAINER_CORES = Path("/sys/fs/cgroup/cpu.max")
 
-#: Seconds for which threads are waited for that were told to stop: each looks after a batch of rows.
-_GRACE = 10.0
+#: Seconds for which threads are waited for that were told to stop: each looks after a batch of rows. Who waits for a
+#: lake does not look; such a thread ends by itself, and keeps no process from ending.
+_GRACE = 1.0
 #: Seconds after which the waiting thread looks whether it was interrupted.
 _LOOK = 0.1
 
