@@ -57,6 +57,7 @@ class BoundedClient:
         self._hung: list[BoundedCalls] = []
         self._first = 0
         self._away_at: float | None = None
+        self._no_datanode_at: float | None = None
         self._answered_at = float("-inf")
         self._client, self._calls = self._connected()
 
@@ -112,7 +113,8 @@ class BoundedClient:
         """
         began = time.monotonic()
         pause = _FIRST_PAUSE_OF_READS
-        most = min(_SECONDS_OF_READS, self._patience())
+        away = self._no_datanode_at is not None and began - self._no_datanode_at < _SECONDS_REMEMBERED
+        most = min(_SECONDS_OF_READS, _SECONDS_ONCE_AWAY) if away else _SECONDS_OF_READS
         while True:
             try:
                 return read()
@@ -120,7 +122,7 @@ class BoundedClient:
                 if not lost_connection(error):
                     raise
                 if time.monotonic() - began + pause > most:
-                    self._away_at = time.monotonic()
+                    self._no_datanode_at = time.monotonic()
                     raise
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_OF_READS)
