@@ -7,7 +7,16 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
-from feast_hybrid.errors import SourceError, SourceNotFoundError
+from feast_hybrid.errors import HybridError, SourceError, SourceNotFoundError
+
+#: What the note of an error begins with that says which file was read.
+_READING = "while this was read: "
+
+
+def file_read(error: BaseException) -> str | None:
+    """Which file :func:`read_faults` saw an error in that it let pass; None where it saw none."""
+    notes = getattr(error, "__notes__", ())
+    return next((note.removeprefix(_READING) for note in notes if note.startswith(_READING)), None)
 
 
 def is_arrows(error: OSError) -> bool:
@@ -17,7 +26,7 @@ def is_arrows(error: OSError) -> bool:
 
 @contextmanager
 def read_faults(file: str, *of_readers: type[Exception]) -> Iterator[None]:
-    """Have what is raised while a listed file is read name the file; what a lake raises stays as it is.
+    """Have what is raised while a listed file is read name the file; what a lake raises stays, with a note of it.
 
     Args:
         file: how an error names it.
@@ -37,5 +46,11 @@ def read_faults(file: str, *of_readers: type[Exception]) -> Iterator[None]:
         raise SourceError(f"{file} cannot be read: {error}") from None
     except OSError as error:
         if not is_arrows(error):
+            error.add_note(f"{_READING}{file}")
             raise
         raise SourceError(f"{file} cannot be read: {error}") from error
+    except HybridError:
+        raise
+    except Exception as error:
+        error.add_note(f"{_READING}{file}")
+        raise

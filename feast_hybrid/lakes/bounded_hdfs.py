@@ -29,6 +29,9 @@ _SECONDS_ONCE_AWAY, _SECONDS_REMEMBERED = 5.0, 30.0
 _SECONDS_FRESH = 2.0
 #: What a NameNode raises that wants the call again, and when it gets it.
 _PATIENCE_PLEASE, _PAUSE_SECONDS = "org.apache.hadoop.ipc.RetriableException", 1.0
+#: For how many seconds a read is begun again that DataNodes do not answer: half a minute is carried, in which one is
+#: started again, and with the last try it is an error within a minute. And the pauses between tries.
+_SECONDS_OF_READS, _FIRST_PAUSE_OF_READS, _LONGEST_PAUSE_OF_READS = 32.0, 0.5, 4.0
 #: What a slow network transfers in a second.
 _BYTES_PER_SECOND = 2**20
 
@@ -54,6 +57,7 @@ class BoundedClient:
         self._hung: list[BoundedCalls] = []
         self._first = 0
         self._away_at: float | None = None
+        self._no_datanode_at: float | None = None
         self._answered_at = float("-inf")
         self._client, self._calls = self._connected()
 
@@ -100,6 +104,28 @@ class BoundedClient:
     def transfer(self, call: Callable[[], Any], size: int) -> Any:
         """What a call returns that reads or writes so many bytes of an open file."""
         return self._run(call, self._patience() + size / _BYTES_PER_SECOND)
+
+    def ask_again(self, read: Callable[[], Any]) -> Any:
+        """What a read gives of an open file, which is tried again for a while where DataNodes are away.
+
+        The blocks' places are known, so that no NameNode is asked, and each may be back: hdfs-native itself asks each
+        of them once. What has just been given up is not waited for again.
+        """
+        began = time.monotonic()
+        pause = _FIRST_PAUSE_OF_READS
+        away = self._no_datanode_at is not None and began - self._no_datanode_at < _SECONDS_REMEMBERED
+        most = min(_SECONDS_OF_READS, _SECONDS_ONCE_AWAY) if away else _SECONDS_OF_READS
+        while True:
+            try:
+                return read()
+            except Exception as error:
+                if not lost_connection(error):
+                    raise
+                if time.monotonic() - began + pause > most:
+                    self._no_datanode_at = time.monotonic()
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_OF_READS)
 
     def _change(self, path: str, change: Callable[[Any], Any], *, again: bool) -> Any:
         """Do what changes something; ``again`` if to do it twice is to do it once, where its answer was lost."""
@@ -209,10 +235,18 @@ class _BoundedFile:
 
     def read(self, size: int) -> Any:
         wanted = size if size >= 0 else self._file.file_length()
-        return self._client.transfer(lambda: self._file.read(size), wanted)
+        position = self._file.tell()
+
+        def read() -> Any:
+            self._file.seek(position)  # whatever became of a try before
+            return self._client.transfer(lambda: self._file.read(size), wanted)
+
+        return self._client.ask_again(read)
 
     def read_range(self, offset: int, size: int) -> Any:
-        return self._client.transfer(lambda: self._file.read_range(offset, size), size)
+        return self._client.ask_again(
+            lambda: self._client.transfer(lambda: self._file.read_range(offset, size), size)
+        )
 
     def write(self, content: Any) -> Any:
         return self._client.transfer(lambda: self._file.write(content), memoryview(content).nbytes)

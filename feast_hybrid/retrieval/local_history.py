@@ -15,7 +15,7 @@ from feast_hybrid.arrow.types import as_spark_returns
 from feast_hybrid.arrow.utc import in_utc
 from feast_hybrid.asof.join_plan import JoinPlan, Step, describe_reads, described_size
 from feast_hybrid.asof.local.join import join_locally
-from feast_hybrid.asof.local.reading import Reading, estimate, memory_needed
+from feast_hybrid.asof.local.reading import Reading, ReadingMemory, estimate, memory_needed
 from feast_hybrid.asof.local.view import BoundView, LocalView, bind_view
 from feast_hybrid.asof.scan import Ineligible
 from feast_hybrid.retrieval.entity_rows import require_keys
@@ -193,11 +193,12 @@ def _too_much(
     threads = _threads(store, readings)
     needed = memory_needed([view for view, _ in readings], rows.most_rows, threads)
     memory = store.local.memory_bytes
-    if needed > memory:
+    kept = ReadingMemory.of(memory, threads, [reading for _, reading in readings]).kept
+    if needed > kept:
         return Ineligible(
             f"{rows.most_rows:,} entity rows with these features take about {described_size(needed)} in "
-            f"{threads} threads (offline_store.local.threads), and offline_store.local.memory is "
-            f"{described_size(memory)}"
+            f"{threads} threads (offline_store.local.threads), and may take "
+            f"{described_size(kept)} of offline_store.local.memory, which is {described_size(memory)}"
         )
     return None
 

@@ -26,7 +26,7 @@ from feast_hybrid.retrieval.local_run import (
     sparks_by_settings,
     stripes_too_large,
 )
-from feast_hybrid.retrieval.pulled import in_one_piece, visible_in_feast
+from feast_hybrid.retrieval.pulled import in_one_piece, require_columns, visible_in_feast
 from feast_hybrid.sources.local_files import LocalReader
 from feast_hybrid.spark.sparks_reader import spark_is_elsewhere
 
@@ -61,6 +61,7 @@ def local_pull(pull: Pull, by_spark: Callable[[], JobRows]) -> LocalPullRows | I
     files = reader.open(pull.source, pull.columns, required=pull.required, between=(pull.start, pull.end))
     if isinstance(files, Ineligible):
         return files
+    require_columns(pull.named, files.schema.names, pull.source)
     spec = _spec(pull, files)
     if isinstance(spec, Ineligible):
         return spec

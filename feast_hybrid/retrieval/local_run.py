@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from feast_hybrid.arrow.faults import file_read
 from feast_hybrid.asof.join_plan import described_size
 from feast_hybrid.asof.local.reading import largest_part
 from feast_hybrid.asof.local.work import DeadlineError, MemoryLimitError, Watch
@@ -77,8 +78,10 @@ class LocalRun:
                 "smaller value, or set offline_store.engine to 'spark'."
             ) from error
         except Exception as error:
-            refused = storage_error(error, what=self.what, where="while it ran", sites=self.sites)
-            raise_from(refused or RetrievalError(f"{self.what} failed: {redacted_summary(error)}"), error)
+            file = file_read(error)
+            what = self.what if file is None else f"{self.what}: {file}"
+            refused = storage_error(error, what=what, where="the lake", sites=self.sites)
+            raise_from(refused or RetrievalError(f"{what} failed: {redacted_summary(error)}"), error)
 
 
 @contextmanager

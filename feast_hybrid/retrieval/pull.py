@@ -13,7 +13,7 @@ from feast_hybrid.asof.latest import latest_rows
 from feast_hybrid.errors import SchemaError
 from feast_hybrid.retrieval.frame_rows import FrameRows, SourceRows
 from feast_hybrid.retrieval.online_encoding import encode_for_online
-from feast_hybrid.retrieval.pulled import Pull, visible_in_feast
+from feast_hybrid.retrieval.pulled import Pull, require_columns, visible_in_feast
 from feast_hybrid.sources.reader import reader_for
 from feast_hybrid.sources.time_filter import filter_time_range
 from feast_hybrid.spark.columns import quoted
@@ -58,7 +58,7 @@ def rows_between(
         raise SchemaError(
             f"source {source.name!r} lacks the event time {timestamp!r}; it has {', '.join(frame.columns)}."
         )
-    _require(columns or [], frame, source)
+    require_columns(columns or [], frame.columns, source)
     return filter_time_range(frame, source, timestamp, start, end, rows.partitions)
 
 
@@ -69,18 +69,9 @@ def select_columns(frame: DataFrame, source: SourceSpec, columns: Sequence[str])
         SchemaError: it lacks some of them.
     """
     columns = list(dict.fromkeys(columns))
-    _require(columns, frame, source)
+    require_columns(columns, frame.columns, source)
     found = {name: find_name(name, frame.columns) for name in columns}
     return frame.select(*(F.col(quoted(column)).alias(name) for name, column in found.items() if column is not None))
-
-
-def _require(columns: Sequence[str], frame: DataFrame, source: SourceSpec) -> None:
-    missing = [name for name in dict.fromkeys(columns) if find_name(name, frame.columns) is None]
-    if missing:
-        raise SchemaError(
-            f"{source.label} ({source.describe()}) lacks {', '.join(map(repr, missing))}; it has "
-            f"{', '.join(frame.columns)}."
-        )
 
 
 def spark_pull(pull: Pull) -> FrameRows:
@@ -96,6 +87,7 @@ def spark_pull(pull: Pull) -> FrameRows:
     frame = rows_between(
         pull.store, source, pull.timestamp, pull.start, pull.end, columns=pull.columns, keys=pull.keys
     )
+    require_columns(pull.named, frame.columns, source)
     if pull.latest:
         frame = latest_rows(
             frame,

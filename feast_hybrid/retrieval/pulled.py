@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feast_hybrid.arrow.convert import combined
-from feast_hybrid.errors import RetrievalError
+from feast_hybrid.arrow.names import positions_of
+from feast_hybrid.errors import RetrievalError, SchemaError
+from feast_hybrid.spark.columns import position
 
 if TYPE_CHECKING:
     from feast_hybrid.config import HybridSparkOfflineStoreConfig
@@ -76,6 +78,25 @@ class Pull:
     def order(self) -> tuple[str, ...]:
         """Of rows in files: keys first, then times."""
         return (*self.keys, *([self.source.timestamp] if self.source.timestamp_field else []))
+
+
+def require_columns(columns: Sequence[str], has: Sequence[str], source: SourceSpec) -> None:
+    """Refuse a source without some columns, whichever engine reads it.
+
+    Args:
+        columns: those that are wanted.
+        has: those that the source has.
+        source: the source.
+
+    Raises:
+        SchemaError: it names all that are missing, or one that could be several.
+    """
+    place = f"{source.label} ({source.describe()})"
+    missing = [name for name in dict.fromkeys(columns) if not positions_of(name, has)]
+    if missing:
+        raise SchemaError(f"{place} lacks {', '.join(map(repr, missing))}; it has {', '.join(has)}.")
+    for name in columns:
+        position(name, has, owner=place, role="column")
 
 
 def visible_in_feast(columns: Sequence[str], field_mapping: Mapping[str, str]) -> list[str]:

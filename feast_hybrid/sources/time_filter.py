@@ -50,7 +50,8 @@ def filter_time_range(
     """
     types = {field.name: field.dataType for field in frame.schema.fields}
     if timestamp in types:
-        require_time(types[timestamp], owner=f"source {source.name!r}", role="timestamp column", name=timestamp)
+        owner = f"{source.label} ({source.describe()})"
+        require_time(types[timestamp], owner=owner, role="timestamp column", name=timestamp)
     conditions: list[Column] = []
     for bound, at_least in ((start, True), (end, False)):
         if bound is None:

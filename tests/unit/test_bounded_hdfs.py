@@ -147,3 +147,71 @@ def test_spark_begins_with_the_namenode_that_is_asked_next() -> None:
     note_first("heldstill", "nn2")
     assert site.hadoop_options()[names] == "nn2,nn1"
     assert Site.model_validate(given).hadoop_options()[names] == "nn2,nn1", "all sites of a nameservice alike"
+
+
+class File:
+    """An open file, whose DataNodes are away for some reads, each of which moves it all the same."""
+
+    def __init__(self, lost: int, error: Exception) -> None:
+        self.position, self.lost, self.error = 0, lost, error
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, position: int) -> None:
+        self.position = position
+
+    def read(self, size: int) -> bytes:
+        found = self.read_range(self.position, size)
+        self.position += size
+        return found
+
+    def read_range(self, offset: int, size: int) -> bytes:
+        if self.lost:
+            self.lost -= 1
+            self.position += 1
+            raise self.error
+        return b"0123456789"[offset : offset + size]
+
+
+AWAY = RuntimeError('DataTransferError("All DataNodes failed: [DatanodeInfoProto {}]")')
+
+
+def opened(file: File) -> Any:
+    client = BoundedClient(lambda _: SimpleNamespace(read=lambda _: file), 2.0, 1)
+    return client.read("/a")
+
+
+def test_a_read_whose_datanodes_come_back_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded_hdfs, "_FIRST_PAUSE_OF_READS", 0.01)
+    file = File(2, AWAY)
+    reader = opened(file)
+    reader.seek(3)
+    assert reader.read(4) == b"3456"
+    assert reader.tell() == 7
+    file.lost = 3
+    assert reader.read_range(1, 2) == b"12"
+
+
+def test_a_read_whose_datanodes_stay_away_ends_and_the_next_does_not_wait_as_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bounded_hdfs, "_SECONDS_OF_READS", 0.3)
+    monkeypatch.setattr(bounded_hdfs, "_FIRST_PAUSE_OF_READS", 0.05)
+    file = File(1000, AWAY)
+    reader = opened(file)
+    with pytest.raises(RuntimeError, match="All DataNodes failed"):
+        reader.read(4)
+    assert 2 <= 1000 - file.lost <= 5
+    monkeypatch.setattr(bounded_hdfs, "_SECONDS_ONCE_AWAY", 0.0)
+    before = file.lost
+    with pytest.raises(RuntimeError, match="All DataNodes failed"):
+        reader.read_range(0, 1)
+    assert before - file.lost == 1
+
+
+def test_a_read_that_fails_otherwise_is_not_done_again() -> None:
+    file = File(2, PermissionError("no"))
+    with pytest.raises(PermissionError):
+        opened(file).read(1)
+    assert file.lost == 1

@@ -29,7 +29,7 @@ def value_sizes(array: pa.Array) -> NDArray[np.float64]:
     if pa.types.is_list(of_type) or pa.types.is_map(of_type):
         lengths = array.cast(pa.list_(of_type.field(0))) if pa.types.is_map(of_type) else array
         counts = _lengths(pc.list_value_length(lengths))
-        return counts * (array.nbytes / max(float(counts.sum()), 1.0)) + 4.0
+        return np.asarray(counts * (array.nbytes / max(float(counts.sum()), 1.0)) + 4.0)
     return np.full(len(array), array.nbytes / max(len(array), 1))
 
 

@@ -27,8 +27,9 @@ _CONTAINER_CORES = Path("/sys/fs/cgroup/cpu.max")
 
 #: Threads that read from servers, at the most, but for machines with more cores.
 _MOST_FAR = 16
-#: Seconds for which threads are waited for that were told to stop: each looks after a batch of rows.
-_GRACE = 10.0
+#: Seconds for which threads are waited for that were told to stop: each looks after a batch of rows. Who waits for a
+#: lake does not look; such a thread ends by itself, and keeps no process from ending.
+_GRACE = 1.0
 #: Seconds after which the waiting thread looks whether it was interrupted.
 _LOOK = 0.1
 
