@@ -101,9 +101,9 @@ class HybridSparkRetrievalJob(RetrievalJob):
         """What a notebook shows of the job: its views, where they are read, how they are joined. Runs nothing."""
         from feast_hybrid.retrieval.notebook import as_html
 
-        rows, plan = self._rows, self._rows.plan
-        if plan is not None:
-            return as_html(rows.what, plan, engine=plan.engine)
+        rows = self._rows
+        if rows.plan is not None:
+            return as_html(rows.what, rows.plan)
         return as_html(rows.what, None, rows.reads, rows.engine)
 
     def to_spark_df(self) -> DataFrame:

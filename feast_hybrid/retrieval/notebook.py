@@ -20,7 +20,7 @@ def as_html(what: str, plan: JoinPlan | None, reads: str = "", engine: str = "")
         what: how errors call the job's rows.
         plan: how they are joined; None for the rows of one source.
         reads: of these, where they are and what is read of them.
-        engine: which engine gives them, and why; empty where the caller chose one.
+        engine: which engine gives these, and why; empty where the caller chose one.
     """
     paragraphs = [f"<b>{escape(what)}</b>"]
     if plan is not None and plan.steps:
@@ -36,8 +36,10 @@ def as_html(what: str, plan: JoinPlan | None, reads: str = "", engine: str = "")
         paragraphs.append(_table(_HEAD, rows))
     if reads:
         paragraphs.append(f"read from {escape(reads)}")
-    if plan is not None and plan.entities:
-        paragraphs.append(f"entity rows: {escape(plan.entities)}")
+    if plan is not None:
+        engine = plan.engine
+        if plan.entities:
+            paragraphs.append(f"entity rows: {escape(plan.entities)}")
     if engine:
         paragraphs.append(f"engine: {escape(engine)}")
     paragraphs.append("Lazy: <code>to_df()</code>, <code>to_arrow()</code> and <code>to_spark_df()</code> run it.")

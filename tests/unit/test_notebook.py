@@ -57,10 +57,12 @@ def test_without_views_there_is_no_table(plan: JoinPlan | None) -> None:
 
 def test_rows_of_one_source_say_where_they_are() -> None:
     reads = "site 'a<b', hdfs://lake/stats"
-    rows: Any = type("Rows", (), {"what": "source 'stats'", "plan": None, "reads": reads})()
+    rows: Any = type("Rows", (), {"what": "source 'stats'", "plan": None, "reads": reads, "engine": "a & b"})()
     job = HybridSparkRetrievalJob(rows, router=None)  # type: ignore[arg-type]
-    assert job.explain() == f"no join: the rows of {reads}"
-    assert "read from site &#x27;a&lt;b&#x27;, hdfs://lake/stats</div>" in job._repr_html_()
+    assert job.explain() == f"no join: the rows of {reads}\nengine: a & b"
+    assert (
+        "read from site &#x27;a&lt;b&#x27;, hdfs://lake/stats</div><div>engine: a &amp; b</div>" in job._repr_html_()
+    )
 
 
 def test_a_prompt_shows_what_explain_says() -> None:
