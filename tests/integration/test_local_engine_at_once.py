@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
+import yaml
 
 from tests.integration.places import entity, feature_store, hour, outside_of_spark, retrieve, source, view
 
@@ -91,10 +92,21 @@ def test_an_event_loop_is_no_hindrance(store: FeatureStore) -> None:
 
 
 @pytest.mark.parametrize("how", ["fork", "spawn"])
-def test_children_of_a_process_that_has_read_are_right(store: FeatureStore, tmp_path: Path, how: str) -> None:
-    import yaml
-
-    config = store.config.model_dump(exclude_none=True, exclude_unset=True, mode="json")
+def test_children_of_a_process_that_has_read_are_right(
+    store: FeatureStore, lakes_to_test: Places, tmp_path: Path, how: str
+) -> None:
+    config = {
+        "project": store.project,
+        "provider": "local",
+        "registry": str(store.config.registry.path),
+        "online_store": {"type": "sqlite", "path": str(tmp_path / "online.db")},
+        "offline_store": {
+            "type": "feast_hybrid.HybridSparkOfflineStore",
+            "sites": lakes_to_test.sites(),
+            "engine": "local",
+        },
+        "entity_key_serialization_version": 3,
+    }
     (tmp_path / "feature_store.yaml").write_text(yaml.safe_dump(config))
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)

@@ -25,7 +25,7 @@ def value_sizes(array: pa.Array) -> NDArray[np.float64]:
         fields = [value_sizes(array.field(n)) for n in range(of_type.num_fields)]
         return cast("NDArray[np.float64]", sum(fields, np.full(len(array), 1.0)))
     if pa.types.is_string(of_type) or pa.types.is_binary(of_type):
-        return _lengths(pc.binary_length(array)) + 4.0
+        return np.asarray(_lengths(pc.binary_length(array)) + 4.0)
     if pa.types.is_list(of_type) or pa.types.is_map(of_type):
         lengths = array.cast(pa.list_(of_type.field(0))) if pa.types.is_map(of_type) else array
         counts = _lengths(pc.list_value_length(lengths))
