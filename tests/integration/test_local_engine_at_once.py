@@ -1,22 +1,17 @@
-"""The local engine in several threads, processes and event loops at once, on both lakes."""
+"""The local engine in several threads and event loops at once, on both lakes."""
 
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
-import yaml
 
-from tests.integration.places import entity, feature_store, hour, outside_of_spark, retrieve, source, view
+from tests.integration.places import entity, feature_store, hour, retrieve, source, view
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from feast import FeatureStore
 
     from feast_hybrid import HybridSparkRetrievalJob
@@ -24,26 +19,6 @@ if TYPE_CHECKING:
 
 KEYS = 50
 WANTED = [(10 * key, f"word {key}") for key in range(KEYS)]
-
-#: Retrieves, then does so in a child that is forked or spawned, and again itself.
-PROGRAM = """
-import multiprocessing, sys, warnings
-import pandas as pd
-from feast import FeatureStore
-
-def answers(folder):
-    store = FeatureStore(repo_path=folder)
-    frame = pd.DataFrame({"driver_id": range(50), "event_timestamp": [pd.Timestamp("2026-01-10T01:00Z")] * 50})
-    return store.get_historical_features(frame, ["numbers:n", "words:word"]).to_df()["word"].tolist()
-
-if __name__ == "__main__":
-    how, folder = sys.argv[1:]
-    first = answers(folder)
-    with multiprocessing.get_context(how).Pool(2) as pool:
-        found = pool.map_async(answers, [folder, folder]).get(90)
-    assert found == [first, first] == [answers(folder)] * 2, found
-    assert first == [f"word {key}" for key in range(50)]
-"""
 
 
 @pytest.fixture(scope="module")
@@ -89,29 +64,3 @@ def test_an_event_loop_is_no_hindrance(store: FeatureStore) -> None:
         ]
 
     assert asyncio.run(both()) == [WANTED] * 4
-
-
-@pytest.mark.parametrize("how", ["fork", "spawn"])
-def test_children_of_a_process_that_has_read_are_right(
-    store: FeatureStore, lakes_to_test: Places, tmp_path: Path, how: str
-) -> None:
-    config = {
-        "project": store.project,
-        "provider": "local",
-        "registry": str(store.config.registry.path),
-        "online_store": {"type": "sqlite", "path": str(tmp_path / "online.db")},
-        "offline_store": {
-            "type": "feast_hybrid.HybridSparkOfflineStore",
-            "sites": lakes_to_test.sites(),
-            "engine": "local",
-        },
-        "entity_key_serialization_version": 3,
-    }
-    (tmp_path / "feature_store.yaml").write_text(yaml.safe_dump(config))
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    ran = subprocess.run(
-        [sys.executable, str(program), how, str(tmp_path)],
-        env=outside_of_spark(), capture_output=True, text=True, timeout=150, check=False,
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr[-3000:]
