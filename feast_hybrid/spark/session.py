@@ -147,6 +147,8 @@ def _start_classic(config: SparkConfig, router: Router, lakes: set[LakeType]) ->
     # Else each column that is made asks the JVM some ten questions, to say of an error which line made the column: a
     # line of ours, which helps nobody.
     settings.setdefault("spark.python.sql.dataFrameDebugging.enabled", "false")
+    # Else what Spark writes has times of 96 bits, of which other readers make other years, in silence.
+    settings.setdefault("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
     # Spark's own progress bar, where somebody sees it: else its control characters end up in a log.
     settings.setdefault("spark.ui.showConsoleProgress", str(is_watched()).lower())
     builder = SparkSession.builder.appName(config.app_name).master(master)
