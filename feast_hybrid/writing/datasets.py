@@ -17,17 +17,17 @@ from pyspark.sql.types import (
 
 from feast_hybrid.errors import WriteError
 from feast_hybrid.lakes.errors import translate_client_errors
-from feast_hybrid.lakes.replace import aside, put_in_place, recover, remove
+from feast_hybrid.lakes.replace import remove
 from feast_hybrid.spark.columns import quoted
 from feast_hybrid.spark.formats import TABLE_FORMATS
 from feast_hybrid.spark.lake_options import spark_path
 from feast_hybrid.spark.reader_settings import require_utc_for
 from feast_hybrid.writing.catalog_tables import replace_catalog_table
 from feast_hybrid.writing.commits import committing_by_spark
-from feast_hybrid.writing.existing import DatasetExistsError
 from feast_hybrid.writing.readable import require_readable
 from feast_hybrid.writing.stragglers import remove_with_stragglers
 from feast_hybrid.writing.table_formats import has_log, replace_table
+from feast_hybrid.writing.whole_path import DatasetExistsError, put_whole, recover_and_look
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -105,11 +105,7 @@ def _save_path(
     *,
     overwrite: bool,
 ) -> None:
-    recover(location)
-    exists = location.exists()
-    taken = DatasetExistsError(f"{what}: something is there already; allow_overwrite=True replaces it.")
-    if exists and not overwrite:
-        raise taken
+    exists = recover_and_look(location, what, overwrite=overwrite)
     if target.file_format in TABLE_FORMATS:  # their logs name files by their places: they must not be moved
         with committing_by_spark(cancellation, what):
             try:
@@ -122,21 +118,19 @@ def _save_path(
         return
     require_utc_for(frame, target.file_format, what)
     file_format = target.file_format or "parquet"
-    new = aside(location)
-    path = spark_path(frame.sparkSession, new, file_format)
-    try:
+
+    def write(new: Location) -> None:
+        path = spark_path(frame.sparkSession, new, file_format)
         frame.write.format(file_format).options(**path.options(target.options)).mode("error").save(path.uri)
-        with cancellation.committing():
-            put_in_place(new, location, overwrite=overwrite)
-    except FileExistsError as error:
-        remove(new)
-        if not overwrite:
-            raise taken from error
-        raise
-    except BaseException:
-        remove_with_stragglers(new)
-        raise
-    remove(new)
+
+    put_whole(
+        write,
+        location,
+        what,
+        overwrite=overwrite,
+        placing=cancellation.committing,
+        clean_up=remove_with_stragglers,
+    )
 
 
 def _save_table(frame: DataFrame, table: str, what: str, cancellation: Cancellation, *, overwrite: bool) -> None:

@@ -19,10 +19,10 @@ from feast_hybrid.arrow.utc import in_microseconds
 from feast_hybrid.errors import RetrievalTimeoutError, WriteError
 from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.errors import translate_client_errors
-from feast_hybrid.lakes.replace import aside, put_in_place, recover, remove
-from feast_hybrid.writing.existing import DatasetExistsError
+from feast_hybrid.lakes.replace import remove
 from feast_hybrid.writing.parquet_layout import SORTED_BYTES, encoded, sort_columns, sorted_rows
 from feast_hybrid.writing.readable import require_readable
+from feast_hybrid.writing.whole_path import put_whole, recover_and_look
 
 if TYPE_CHECKING:
     from feast_hybrid.lakes import Location, Router, Site
@@ -72,25 +72,14 @@ def save_locally(
     require_readable(target, what=what)
     compression = next((value for name, value in target.options.items() if name.lower() == "compression"), None)
     with translate_client_errors(WriteError, what, "failed; nothing was changed", sites=sites):
-        recover(location)
-        taken = DatasetExistsError(f"{what}: something is there already; allow_overwrite=True replaces it.")
-        if location.exists() and not overwrite:
-            raise taken
+        recover_and_look(location, what, overwrite=overwrite)
         table = _for_readers(make_rows(), what)
-        new = aside(location)
-        try:
+
+        def write(new: Location) -> None:
             _write(table, new, order, compression)
             _refuse_if_late(began, timeout, what)
-            put_in_place(new, location, overwrite=overwrite)
-        except FileExistsError as error:
-            remove(new)
-            if not overwrite:
-                raise taken from error
-            raise
-        except BaseException:
-            remove(new)
-            raise
-        remove(new)
+
+        put_whole(write, location, what, overwrite=overwrite)
 
 
 def _refuse_if_late(began: float, timeout: float | None, what: str) -> None:

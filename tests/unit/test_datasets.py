@@ -14,7 +14,7 @@ from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.spark.cancellation import Cancellation
 from feast_hybrid.writing import datasets, stragglers
 from feast_hybrid.writing.datasets import save
-from feast_hybrid.writing.existing import DatasetExistsError
+from feast_hybrid.writing.whole_path import DatasetExistsError
 
 
 class Frame:
