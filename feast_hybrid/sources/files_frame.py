@@ -70,7 +70,8 @@ class SourceFrame:
         if isinstance(scan, Scan):
             scan = renamed_scan(scan, renamed)
         if partitions is not None:
-            partitions = frozenset(renamed[name] or name for name in partitions)
+            # Those that nobody asked for are in the names of folders alone.
+            partitions = frozenset(renamed.get(name) or name for name in partitions)
         return replace(self, frame=named(self.frame, names), scan=scan, partitions=partitions)
 
 
