@@ -48,7 +48,7 @@ class LocalConfig(BaseModel):
     """The local engine, which works in this process, without Spark.
 
     Attributes:
-        memory: what it may take for what it reads, such as ``4GiB``; a quarter of the machine's by default.
+        memory: for what it reads and keeps of it, such as ``4GiB``; a quarter of the machine's by default.
         threads: how many read at once; by default as many as there are cores, and twice as many where they read from
             a lake's servers.
         max_read: with ``engine: auto``, what it reads of files at the most, such as ``2GiB``; Spark reads more.

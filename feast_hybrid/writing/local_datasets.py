@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ from feast_hybrid.errors import RetrievalTimeoutError, WriteError
 from feast_hybrid.lakes.atomic_write import publish
 from feast_hybrid.lakes.errors import translate_client_errors
 from feast_hybrid.lakes.replace import remove
-from feast_hybrid.writing.parquet_layout import SORTED_BYTES, encoded, sort_columns, sorted_rows
+from feast_hybrid.writing.parquet_layout import SORTED_BYTES, WRITER_OPTIONS, encoded, sort_columns, sorted_rows
 from feast_hybrid.writing.readable import require_readable
 from feast_hybrid.writing.whole_path import put_whole, recover_and_look
 
@@ -30,14 +30,12 @@ if TYPE_CHECKING:
 
 #: Bytes of rows of a file, as they are in memory, at the most.
 _FILE_BYTES = 256 << 20
-#: Options of a path that say how Parquet is written.
-_KNOWN_OPTIONS = frozenset({"compression"})
 
 
 def can_save_locally(target: SourceSpec) -> bool:
     """Whether rows of this process can be saved to a place without Spark: to a path, as Parquet."""
     is_parquet = target.location is not None and target.file_format in (None, "parquet")
-    return is_parquet and {name.lower() for name in target.options} <= _KNOWN_OPTIONS
+    return is_parquet and {name.lower() for name in target.options} <= WRITER_OPTIONS
 
 
 def save_locally(
@@ -70,13 +68,12 @@ def save_locally(
     assert location is not None
     what = f"saving to {target.describe()}"
     require_readable(target, what=what)
-    compression = next((value for name, value in target.options.items() if name.lower() == "compression"), None)
     with translate_client_errors(WriteError, what, "failed; nothing was changed", sites=sites):
         recover_and_look(location, what, overwrite=overwrite)
         table = _for_readers(make_rows(), what)
 
         def write(new: Location) -> None:
-            _write(table, new, order, compression)
+            _write(table, new, order, target.options)
             _refuse_if_late(began, timeout, what)
 
         put_whole(write, location, what, overwrite=overwrite)
@@ -106,7 +103,7 @@ def export_locally(
     folder = staging.child(f"export-{uuid.uuid4().hex}")
     with translate_client_errors(WriteError, f"exporting to {folder}", "failed", sites=[folder.site]):
         try:
-            files = _write(_for_readers(table, f"exporting to {folder}"), folder, order, None)
+            files = _write(_for_readers(table, f"exporting to {folder}"), folder, order, {})
         except BaseException:
             remove(folder)
             raise
@@ -131,13 +128,13 @@ def _for_readers(table: pa.Table, what: str) -> pa.Table:
     return found if schema.equals(found.schema) else found.cast(schema, safe=False)
 
 
-def _write(table: pa.Table, folder: Location, order: Sequence[str], compression: str | None) -> list[Location]:
+def _write(table: pa.Table, folder: Location, order: Sequence[str], options: Mapping[str, str]) -> list[Location]:
     """The rows in Parquet files of a folder: one where they are few."""
     files = []
     for number, part in enumerate(_parts(table)):
         columns = sort_columns(part.schema, order) if part.nbytes <= SORTED_BYTES else ()
         file = folder.child(f"part-{number:05}-{uuid.uuid4().hex}.parquet")
-        publish({file: encoded(sorted_rows(part, columns), columns, compression=compression)})
+        publish({file: encoded(sorted_rows(part, columns), columns, options)})
         files.append(file)
     return files
 

@@ -137,8 +137,8 @@ class _Shape:
     store_schema: bool
     reason: str
 
-    def encoded(self, rows: pa.Table, sorted_by: Sequence[str]) -> pa.Buffer:
-        return encoded(rows, sorted_by, int96=self.int96, store_schema=self.store_schema)
+    def encoded(self, rows: pa.Table, sorted_by: Sequence[str], options: Mapping[str, str]) -> pa.Buffer:
+        return encoded(rows, sorted_by, options, int96=self.int96, store_schema=self.store_schema)
 
 
 @dataclass(frozen=True)
@@ -435,7 +435,7 @@ class _Optimization:
             return 1.0
         sample = rows.slice(0, _SAMPLE_ROWS)
         columns = sort_columns(sample.schema, self._order)
-        new = files[0].shape.encoded(sorted_rows(sample, columns), columns).size
+        new = files[0].shape.encoded(sorted_rows(sample, columns), columns, self._source.options).size
         return float(new / (_total(files).size * sample.num_rows / rows.num_rows))
 
     # How it is done.
@@ -504,7 +504,7 @@ class _Optimization:
             total = Totals()
             for number, part in enumerate(_divided(rows, number_of_files, self._time_of(rows))):
                 name = f"part-{place:05d}-{number:05d}-optimized-{uuid.uuid4().hex}.parquet"
-                content = shape.encoded(sorted_rows(part, columns), columns)
+                content = shape.encoded(sorted_rows(part, columns), columns, self._source.options)
                 file = exchange.place(name)
                 with file.fs.open(file.path, "wb") as opened:
                     opened.write(memoryview(content).cast("B"))

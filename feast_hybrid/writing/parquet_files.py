@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from feast_hybrid.lakes import Location
     from feast_hybrid.sources.spec import SourceSpec
 
-#: An option of Parquet's writer, and how it names the version whose encodings all readers know.
-_WRITER_VERSION, _FIRST_VERSION = "parquet.writer.version", ("v1", "parquet_1_0")
-
 
 def append_parquet(
     table: pa.Table,
@@ -130,11 +127,4 @@ def _partitioned(
 
 def _encoded(table: pa.Table, options: Mapping[str, str], order: Sequence[str], *, int96: bool) -> Any:
     columns = sort_columns(table.schema, order) if table.nbytes <= SORTED_BYTES else ()
-    given = {name.lower(): value for name, value in options.items()}
-    return encoded(
-        sorted_rows(table, columns),
-        columns,
-        compression=given.get("compression"),
-        packed_times=given.get(_WRITER_VERSION, "").lower() not in _FIRST_VERSION,
-        int96=int96,
-    )
+    return encoded(sorted_rows(table, columns), columns, options, int96=int96)

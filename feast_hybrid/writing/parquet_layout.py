@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +19,10 @@ ROW_GROUP_ROWS = 128 * 1024
 SORTED_BYTES = 2**31 - 1
 
 _COMPRESSION = "zstd"
+#: An option of Parquet's writer, and how it names the version whose encodings all readers know.
+_WRITER_VERSION, _FIRST_VERSION = "parquet.writer.version", ("v1", "parquet_1_0")
+#: The options of a source that say how its files are written.
+WRITER_OPTIONS = frozenset({"compression", _WRITER_VERSION})
 #: Times of which each value stands so often, or more often, are written by a dictionary: it is smaller then.
 _REPEATS = 8
 
@@ -60,9 +65,8 @@ def sorted_rows(table: pa.Table, columns: Sequence[str]) -> pa.Table:
 def encoded(
     table: pa.Table,
     sorted_by: Sequence[str] = (),
+    options: Mapping[str, str] = MappingProxyType({}),
     *,
-    compression: str | None = None,
-    packed_times: bool = True,
     int96: bool = False,
     store_schema: bool = True,
 ) -> pa.Buffer:
@@ -74,14 +78,16 @@ def encoded(
     Args:
         table: the rows.
         sorted_by: what they are sorted by, as :func:`sorted_rows` does; the file says so.
-        compression: as Spark's option names it; ours where None.
-        packed_times: whether times may be written as differences, which readers of Parquet 1 do not know.
+        options: of the source that the file is for, of which :data:`WRITER_OPTIONS` count, in upper or lower case:
+            a compression, as Spark's option names it, ours where there is none; and a first version of Parquet,
+            whose readers do not know times that are differences.
         int96: whether times are written as INT96.
         store_schema: whether Arrow notes its own schema in the file.
     """
-    codec = (compression or _COMPRESSION).lower()
+    given = {name.lower(): value.lower() for name, value in options.items()}
+    codec = given.get("compression") or _COMPRESSION
     sink = pa.BufferOutputStream()
-    packed = _packed_times(table) if packed_times and not int96 else []
+    packed = _packed_times(table) if not int96 and given.get(_WRITER_VERSION) not in _FIRST_VERSION else []
     pq.write_table(
         table,
         sink,

@@ -13,13 +13,14 @@ from pyarrow import orc
 from feast_hybrid.asof import Ineligible, Scan, ScanFile
 from feast_hybrid.asof.columnar.entity_keys import EntityKeys
 from feast_hybrid.asof.columnar.found_times import FoundTimes
+from feast_hybrid.asof.columnar.match import BestMatches
 from feast_hybrid.asof.columnar.read import read_split
 from feast_hybrid.asof.local import join, reading
 from feast_hybrid.asof.local.join import join_locally
 from feast_hybrid.asof.local.reading import Reading, estimate
 from feast_hybrid.asof.local.view import LocalView, bind_view
 from feast_hybrid.asof.local.work import Watch
-from tests.unit.columnar import UTC, plain
+from tests.unit.columnar import UTC, plain, view_of
 
 KEYS = range(20)
 
@@ -75,6 +76,21 @@ def test_of_equal_times_in_two_files_the_greater_value_wins_whichever_is_read_fi
         values = [100 * day + 1 for day, keys in enumerate(days) for _ in keys]
         for threads in (1, 3):
             assert joined(view, [(1, 500)], threads) == [[max(values)]]
+
+
+@pytest.mark.parametrize("knows_found", [False, True])
+def test_many_entity_rows_with_one_match_hold_no_rows_that_are_none(knows_found: bool) -> None:
+    entities = EntityKeys([pa.array([7] * 1000)], pa.array([1_000_000] * 1000))
+    view = view_of(created=False, found=FoundTimes(entities) if knows_found else None)
+    best = BestMatches(view, entities)
+    sizes = []
+    for start in range(0, 500, 10):  # each chunk has a later row
+        rows = [pa.array([7] * 10), pa.array(range(start, start + 10)), pa.array(np.arange(start, start + 10) * 1.0)]
+        best.add(pa.RecordBatch.from_arrays(rows, schema=view.block_schema()))
+        best.compact()
+        sizes.append((best.nbytes - 8 * 1000) // (3 * 8))
+    assert max(sizes) <= 2
+    assert best.columns()[0].to_pylist() == [499.0] * 1000
 
 
 def history(days: list[list[int]], folder: Path, file_format: str, *, same_time: bool = False) -> LocalView:

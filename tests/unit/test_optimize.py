@@ -284,6 +284,20 @@ def test_times_in_int96_stay_so(tmp_path: Path) -> None:
         ]
 
 
+def test_files_are_written_as_the_sources_options_say(tmp_path: Path) -> None:
+    options = {"Compression": "snappy", "parquet.writer.version": "v1"}
+    for place, given in (("plain", {}), ("old", options)):
+        for number in range(2):
+            put(tmp_path / place, f"{number}.parquet", rows([*range(number, 60 + number)]))
+        optimize(STORE, view_of("", path=f"file://{tmp_path / place}", options=given))
+    found = {}
+    for place in ("plain", "old"):
+        (new,) = files(tmp_path / place)
+        times = pq.read_metadata(new).row_group(0).column(1)
+        found[place] = times.compression, "DELTA_BINARY_PACKED" in times.encodings
+    assert found == {"plain": ("ZSTD", True), "old": ("SNAPPY", False)}
+
+
 def test_what_spark_notes_of_its_files_is_kept_and_not_mixed(tmp_path: Path) -> None:
     notes = {b"org.apache.spark.version": b"2.4.8", b"org.apache.spark.legacyDateTime": b""}
     for number in range(2):

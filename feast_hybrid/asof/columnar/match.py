@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 _LONG_MIN = -(2**63)
 #: To mark which rows are matches takes as long as to sort the matches where there are so many rows for each.
 _MARKED_PER_MATCH = 32
-#: So many rows for each match are not worth the time to leave out those that are none.
-_KEPT_PER_MATCH = 1.25
+#: So many rows for each entity row with a match are not worth the time to leave out those that are none; unless they
+#: are so many times as many as were left the last time: many entity rows can have few rows for their matches.
+_KEPT_PER_MATCH, _KEPT_OF_LEFT = 1.25, 2
 #: To take the entity rows that are wanted from the others pays where they are less than this share.
 _FEW_WANTED = 0.75
 
@@ -46,6 +47,8 @@ class BestMatches:
         #: The rows among which the matches are; and for each entity row which one, or -1.
         self._rows: pa.RecordBatch | None = None
         self._matches: Longs = np.full(len(entities.codes), -1, np.int64)
+        #: How many rows were left the last time that those were left out that are no match.
+        self._left = 0
 
     def add(self, history: pa.RecordBatch) -> None:
         """Look through a further chunk of the history."""
@@ -72,9 +75,13 @@ class BestMatches:
             self._take(other._rows, other._matches)
 
     def compact(self) -> None:
-        """Keep hardly more rows of the history than there are entity rows with a match."""
-        if self._rows is not None and self._rows.num_rows > _KEPT_PER_MATCH * np.count_nonzero(self._matches >= 0):
+        """Keep no more rows of the history than twice those that are matches, or hardly more than these."""
+        if self._rows is None:
+            return
+        most = min(_KEPT_PER_MATCH * np.count_nonzero(self._matches >= 0), _KEPT_OF_LEFT * self._left)
+        if self._rows.num_rows > most:
             self._rows, self._matches = _compact(self._rows, self._matches)
+            self._left = self._rows.num_rows
 
     def _take(self, history: pa.RecordBatch, matches: Longs) -> None:
         if self._rows is None:
