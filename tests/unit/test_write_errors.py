@@ -17,7 +17,7 @@ from feast_hybrid.lakes import Router
 from feast_hybrid.monitoring import keyed_files, metrics_store
 from feast_hybrid.sources.resolve import source_spec
 from feast_hybrid.spark.cancellation import Cancellation
-from feast_hybrid.writing import datasets, parquet_files, stragglers
+from feast_hybrid.writing import datasets, parquet_files, stragglers, whole_path
 from tests.unit.exception_texts import texts
 
 CANARY = "c4nary%2BKey9Zq"
@@ -127,7 +127,7 @@ def test_that_nothing_was_changed_is_not_said_where_the_old_rows_could_not_be_pu
         raise ReplacementError("the old rows are at file:///elsewhere", old_rows="file:///elsewhere")
 
     monkeypatch.setattr(FailingFrame, "save", lambda *_: None)
-    monkeypatch.setattr(datasets, "put_in_place", loses)
+    monkeypatch.setattr(whole_path, "put_in_place", loses)
     with pytest.raises(ReplacementError, match=r"^the old rows are at file:///elsewhere$"):
         save(folder, monkeypatch)
 
