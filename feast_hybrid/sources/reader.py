@@ -27,7 +27,7 @@ from feast_hybrid.sources.moved_rows import open_where_rows_are
 from feast_hybrid.sources.spark_listing import MovedWhileListedError
 from feast_hybrid.sources.spec import sites_of
 from feast_hybrid.sources.table_folders import refuse_unread_tables
-from feast_hybrid.sources.table_scan import table_scan
+from feast_hybrid.sources.table_scan import partitions_of, table_scan
 from feast_hybrid.sources.tables import lists_its_files, open_table_version, version_key
 from feast_hybrid.sources.text_frame import frame_as_declared, is_zoned, text_frame
 from feast_hybrid.sources.time_filter import partitions_between
@@ -185,7 +185,7 @@ class Reader:
             return self._open_in_catalog(source, in_catalog, columns, required, between, session)
         with translate_spark_errors(source.label, source.describe(), sites_of(source, self.router)):
             rows = analysed(_table(child, source.table))
-            entry = table_entry(child, source.table) if scan else None
+            entry = table_entry(child, source.table) if scan or source.is_table_by_days else None
         files: Scan | Ineligible = Ineligible(reason)
         if scan:
             wanted = [*(rows.columns if columns is None else columns), *required]
@@ -194,7 +194,7 @@ class Reader:
             is_listed = isinstance(files, Scan)
             partitions = partitions_between(source, rows, *between)
             refuse_unread_tables(rows, self.router, source.label, wanted=partitions, is_listed=is_listed)
-        return SourceFrame(rows, files)
+        return SourceFrame(rows, files, partitions=partitions_of(entry, rows.columns))
 
     def _open_table(
         self,

@@ -6,10 +6,11 @@ import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
+from feast_hybrid.arrow.names import find_name
 from feast_hybrid.arrow.types import arrow_type_of_spark, spark_type_of_arrow
 from feast_hybrid.arrow.utc import as_utc
 from feast_hybrid.asof import Ineligible, Scan
@@ -64,6 +65,9 @@ _PLAIN_SETTINGS = {
     "spark.sql.parquet.int96RebaseModeInRead": "CORRECTED",
 }
 
+#: Types of tables that have files.
+_OF_FILES = ("MANAGED", "EXTERNAL")
+
 #: From so many partitions on they are not asked for one by one.
 _MAX_PARTITIONS = 1000
 
@@ -116,11 +120,23 @@ def table_scan(
         return Ineligible(f"its files cannot be listed from here: {type(error).__name__}")
 
 
+def partitions_of(entry: TableEntry | None, columns: Sequence[str]) -> frozenset[str] | None:
+    """The columns that partition a table, by their names in its frame; None where only Spark knows them.
+
+    Args:
+        entry: what the catalog says of the table; of a view, and of tables of other formats, that is not all.
+        columns: of the frame.
+    """
+    if entry is None or entry.table_type not in _OF_FILES or _file_format(entry) is None:
+        return None
+    return frozenset(find_name(name, columns) or name for name in entry.partition_columns)
+
+
 def _plain(entry: TableEntry | None) -> TableEntry:
     """The entry of a table whose files hold its rows, and nothing else."""
     if entry is None:
         raise _NotOursError("a table of which its catalog names no files")
-    if entry.table_type not in ("MANAGED", "EXTERNAL"):
+    if entry.table_type not in _OF_FILES:
         raise _NotOursError("a view" if entry.table_type == "VIEW" else f"a table of the type {entry.table_type}")
     if _file_format(entry) is None:
         raise _NotOursError(f"a table of {entry.provider or 'an unknown format'}")
@@ -217,8 +233,8 @@ class _TableScan:
     ) -> list[tuple[Location, dict[str, Any]]]:
         """The folders of the partitions that can hold rows within the times, and what each says."""
         in_arrow = {name: arrow_type_of_spark(data_type) for name, data_type in types.items()}
-        first, last = partition_bounds(self.source, in_arrow, *between)
-        day = next((name for name in types if name == self.source.date_partition_column), None)
+        day = find_name(self.source.date_partition_column or "", list(types))
+        first, last = partition_bounds(replace(self.source, date_partition_column=day), in_arrow, *between)
         is_utc = self.session.conf.get("spark.sql.session.timeZone") == "UTC"
         needed: list[tuple[str, dict[str, str | None], dict[str, Any]]] = []
         names = partition_names(self.session, self.source.table or "")

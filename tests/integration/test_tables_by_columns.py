@@ -177,10 +177,16 @@ def test_a_plain_table_is_joined_by_columns_and_only_needed_partitions_are_asked
         "SELECT 1L, TIMESTAMP'2020-01-01 00:00:00', 9.5D, 'old', NULL"
     )
     asked.clear()
-    plan, again = tables.asked(name, date_partition_column="day")
+    plan, again = tables.asked(name, date_partition_column="Day")
     assert "columnar" in plan
     assert again == found
     assert {partition["day"] for partition in asked} == {"2026-01-10", "2026-01-11", None}
+    # A day that partitions nothing cuts nothing.
+    days = f"USING {file_format} LOCATION '{tables.uri}/days_{name}'"
+    tables.make(f"days_{name}", f"{days} AS SELECT k, event_timestamp, v, DATE'2020-01-01' AS day FROM {name}")
+    for strategy in ("auto", "window"):
+        _, uncut = tables.asked(f"days_{name}", strategy, features=("v",), date_partition_column="day")
+        assert uncut == [(v,) for v, *_ in EXPECTED], strategy
 
 
 class Falls:
