@@ -81,3 +81,23 @@ def test_threads_that_were_started_end_where_no_more_can_be(monkeypatch: pytest.
     with pytest.raises(RuntimeError, match="can't start new thread"):
         run()
     assert own_threads() == []
+
+
+def test_a_fault_is_told_while_another_thread_waits_for_a_lake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "_GRACE", 0.2)
+    answers = threading.Event()
+
+    class Waits:
+        def take(self, item: int) -> None:
+            if item:
+                raise ValueError("broken")
+            answers.wait(30)
+
+        def finish(self) -> None:
+            """Nothing came of it."""
+
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="broken"):
+        run_all([0, 1], Waits, Watch(), threads=2)
+    assert time.monotonic() - began < 10
+    answers.set()

@@ -64,12 +64,16 @@ def row_group_batches(
         if _stored(footer, run, leaves) > 2 * batch_bytes:
             buffer = min(max(batch_bytes // len(leaves), _MIN_BUFFER), _MAX_BUFFER)
             reader = pq.ParquetFile(source, metadata=footer, pre_buffer=False, buffer_size=buffer, **OPTIONS)
-        for batch in reader.iter_batches(batch_size=rows, row_groups=run, columns=list(columns), use_threads=False):
-            if batch.num_rows:
-                seen = max(seen or 0.0, batch.nbytes / batch.num_rows)
-            yield batch, batch.num_rows
-        if reader is not file:
-            reader.close()
+        try:
+            for batch in reader.iter_batches(
+                batch_size=rows, row_groups=run, columns=list(columns), use_threads=False
+            ):
+                if batch.num_rows:
+                    seen = max(seen or 0.0, batch.nbytes / batch.num_rows)
+                yield batch, batch.num_rows
+        finally:
+            if reader is not file:
+                reader.close()
 
 
 def _leaves(file: pq.ParquetFile, columns: Sequence[str]) -> list[int]:

@@ -214,19 +214,21 @@ def run_all(
     try:
         for thread in running:
             thread.start()
-        _wait(running, deadline)
+        _wait(running, errors, deadline)
     except BaseException:  # an interrupt too, and that there are no more threads
         watch.give_up()
         _join([thread for thread in running if thread.ident is not None], time.monotonic() + _GRACE)
         raise
     if errors:
+        _join(running, time.monotonic() + _GRACE)
         raise errors[0]
     return results
 
 
-def _wait(running: Sequence[threading.Thread], deadline: float | None) -> None:
+def _wait(running: Sequence[threading.Thread], errors: Sequence[BaseException], deadline: float | None) -> None:
+    """Wait until all threads have ended, or one has failed."""
     for thread in running:
-        while thread.is_alive():
+        while thread.is_alive() and not errors:
             if deadline is not None and time.monotonic() > deadline:
                 raise DeadlineError
             thread.join(_LOOK)
