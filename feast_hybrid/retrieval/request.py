@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from feast.errors import EntityNotFoundException
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from feast_hybrid.retrieval.entity_rows import Bounds
     from feast_hybrid.retrieval.transformed import TransformedRows
     from feast_hybrid.sources.spec import SourceSpec
+
+#: Feast adds a second to a saved dataset's last time to read its rows back. Python's times end with the year 9999.
+_LATEST_FOR_FEAST = datetime.max.replace(tzinfo=UTC) - timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -251,12 +254,15 @@ class TimedRows(Protocol):
 def retrieval_metadata(
     rows: TimedRows, feature_refs: Sequence[str], versions: Mapping[str, str]
 ) -> HybridRetrievalMetadata:
-    """What Feast tells of a training set; for entity rows in Spark this runs a job."""
+    """What Feast tells of a training set; for entity rows in Spark this runs a job.
+
+    A last time within the last second of the year 9999 is told as the start of that second, which Feast adds.
+    """
     low, high = rows.bounds() or (None, None)
     return HybridRetrievalMetadata(
         versions=versions,
         features=list(feature_refs),
         keys=[name for name in rows.columns if name != rows.timestamp],
         min_event_timestamp=low,
-        max_event_timestamp=high,
+        max_event_timestamp=None if high is None else min(high, _LATEST_FOR_FEAST),
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
@@ -15,6 +17,7 @@ from feast.types import Int64
 from feast_hybrid import HybridSparkRetrievalJob
 from feast_hybrid.lakes import Router, Site
 from feast_hybrid.retrieval.job import HybridRetrievalMetadata
+from feast_hybrid.retrieval.request import retrieval_metadata
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -94,3 +97,16 @@ def test_maps_are_dicts_in_pandas_at_every_depth(on_demand: list[Any]) -> None:
 
 def test_maps_are_maps_in_arrow() -> None:
     assert job().to_arrow().equals(TABLE)
+
+
+@pytest.mark.parametrize(
+    "last", [datetime(9999, 12, 31, 23, 59, 59, 999999, UTC), datetime(9999, 12, 31, tzinfo=UTC)]
+)
+def test_feast_can_add_its_second_to_the_last_time_of_a_saved_dataset(last: datetime) -> None:
+    first = datetime(1, 1, 1, tzinfo=UTC)
+    rows: Any = SimpleNamespace(columns=["k", "ts"], timestamp="ts", bounds=lambda: (first, last))
+    found = retrieval_metadata(rows, ["view:n"], {})
+    assert found.min_event_timestamp == first
+    assert found.max_event_timestamp is not None
+    # As Feast does when it reads a dataset back that was saved: no row may be beyond.
+    assert last <= found.max_event_timestamp + timedelta(seconds=1) <= last + timedelta(seconds=1)
