@@ -42,8 +42,8 @@ logger = logging.getLogger(__name__)
 #: What Hive or Spark notes itself, and what says only how files are written.
 _PLAIN_OPTIONS = frozenset({
     "path", "serialization.format", "compression", "parquet.compression", "parquet.compress", "parquet.block.size",
-    "parquet.page.size", "orc.compress", "orc.compress.size", "orc.stripe.size", "orc.row.index.stride",
-    "orc.create.index", "orc.bloom.filter.columns", "orc.bloom.filter.fpp",
+    "parquet.page.size", "parquet.writer.version", "orc.compress", "orc.compress.size", "orc.stripe.size",
+    "orc.row.index.stride", "orc.create.index", "orc.bloom.filter.columns", "orc.bloom.filter.fpp",
 })  # fmt: skip
 
 #: How properties begin that Spark gives to its readers of a table of Hive's as options.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from feast_hybrid.asof.local import work
 from feast_hybrid.asof.local.work import DeadlineError, Watch, run_all
 
 

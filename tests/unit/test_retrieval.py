@@ -109,4 +109,4 @@ def test_feast_can_add_its_second_to_the_last_time_of_a_saved_dataset(last: date
     assert found.min_event_timestamp == first
     assert found.max_event_timestamp is not None
     # As Feast does when it reads a dataset back that was saved: no row may be beyond.
-    assert last <= found.max_event_timestamp + timedelta(seconds=1) <= last + timedelta(seconds=1)
+    assert found.max_event_timestamp <= last <= found.max_event_timestamp + timedelta(seconds=1)

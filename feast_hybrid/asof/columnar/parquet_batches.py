@@ -65,9 +65,7 @@ def row_group_batches(
             buffer = min(max(batch_bytes // len(leaves), _MIN_BUFFER), _MAX_BUFFER)
             reader = pq.ParquetFile(source, metadata=footer, pre_buffer=False, buffer_size=buffer, **OPTIONS)
         try:
-            for batch in reader.iter_batches(
-                batch_size=rows, row_groups=run, columns=list(columns), use_threads=False
-            ):
+            for batch in reader.iter_batches(rows, run, list(columns), use_threads=False):
                 if batch.num_rows:
                     seen = max(seen or 0.0, batch.nbytes / batch.num_rows)
                 yield batch, batch.num_rows
