@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from tests.integration.places import Places
 
 ENGINES = ("spark", "local")
+
+#: The session of all tests, lest the store starts one of its own.
+pytestmark = pytest.mark.usefixtures("spark")
 NAN = float("nan")
 
 

@@ -42,6 +42,9 @@ DRIVER, CITY = entity("driver_id"), entity("city")
 FEATURES = ["stats:rate", "stats:words", "stats:day", "weather:temp", "weather:exact", "weather:nested"]
 ENGINES = ("spark", "local")
 
+#: The session of all tests, lest the store starts one of its own.
+pytestmark = pytest.mark.usefixtures("spark")
+
 
 def history(seed: int, key: str, **columns: Any) -> pa.Table:
     """Rows whose times, created times and values tie often."""
