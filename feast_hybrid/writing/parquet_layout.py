@@ -87,25 +87,26 @@ def encoded(
     given = {name.lower(): value.lower() for name, value in options.items()}
     codec = given.get("compression") or _COMPRESSION
     sink = pa.BufferOutputStream()
-    packed = _packed_times(table) if not int96 and given.get(_WRITER_VERSION) not in _FIRST_VERSION else []
+    in_parquet = _in_parquet(table.schema)
+    paths = _paths(in_parquet)
+    packed = _packed_times(table, paths) if not int96 and given.get(_WRITER_VERSION) not in _FIRST_VERSION else []
     pq.write_table(
         table,
         sink,
-        use_dictionary=[path for path in _paths(table.schema) if path not in packed] if packed else True,
+        use_dictionary=[path for path in paths if path not in packed] if packed else True,
         column_encoding=dict.fromkeys(packed, "DELTA_BINARY_PACKED") or None,
         compression="none" if codec == "uncompressed" else codec,
         row_group_size=ROW_GROUP_ROWS,
         write_page_index=True,
-        sorting_columns=_sorting_columns(table.schema, sorted_by) or None,
+        sorting_columns=_sorting_columns(in_parquet, sorted_by) or None,
         use_deprecated_int96_timestamps=int96,
         store_schema=store_schema,
     )
     return sink.getvalue()
 
 
-def _packed_times(table: pa.Table) -> list[str]:
-    """The columns of times that are smaller as differences than by a dictionary."""
-    paths = _paths(table.schema)
+def _packed_times(table: pa.Table, paths: Sequence[str]) -> list[str]:
+    """The columns of times that are smaller as differences than by a dictionary; ``paths`` are all in Parquet."""
     return [
         field.name
         for field, column in zip(table.schema, table.columns, strict=True)
@@ -129,8 +130,8 @@ def is_sorted_by(metadata: pq.FileMetaData, columns: Sequence[str]) -> bool:
     )
 
 
-def _sorting_columns(schema: pa.Schema, columns: Sequence[str]) -> list[pq.SortingColumn]:
-    places = _leaves(_in_parquet(schema)) if columns else {}
+def _sorting_columns(schema: pq.ParquetSchema, columns: Sequence[str]) -> list[pq.SortingColumn]:
+    places = _leaves(schema)
     # The rows are sorted by the columns up to one whose place is not known, too.
     known = next((number for number, name in enumerate(columns) if name not in places), len(columns))
     return [pq.SortingColumn(places[name]) for name in columns[:known]]
@@ -140,10 +141,9 @@ def _in_parquet(schema: pa.Schema) -> pq.ParquetSchema:
     return pq.read_metadata(io.BytesIO(empty_file(schema))).schema
 
 
-def _paths(schema: pa.Schema) -> list[str]:
-    """The path of each column that Parquet makes of a schema's."""
-    found = _in_parquet(schema)
-    return [found.column(place).path for place in range(len(found))]
+def _paths(schema: pq.ParquetSchema) -> list[str]:
+    """The path of each column."""
+    return [schema.column(place).path for place in range(len(schema))]
 
 
 def empty_file(schema: pa.Schema, **options: Any) -> bytes:

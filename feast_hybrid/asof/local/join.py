@@ -91,7 +91,7 @@ def join_locally(
         matches.append(BestMatches(spec, group.keys))
         if (group.keys.codes >= 0).any():
             # The last files are mostly the latest ones: with their matches most rows of the others are none.
-            work += reversed([*replace(reading, spec=spec, files=files).splits(shared)])
+            work += reversed([*replace(reading, spec=spec, files=files).splits(shared.threads)])
     by_id = {spec.view_id: n for n, spec in enumerate(specs)}
     keys = [groups[view.keys].keys for view, _ in readings]
 

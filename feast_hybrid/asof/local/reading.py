@@ -45,11 +45,11 @@ class Reading:
     files: tuple[ScanFile, ...]
     estimate: ScanEstimate
 
-    def splits(self, memory: ReadingMemory) -> Iterator[tuple[FileSplit, float]]:
+    def splits(self, threads: int) -> Iterator[tuple[FileSplit, float]]:
         """The files in parts, and of how many bytes of needed columns each is."""
         share = max(self.estimate.column_share, 1e-6)
         needed = sum(file.size for file in self.files) * share
-        part = min(max(needed / (4 * memory.threads), _MIN_PART), MAX_SPLIT_BYTES)
+        part = min(max(needed / (4 * threads), _MIN_PART), MAX_SPLIT_BYTES)
         for file in self.files:
             count = max(1, math.ceil(file.size * share / part))
             for split in split_file(file, self.scan, count, view_id=self.spec.view_id):

@@ -201,7 +201,7 @@ def _read_all(
     """The rows of all parts of files in their order; or what is left of them in one batch, where they are reduced."""
     shared = ReadingMemory.of(memory, threads, [reading])
     held = HeldMemory(shared.kept)
-    items = list(enumerate(reading.splits(shared)))
+    items = list(enumerate(reading.splits(shared.threads)))
 
     def worker() -> _RowsWorker:
         return _RowsWorker(read, reduce, shared.chunk, watch, held)
